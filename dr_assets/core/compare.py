@@ -1,0 +1,81 @@
+"""Desired against observed: the one generic comparison that serves every kind. Pure.
+
+Lists are compared without regard to order (nothing in this stack depends on it). `Tags` and `Parameters` are reported
+key by key. Tags may have company (cost allocation adds its own); parameters may not: a parameter that somebody set
+beside ours is drift, because one such (`rds.global_db_rpo`) can block every commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr_assets.core.model import MANAGERS, Drift, Observed
+from dr_assets.core.values import canonical, is_resolved, plain
+
+
+def compare(desired: Mapping[str, Any], observed: Observed, owned: frozenset[str] = frozenset()) -> tuple[Drift, ...]:
+    """The fields in which `observed` differs from `desired`, sorted by name; fields in `owned` are left out."""
+    drift: list[Drift] = []
+    for name in sorted(desired):
+        if name in owned:
+            continue
+        want, have = desired[name], observed.get(name)
+        if name in ("Tags", "Parameters") and isinstance(want, Mapping):
+            drift.extend(_by_key(name, want, have or {}))
+        elif not same(want, have):
+            drift.append(Drift(name, plain(want), plain(have)))
+    return tuple(drift)
+
+
+def same(want: Any, have: Any) -> bool:
+    """Equal, lists in any order. Something unresolved equals nothing."""
+    return is_resolved(want) and canonical(want) == canonical(have)
+
+
+def _by_key(name: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> list[Drift]:
+    keys = set(want) if name == "Tags" else {*want, *have}
+    drift = []
+    for key in sorted(keys):
+        # Either of our two tools may own a resource; anyone else's mark is a difference worth showing.
+        if name == "Tags" and key == "ManagedBy" and have.get(key) in MANAGERS:
+            continue
+        if not same(want.get(key), have.get(key)):
+            drift.append(Drift(f"{name}.{key}", plain(want.get(key)), plain(have.get(key))))
+    return drift
+
+
+def normal_policy(document: Any) -> dict[str, Any]:
+    """An IAM policy document in one spelling: single values become lists, lists are sorted.
+
+    AWS returns what was sent, or the same rewritten (one-element lists as a text, for example); both mean the same.
+    """
+    statements = document.get("Statement", []) if isinstance(document, Mapping) else []
+    if isinstance(statements, Mapping):
+        statements = [statements]
+    return {
+        "Version": document.get("Version", "2012-10-17"),
+        "Statement": [_normal_statement(statement) for statement in statements],
+    }
+
+
+def _normal_statement(statement: Mapping[str, Any]) -> dict[str, Any]:
+    normal: dict[str, Any] = {}
+    for key, value in statement.items():
+        if key in ("Action", "NotAction", "Resource", "NotResource"):
+            normal[key] = _listed(value)
+        elif key in ("Principal", "NotPrincipal"):
+            normal[key] = {kind: _listed(who) for kind, who in value.items()} if isinstance(value, Mapping) else value
+        elif key == "Condition":
+            normal[key] = {
+                operator: {name: _listed(item) for name, item in tests.items()} for operator, tests in value.items()
+            }
+        else:
+            normal[key] = value
+    return normal
+
+
+def _listed(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    texts = [str(item).lower() if isinstance(item, bool) else item for item in items]
+    return sorted(texts, key=canonical)

@@ -1,0 +1,238 @@
+"""The heart: read -> compare -> at most one mutating call -> outcome. Pure but for the `Driver` it is handed.
+
+Verify is provision with `write=False`: one path, so what is verified is exactly what would be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dr_assets.core.compare import compare
+from dr_assets.core.model import (
+    MANAGED_BY,
+    MANAGERS,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Outcome,
+    Reads,
+    Resource,
+    Target,
+    changed_fields,
+)
+from dr_assets.core.values import ByRole, Role, Scope, UnknownScope, Unresolved, is_resolved, resolve, symbols
+from dr_assets.errors import AwsCallError, ForeignResourceError, RefusedError, UnansweredError
+from dr_assets.stack import Site
+
+# AWS answers these to a create whose earlier attempt went through: the next look will find it.
+ALREADY_THERE = frozenset(
+    {
+        "AlreadyExistsException",
+        "BucketAlreadyOwnedByYou",
+        "DBClusterAlreadyExistsFault",
+        "DBInstanceAlreadyExists",
+        "DBParameterGroupAlreadyExists",
+        "DBSubnetGroupAlreadyExists",
+        "EntityAlreadyExists",
+        "GlobalClusterAlreadyExistsFault",
+        "HealthCheckAlreadyExists",
+        "HostedZoneAlreadyExists",
+        "InvalidGroup.Duplicate",
+        "InvalidSubnet.Conflict",
+        "Resource.AlreadyAssociated",
+        "ResourceAlreadyExistsException",
+        "ResourceExistsException",
+        "RouteAlreadyExists",
+        "SubscriptionAlreadyExist",
+    }
+)
+
+
+class Driver(Scope, Protocol):
+    """What converging needs of the world outside."""
+
+    def kind(self, name: str) -> Kind: ...
+
+    def look(self, resource: Resource) -> Observed | None:
+        """What AWS says now. Raises UnansweredError, AwsCallError, UnknownScope."""
+        ...
+
+    def act(self, target: Target, call: Call) -> None:
+        """Make the one mutating call. Raises UnansweredError where it may or may not have gone through."""
+        ...
+
+    @property
+    def reads(self) -> Reads:
+        """For what a kind must know before it deletes."""
+        ...
+
+    @property
+    def adopt(self) -> bool:
+        """Whether resources that Terraform manages may be changed."""
+        ...
+
+    def away(self) -> bool:
+        """Whether the writer is not at its home site. Raises UnknownScope where the topology is unknown."""
+        ...
+
+
+class _FormerRoles:
+    """The same scope with the roles as they were before they were swapped."""
+
+    def __init__(self, now: Scope) -> None:
+        self._now = now
+
+    @property
+    def account(self) -> str:
+        return self._now.account
+
+    def role(self, site: Site) -> Role:
+        return "reader" if self._now.role(site) == "writer" else "writer"
+
+    def field(self, key: str, field: str) -> Any:
+        return self._now.field(key, field)
+
+
+def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
+    """Look at `resource` once and, when `write`, take at most one step towards what is desired.
+
+    Returns created/updated after a step was taken (look again to see whether more are needed). Unknown is returned, not
+    raised, where AWS did not answer.
+
+    Raises:
+        ForeignResourceError: write, and the resource carries other ownership tags.
+        RefusedError: write, and it is Terraform's and `adopt` is off; or something it needs is absent.
+        AwsCallError: AWS refused the step with an error nobody expected.
+    """
+    kind = driver.kind(resource.kind)
+    try:
+        observed = driver.look(resource)
+        desired = resolve(resource.desired, driver)
+    except (UnansweredError, AwsCallError, UnknownScope) as error:
+        return Outcome(resource.key, "unknown", reason=str(error))
+    if observed is None:
+        if not write:
+            return Outcome(resource.key, "absent", desired=desired, reason="AWS has no such resource")
+        target = _target(resource, driver, desired)
+        return _step(kind.create(target), target, driver, "created", Outcome(resource.key, "absent", desired=desired))
+    drift = compare(desired, observed, kind.owned)
+    former = () if write else _set_for_former_role(resource, driver, observed, drift)
+    drift = tuple(item for item in drift if item.field not in former)
+    waiting = kind.waiting(observed)
+    if waiting:
+        return Outcome(resource.key, "waiting", drift, observed, desired, waiting)
+    if not drift:
+        note = f"{', '.join(former)} still set for the role the site had before" if former else ""
+        return Outcome(resource.key, "in_sync", (), observed, desired, note)
+    drifted = Outcome(
+        resource.key, "drifted", drift, observed, desired, "differs in " + ", ".join(d.field for d in drift)
+    )
+    if not write:
+        return drifted
+    check_owner(resource, kind, observed, driver.adopt)
+    changeable = [item for item in drift if item.field.split(".", 1)[0] not in kind.immutable]
+    if not changeable:
+        shown = "; ".join(f"{item.field} is {item.observed!r}, should be {item.desired!r}" for item in drift)
+        raise RefusedError(
+            f"{resource.key}: {shown}. AWS cannot change that in place. Correct the stack file, or destroy the resource "
+            "and provision it again (mind the data)."
+        )
+    target = _target(resource, driver, desired)
+    return _step(kind.update(target, observed, changeable), target, driver, "updated", drifted)
+
+
+def _set_for_former_role(
+    resource: Resource, driver: Driver, observed: Observed, drift: Sequence[Drift]
+) -> tuple[str, ...]:
+    """Fields that are right for the role the site had before AWS swapped the roles.
+
+    After a legitimate switchover that is no drift: nobody changed anything, and the drill (or provision, told to write
+    away from home) turns them round. At home there is no such excuse: there every difference is drift.
+    """
+    keyed = {name for name, value in resource.desired.items() if any(isinstance(s, ByRole) for s in symbols(value))}
+    if not keyed.intersection(changed_fields(drift)) or not driver.away():
+        return ()
+    before = {name: resolve(resource.desired[name], _FormerRoles(driver)) for name in keyed}
+    still = {item.field for item in compare(before, observed)}
+    return tuple(d.field for d in drift if d.field.split(".", 1)[0] in keyed and d.field not in still)
+
+
+def remove(resource: Resource, driver: Driver) -> Outcome:
+    """Look once and take at most one step towards absence. `absent` when it is gone or goes with its parent.
+
+    Raises like `converge`.
+    """
+    kind = driver.kind(resource.kind)
+    try:
+        observed = driver.look(resource)
+    except (UnansweredError, AwsCallError, UnknownScope) as error:
+        return Outcome(resource.key, "unknown", reason=str(error))
+    if observed is None:
+        return Outcome(resource.key, "absent")
+    check_owner(resource, kind, observed, driver.adopt)
+    target = Target(
+        resource.key,
+        resource.kind,
+        resource.region,
+        str(resolve(resource.name, driver)),
+        resolve(resource.identity, driver),
+    )
+    waiting = kind.waiting(observed)
+    if waiting:
+        return Outcome(resource.key, "waiting", observed=observed, reason=waiting)
+    call = kind.delete(target, kind.before_delete(driver.reads, target, observed))
+    if call is None:
+        return Outcome(resource.key, "absent", observed=observed, reason="goes with its parent")
+    return _step(
+        call, target, driver, "updated", Outcome(resource.key, "waiting", observed=observed, reason="being deleted")
+    )
+
+
+def check_owner(resource: Resource, kind: Kind, observed: Observed, adopt: bool) -> None:
+    """Refuse to touch what is not ours. Kinds without tags of their own are owned through their parent."""
+    if "Tags" not in resource.desired:
+        return
+    tags = observed.get("Tags") or {}
+    owner, wanted = tags.get("ManagedBy"), resource.desired["Tags"]
+    if owner is None and "TaskID" not in tags and kind.adopts_untagged:
+        return
+    if owner not in MANAGERS or tags.get("TaskID") != wanted["TaskID"]:
+        found = ", ".join(f"{key}={tags[key]}" for key in ("ManagedBy", "TaskID") if key in tags) or "no ownership tags"
+        raise ForeignResourceError(
+            f"{resource.key}: a resource with this name exists and belongs to somebody else ({found}; ours carry "
+            f"ManagedBy={MANAGED_BY}, TaskID={wanted['TaskID']}). Nothing was touched. Rename or remove it, choose another "
+            "environment_suffix, or put those tags on it if it is ours."
+        )
+    if owner != MANAGED_BY and not adopt:
+        raise RefusedError(
+            f"{resource.key} is managed by {owner} (tag ManagedBy) and was left alone. Change it there, or let Dagster take "
+            "over with --adopt."
+        )
+
+
+def _target(resource: Resource, driver: Driver, desired: dict[str, object]) -> Target:
+    identity = resolve(resource.identity, driver)
+    settings = resolve(resource.settings, driver)
+    for value in (desired, identity, settings):
+        if not is_resolved(value):
+            missing = next(item for item in value.values() if not is_resolved(item))
+            name = str(missing) if isinstance(missing, Unresolved) else "something it refers to"
+            raise RefusedError(f"{resource.key} needs {name}. Provision what it depends on first.")
+    return Target(
+        resource.key, resource.kind, resource.region, str(resolve(resource.name, driver)), identity, desired, settings
+    )
+
+
+def _step(call: Call, target: Target, driver: Driver, done: str, before: Outcome) -> Outcome:
+    driver.act(target, call)
+    return Outcome(
+        before.key,
+        "created" if done == "created" else "updated",
+        before.drift,
+        before.observed,
+        before.desired,
+        before.reason,
+        (f"{call.service}.{call.operation}",),
+    )

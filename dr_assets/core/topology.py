@@ -1,0 +1,60 @@
+"""Who is the writer now. Pure: turns the answer of DescribeGlobalClusters into roles.
+
+Sites are fixed, roles swap at every switchover and failover; so a role is always read, never assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dr_assets.core.values import Role
+from dr_assets.stack import Site, Stack
+
+HOME: Site = "primary"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """`writer` is the site of the writing cluster; None when the global cluster has no member yet.
+
+    `members` maps a site to its cluster's ARN. `in_transition` carries AWS's FailoverState status while one is under way.
+    """
+
+    writer: Site | None
+    members: Mapping[Site, str]
+    in_transition: str | None = None
+
+    def role(self, site: Site) -> Role:
+        """The site's role. While nothing exists, the home site is the writer to be."""
+        return "writer" if site == (self.writer or HOME) else "reader"
+
+    @property
+    def away(self) -> bool:
+        """True after a switchover or failover: the writer is not at its home site."""
+        return self.writer is not None and self.writer != HOME
+
+
+NOTHING = Topology(writer=None, members={})
+
+
+def parse_topology(stack: Stack, global_cluster: Mapping[str, Any] | None) -> Topology:
+    """From one entry of `DescribeGlobalClusters()["GlobalClusters"]` (None when there is none).
+
+    The site of a member is the one of its ARN's region (arn:aws:rds:REGION:ACCOUNT:cluster:ID).
+    """
+    if global_cluster is None:
+        return NOTHING
+    members: dict[Site, str] = {}
+    writer: Site | None = None
+    for member in global_cluster.get("GlobalClusterMembers", []):
+        arn = member.get("DBClusterArn", "")
+        site = stack.site_in(arn.split(":")[3]) if arn.count(":") >= 6 else None
+        if site is None:
+            continue
+        members[site] = arn
+        if member.get("IsWriter"):
+            writer = site
+    state = (global_cluster.get("FailoverState") or {}).get("Status")
+    return Topology(writer, members, state or None)

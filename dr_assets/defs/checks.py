@@ -1,0 +1,56 @@
+"""Cross-site parity as asset checks: one `@multi_asset_check` over every pair of twins, runnable one by one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import dagster as dg
+
+from dr_assets.core.model import Resource
+from dr_assets.core.parity import compare_pair, pairs
+from dr_assets.defs.assets import asset_key, drift_table
+from dr_assets.defs.resources import AwsStack
+from dr_assets.errors import AwsCallError, DrError, UnansweredError
+
+PARITY = "parity"
+
+
+def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinition:
+    """The check `parity` on each secondary resource that has a twin at the primary site."""
+    twins: Iterable[tuple[Resource, Resource]] = pairs(resources)
+    by_key = {asset_key(second.key): (second, first) for second, first in twins}
+    specs = [
+        dg.AssetCheckSpec(
+            PARITY,
+            asset=key,
+            additional_deps=[asset_key(first.key)],
+            description=f"Equal to {first.key} in all that must be equal at both sites",
+        )
+        for key, (_, first) in by_key.items()
+    ]
+
+    @dg.multi_asset_check(name="site_parity", specs=specs, can_subset=True)
+    def site_parity(context: dg.AssetCheckExecutionContext, aws: AwsStack) -> Iterator[dg.AssetCheckResult]:
+        chosen = sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path)
+        both = [resource.key for key in chosen for resource in by_key[key.asset_key]]
+        world = aws.cover(frozenset(both))
+        unknown = []
+        for key in chosen:
+            second, first = by_key[key.asset_key]
+            try:
+                parity = compare_pair(second, first, world.look(second), world.look(first))
+            except (UnansweredError, AwsCallError) as error:
+                unknown.append(f"{second.key}: {error}")
+                continue
+            except DrError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            differing = ", ".join(item.field for item in parity.differences)
+            yield dg.AssetCheckResult(
+                passed=parity.equal,
+                check_name=PARITY,
+                asset_key=key.asset_key,
+                description=parity.reason or (f"differs in {differing}" if differing else f"equal to {first.key}"),
+                metadata={"twin": first.key, "difference": drift_table(parity.differences)},
+            )
+        if unknown:
+            raise dg.Failure("parity is unknown where AWS did not answer:\n" + "\n".join(unknown), allow_retries=False)
+
+    return site_parity

@@ -1,0 +1,173 @@
+"""The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs.
+
+Never touches a real AWS: it starts an embedded one of its own and talks to nothing else. May import everything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from dr_assets import render, service
+from dr_assets.aws import Aws
+from dr_assets.local import EmbeddedAws
+from dr_assets.stack import Stack, load_stack
+from dr_assets.world import World
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One change behind the product's back: what is done, and the one field of the one asset that must be named."""
+
+    told: str
+    asset: str
+    field: str
+    do: Callable[[Aws, World], Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    result: str
+    seconds: float
+    good: bool
+
+
+def run() -> int:
+    """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
+    stages: list[Stage] = []
+    with EmbeddedAws(settle_seconds=0.3) as embedded, environment(embedded.env()):
+        stack = load_stack()
+        render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
+        _provision(stack, stages, "provision")
+        _verify(stack, stages, "verify", ())
+        sabotages = sabotage_plan(stack)
+        with _timed(stages, "change six things behind its back") as done:
+            aws = Aws()
+            world = World(stack, aws)
+            for sabotage in sabotages:
+                sabotage.do(aws, world)
+                render.out.print(f"  {sabotage.told}")
+            done(f"{len(sabotages)} changes in both regions", True)
+        _verify(stack, stages, "verify again", [(s.asset, s.field) for s in sabotages])
+        _provision(stack, stages, "heal")
+        _verify(stack, stages, "verify once more", ())
+        with _timed(stages, "outputs") as done:
+            values = service.read_outputs(stack)
+            render.outputs(values)
+            missing = [name for name, value in values.items() if value is None]
+            done(f"{len(values)} values" + (f", missing: {', '.join(missing)}" if missing else ""), not missing)
+    table = Table(
+        "step",
+        "result",
+        "seconds",
+        "",
+        title="\nSummary",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
+    for stage in stages:
+        table.add_row(
+            stage.name,
+            stage.result,
+            f"{stage.seconds:.1f}",
+            "[green]as it must[/]" if stage.good else "[red]SURPRISE[/]",
+        )
+    render.out.print(table)
+    return 0 if all(stage.good for stage in stages) else 1
+
+
+def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
+    """Six changes that people really make by hand, three in each region."""
+    s, one, two = stack.environment_suffix, stack.primary_region, stack.secondary_region
+
+    def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, World], Any]:
+        return lambda aws, _: getattr(aws.client(service_name, region, writing=True), operation)(**params)
+
+    def open_port(aws: Aws, world: World) -> Any:
+        group = world.field("primary/network/security-group", "GroupId")
+        anyone = [{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        return aws.client("ec2", one, writing=True).authorize_security_group_ingress(
+            GroupId=group, IpPermissions=anyone
+        )
+
+    def disable_key(aws: Aws, world: World) -> Any:
+        return aws.client("kms", two, writing=True).disable_key(
+            KeyId=world.field("secondary/encryption/data-key", "KeyId")
+        )
+
+    def suspend(aws: Aws, world: World) -> Any:
+        bucket = world.field("secondary/backup/bucket", "Name")
+        return aws.client("s3", two, writing=True).put_bucket_versioning(
+            Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
+        )
+
+    parameter = {"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}
+    return (
+        Sabotage("PostgreSQL opened to the world (us-east-1)".replace("us-east-1", one),
+                 "primary/network/security-group", "Ingress", open_port),
+        Sabotage(f"backups cut to one day ({one})", "primary/aurora/cluster", "BackupRetentionPeriod",
+                 call("rds", "modify_db_cluster", one, DBClusterIdentifier=f"aurora-primary-{s}", BackupRetentionPeriod=1,
+                      ApplyImmediately=True)),
+        Sabotage(f"statement logging switched off ({one})", "primary/aurora/cluster-parameter-group", "Parameters.log_statement",
+                 call("rds", "modify_db_cluster_parameter_group", one,
+                      DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}", Parameters=[parameter])),
+        Sabotage(f"the data key disabled ({two})", "secondary/encryption/data-key", "Enabled", disable_key),
+        Sabotage(f"versioning of the backup bucket suspended ({two})", "secondary/backup/versioning", "Status", suspend),
+        Sabotage(f"the lag alarm's actions switched off ({two})", "secondary/monitoring/alarm-replication-lag", "ActionsEnabled",
+                 call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"])),
+    )  # fmt: skip
+
+
+def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
+    from dr_assets.launch import provision_config, run_job
+
+    with _timed(stages, name) as done:
+        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+            result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.1), tick)
+        render.job(result, name)
+        changed = sum(1 for outcome in result.outcomes if outcome.calls)
+        done(f"{len(result.outcomes)} resources, {changed} changed", result.success and not result.failed_checks)
+
+
+def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tuple[str, str]]) -> None:
+    with _timed(stages, name) as done:
+        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+            result = service.verify(stack, tick)
+        render.verification(result)
+        found = {(outcome.key, item.field) for outcome in result.outcomes for item in outcome.drift}
+        good = found == set(expected) and all(outcome.status in ("in_sync", "drifted") for outcome in result.outcomes)
+        done(f"{len(found)} drifted fields, {len(expected)} expected; {result.api_calls} calls", good)
+
+
+@contextmanager
+def _timed(stages: list[Stage], name: str) -> Iterator[Callable[[str, bool], None]]:
+    render.out.rule(f"[bold]{name}", align="left")
+    started = time.monotonic()
+    told: list[tuple[str, bool]] = []
+    yield lambda result, good: told.append((result, good))
+    result, good = told[-1] if told else ("nothing reported", False)
+    stages.append(Stage(name, result, time.monotonic() - started, good))
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """These variables for the time being, and no AWS setting or stack override of the caller's beside them."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DR_")) or name == "DAGSTER_HOME":
+            del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

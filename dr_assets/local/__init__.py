@@ -1,0 +1,71 @@
+"""The embedded AWS: a private, extended moto server for development, tests and drills without an account.
+
+Product code meets it only through boto3 with an endpoint URL; nothing above this package imports it. Importing it costs
+the standard library only: moto is imported by the server process.
+"""
+
+from dr_assets.local.embedded import ACCOUNT_ID, Control, EmbeddedAws
+
+EMULATED: dict[str, tuple[str, ...]] = {
+    "Aurora global clusters": (
+        "one global cluster seen from every region: members, the one writer, readers, synchronization, endpoint, tags",
+        "SwitchoverGlobalCluster in the writer's region, FailoverGlobalCluster(AllowDataLoss) in the target's; "
+        "without AllowDataLoss it is a switchover, as in AWS's API reference",
+        "statuses switching-over and failing-over with FailoverState, then the roles swap; after a failover the old "
+        "writer is pending-resync for another settle time",
+        "refusals: already in progress, no available instance at the target, wrong region, not a member",
+        "ModifyGlobalCluster (version, deletion protection, name), RemoveFromGlobalCluster in the member's region, "
+        "DeleteGlobalCluster only when empty",
+        "a RoleDriver hook (`dr_assets.local.roles`) for a real database behind the switch",
+    ),
+    "Aurora clusters and instances": (
+        "every field of the stack as set and as modified; creating, modifying, deleting, promoting take the settle time",
+        "a reader cluster refuses user name, password, database name and managed password, wants a key of its region, "
+        "and a writer that is available and has an instance",
+        "members: one instance writer at the writer's cluster, replicas only at a reader; MultiAZ from the zones",
+        "endpoints in AWS's format, the same after a cluster is created anew",
+        "AWS's order of deletion: instances before clusters, readers before the writer, membership before either",
+        "backup and maintenance windows that touch are taken, overlapping ones refused",
+    ),
+    "RDS groups and subscriptions": (
+        "parameter groups of clusters and instances: modify, reset, Source=user, apply methods, refused while in use",
+        "subnet groups: two zones at least, refused while in use",
+        "event subscriptions in full: modify, add and remove sources; the topic must exist (no events are sent)",
+        "tags on clusters, instances, groups, subscriptions and global clusters",
+    ),
+    "Network": (
+        "VPCs, subnets, route tables, security groups (moto's own)",
+        "VPC peering between regions: accepted in the other region, filters, tags of each side kept apart",
+    ),
+    "DNS": (
+        "health checks with alarm, missing-data rule, children, threshold, interval, regions, version and caller "
+        "reference; the alarm must exist",
+        "status of CLOUDWATCH_METRIC checks follows the alarm's state, CALCULATED ones count their children; endpoints "
+        "are not probed",
+        "private zones with VPCs of several regions; failover records compared with what is there before they change",
+    ),
+    "Keys, secrets, identity": (
+        "KMS keys, policies, rotation, aliases; a key that waits for deletion refuses changes",
+        "secret versions with staging labels and idempotent tokens; AWSCURRENT decides what is answered",
+        "IAM roles with managed (AWS's own are loaded) and inline policies (moto's own; policies are not enforced)",
+    ),
+    "Storage": (
+        "bucket settings (moto's own) and replication configurations exactly as put, only with versioning on at both "
+        "ends; objects are not copied",
+    ),
+    "Messages, logs, metrics": (
+        "topics, queues, redrive, delivery from topic to queue; e-mail subscriptions wait for confirmation",
+        "long polls that hold nobody else up",
+        "log groups with retention, key and tags (moto's own)",
+        "alarms with every field, no data at first, state and tags kept over updates; alarms are not evaluated by "
+        "themselves, SetAlarmState moves them",
+    ),
+    "Trouble on demand": (
+        "per region, service and operation: dark (never answered), slow, throttled or failing in the service's protocol",
+        "a log of every call: time, region, service, operation, mutating or not, status, error code",
+        "what is not implemented answers HTTP 501 NotImplemented with the operation's name",
+    ),
+}
+"""What is emulated beyond moto and what is not, one line each, by area."""
+
+__all__ = ["ACCOUNT_ID", "EMULATED", "Control", "EmbeddedAws"]

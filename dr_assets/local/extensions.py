@@ -1,0 +1,91 @@
+"""Which moto backends are extended, and how they are put in place.
+
+Imports moto. An extension replaces the backend class in moto's `BackendDict` before its first use and gives that backend
+URL paths of its own, so upstream modules stay untouched and every caller inside moto meets the extended backend too.
+"""
+
+import importlib
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import create_backend_app
+
+from dr_assets.local.wire import Answer, Call
+
+# What a stack uses, in the order in which it is usually called.
+SERVICES = (
+    "sts", "kms", "iam", "ec2", "s3", "sns", "sqs", "logs", "secretsmanager", "rds", "cloudwatch", "route53",
+)  # fmt: skip
+
+_installed: set[str] = set()
+_install_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+# Service -> (moto's module, its BackendDict, our module, our backend class). All by name, so that a service is imported
+# when it is first called and not before.
+_EXTENSIONS: dict[str, tuple[str, str, str, str]] = {
+    "rds": ("moto.rds.models", "rds_backends", "rds_backend", "AuroraBackend"),
+    "ec2": ("moto.ec2.models", "ec2_backends", "ec2", "DrEc2Backend"),
+    "route53": ("moto.route53.models", "route53_backends", "route53", "DrRoute53Backend"),
+    "kms": ("moto.kms.models", "kms_backends", "kms", "DrKmsBackend"),
+    "sns": ("moto.sns.models", "sns_backends", "sns", "DrSnsBackend"),
+    "cloudwatch": ("moto.cloudwatch.models", "cloudwatch_backends", "cloudwatch", "DrCloudWatchBackend"),
+    "secretsmanager": ("moto.secretsmanager.models", "secretsmanager_backends", "secretsmanager", "DrSecretsBackend"),
+    "s3": ("moto.s3.models", "s3_backends", "s3", "DrS3Backend"),
+}
+# Services that look into another's state: that one's extension must be in place before them.
+_NEEDS = {
+    "rds": ("ec2", "kms", "secretsmanager", "sns"),
+    "route53": ("ec2", "cloudwatch"),
+    "cloudwatch": ("sns",),
+    "s3": ("kms",),
+    "resourcegroupstaggingapi": tuple(_EXTENSIONS),
+}
+
+
+def install(service: str) -> None:
+    """Put the extension of one service in place (once)."""
+    with _install_locks[service]:
+        if service not in _installed:
+            if service in _EXTENSIONS:
+                moto_module, backends, module, backend = _EXTENSIONS[service]
+                extended = getattr(importlib.import_module(f"dr_assets.local.{module}"), backend)
+                registry = getattr(importlib.import_module(moto_module), backends)
+                registry.backend = extended
+                registry.clear()  # whatever another service has made by peeking is empty, and not extended
+            _installed.add(service)
+
+
+def create_app(service: Any) -> Any:
+    """A Flask application for one service, extended where needed: what moto's dispatcher asks for."""
+    for name in (*_NEEDS.get(service, ()), service):
+        install(name)
+    return create_backend_app(service)
+
+
+def reset() -> None:
+    """Forget every resource in every account and region."""
+    BackendDict.reset()
+    reset_model_data()
+
+
+def long_poll(call: Call, body: bytes) -> tuple[float, bytes, Callable[[Answer], bool]] | None:
+    """How to answer an SQS long poll from outside the lock: seconds, the body that polls once, and what empty means."""
+    if call.service != "sqs" or call.operation != "ReceiveMessage" or call.protocol != "json":
+        return None
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return None
+    seconds = data.get("WaitTimeSeconds") or 0
+    data["WaitTimeSeconds"] = 0
+    return (
+        float(seconds),
+        json.dumps(data).encode(),
+        lambda answer: answer.status == 200 and b"MessageId" not in answer.body,
+    )

@@ -1,0 +1,133 @@
+"""RDS actions that moto lacks or answers differently from AWS.
+
+Imports moto's RDS response class. moto finds an action by its method name, so adding a method adds an action.
+"""
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.rds.models import rds_backends
+from moto.rds.responses import RDSResponse
+
+
+class AuroraResponse(RDSResponse):  # type: ignore[misc]
+    """The RDS API."""
+
+    def call_action(self) -> Any:
+        """Let time pass in every region before answering in one."""
+        for backend in list(rds_backends[self.current_account].values()):
+            backend.settle()
+        return super().call_action()
+
+    # -- global clusters -----------------------------------------------------------------------------------------------
+
+    def create_global_cluster(self) -> ActionResult:
+        """Create; see the backend."""
+        return ActionResult({"GlobalCluster": self.backend.new_global_cluster(self.params)})
+
+    def describe_global_clusters(self) -> ActionResult:
+        """The same answer in every region."""
+        filters = {f["Name"]: f["Values"] for f in self.params.get("Filters") or []}
+        found = self.backend.list_global_clusters(self.params.get("GlobalClusterIdentifier"), filters.get("region"))
+        return ActionResult({"GlobalClusters": found})
+
+    def modify_global_cluster(self) -> ActionResult:
+        """Lacking in moto."""
+        return ActionResult({"GlobalCluster": self.backend.modify_global_cluster(self.params)})
+
+    def delete_global_cluster(self) -> ActionResult:
+        """Delete; see the backend."""
+        return ActionResult(
+            {"GlobalCluster": self.backend.delete_global_cluster(self.params["GlobalClusterIdentifier"])}
+        )
+
+    def remove_from_global_cluster(self) -> ActionResult:
+        """In the member's region."""
+        names = self.params["GlobalClusterIdentifier"], self.params["DbClusterIdentifier"]
+        return ActionResult({"GlobalCluster": self.backend.detach(*names)})
+
+    def switchover_global_cluster(self) -> ActionResult:
+        """Lacking in moto."""
+        names = self.params["GlobalClusterIdentifier"], self.params["TargetDbClusterIdentifier"]
+        return ActionResult({"GlobalCluster": self.backend.switch_over(*names)})
+
+    def failover_global_cluster(self) -> ActionResult:
+        """Lacking in moto."""
+        return ActionResult({"GlobalCluster": self.backend.fail_over(self.params)})
+
+    # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def delete_db_cluster(self) -> ActionResult:
+        """With SkipFinalSnapshot, which moto does not read."""
+        cluster = self.backend.delete_db_cluster(
+            self.params["DBClusterIdentifier"],
+            self.params.get("FinalDBSnapshotIdentifier"),
+            self.params.get("SkipFinalSnapshot"),
+        )
+        return ActionResult({"DBCluster": cluster})
+
+    # -- parameter groups ----------------------------------------------------------------------------------------------
+
+    def describe_db_parameters(self) -> ActionResult:
+        """With Source and ApplyType."""
+        group = self.backend.instance_group(self.params["DBParameterGroupName"])
+        return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
+
+    def describe_db_cluster_parameters(self) -> ActionResult:
+        """With Source and ApplyType."""
+        group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
+        return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
+
+    def modify_db_parameter_group(self) -> ActionResult:
+        """With AWS's checks."""
+        group = self.backend.instance_group(self.params["DBParameterGroupName"])
+        self.backend.set_parameters(group, self._parameters())
+        return ActionResult({"DBParameterGroupName": group.name})
+
+    def modify_db_cluster_parameter_group(self) -> ActionResult:
+        """With AWS's checks."""
+        group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
+        self.backend.set_parameters(group, self._parameters())
+        return ActionResult({"DBClusterParameterGroupName": group.name})
+
+    def reset_db_parameter_group(self) -> ActionResult:
+        """Lacking in moto."""
+        group = self.backend.instance_group(self.params["DBParameterGroupName"])
+        self.backend.reset_parameters(group, self._names_to_reset())
+        return ActionResult({"DBParameterGroupName": group.name})
+
+    def reset_db_cluster_parameter_group(self) -> ActionResult:
+        """Lacking in moto."""
+        group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
+        self.backend.reset_parameters(group, self._names_to_reset())
+        return ActionResult({"DBClusterParameterGroupName": group.name})
+
+    def describe_db_parameter_groups(self) -> ActionResult:
+        """An unknown group is an error at AWS; moto answers an empty list."""
+        if name := self.params.get("DBParameterGroupName"):
+            self.backend.instance_group(name)
+        return super().describe_db_parameter_groups()
+
+    def _parameters(self) -> list[dict[str, Any]]:
+        return [parameter.original_dict() for parameter in self.params.get("Parameters") or []]
+
+    def _names_to_reset(self) -> list[str] | None:
+        if self.params.get("ResetAllParameters"):
+            return None
+        return [parameter["ParameterName"] for parameter in self._parameters()]
+
+    # -- event subscriptions -------------------------------------------------------------------------------------------
+
+    def modify_event_subscription(self) -> ActionResult:
+        """Lacking in moto."""
+        return ActionResult({"EventSubscription": self.backend.modify_event_subscription(self.params)})
+
+    def add_source_identifier_to_subscription(self) -> ActionResult:
+        """Lacking in moto."""
+        names = self.params["SubscriptionName"], self.params["SourceIdentifier"]
+        return ActionResult({"EventSubscription": self.backend.change_source(*names, add=True)})
+
+    def remove_source_identifier_from_subscription(self) -> ActionResult:
+        """Lacking in moto."""
+        names = self.params["SubscriptionName"], self.params["SourceIdentifier"]
+        return ActionResult({"EventSubscription": self.backend.change_source(*names, add=False)})

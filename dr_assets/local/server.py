@@ -1,0 +1,68 @@
+"""The embedded AWS as a process: `python -m dr_assets.local.server --port 0 --ready-file F`.
+
+Serves the gateway on a loopback port until SIGTERM, SIGINT or (with --owner-stdin) the end of its standard input, which
+the kernel closes also when the owner is killed. Writes nothing but the ready file.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+# Must be set before moto is imported: without it AWS managed policies cannot be attached.
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(prog="dr_assets.local.server", description="An AWS on a loopback port.")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, required=True, help="written once the port answers")
+    parser.add_argument("--settle-seconds", type=float, default=0.0, help="how long in-between statuses last")
+    parser.add_argument("--owner-stdin", action="store_true", help="end when standard input ends")
+    options = parser.parse_args(argv)
+
+    from werkzeug.serving import make_server
+
+    from dr_assets.local.clock import clock
+    from dr_assets.local.gateway import Gateway
+    from dr_assets.local.handler import QuietHandler
+
+    clock.settle_seconds = options.settle_seconds
+    gateway = Gateway()
+    server = make_server("127.0.0.1", options.port, gateway, threaded=True, request_handler=QuietHandler)
+    # Held connections (fault mode dark) must not keep the process alive.
+    server.daemon_threads = True  # type: ignore[attr-defined]
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    if options.owner_stdin:
+        threading.Thread(target=_wait_for_owner, args=(end,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    write_ready_file(options.ready_file, server.server_port)
+    threading.Thread(target=gateway.warm_up, daemon=True).start()
+    end.wait()
+    gateway.stop()
+    sys.stderr.flush()
+    # Every thread is a daemon and nothing is on disk: leave at once, whatever a backend is doing.
+    os._exit(0)
+
+
+def write_ready_file(path: Path, port: int) -> None:
+    """Say where the server is, atomically: a reader sees all of it or nothing."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid()}))
+    part.replace(path)
+
+
+def _wait_for_owner(end: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    end.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""How the commands show things to people: tables on stdout, progress on stderr. No logic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from dr_assets.core.model import Drift, Outcome
+from dr_assets.core.topology import HOME
+from dr_assets.service import Verification, outcome_json, summary
+from dr_assets.stack import SITES, Stack
+
+if TYPE_CHECKING:
+    from dr_assets.launch import JobResult
+
+# Piped into a file or a log there is no width to keep to.
+out = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+err = Console(file=sys.stderr, highlight=False)
+
+_STYLES = {
+    "in_sync": "green", "created": "cyan", "updated": "cyan", "waiting": "yellow", "drifted": "red", "absent": "red",
+    "unknown": "magenta",
+}  # fmt: skip
+
+
+@contextmanager
+def progress(verb: str, total: int, quiet: bool = False) -> Iterator[Callable[[Outcome], None]]:
+    """A bar on stderr where that is a terminal, else a line for every outcome that is more than `in sync`."""
+    if quiet:
+        yield lambda _: None
+        return
+    if not err.is_terminal:
+
+        def line(outcome: Outcome) -> None:
+            if outcome.status != "in_sync":
+                err.print(f"{verb}: {outcome.key} {outcome.status.replace('_', ' ')}", markup=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(verb, total=total)
+
+        def tick(outcome: Outcome) -> None:
+            bar.update(task, advance=1, description=f"{verb} {outcome.key}"[:60].ljust(60))
+
+        yield tick
+
+
+def verification(result: Verification) -> None:
+    """What differs, then the counts."""
+    bad = [outcome for outcome in result.outcomes if outcome.status != "in_sync"]
+    if bad:
+        out.print(_outcome_table(bad))
+    counts = ", ".join(
+        f"{n} {status.replace('_', ' ')}" for status, n in summary(result.outcomes).items() if status != "total"
+    )
+    writer = f"writer: {result.topology.writer or 'none yet'}" if result.topology else "writer: unknown"
+    out.print(
+        f"{len(result.outcomes)} resources: {counts}; {writer}; {result.api_calls} AWS calls in {result.seconds:.1f} s"
+    )
+
+
+def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("asset", "status", "field", "desired", "observed"):
+        table.add_column(name, no_wrap=name in ("asset", "status"), overflow="fold")
+    for outcome in outcomes:
+        status = Text(outcome.status.replace("_", " "), style=_STYLES[outcome.status])
+        rows: Sequence[Drift | None] = outcome.drift or (None,)
+        for number, item in enumerate(rows):
+            first = (outcome.key, status) if number == 0 else ("", "")
+            if item is None:
+                table.add_row(*first, Text(outcome.reason), "", "")
+            else:
+                table.add_row(*first, item.field, Text(_short(item.desired)), Text(_short(item.observed)))
+    return table
+
+
+def outputs(values: Mapping[str, Any]) -> None:
+    width = max(map(len, values))
+    for name, value in values.items():
+        out.print(f"{name:<{width}}  {'(absent)' if value is None else value}", markup=False, soft_wrap=True)
+
+
+def status(stack: Stack, result: Verification) -> None:
+    """Roles, then each layer of each site."""
+    top = result.topology
+    if top is None:
+        out.print("Topology: unknown (AWS did not answer)")
+    elif top.writer is None:
+        out.print("Topology: there is no global cluster with a writer yet")
+    else:
+        where = "at home" if top.writer == HOME else "AWAY FROM HOME"
+        moving = f", {top.in_transition} under way" if top.in_transition else ""
+        out.print(f"Topology: writer at the {top.writer} site ({stack.region(top.writer)}), {where}{moving}")
+    areas = sorted({outcome.key.split("/")[1] for outcome in result.outcomes})
+    table = Table("layer", *SITES, "global", box=None, pad_edge=False, header_style="bold")
+    for area in areas:
+        table.add_row(area, *(_cell(result.outcomes, f"{site}/{area}/") for site in (*SITES, "global")))
+    out.print(table)
+    out.print(
+        f"Objectives: RPO < {stack.rpo_seconds} s, RTO < {stack.rto_seconds} s, noticed within {stack.detection_seconds} s"
+    )
+
+
+def _cell(outcomes: Sequence[Outcome], prefix: str) -> Text:
+    mine = [outcome for outcome in outcomes if outcome.key.startswith(prefix)]
+    if not mine:
+        return Text("-", style="dim")
+    counts = summary(mine)
+    if counts["in_sync"] == counts["total"]:
+        return Text(f"{counts['total']} in sync", style="green")
+    texts = [f"{n} {status.replace('_', ' ')}" for status, n in counts.items() if status != "total" and n]
+    return Text(", ".join(texts), style="red")
+
+
+def job(result: JobResult, verb: str) -> None:
+    """What was done, what failed."""
+    done = [outcome for outcome in result.outcomes if outcome.calls]
+    for text in result.failures:
+        err.print(f"failed: {text}", markup=False, style="red")
+    for check in result.failed_checks:
+        err.print(f"check failed: {check}", markup=False, style="red")
+    state = "done" if result.success and not result.failed_checks else "NOT COMPLETE"
+    out.print(f"{verb}: {state}; {len(result.outcomes)} resources, {len(done)} changed, {len(result.failures)} failed")
+
+
+def job_json(result: JobResult) -> dict[str, Any]:
+    return {
+        "success": result.success and not result.failed_checks,
+        "run_id": result.run_id,
+        "summary": summary(result.outcomes),
+        "failures": list(result.failures),
+        "failed_checks": list(result.failed_checks),
+        "resources": [outcome_json(outcome) | {"calls": list(outcome.calls)} for outcome in result.outcomes],
+    }
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = "not set" if value is None else value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,72 @@
+"""One embedded AWS for a test process; every test starts with an empty one, or with the whole stack in it."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dr_assets.aws import Aws
+from dr_assets.launch import JobResult, provision_config, run_job
+from dr_assets.local import EmbeddedAws
+from dr_assets.stack import Stack, load_stack
+from dr_assets.world import World
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[EmbeddedAws]:
+    with EmbeddedAws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def cloud(embedded: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
+    """An empty AWS that boto3 finds by itself."""
+    embedded.control.clear_faults()
+    embedded.control.reset()
+    embedded.control.clear_calls()
+    embedded.control.settle(0.0)
+    for name, value in embedded.env().items():
+        monkeypatch.setenv(name, value)
+    return embedded
+
+
+@pytest.fixture(scope="module")
+def built_aws() -> Iterator[EmbeddedAws]:
+    """An embedded AWS of the module's own with the whole stack provisioned in it."""
+    with EmbeddedAws() as aws:
+        before = dict(os.environ)
+        os.environ.update(aws.env())
+        try:
+            result = provision(load_stack())
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        assert result.success, result.failures
+        assert not result.failed_checks
+        yield aws
+
+
+@pytest.fixture
+def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
+    """The provisioned stack; whoever changes it heals it."""
+    for name, value in built_aws.env().items():
+        monkeypatch.setenv(name, value)
+    built_aws.control.clear_faults()
+    built_aws.control.clear_calls()
+    return built_aws
+
+
+@pytest.fixture
+def world(stack: Stack) -> Callable[[], World]:
+    """A fresh look each time it is called."""
+    return lambda: World(stack, Aws())
+
+
+def provision(stack: Stack, **options: Any) -> JobResult:
+    return run_job(stack, "provision_stack", provision_config(poll_seconds=0.05, **options))
+
+
+def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:
+    """The mutating calls that reached the embedded AWS, in order."""
+    return [call for call in aws.control.calls() if call["mutating"]]

@@ -1,0 +1,56 @@
+"""The printed policy holds what is really called: asked of the call log, not of the code that made the policy."""
+
+import pytest
+
+from dr_assets import service
+from dr_assets.launch import destroy_config, run_job
+from dr_assets.local import EmbeddedAws
+from dr_assets.permissions import policy
+from dr_assets.stack import Stack
+
+from .conftest import provision
+
+# S3's actions are not called like its operations (Service Authorization Reference, Amazon S3).
+S3_ACTIONS = {
+    "HeadBucket": "ListBucket",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "DeleteBucketEncryption": "PutEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
+    "ListObjectVersions": "ListBucketVersions",
+    "DeleteObjects": "DeleteObjectVersion",
+    "GetBucketTagging": "GetBucketTagging",
+}
+PREFIX = {"monitoring": "cloudwatch"}
+
+
+def action(call: dict[str, str]) -> str:
+    service_name = PREFIX.get(call["service"], call["service"])
+    operation = S3_ACTIONS.get(call["operation"], call["operation"]) if service_name == "s3" else call["operation"]
+    return f"{service_name}:{operation}"
+
+
+def allowed(write: bool) -> set[str]:
+    return {item for statement in policy(write)["Statement"] for item in statement["Action"]}
+
+
+@pytest.mark.slow
+def test_what_is_called_is_what_is_asked_for(cloud: EmbeddedAws, stack: Stack) -> None:
+    service.verify(stack)
+    assert provision(stack).success
+    cloud.control.clear_calls()
+    service.verify(stack)
+    reading = {action(call) for call in cloud.control.calls()}
+    assert reading - allowed(write=False) == set()
+    assert run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05)).success
+    assert provision(stack).success
+    every = {action(call) for call in cloud.control.calls()}
+    assert every - allowed(write=True) == set()

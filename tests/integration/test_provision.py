@@ -1,0 +1,192 @@
+"""Provisioning the whole stack: order, repetition, interruption."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from dr_assets import service
+from dr_assets.aws import Aws
+from dr_assets.catalog import catalog
+from dr_assets.launch import destroy_config, run_job
+from dr_assets.local import EmbeddedAws
+from dr_assets.stack import Stack
+
+from .conftest import mutating, provision
+
+# The order that STACK.md calls not negotiable, as the calls that must be seen one after the other.
+SPINE = ("CreateGlobalCluster", "CreateDBCluster", "CreateDBInstance", "CreateDBCluster", "CreateDBInstance")
+
+
+@pytest.mark.slow
+def test_provision_order_and_repetition(cloud: EmbeddedAws, stack: Stack) -> None:
+    cloud.control.settle(0.15)  # things take time, so that branches interleave
+    result = provision(stack)
+    assert result.success, result.failures
+    assert not result.failed_checks
+    assert {outcome.key for outcome in result.outcomes} == {resource.key for resource in catalog(stack)}
+
+    calls = mutating(cloud)
+    assert [c["operation"] for c in calls if c["error_code"] and c["status"] < 500] == [], "no refused attempts"
+    spine = [(c["operation"], c["region"]) for c in calls if c["operation"] in SPINE]
+    one, two, n = stack.primary_region, stack.secondary_region, stack.instances_per_cluster
+    assert spine == [
+        ("CreateGlobalCluster", one),
+        ("CreateDBCluster", one),
+        *[("CreateDBInstance", one)] * n,
+        ("CreateDBCluster", two),
+        *[("CreateDBInstance", two)] * n,
+    ]
+    versioning = [c["n"] for c in calls if c["operation"] == "PutBucketVersioning"]
+    replication = [c["n"] for c in calls if c["operation"] == "PutBucketReplication"]
+    assert len(versioning) == len(replication) == 2
+    assert max(versioning) < min(replication)
+    interleaved = [c["operation"] for c in calls]
+    first = interleaved.index("CreateDBCluster")
+    assert any(op not in SPINE for op in interleaved[first : interleaved.index("CreateDBInstance")]), "others went on"
+
+    verification = service.verify(stack)
+    assert verification.in_sync, [o for o in verification.outcomes if o.status != "in_sync"]
+
+    cloud.control.clear_calls()
+    again = provision(stack)
+    assert again.success
+    assert mutating(cloud) == []
+    assert {outcome.status for outcome in again.outcomes} == {"in_sync"}
+
+
+def inventory(stack: Stack) -> dict[str, int]:
+    """How many of each countable thing exist in AWS, whoever made them: two of one sort would show here."""
+    aws = Aws()
+    count: dict[str, int] = {}
+    for region in (stack.primary_region, stack.secondary_region):
+        reads = aws.reads()
+        for service_name, operation, result in (
+            ("ec2", "describe_vpcs", "Vpcs"),
+            ("ec2", "describe_subnets", "Subnets"),
+            ("ec2", "describe_route_tables", "RouteTables"),
+            ("ec2", "describe_security_groups", "SecurityGroups"),
+            ("ec2", "describe_vpc_peering_connections", "VpcPeeringConnections"),
+            ("kms", "list_keys", "Keys"),
+            ("kms", "list_aliases", "Aliases"),
+            ("rds", "describe_db_clusters", "DBClusters"),
+            ("rds", "describe_db_instances", "DBInstances"),
+            ("rds", "describe_event_subscriptions", "EventSubscriptionsList"),
+            ("secretsmanager", "list_secrets", "SecretList"),
+            ("sns", "list_topics", "Topics"),
+            ("sns", "list_subscriptions", "Subscriptions"),
+            ("sqs", "list_queues", "QueueUrls"),
+            ("cloudwatch", "describe_alarms", "MetricAlarms"),
+            ("logs", "describe_log_groups", "logGroups"),
+        ):
+            items = reads.pages(service_name, operation, region, result)
+            if operation == "list_keys":
+                states = [reads.call("kms", "describe_key", region, KeyId=k["KeyId"])["KeyMetadata"] for k in items]
+                items = [s for s in states if s["KeyManager"] == "CUSTOMER" and s["KeyState"] != "PendingDeletion"]
+            count[f"{region} {operation}"] = len(items)
+    for operation, result in (("list_health_checks", "HealthChecks"), ("list_hosted_zones", "HostedZones")):
+        count[operation] = len(aws.reads().pages("route53", operation, "us-east-1", result))
+    count["list_buckets"] = len(aws.reads().call("s3", "list_buckets", stack.primary_region)["Buckets"])
+    return count
+
+
+def run_until_killed(stack: Stack, after: int) -> int:
+    """Provision in a child process that SIGKILLs itself as the answer to mutating call `after` comes in.
+
+    Returns the child's wait status.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            real: Any = Aws.act
+            made = 0
+
+            def act(self: Aws, *args: Any, **kwargs: Any) -> Any:
+                nonlocal made
+                answer = real(self, *args, **kwargs)
+                made += 1
+                if made == after:
+                    os.kill(os.getpid(), signal.SIGKILL)  # AWS has done it; nobody here has seen the answer
+                return answer
+
+            Aws.act = act  # type: ignore[method-assign]
+            code = 0 if provision(stack).success else 1
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_anywhere_it_converges_and_nothing_exists_twice(cloud: EmbeddedAws, stack: Stack) -> None:
+    assert provision(stack).success
+    whole = inventory(stack)
+    cloud.control.reset()
+
+    kills = 0
+    # Each child dies at its fifth mutating call, so over the run death comes at every fifth call of the sequence.
+    while os.WIFSIGNALED(status := run_until_killed(stack, after=5)):
+        kills += 1
+        assert kills < 200, "it does not converge"
+    assert os.WEXITSTATUS(status) == 0
+    assert kills >= 20
+    assert service.verify(stack).in_sync
+    assert inventory(stack) == whole
+
+
+@pytest.mark.slow
+def test_destroy_leaves_nothing_and_provision_starts_over(cloud: EmbeddedAws, stack: Stack) -> None:
+    before = inventory(stack)
+    assert provision(stack).success
+    result = run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05))
+    assert result.success, result.failures
+    assert inventory(stack) == before
+    assert {outcome.status for outcome in service.verify(stack).outcomes} == {"absent"}
+    assert provision(stack).success
+    assert service.verify(stack).in_sync
+
+
+def test_destroy_wants_the_right_suffix(cloud: EmbeddedAws, stack: Stack) -> None:
+    result = run_job(stack, "destroy_stack", destroy_config("wrong"))
+    assert not result.success
+    assert "'wrong' is not this stack's suffix" in result.failures[0]
+    assert mutating(cloud) == []
+
+
+def test_destroy_is_refused_under_protection(cloud: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_STACK__DELETION_PROTECTION", "true")
+    result = run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix))
+    assert not result.success
+    assert "deletion_protection is true" in result.failures[0]
+    assert mutating(cloud) == []
+
+
+def test_the_materialize_button_never_writes_unless_told(cloud: EmbeddedAws, stack: Stack) -> None:
+    result = run_job(stack, "verify_stack", {})
+    assert mutating(cloud) == []
+    assert len(result.failed_checks) >= len(catalog(stack))
+
+
+def test_somebody_elses_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: Stack) -> None:
+    aws = Aws()
+    name = f"rds-monitoring-role-primary-{stack.environment_suffix}"
+    aws.client("iam", "us-east-1").create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}',
+        Tags=[{"Key": "ManagedBy", "Value": "them"}],
+    )
+    cloud.control.clear_calls()
+    result = provision(stack)
+    assert not result.success
+    mine = [text for text in result.failures if "primary/identity/monitoring-role" in text]
+    assert len(mine) == 1
+    assert "belongs to somebody else (ManagedBy=them" in mine[0]
+    touched = [c for c in mutating(cloud) if c["service"] == "iam" and c["operation"] != "CreateRole"]
+    role = aws.client("iam", "us-east-1").get_role(RoleName=name)["Role"]
+    assert role["Tags"] == [{"Key": "ManagedBy", "Value": "them"}]
+    assert role["AssumeRolePolicyDocument"]["Statement"] == []
+    assert (
+        not [c for c in touched if c["operation"] in ("UpdateAssumeRolePolicy", "TagRole")] or stack.environment_suffix
+    )

@@ -1,0 +1,133 @@
+"""The stack file: every impossible value is refused with a line that names the key and the remedy."""
+
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dr_assets.errors import StackFileError
+from dr_assets.stack import load_stack, parse_stack
+
+ZONES = {"primary": ["us-east-1a", "us-east-1b", "us-east-1c"], "secondary": ["us-west-2a", "us-west-2b", "us-west-2c"]}
+
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    # what, the change, the key that must be named, a word of the remedy
+    ("unknown key", {"engine_versoin": "14.13"}, "engine_versoin", "remove it or correct its spelling"),
+    ("same region twice", {"secondary_region": "us-east-1"}, "secondary_region", "choose another"),
+    ("no region", {"primary_region": "virginia"}, "primary_region", "us-east-1"),
+    ("suffix with capitals", {"environment_suffix": "L6P3"}, "environment_suffix", "lower-case"),
+    ("suffix with underscore", {"environment_suffix": "a_b"}, "environment_suffix", "hyphens"),
+    ("suffix too long", {"environment_suffix": "a" * 21}, "environment_suffix", "3 to 20"),
+    ("suffix with hyphen at the end", {"environment_suffix": "abc-"}, "environment_suffix", "both ends"),
+    ("burstable class", {"instance_class": "db.t3.medium"}, "instance_class", "db.r6g.large"),
+    ("general class", {"instance_class": "db.m5.large"}, "instance_class", "memory-optimised"),
+    ("two zones", {"availability_zones": {**ZONES, "primary": ZONES["primary"][:2]}}, "availability_zones.primary", "three"),
+    ("zone twice", {"availability_zones": {**ZONES, "primary": ["us-east-1a"] * 3}}, "availability_zones.primary", "three"),
+    ("foreign zone", {"availability_zones": {**ZONES, "primary": ZONES["secondary"]}}, "availability_zones.primary", "us-east-1"),
+    ("overlapping VPCs", {"vpc_cidr": {"primary": "10.0.0.0/16", "secondary": "10.0.0.0/16"}}, "vpc_cidr", "overlap"),
+    ("not a CIDR", {"vpc_cidr": {"primary": "10.0.0.1/16", "secondary": "10.1.0.0/16"}}, "vpc_cidr.primary", "10.0.0.0/16"),
+    ("tiny VPC", {"vpc_cidr": {"primary": "10.0.0.0/24", "secondary": "10.1.0.0/16"}}, "vpc_cidr.primary", "/16 to /20"),
+    ("application outside", {"application_subnet_cidrs": {"primary": ["10.9.0.0/24"], "secondary": ["10.1.10.0/24"]}},
+     "application_subnet_cidrs.primary", "outside"),
+    ("application over database", {"application_subnet_cidrs": {"primary": ["10.0.1.0/24"], "secondary": ["10.1.10.0/24"]}},
+     "application_subnet_cidrs.primary", "move it"),
+    ("no application", {"application_subnet_cidrs": {"primary": [], "secondary": ["10.1.10.0/24"]}},
+     "application_subnet_cidrs.primary", "name the subnets"),
+    ("RPO zero", {"rpo_seconds": 0}, "rpo_seconds", "greater than 0"),
+    ("RTO negative", {"rto_seconds": -1}, "rto_seconds", "greater than 0"),
+    ("detection a text", {"detection_seconds": "30"}, "detection_seconds", "integer"),
+    ("retention", {"backup_retention_days": 36}, "backup_retention_days", "35"),
+    ("instances", {"instances_per_cluster": 0}, "instances_per_cluster", "1"),
+    ("engine version", {"engine_version": "14"}, "engine_version", "major.minor"),
+    ("reserved database", {"database_name": "postgres"}, "database_name", "names PostgreSQL"),
+    ("reserved user", {"master_username": "rdsadmin"}, "master_username", "reserves"),
+    ("short window", {"backup_window": "03:00-03:10"}, "backup_window", "30 minutes"),
+    ("no window", {"maintenance_window": "monday"}, "maintenance_window", "mon:04:00-mon:05:00"),
+    ("windows overlap", {"maintenance_window": "mon:03:30-mon:04:30"}, "backup_window", "move one"),
+    ("zone name", {"hosted_zone_name": "no zone"}, "hosted_zone_name", "aurora-dr.internal"),
+    ("e-mail", {"alert_emails": ["nobody"]}, "alert_emails", "not an e-mail"),
+    ("reserved tag", {"tags": {"Environment": "x", "ManagedBy": "me"}}, "tags", "remove"),
+    ("no environment", {"tags": {}}, "tags", "Environment"),
+    ("threshold", {"alarm_thresholds": {"replication_lag_ms": 0}}, "alarm_thresholds.replication_lag_ms", "greater than 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "key", "remedy"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_impossible_value_is_refused_by_name(
+    raw_stack: dict[str, Any], change: dict[str, Any], key: str, remedy: str
+) -> None:
+    with pytest.raises(StackFileError) as caught:
+        parse_stack(raw_stack | change)
+    lines = str(caught.value).splitlines()[1:]
+    assert any(key in line and remedy in line for line in lines), lines
+    assert len(lines) == 1, "one mistake gives one line"
+
+
+def test_every_mistake_is_told_at_once(raw_stack: dict[str, Any]) -> None:
+    with pytest.raises(StackFileError) as caught:
+        parse_stack(raw_stack | {"rpo_seconds": 0, "rto_seconds": 0, "instance_class": "x"})
+    assert len(str(caught.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize("key", ["environment_suffix", "primary_region", "vpc_cidr", "tags", "rpo_seconds"])
+def test_missing_key_is_named(raw_stack: dict[str, Any], key: str) -> None:
+    del raw_stack[key]
+    with pytest.raises(StackFileError, match=f"{key}: missing"):
+        parse_stack(raw_stack)
+
+
+def test_file_variable_and_overrides(raw_stack: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps(raw_stack | {"environment_suffix": "abc123"}))
+    environ = {
+        "DR_STACK_FILE": str(file),
+        "DR_STACK__RPO_SECONDS": "30",
+        "DR_STACK__VPC_CIDR__PRIMARY": "10.0.0.0/17",
+        "DR_STACK__ENGINE_VERSION": "14.10",
+        "DR_STACK__TAGS__ENVIRONMENT": "production",
+    }
+    stack = load_stack(environ=environ)
+    assert stack.environment_suffix == "abc123"
+    assert stack.rpo_seconds == 30
+    assert stack.vpc_cidr.primary == "10.0.0.0/17"
+    assert stack.engine_version == "14.10"
+    assert stack.tags["Environment"] == "production"
+
+
+def test_wrong_override_names_its_variable(raw_stack: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(raw_stack))
+    with pytest.raises(StackFileError, match="DR_STACK__RPO_SECONDS"):
+        load_stack(file, environ={"DR_STACK__RPO_SECONDS": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "not valid JSON"), ("[]", "one JSON object"), ('{"a"', "not valid JSON"), ("\xff", "not valid JSON")],
+)
+def test_half_written_file(tmp_path: Path, content: str, told: str) -> None:
+    file = tmp_path / "stack.json"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StackFileError, match=told) as caught:
+        load_stack(file, environ={})
+    assert str(file) in str(caught.value)
+
+
+def test_no_file_there(tmp_path: Path) -> None:
+    with pytest.raises(StackFileError, match="DR_STACK_FILE"):
+        load_stack(tmp_path / "none.json", environ={})
+
+
+@given(st.integers(16, 20), st.integers(0, 255), st.sampled_from(["primary", "secondary"]))
+def test_subnets_lie_within_their_vpc_and_apart(prefix: int, octet: int, site: Any) -> None:
+    raw = json.loads((Path(__file__).parent.parent / "infra" / "stack.auto.tfvars.json").read_text())
+    network = ipaddress.IPv4Network((f"172.{octet}.0.0", prefix), strict=False)
+    stack = parse_stack(raw)
+    stack = stack.model_copy(update={"vpc_cidr": stack.vpc_cidr.model_copy(update={site: str(network)})})
+    subnets = [ipaddress.IPv4Network(stack.subnet_cidr(site, number)) for number in (1, 2, 3)]
+    assert all(subnet.subnet_of(network) for subnet in subnets)
+    assert not any(a.overlaps(b) for a in subnets for b in subnets if a is not b)
