@@ -6,6 +6,7 @@ here asks where it runs. May import only `dr_assets.errors` and `dr_assets.core`
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -33,9 +34,11 @@ _THROTTLED = frozenset(
         "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
         "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException",
-        "ThrottledException", "TooManyRequestsException", "TransactionInProgressException",
+        "ThrottledException", "Throttled", "TooManyRequestsException", "TransactionInProgressException",
     }
 )  # fmt: skip
+# SNS throttles with a code of its own, which botocore does not know as throttling.
+_UNRETRIED = frozenset({"Throttled"})
 _CREDENTIALS = frozenset(
     {
         "AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId",
@@ -43,6 +46,9 @@ _CREDENTIALS = frozenset(
     }
 )  # fmt: skip
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"})
+
+# The request or its answer was lost on the way: whether it was carried out is not known.
+_NO_ANSWER = (failures.HTTPClientError, failures.ConnectionError)
 
 NO_CREDENTIALS = (
     "No AWS credentials were found. Sign in (AWS_PROFILE, `aws sso login`, an instance role), or start the embedded AWS "
@@ -160,7 +166,7 @@ class Aws:
         def after_attempt(response: Any = None, caught_exception: Any = None, **_: Any) -> None:
             if response is not None:
                 self.breaker.answered(region)
-            elif isinstance(caught_exception, failures.HTTPClientError):
+            elif isinstance(caught_exception, _NO_ANSWER):
                 self.breaker.failed(region)
 
         client.meta.events.register("before-send.*", before_send)
@@ -252,10 +258,22 @@ class AwsReads:
     def _timed(self, what: tuple[str, str, str, dict[str, Any]], make: Any) -> Any:
         started = time.monotonic()
         try:
-            return make()
+            return _patiently(make)
         finally:
             service, operation, region, _ = what
             self._aws.log.add(LoggedCall(service, operation, region, False, time.monotonic() - started))
+
+
+def _patiently(make: Any) -> Any:
+    """Retry what botocore does not recognise as throttling."""
+    for attempt in range(READ_ATTEMPTS):
+        try:
+            return make()
+        except failures.ClientError as error:
+            if error_code(error) not in _UNRETRIED or attempt == READ_ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0.05, 0.1) * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 def explain(error: BaseException, service: str, operation: str, region: str) -> DrError:
@@ -279,7 +297,7 @@ def explain(error: BaseException, service: str, operation: str, region: str) -> 
         return CredentialsError(f"AWS credentials could not be loaded: {error}. Sign in again.")
     if isinstance(error, RegionDarkError):
         return UnansweredError(f"{where}: {error}.")
-    if isinstance(error, failures.HTTPClientError):
+    if isinstance(error, _NO_ANSWER):
         return UnansweredError(f"{where}: no answer ({type(error).__name__}).")
     if isinstance(error, failures.ClientError):
         return _explain_answer(error, where)

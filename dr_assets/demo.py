@@ -23,7 +23,7 @@ from dr_assets.world import World
 
 @dataclass(frozen=True)
 class Sabotage:
-    """One change behind the product's back: what is done, and the one field of the one asset that must be named."""
+    """One change behind the product's back, and what must be named for it: one field of one asset ("": it is absent)."""
 
     told: str
     asset: str
@@ -104,15 +104,13 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
             KeyId=world.field("secondary/encryption/data-key", "KeyId")
         )
 
-    def suspend(aws: Aws, world: World) -> Any:
+    def publish(aws: Aws, world: World) -> Any:
         bucket = world.field("secondary/backup/bucket", "Name")
-        return aws.client("s3", two, writing=True).put_bucket_versioning(
-            Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
-        )
+        return aws.client("s3", two, writing=True).delete_public_access_block(Bucket=bucket)
 
     parameter = {"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}
     return (
-        Sabotage("PostgreSQL opened to the world (us-east-1)".replace("us-east-1", one),
+        Sabotage(f"PostgreSQL opened to the world ({one})",
                  "primary/network/security-group", "Ingress", open_port),
         Sabotage(f"backups cut to one day ({one})", "primary/aurora/cluster", "BackupRetentionPeriod",
                  call("rds", "modify_db_cluster", one, DBClusterIdentifier=f"aurora-primary-{s}", BackupRetentionPeriod=1,
@@ -121,7 +119,7 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
                  call("rds", "modify_db_cluster_parameter_group", one,
                       DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}", Parameters=[parameter])),
         Sabotage(f"the data key disabled ({two})", "secondary/encryption/data-key", "Enabled", disable_key),
-        Sabotage(f"versioning of the backup bucket suspended ({two})", "secondary/backup/versioning", "Status", suspend),
+        Sabotage(f"the backup bucket's public-access block removed ({two})", "secondary/backup/public-access-block", "", publish),
         Sabotage(f"the lag alarm's actions switched off ({two})", "secondary/monitoring/alarm-replication-lag", "ActionsEnabled",
                  call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"])),
     )  # fmt: skip
@@ -144,8 +142,9 @@ def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tup
             result = service.verify(stack, tick)
         render.verification(result)
         found = {(outcome.key, item.field) for outcome in result.outcomes for item in outcome.drift}
-        good = found == set(expected) and all(outcome.status in ("in_sync", "drifted") for outcome in result.outcomes)
-        done(f"{len(found)} drifted fields, {len(expected)} expected; {result.api_calls} calls", good)
+        found |= {(outcome.key, "") for outcome in result.outcomes if outcome.status == "absent"}
+        good = found == set(expected) and all(o.status in ("in_sync", "drifted", "absent") for o in result.outcomes)
+        done(f"{len(found)} differences, {len(expected)} expected; {result.api_calls} AWS calls", good)
 
 
 @contextmanager

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dr_assets.launch import JobResult
 
 # Piped into a file or a log there is no width to keep to.
-out = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(file=sys.stderr, highlight=False)
+out = Console(file=sys.stdout, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+err = Console(file=sys.stderr, highlight=False, emoji=False)
 
 _STYLES = {
     "in_sync": "green", "created": "cyan", "updated": "cyan", "waiting": "yellow", "drifted": "red", "absent": "red",
@@ -80,7 +80,7 @@ def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
             if item is None:
                 table.add_row(*first, Text(outcome.reason), "", "")
             else:
-                table.add_row(*first, item.field, Text(_short(item.desired)), Text(_short(item.observed)))
+                table.add_row(*first, item.field, *(Text(text) for text in _sides(item)))
     return table
 
 
@@ -142,6 +142,19 @@ def job_json(result: JobResult) -> dict[str, Any]:
         "failed_checks": list(result.failed_checks),
         "resources": [outcome_json(outcome) | {"calls": list(outcome.calls)} for outcome in result.outcomes],
     }
+
+
+def _sides(item: Drift) -> tuple[str, str]:
+    """Desired and observed; of two lists only what the one has and the other has not."""
+    if isinstance(item.desired, list) and isinstance(item.observed, list):
+        missing = [value for value in item.desired if value not in item.observed]
+        surplus = [value for value in item.observed if value not in item.desired]
+        return _listed(item.desired, "missing", missing), _listed(item.observed, "surplus", surplus)
+    return _short(item.desired), _short(item.observed)
+
+
+def _listed(values: Sequence[Any], word: str, odd: Sequence[Any]) -> str:
+    return f"{len(values)} values" + (f"; {word}: {_short(', '.join(map(str, odd)))}" if odd else "")
 
 
 def _short(value: Any, limit: int = 60) -> str:

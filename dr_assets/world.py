@@ -30,6 +30,9 @@ MAX_AGE_SECONDS = 120.0
 # Steps one resource may take in one go: creation plus one call for each settable group of fields, with room.
 MAX_STEPS = 40
 
+# How often AWS may leave us without an answer, or without a sight of what it has just made, before we give up: about 6 s.
+PATIENCE = 5
+
 OnOutcome = Callable[[Outcome], None]
 
 
@@ -253,7 +256,7 @@ class World:
         first = converge(resource, self, write=False)
         # Steps of an earlier go that ended in waiting belong to this outcome too.
         created, drift, earlier = self._begun.pop(resource.key, (False, first.drift, ()))
-        if first.status == "in_sync" and not earlier:
+        if first.status == "in_sync" and not earlier and not first.former:
             return first
         self.refuse_away_from_home()
         steps: list[str] = list(earlier)
@@ -263,7 +266,7 @@ class World:
             if created and self.look(resource) is None:
                 # AWS accepted the creation but does not show it yet; creating again would make a second one.
                 silent += 1
-                if silent > 8:
+                if silent > PATIENCE:
                     return Outcome(
                         resource.key, "waiting", reason="created, but AWS does not show it yet", calls=tuple(steps)
                     )
@@ -273,12 +276,15 @@ class World:
                 outcome = converge(resource, self, write=True)
             except UnansweredError:
                 silent += 1
-                if silent > 8:
+                if silent > PATIENCE:
                     raise
                 _pause(silent)
                 continue
             steps.extend(outcome.calls)
-            if outcome.status == "created":
+            if outcome.status == "unknown" and silent < PATIENCE:
+                silent += 1
+                _pause(silent)
+            elif outcome.status == "created":
                 created = True
             elif outcome.status != "updated":
                 if outcome.status == "in_sync" and steps:
@@ -301,7 +307,7 @@ class World:
                 outcome = remove(resource, self)
             except UnansweredError:
                 silent += 1
-                if silent > 8:
+                if silent > PATIENCE:
                     raise
                 _pause(silent)
                 continue

@@ -132,9 +132,10 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
             "PubliclyAccessible": False,
             "MonitoringInterval": MONITORING_SECONDS,
             "MonitoringRoleArn": Ref(f"{site}/identity/monitoring-role", "Arn"),
-            "PerformanceInsightsEnabled": True,
-            "PerformanceInsightsKMSKeyId": Ref(f"{site}/encryption/data-key", "Arn"),
-            "PerformanceInsightsRetentionPeriod": INSIGHTS_RETENTION_DAYS,
+            "PerformanceInsights": {
+                "KMSKeyId": Ref(f"{site}/encryption/data-key", "Arn"),
+                "RetentionPeriod": INSIGHTS_RETENTION_DAYS,
+            },
             "AutoMinorVersionUpgrade": False,
             "PromotionTier": min(n - 1, 15),
         },

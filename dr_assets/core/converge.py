@@ -125,7 +125,7 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
         return Outcome(resource.key, "waiting", drift, observed, desired, waiting)
     if not drift:
         note = f"{', '.join(former)} still set for the role the site had before" if former else ""
-        return Outcome(resource.key, "in_sync", (), observed, desired, note)
+        return Outcome(resource.key, "in_sync", (), observed, desired, note, former=former)
     drifted = Outcome(
         resource.key, "drifted", drift, observed, desired, "differs in " + ", ".join(d.field for d in drift)
     )

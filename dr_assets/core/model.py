@@ -186,7 +186,11 @@ class Kind(ABC):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one look at a resource gave. `unknown` is never drift and never health."""
+    """What one look at a resource gave. `unknown` is never drift and never health.
+
+    `former` names fields that are still set for the role the site had before a switchover (no drift: see `converge`).
+    `calls` are the mutating calls that were made, as `service.operation`.
+    """
 
     key: str
     status: Status
@@ -195,6 +199,7 @@ class Outcome:
     desired: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     calls: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:

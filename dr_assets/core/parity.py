@@ -19,7 +19,7 @@ _FIELDS: Mapping[str, Sequence[str]] = {
     "rds.cluster_parameter_group": ("Parameters", "DBParameterGroupFamily"),
     "rds.instance_parameter_group": ("Parameters", "DBParameterGroupFamily"),
     "rds.cluster": ("Engine", "EngineVersion", "BackupRetentionPeriod", "DeletionProtection", "EnabledCloudwatchLogsExports"),
-    "rds.instance": ("DBInstanceClass", "MonitoringInterval", "PerformanceInsightsEnabled", "AutoMinorVersionUpgrade"),
+    "rds.instance": ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade"),
     "cloudwatch.alarm": (
         "Namespace", "MetricName", "Statistic", "Threshold", "ComparisonOperator", "Period", "EvaluationPeriods", "DatapointsToAlarm",
     ),

@@ -216,20 +216,17 @@ class Cluster(Kind):
         return _console(target, ";is-cluster=true")
 
 
-# Field as it is read and desired -> parameter of Create/ModifyDBInstance, where that is called differently.
-_INSTANCE_PARAMETER = {
-    "DBParameterGroup": "DBParameterGroupName",
-    "PerformanceInsightsEnabled": "EnablePerformanceInsights",
-}
-
-
 class Instance(Kind):
-    """identity: Cluster. One call describes all instances of a cluster."""
+    """identity: Cluster. One call describes all instances of a cluster.
+
+    `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
+    two of which vanish with the first.
+    """
 
     name = "rds.instance"
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
-    immutable = frozenset({"AvailabilityZone", "PerformanceInsightsKMSKeyId"})
+    immutable = frozenset({"AvailabilityZone"})
     read_actions = ("rds:DescribeDBInstances",)
     write_actions = (
         "rds:CreateDBInstance",
@@ -240,7 +237,6 @@ class Instance(Kind):
     )
     _fields = (
         "DBInstanceClass", "AvailabilityZone", "PubliclyAccessible", "MonitoringInterval", "MonitoringRoleArn",
-        "PerformanceInsightsEnabled", "PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod",
         "AutoMinorVersionUpgrade", "PromotionTier",
     )  # fmt: skip
 
@@ -262,6 +258,12 @@ class Instance(Kind):
         groups = [group["DBParameterGroupName"] for group in instance.get("DBParameterGroups", ())]
         return {
             **{name: instance.get(name) for name in self._fields},
+            "PerformanceInsights": {
+                "KMSKeyId": instance.get("PerformanceInsightsKMSKeyId"),
+                "RetentionPeriod": instance.get("PerformanceInsightsRetentionPeriod"),
+            }
+            if instance.get("PerformanceInsightsEnabled")
+            else None,
             "Arn": instance["DBInstanceArn"],
             "Status": instance["DBInstanceStatus"],
             "Endpoint": (instance.get("Endpoint") or {}).get("Address"),
@@ -277,7 +279,9 @@ class Instance(Kind):
             "DBClusterIdentifier": target.identity["Cluster"],
             "Engine": target.settings["Engine"],
             "Tags": to_tag_list(want["Tags"]),
-            **{_INSTANCE_PARAMETER.get(name, name): want[name] for name in (*self._fields, "DBParameterGroup")},
+            **{name: want[name] for name in self._fields},
+            "DBParameterGroupName": want["DBParameterGroup"],
+            **_insights(want["PerformanceInsights"]),
         }
         return Call("rds", "create_db_instance", params)
 
@@ -286,15 +290,15 @@ class Instance(Kind):
         if changed == {"Tags"}:
             return _tag_call(target, observed, drift)
         params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": True}
-        for name in sorted(changed - {"Tags"}):
-            params[_INSTANCE_PARAMETER.get(name, name)] = target.desired[name]
-        # RDS takes these only together with their switch.
+        for name in sorted(changed - {"Tags", "PerformanceInsights", "DBParameterGroup"}):
+            params[name] = target.desired[name]
+        if "DBParameterGroup" in changed:
+            params["DBParameterGroupName"] = target.desired["DBParameterGroup"]
+        if "PerformanceInsights" in changed:
+            params |= _insights(target.desired["PerformanceInsights"])
+        # RDS takes one of these only together with the other.
         if "MonitoringRoleArn" in params or "MonitoringInterval" in params:
             params |= {name: target.desired[name] for name in ("MonitoringInterval", "MonitoringRoleArn")}
-        if "EnablePerformanceInsights" in params or "PerformanceInsightsRetentionPeriod" in params:
-            params["EnablePerformanceInsights"] = target.desired["PerformanceInsightsEnabled"]
-            params["PerformanceInsightsKMSKeyId"] = target.desired["PerformanceInsightsKMSKeyId"]
-            params["PerformanceInsightsRetentionPeriod"] = target.desired["PerformanceInsightsRetentionPeriod"]
         return Call("rds", "modify_db_instance", params)
 
     def delete(self, target: Target, observed: Observed) -> Call:
@@ -347,6 +351,17 @@ class LogGroup(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("logs", "delete_log_group", {"logGroupName": target.name})
+
+
+def _insights(wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Performance Insights as the parameters of Create and ModifyDBInstance."""
+    if wanted is None:
+        return {"EnablePerformanceInsights": False}
+    return {
+        "EnablePerformanceInsights": True,
+        "PerformanceInsightsKMSKeyId": wanted["KMSKeyId"],
+        "PerformanceInsightsRetentionPeriod": wanted["RetentionPeriod"],
+    }
 
 
 def _tag_call(target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:

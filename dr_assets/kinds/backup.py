@@ -1,4 +1,6 @@
-"""S3: the export buckets, what is configured on them, and replication between them. May import `core`, `kinds.common`.
+"""S3: the export buckets, what is configured on them, and replication between them.
+
+May import `core`, `errors` and `kinds.common`.
 
 Every setting of a bucket is an API of its own with an error code of its own for "not set"; `_Setting` has that in one place.
 """
@@ -13,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, error_code
+from dr_assets.errors import AwsCallError
 from dr_assets.kinds.common import from_tag_list, to_tag_list
 
 _NO_BUCKET = ("NoSuchBucket", "404")
@@ -43,8 +46,21 @@ class Bucket(Kind):
         try:
             head = reads.call("s3", "head_bucket", target.region, Bucket=target.name)
         except ClientError as error:
-            if error_code(error) in _NO_BUCKET:
+            code = error_code(error)
+            if code in _NO_BUCKET:
                 return None
+            # HeadBucket answers without a body: the status is all that S3 says.
+            if code in ("403", "AccessDenied"):
+                raise AwsCallError(
+                    f"S3 does not let us look at bucket {target.name} (403): it belongs to another account, or s3:ListBucket "
+                    "is not granted. Nothing was touched. Grant what `dr permissions` prints, or choose another "
+                    "environment_suffix."
+                ) from error
+            if code in ("301", "PermanentRedirect"):
+                raise AwsCallError(
+                    f"Bucket {target.name} exists in a region other than {target.region} (301). Nothing was touched. Remove "
+                    "it, or choose another environment_suffix."
+                ) from error
             raise
         region = head.get("BucketRegion") or head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
         return {
@@ -138,9 +154,13 @@ class Versioning(_Setting):
 
 
 class Encryption(_Setting):
+    """Every bucket is encrypted with AES256 from its first day, and deleting the setting only brings that back: it can be
+    wrong, but neither absent nor removed, so it goes with the bucket. The code in `_unset` is of older S3 and of others
+    that speak its language."""
+
     name = "s3.encryption"
     label = "bucket encryption"
-    _get, _remove = "get_bucket_encryption", "delete_bucket_encryption"
+    _get = "get_bucket_encryption"
     _unset = ("ServerSideEncryptionConfigurationNotFoundError",)
     read_actions = ("s3:GetEncryptionConfiguration",)
     write_actions = ("s3:PutEncryptionConfiguration",)
@@ -165,6 +185,8 @@ class Encryption(_Setting):
 
 
 class PublicAccessBlock(_Setting):
+    """S3 sets all four on a new bucket by itself; set here too, since it can be taken away again."""
+
     name = "s3.public_access_block"
     label = "public-access block"
     _get, _remove = "get_public_access_block", "delete_public_access_block"
@@ -196,7 +218,10 @@ class BucketPolicy(_Setting):
 
 
 class Lifecycle(_Setting):
-    """`Rules` as S3 takes them. S3 answers an empty filter as {} or {"Prefix": ""}: both mean every object."""
+    """`Rules` as S3 takes them. S3 answers an empty filter as {} or {"Prefix": ""}: both mean every object.
+
+    Beside the rules it answers TransitionDefaultMinimumObjectSize, which nobody sets here: S3's default stays.
+    """
 
     name = "s3.lifecycle"
     label = "bucket lifecycle"
@@ -216,7 +241,7 @@ class Lifecycle(_Setting):
 
 
 class Replication(_Setting):
-    """`Rules` and `Role`. S3 refuses it until both buckets are versioned."""
+    """`Rules` and `Role`. S3 refuses it until both buckets are versioned, and versioning cannot be suspended under it."""
 
     name = "s3.replication"
     label = "bucket replication"

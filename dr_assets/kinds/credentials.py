@@ -2,8 +2,16 @@
 
 The password exists in Secrets Manager only. It is made by Secrets Manager's own generator and written once to the primary's
 secret, under a request token derived from the secret's ARN: AWS refuses a second, different write under that token. The
-cluster is created with what is read back, and so are the complete versions. Whatever crashes in between, the next run goes on
-with the same password. Nothing here returns, prints or compares it outside of the instant of a call.
+cluster is created with what is read back, and so are the complete versions. Nothing here returns, prints or compares it
+outside of the instant of a call.
+
+Where a run may crash, and how the next goes on with the same password:
+- secret made, no password yet: the secret has no version, so the password is written now;
+- password written but the answer lost: it is read back; where AWS does not show it yet, the token stops a second one;
+- password written, cluster not made: the cluster is created with the password that is there;
+- cluster made, versions not complete: the primary's version is completed with its own password, the secondary's with the
+  primary's, in one write each;
+- a version that lost its password is never given a new one (the cluster would not know it): that is reported.
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Sensitive, Target, changed_fields, error_code
+from dr_assets.errors import RefusedError
 from dr_assets.kinds.common import drifted_tags, from_tag_list, to_tag_list
 
 PASSWORD_LENGTH = 40
@@ -27,13 +36,14 @@ EXCLUDED_CHARACTERS = "/@\"' \\`$%:;?#&<>{}[]|^~,()=+*!"
 def current_document(reads: Reads, region: str, secret: str) -> dict[str, Any] | None:
     """The current version as a dict, None where there is none. Holds the password: never keep, print or return it further.
 
-    Text that is no JSON object gives an empty dict: the version is there, but nothing in it is right.
+    Text that is no JSON object gives an empty dict: the version is there, but nothing in it is right. While a secret is
+    scheduled for deletion AWS does not show its versions (InvalidRequestException): they are unknown, and the secret's
+    own row says why.
     """
     try:
         answer = reads.call("secretsmanager", "get_secret_value", region, SecretId=secret)
     except ClientError as error:
-        # InvalidRequestException: the secret is scheduled for deletion, which the secret's own row reports.
-        if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+        if error_code(error) == "ResourceNotFoundException":
             return None
         raise
     try:
@@ -54,7 +64,10 @@ class StoredPassword(Sensitive):
         document = current_document(reads, self.region, self.secret) or {}
         password = document.get("password")
         if not password:
-            raise LookupError(f"the secret {self.secret} in {self.region} holds no password")
+            raise RefusedError(
+                f"The secret {self.secret} in {self.region} holds no password. Put the cluster's master password back into "
+                "its JSON (an earlier version of the secret has it), or reset both with a new one."
+            )
         return str(password)
 
 
@@ -159,7 +172,7 @@ class Password(Kind):
     compute_kinds = ("secretsmanager",)
     immutable = frozenset({"Written"})
     read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
-    write_actions = ("secretsmanager:PutSecretValue", "secretsmanager:GetRandomPassword")
+    write_actions = ("secretsmanager:PutSecretValue", "secretsmanager:GetRandomPassword", "kms:GenerateDataKey")
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         answers: dict[str, Observed | None] = {}
@@ -191,7 +204,7 @@ class Version(Kind):
     label = "secret version"
     compute_kinds = ("secretsmanager",)
     read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
-    write_actions = ("secretsmanager:PutSecretValue",)
+    write_actions = ("secretsmanager:PutSecretValue", "kms:GenerateDataKey")
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         return {target.key: self._observe(reads, target) for target in batch}
@@ -202,11 +215,11 @@ class Version(Kind):
             return None
         first = current_document(reads, target.identity["PrimaryRegion"], target.identity["PrimarySecret"]) or {}
         return {
-            "Username": own.get("username"),
-            "Engine": own.get("engine"),
-            "Host": own.get("host"),
-            "Port": own.get("port"),
-            "DbName": own.get("dbname"),
+            "Username": _shown(own, "username"),
+            "Engine": _shown(own, "engine"),
+            "Host": _shown(own, "host"),
+            "Port": _shown(own, "port"),
+            "DbName": _shown(own, "dbname"),
             "PasswordMatchesPrimary": bool(own.get("password")) and own.get("password") == first.get("password"),
         }
 
@@ -228,6 +241,14 @@ class Version(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call | None:
         return None
+
+
+def _shown(document: Mapping[str, Any], field: str) -> Any:
+    """A field that may be shown: a text or number, and none into which somebody wrote the password (as in a URL)."""
+    value, password = document.get(field), document.get("password")
+    if value is not None and not isinstance(value, (str, int)):
+        return "<not a text>"
+    return "<holds the password>" if password and str(password) in str(value) else value
 
 
 KINDS: tuple[Kind, ...] = (Secret(), Password(), Version())

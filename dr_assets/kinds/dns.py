@@ -75,7 +75,7 @@ class HealthCheck(Kind):
         for target in batch:
             mine = (c for c in checks if _matches(tags.get(c["Id"], {}), c["CallerReference"], target.name))
             found = next(mine, None)
-            answers[target.key] = self._observe(found, tags[found["Id"]]) if found else None
+            answers[target.key] = self._observe(found, tags.get(found["Id"], {})) if found else None
         return answers
 
     def _observe(self, check: Mapping[str, Any], tags: dict[str, str]) -> Observed:
@@ -215,38 +215,40 @@ class Record(Kind):
         for record in records:
             same_name = record["Name"].rstrip(".") == want["RecordName"]
             if same_name and record["Type"] == "CNAME" and record.get("SetIdentifier") == want["SetIdentifier"]:
+                values = record.get("ResourceRecords") or [{}]  # none where somebody made it an alias
                 return {
                     "TTL": record.get("TTL"),
-                    "Value": record["ResourceRecords"][0]["Value"],
+                    "Value": values[0].get("Value"),
                     "Failover": record.get("Failover"),
                     "HealthCheckId": record.get("HealthCheckId"),
+                    "Record": record,
                 }
         return None
 
-    def _change(self, action: str, target: Target, fields: Mapping[str, Any]) -> Call:
-        record: dict[str, Any] = {
-            "Name": target.identity["RecordName"],
-            "Type": "CNAME",
-            "SetIdentifier": target.identity["SetIdentifier"],
-            "Failover": fields["Failover"],
-            "TTL": fields["TTL"],
-            "ResourceRecords": [{"Value": fields["Value"]}],
-        }
-        if fields.get("HealthCheckId"):
-            record["HealthCheckId"] = fields["HealthCheckId"]
+    def _change(self, action: str, target: Target, record: Mapping[str, Any]) -> Call:
         batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
         params = {"HostedZoneId": target.identity["ZoneId"], "ChangeBatch": batch}
         return Call("route53", "change_resource_record_sets", params)
 
     def create(self, target: Target) -> Call:
-        return self._change("UPSERT", target, target.desired)
+        want = target.desired
+        record = {
+            "Name": target.identity["RecordName"],
+            "Type": "CNAME",
+            "SetIdentifier": target.identity["SetIdentifier"],
+            "Failover": want["Failover"],
+            "TTL": want["TTL"],
+            "ResourceRecords": [{"Value": want["Value"]}],
+            "HealthCheckId": want["HealthCheckId"],
+        }
+        return self._change("UPSERT", target, record)
 
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call:
-        # Route 53 deletes a record only when told exactly what it is.
-        return self._change("DELETE", target, observed)
+        # Route 53 deletes a record only when told exactly what it is, fields that are not ours included.
+        return self._change("DELETE", target, observed["Record"])
 
 
 KINDS: tuple[Kind, ...] = (HealthCheck(), Zone(), Record())

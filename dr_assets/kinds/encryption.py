@@ -1,7 +1,8 @@
 """KMS: customer managed keys and their aliases. May import `core` and `kinds.common`.
 
 A key has no name: ours is found through its alias, or, while that is missing or leads elsewhere, by the tags that are set
-in the call that creates it. So a crash between key and alias never makes a second key.
+in the call that creates it. So neither a crash between key and alias, nor an alias that still leads to a key on its way
+out, nor a Name tag that somebody removed ever makes a second key. A key that is scheduled for deletion counts as absent.
 """
 
 from __future__ import annotations
@@ -52,28 +53,33 @@ class Key(Kind):
         return {target.key: self._find(reads, target) for target in batch}
 
     def _find(self, reads: Reads, target: Target) -> Observed | None:
-        region = target.region
-        through_alias = aliases(reads, region).get(target.identity["AliasName"])
-        if through_alias:
-            tags = self._tags(reads, region, through_alias)
-            if tags.get("Name") == target.name:
-                return self._observe(reads, region, through_alias, tags)
+        region, task = target.region, target.identity["TaskID"]
+        names = aliases(reads, region)
+        through_alias = names.get(target.identity["AliasName"])
+        behind = self._tags(reads, region, through_alias) if through_alias else {}
+        if through_alias and behind.get("Name") == target.name:
+            found = self._observe(reads, region, through_alias, behind)
+            if found:
+                return found
         for key in reads.pages("kms", "list_keys", region, "Keys"):
-            try:
-                tags = self._tags(reads, region, key["KeyId"])
-            except ClientError as error:
-                # Keys of others may be closed to us; ours never are.
-                if error_code(error) == "AccessDeniedException":
-                    continue
-                raise
-            if (tags.get("Name"), tags.get("TaskID")) == (target.name, target.identity["TaskID"]):
+            tags = self._tags(reads, region, key["KeyId"])
+            if (tags.get("Name"), tags.get("TaskID")) == (target.name, task):
                 found = self._observe(reads, region, key["KeyId"], tags)
                 if found:
                     return found
+        # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
+        if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
+            return self._observe(reads, region, through_alias, behind)
         return None
 
     def _tags(self, reads: Reads, region: str, key_id: str) -> dict[str, str]:
-        return from_tag_list(reads.pages("kms", "list_resource_tags", region, "Tags", KeyId=key_id), **_TAG)
+        try:
+            return from_tag_list(reads.pages("kms", "list_resource_tags", region, "Tags", KeyId=key_id), **_TAG)
+        except ClientError as error:
+            # Keys of others may be closed to us, ours never are; and any may be gone since it was listed.
+            if error_code(error) in ("AccessDeniedException", "NotFoundException"):
+                return {}
+            raise
 
     def _observe(self, reads: Reads, region: str, key_id: str, tags: dict[str, str]) -> Observed | None:
         meta = reads.call("kms", "describe_key", region, KeyId=key_id)["KeyMetadata"]
@@ -124,6 +130,9 @@ class Key(Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         return f"the key is {observed['Status']}" if observed["Status"] in ("Creating", "Updating") else None
+
+    def console(self, target: Target) -> str:
+        return f"https://{target.region}.console.aws.amazon.com/kms/home?region={target.region}#/kms/keys"
 
 
 class Alias(Kind):

@@ -34,7 +34,8 @@ class Alarm(Kind):
         tags = reads.call("cloudwatch", "list_tags_for_resource", region, ResourceARN=arn)["Tags"]
         return {
             **{name: alarm.get(name) for name in _FIELDS},
-            "Threshold": float(alarm["Threshold"]),
+            # An alarm that was rewritten to watch for anomalies has none.
+            "Threshold": float(alarm["Threshold"]) if "Threshold" in alarm else None,
             # CloudWatch leaves it out where it equals EvaluationPeriods or was not set, and says "missing" by silence.
             "DatapointsToAlarm": alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"],
             "TreatMissingData": alarm.get("TreatMissingData") or "missing",

@@ -15,8 +15,9 @@ from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
 from dr_assets.kinds.common import drifted_tags, from_tag_list, own_tags, to_tag_list
 
-# An unconfirmed e-mail subscription has this instead of an ARN.
+# What lists have instead of an ARN: an e-mail subscription nobody has confirmed, and one whose reader left it.
 PENDING = "PendingConfirmation"
+DELETED = "Deleted"
 
 
 def _topic_attributes(reads: Reads, region: str, arn: str) -> Mapping[str, str] | None:
@@ -137,8 +138,9 @@ class Subscription(Kind):
                 return None
             raise
         for item in found:
-            if (item["Protocol"], item["Endpoint"]) == (want["Protocol"], want["Endpoint"]):
-                arn = item["SubscriptionArn"]
+            arn = item["SubscriptionArn"]
+            same = (item["Protocol"], item["Endpoint"]) == (want["Protocol"], want["Endpoint"])
+            if same and arn != DELETED:
                 if arn == PENDING:
                     return {"Arn": None, "Status": "waiting to be confirmed by its reader", "RawMessageDelivery": False}
                 more = reads.call("sns", "get_subscription_attributes", target.region, SubscriptionArn=arn)[
@@ -260,8 +262,16 @@ class QueuePolicy(Kind):
         return None
 
 
+# The topic's policy does not let RDS publish any more; the topic was deleted.
+_MUTE = ("no-permission", "topic-not-exist")
+
+
 class EventSubscription(Kind):
-    """`SourceIds` and `EventCategories` are called SourceIdsList and EventCategoriesList when read."""
+    """`SourceIds` and `EventCategories` are called SourceIdsList and EventCategoriesList when read.
+
+    `Enabled` is false too where RDS says that it cannot publish: it goes on calling such a subscription enabled, but
+    nobody hears of a failover. Modifying it makes RDS look at the topic again.
+    """
 
     name = "rds.event_subscription"
     label = "RDS event subscription"
@@ -295,7 +305,7 @@ class EventSubscription(Kind):
             "SourceType": found.get("SourceType"),
             "SourceIds": sorted(found.get("SourceIdsList", ())),
             "EventCategories": sorted(found.get("EventCategoriesList", ())),
-            "Enabled": found["Enabled"],
+            "Enabled": found["Enabled"] and found["Status"] not in _MUTE,
             "Tags": from_tag_list(tags["TagList"]),
         }
 

@@ -10,14 +10,15 @@ from botocore.exceptions import ClientError
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
 from dr_assets.kinds.common import drifted_tags, from_tag_list, to_tag_list
 
-# Static parameters take effect at the next restart, and RDS refuses "immediate" for them.
+# Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS tells which are static
+# only for those that are set already; these are the static ones of ours.
 STATIC = frozenset({"shared_preload_libraries"})
 # RDS takes at most so many parameters in one call.
 MOST = 20
 
 
 class _ParameterGroup(Kind):
-    """`Parameters`: those that somebody set (Source=user), name -> value as text."""
+    """`Parameters`: those that somebody set (Source=user), name -> value as text. `Static`: which of them need a restart."""
 
     compute_kinds = ("rds", "postgres")
     immutable = frozenset({"DBParameterGroupFamily"})
@@ -53,6 +54,7 @@ class _ParameterGroup(Kind):
             "Arn": arn,
             "DBParameterGroupFamily": group["DBParameterGroupFamily"],
             "Parameters": {p["ParameterName"]: p["ParameterValue"] for p in own if p.get("ParameterValue") is not None},
+            "Static": sorted(p["ParameterName"] for p in own if p.get("ApplyType") == "static"),
             "Tags": from_tag_list(tags["TagList"]),
         }
 
@@ -70,10 +72,11 @@ class _ParameterGroup(Kind):
             params = {"ResourceName": observed["Arn"], "Tags": to_tag_list(drifted_tags(target.desired, drift))}
             return Call("rds", "add_tags_to_resource", params)
         want, have = target.desired["Parameters"], observed["Parameters"]
-        missing = [_parameter(name, value) for name, value in sorted(want.items()) if have.get(name) != value]
+        static = STATIC.union(observed["Static"])
+        missing = [_parameter(name, static, value) for name, value in sorted(want.items()) if have.get(name) != value]
         if missing:
             return Call("rds", f"modify_{self._thing}_group", {**self._name(target), "Parameters": missing[:MOST]})
-        surplus = [_parameter(name) for name in sorted(set(have) - set(want))]
+        surplus = [_parameter(name, static) for name in sorted(set(have) - set(want))]
         params = {**self._name(target), "Parameters": surplus[:MOST], "ResetAllParameters": False}
         return Call("rds", f"reset_{self._thing}_group", params)
 
@@ -84,8 +87,8 @@ class _ParameterGroup(Kind):
         return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#parameter-groups:"
 
 
-def _parameter(name: str, value: str | None = None) -> dict[str, Any]:
-    parameter = {"ParameterName": name, "ApplyMethod": "pending-reboot" if name in STATIC else "immediate"}
+def _parameter(name: str, static: frozenset[str], value: str | None = None) -> dict[str, Any]:
+    parameter = {"ParameterName": name, "ApplyMethod": "pending-reboot" if name in static else "immediate"}
     return parameter if value is None else {**parameter, "ParameterValue": value}
 
 

@@ -34,6 +34,7 @@ _EXTENSIONS: dict[str, tuple[str, str, str, str]] = {
     "route53": ("moto.route53.models", "route53_backends", "route53", "DrRoute53Backend"),
     "kms": ("moto.kms.models", "kms_backends", "kms", "DrKmsBackend"),
     "sns": ("moto.sns.models", "sns_backends", "sns", "DrSnsBackend"),
+    "sqs": ("moto.sqs.models", "sqs_backends", "sqs", "DrSqsBackend"),
     "cloudwatch": ("moto.cloudwatch.models", "cloudwatch_backends", "cloudwatch", "DrCloudWatchBackend"),
     "secretsmanager": ("moto.secretsmanager.models", "secretsmanager_backends", "secretsmanager", "DrSecretsBackend"),
     "s3": ("moto.s3.models", "s3_backends", "s3", "DrS3Backend"),
@@ -43,6 +44,7 @@ _NEEDS = {
     "rds": ("ec2", "kms", "secretsmanager", "sns"),
     "route53": ("ec2", "cloudwatch"),
     "cloudwatch": ("sns",),
+    "sns": ("sqs",),
     "s3": ("kms",),
     "resourcegroupstaggingapi": tuple(_EXTENSIONS),
 }

@@ -12,7 +12,11 @@ from .conftest import provision
 
 
 @pytest.mark.slow
-def test_throttled_and_failing_it_still_converges(cloud: EmbeddedAws, stack: Stack) -> None:
+def test_throttled_and_failing_it_still_converges(
+    cloud: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # botocore waits up to 20 s between tries; how often it tries is what matters here.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.02)
     cloud.control.fault("throttle", rate=0.20, seed=7)
     cloud.control.fault("error", rate=0.05, seed=11)
     result = provision(stack)

@@ -84,6 +84,8 @@ def inventory(stack: Stack) -> dict[str, int]:
             if operation == "list_keys":
                 states = [reads.call("kms", "describe_key", region, KeyId=k["KeyId"])["KeyMetadata"] for k in items]
                 items = [s for s in states if s["KeyManager"] == "CUSTOMER" and s["KeyState"] != "PendingDeletion"]
+            if operation == "describe_vpc_peering_connections":  # deleted ones stay visible for a while
+                items = [item for item in items if item["Status"]["Code"] == "active"]
             count[f"{region} {operation}"] = len(items)
     for operation, result in (("list_health_checks", "HealthChecks"), ("list_hosted_zones", "HostedZones")):
         count[operation] = len(aws.reads().pages("route53", operation, "us-east-1", result))

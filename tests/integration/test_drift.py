@@ -1,0 +1,419 @@
+"""For every kind and every compared field: a change behind its back is reported as that field of that resource and
+nothing else, and provisioning heals it. Generated over the catalogue.
+
+Where a kind's own `update` can bring about a *wrong* value it is asked to, and the call it names is made with a plain
+client. What no update would ever do (disable a key, open a route) stands in `BY_HAND`. What is read back, compared and
+healed is the product's business alone.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dr_assets import service
+from dr_assets.aws import Aws
+from dr_assets.catalog import catalog
+from dr_assets.core.compare import compare
+from dr_assets.core.model import Call, Resource, Target
+from dr_assets.core.values import resolve
+from dr_assets.kinds import KINDS
+from dr_assets.local import EmbeddedAws
+from dr_assets.stack import Stack, load_stack
+from dr_assets.world import World
+
+Field = tuple[str, str]
+EVERYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}
+OPEN_POLICY = {"Version": "2012-10-17", "Statement": [EVERYBODY]}
+
+# Another value that AWS accepts, for fields where turning a boolean or adding one to a number would not do.
+WRONG: dict[Field, Any] = {
+    ("cloudwatch.alarm", "Namespace"): "AWS/Other",
+    ("cloudwatch.alarm", "MetricName"): "Other",
+    ("cloudwatch.alarm", "Dimensions"): {"DBClusterIdentifier": "other"},
+    ("cloudwatch.alarm", "Statistic"): "SampleCount",
+    ("cloudwatch.alarm", "ComparisonOperator"): "LessThanOrEqualToThreshold",
+    ("cloudwatch.alarm", "Period"): 300,
+    ("cloudwatch.alarm", "DatapointsToAlarm"): 1,
+    ("cloudwatch.alarm", "TreatMissingData"): "ignore",
+    ("cloudwatch.alarm", "AlarmActions"): [],
+    ("cloudwatch.alarm", "OKActions"): [],
+    ("ec2.security_group", "Ingress"): ["tcp 5432-5432 0.0.0.0/0"],
+    ("ec2.security_group", "Egress"): ["-1 -1--1 0.0.0.0/0"],
+    ("iam.role", "AssumeRolePolicy"): {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    },
+    ("iam.role_policy", "Policy"): {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+    },
+    ("kms.key", "Policy"): {"Version": "2012-10-17", "Statement": [{**EVERYBODY, "Action": "kms:*"}]},
+    ("logs.log_group", "RetentionInDays"): 1,
+    ("rds.cluster", "BackupRetentionPeriod"): 1,
+    ("rds.cluster", "PreferredBackupWindow"): "10:00-11:00",
+    ("rds.cluster", "PreferredMaintenanceWindow"): "sun:20:00-sun:21:00",
+    ("rds.cluster", "DBClusterParameterGroup"): "default.aurora-postgresql14",
+    ("rds.cluster", "EnabledCloudwatchLogsExports"): [],
+    ("rds.event_subscription", "EventCategories"): ["failover"],
+    ("rds.event_subscription", "SourceIds"): ["aurora-another"],
+    ("rds.instance", "DBInstanceClass"): "db.r6g.xlarge",
+    ("rds.instance", "DBParameterGroup"): "default.aurora-postgresql14",
+    ("rds.instance", "MonitoringInterval"): 30,
+    ("rds.instance", "MonitoringRoleArn"): "arn:aws:iam::123456789012:role/other",
+    ("rds.instance", "PerformanceInsights"): None,  # off
+    ("route53.health_check", "InsufficientDataHealthStatus"): "Unhealthy",
+    ("route53.record", "Value"): "elsewhere.example.com",
+    ("s3.encryption", "SSEAlgorithm"): "aws:kms",
+    ("s3.lifecycle", "Rules"): [{"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3}}],
+    ("s3.replication", "Role"): "arn:aws:iam::123456789012:role/other",
+    ("secretsmanager.version", "Username"): "other",
+    ("secretsmanager.version", "Engine"): "mysql",
+    ("secretsmanager.version", "Host"): "elsewhere.example.com",
+    ("secretsmanager.version", "DbName"): "other",
+}
+# … or the value of another resource's field.
+POINT_ELSEWHERE: dict[Field, tuple[str, str]] = {
+    ("ec2.route_table_association", "RouteTableId"): ("secondary/network/route-table", "RouteTableId"),
+    ("kms.alias", "TargetKeyId"): ("primary/encryption/notifications-key", "KeyId"),
+    ("rds.event_subscription", "SnsTopicArn"): ("secondary/notifications/topic", "Arn"),
+    ("route53.health_check", "AlarmName"): ("primary/monitoring/alarm-cpu", "AlarmName"),
+    ("route53.record", "HealthCheckId"): ("primary/dns/health-check-lag", "HealthCheckId"),
+    ("secretsmanager.secret", "KmsKeyId"): ("primary/encryption/notifications-key", "Arn"),
+    ("sns.topic", "KmsMasterKeyId"): ("primary/encryption/data-key", "Arn"),
+    ("sqs.queue", "KmsMasterKeyId"): ("primary/encryption/data-key", "Arn"),
+}
+# Fields that cannot be turned alone in AWS, with the reason; each is shown by another test or by its twin field.
+NOT_ALONE: dict[Field, str] = {
+    ("ec2.peering", "Accepted"): "an accepted peering cannot be un-accepted, only deleted",
+    ("ec2.route", "State"): "follows the peering's state",
+    ("rds.event_subscription", "SourceType"): "the sources' type: RDS refuses sources of another",
+    ("route53.health_check", "AlarmRegion"): "one field in Route 53 with AlarmName",
+    ("route53.health_check", "HealthThreshold"): "covered by the calculated check below",
+    ("route53.record", "Failover"): "Route 53 allows one PRIMARY and one SECONDARY",
+    ("s3.versioning", "Status"): "S3 refuses it while replication is configured: see below",
+    ("secretsmanager.secret", "DeletionScheduled"): "hides what is in the secret: see below",
+    ("secretsmanager.version", "PasswordMatchesPrimary"): "test_secrets.py",
+}
+
+Saboteur = Callable[[Aws, World, Resource], Any]
+
+
+def _call(service_name: str, operation: str, params: Callable[[World, Resource], dict[str, Any]]) -> Saboteur:
+    def act(aws: Aws, world: World, resource: Resource) -> Any:
+        client = aws.client(service_name, resource.region, writing=True)
+        return getattr(client, operation)(**params(world, resource))
+
+    return act
+
+
+def _seen(world: World, resource: Resource) -> Any:
+    observed = world.look(resource)
+    assert observed is not None
+    return observed
+
+
+def _foreign_route(aws: Aws, world: World, resource: Resource) -> None:
+    ec2 = aws.client("ec2", resource.region, writing=True)
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=world.field("primary/network/vpc", "VpcId"))
+    table = _seen(world, resource)["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+
+
+def _another_peering(aws: Aws, world: World, resource: Resource) -> None:
+    ec2 = aws.client("ec2", resource.region, writing=True)
+    peering = ec2.create_vpc_peering_connection(
+        VpcId=world.field("primary/network/vpc", "VpcId"),
+        PeerVpcId=ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"],
+    )["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+    table = _seen(world, resource)["RouteTableId"]
+    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    ec2.replace_route(
+        RouteTableId=table, DestinationCidrBlock=resource.identity["Destination"], VpcPeeringConnectionId=peering
+    )
+
+
+def _another_table(aws: Aws, world: World, resource: Resource) -> None:
+    ec2 = aws.client("ec2", resource.region, writing=True)
+    table = ec2.create_route_table(VpcId=world.field("primary/network/vpc", "VpcId"))["RouteTable"]["RouteTableId"]
+    ec2.replace_route_table_association(AssociationId=_seen(world, resource)["AssociationId"], RouteTableId=table)
+
+
+def _third_vpc(aws: Aws, world: World, resource: Resource) -> None:
+    vpc = aws.client("ec2", "us-east-1", writing=True).create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
+    aws.client("route53", resource.region, writing=True).associate_vpc_with_hosted_zone(
+        HostedZoneId=_seen(world, resource)["ZoneId"], VPC={"VPCRegion": "us-east-1", "VPCId": vpc}
+    )
+
+
+def _one_child(aws: Aws, world: World, resource: Resource) -> None:
+    aws.client("route53", resource.region, writing=True).update_health_check(
+        HealthCheckId=_seen(world, resource)["HealthCheckId"],
+        ChildHealthChecks=[world.field("primary/dns/health-check", "HealthCheckId")],
+    )
+
+
+def _bucket_policy(aws: Aws, world: World, resource: Resource) -> None:
+    name = world.field("primary/backup/bucket", "Name")
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{**EVERYBODY, "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}],
+    }
+    aws.client("s3", resource.region, writing=True).put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+
+def _no_delete_markers(aws: Aws, world: World, resource: Resource) -> None:
+    (rule,) = _seen(world, resource)["Rules"]
+    rules = [{**rule, "DeleteMarkerReplication": {"Status": "Disabled"}}]
+    configuration = {"Role": _seen(world, resource)["Role"], "Rules": rules}
+    aws.client("s3", resource.region, writing=True).put_bucket_replication(
+        Bucket=world.field("primary/backup/bucket", "Name"), ReplicationConfiguration=configuration
+    )
+
+
+def _another_group(aws: Aws, world: World, resource: Resource) -> None:
+    group = aws.client("ec2", resource.region, writing=True).create_security_group(
+        GroupName="another", Description="another", VpcId=world.field("primary/network/vpc", "VpcId")
+    )["GroupId"]
+    aws.client("rds", resource.region, writing=True).modify_db_cluster(
+        DBClusterIdentifier=str(resource.name), VpcSecurityGroupIds=[group], ApplyImmediately=True
+    )
+
+
+BY_HAND: dict[Field, Saboteur] = {
+    ("rds.cluster", "VpcSecurityGroupIds"): _another_group,
+    ("ec2.route", "VpcPeeringConnectionId"): _another_peering,
+    ("ec2.route_table", "ForeignRoutes"): _foreign_route,
+    ("ec2.route_table_association", "RouteTableId"): _another_table,
+    ("kms.key", "Enabled"): _call("kms", "disable_key", lambda w, r: {"KeyId": _seen(w, r)["KeyId"]}),
+    ("kms.key", "KeyRotationEnabled"): _call(
+        "kms", "disable_key_rotation", lambda w, r: {"KeyId": _seen(w, r)["KeyId"]}
+    ),
+    ("rds.subnet_group", "SubnetIds"): _call(
+        "rds",
+        "modify_db_subnet_group",
+        lambda w, r: {"DBSubnetGroupName": _seen(w, r)["Name"], "SubnetIds": _seen(w, r)["SubnetIds"][:2]},
+    ),
+    ("route53.health_check", "ChildHealthChecks"): _one_child,
+    ("route53.zone", "VPCs"): _third_vpc,
+    ("s3.policy", "Policy"): _bucket_policy,
+    ("s3.replication", "Rules"): _no_delete_markers,
+    ("sns.topic_policy", "Policy"): _call(
+        "sns",
+        "set_topic_attributes",
+        lambda w, r: {
+            "TopicArn": _seen(w, r)["TopicArn"],
+            "AttributeName": "Policy",
+            "AttributeValue": json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [{**EVERYBODY, "Action": "sns:Publish", "Resource": _seen(w, r)["TopicArn"]}],
+                }
+            ),
+        },
+    ),
+    ("sqs.queue", "RedrivePolicy"): _call(
+        "sqs",
+        "set_queue_attributes",
+        lambda w, r: {
+            "QueueUrl": _seen(w, r)["QueueUrl"],
+            "Attributes": {"RedrivePolicy": json.dumps({**_seen(w, r)["RedrivePolicy"], "maxReceiveCount": 9})},
+        },
+    ),
+    ("sqs.queue_policy", "Policy"): _call(
+        "sqs",
+        "set_queue_attributes",
+        lambda w, r: {
+            "QueueUrl": _seen(w, r)["QueueUrl"],
+            "Attributes": {
+                "Policy": json.dumps(
+                    {"Version": "2012-10-17", "Statement": [{**EVERYBODY, "Action": "sqs:SendMessage"}]}
+                )
+            },
+        },
+    ),
+}
+
+
+def mutable_fields(resource: Resource) -> list[str]:
+    kind = KINDS[resource.kind]
+    return [name for name in resource.desired if name not in kind.owned | kind.immutable]
+
+
+def representatives() -> dict[Field, Resource]:
+    """For each kind and each field that can be changed, the first resource of the catalogue that has it."""
+    found: dict[Field, Resource] = {}
+    for resource in catalog(load_stack()):
+        for name in mutable_fields(resource):
+            found.setdefault((resource.kind, name), resource)
+    return found
+
+
+def rounds() -> list[list[tuple[Field, Resource]]]:
+    """All of them, in rounds that touch each resource at most once."""
+    plan: list[list[tuple[Field, Resource]]] = []
+    for item in sorted(representatives().items()):
+        if item[0] in NOT_ALONE:
+            continue
+        place = next((r for r in plan if all(item[1].key != other.key for _, other in r)), None)
+        if place is None:
+            plan.append(place := [])
+        place.append(item)
+    return plan
+
+
+def wrong_value(field: Field, right: Any) -> Any:
+    if field in WRONG:
+        return WRONG[field]
+    if isinstance(right, bool):
+        return not right
+    if isinstance(right, (int, float)):
+        return right + 1
+    raise AssertionError(f"say in WRONG, POINT_ELSEWHERE or BY_HAND how {field} ({right!r}) can go wrong")
+
+
+def sabotage(aws: Aws, world: World, field: Field, resource: Resource) -> None:
+    if field in BY_HAND:
+        BY_HAND[field](aws, world, resource)
+        return
+    kind, name = KINDS[resource.kind], field[1]
+    desired = resolve(resource.desired, world)
+    if name == "Tags":
+        desired["Tags"] = {**desired["Tags"], "DR-Tier": "casual"}
+    elif name == "Parameters":
+        parameter = sorted(desired["Parameters"])[0]
+        desired["Parameters"] = {**desired["Parameters"], parameter: "0"}
+    elif field in POINT_ELSEWHERE:
+        desired[name] = world.field(*POINT_ELSEWHERE[field])
+    else:
+        desired[name] = wrong_value(field, desired[name])
+    observed = _seen(world, resource)
+    target = Target(
+        resource.key, resource.kind, resource.region, str(resolve(resource.name, world)),
+        resolve(resource.identity, world), desired, resolve(resource.settings, world),
+    )  # fmt: skip
+    for _ in range(5):  # a rule list takes two calls: open the new, close the old
+        drift = compare(desired, observed, kind.owned)
+        if not drift:
+            return
+        call: Call = kind.update(target, observed, drift)
+        aws.act(call, resource.region, world.account)
+        world.forget(resource.key)
+        observed = _seen(world, resource)
+
+
+def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
+    """No field may slip through: each is in a round, or says why it cannot be turned alone."""
+    planned = {field for each in rounds() for field, _ in each}
+    assert planned | NOT_ALONE.keys() >= representatives().keys()
+    assert not planned & NOT_ALONE.keys()
+    assert len(planned) > 70
+    assert {kind for kind, _ in representatives()} >= KINDS.keys() - {
+        "iam.role_attachment", "secretsmanager.password", "ec2.peering"
+    } - {"sns.subscription"}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(rounds())))
+def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack: Stack, number: int) -> None:
+    plan = rounds()[number]
+    aws = Aws()
+    world = World(stack, aws)
+    for field, resource in plan:
+        sabotage(aws, world, field, resource)
+    expected = {(resource.key, field[1]) for field, resource in plan}
+    found = {
+        (outcome.key, item.field.split(".")[0])
+        for outcome in service.verify(stack).outcomes
+        for item in outcome.drift
+        if outcome.status == "drifted"
+    }
+    healer = World(stack, aws)
+    healed = {resource.key: healer.settle(resource) for _, resource in plan}
+    after = service.verify(stack)
+    assert found == expected
+    assert {key: outcome.status for key, outcome in healed.items()} == dict.fromkeys(healed, "updated")
+    assert [(o.key, o.status, o.drift) for o in after.outcomes if o.status != "in_sync"] == []
+
+
+@pytest.mark.slow
+def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedAws, stack: Stack) -> None:
+    resources = catalog(stack)
+    needed = {need for resource in resources for need in resource.needs}
+    world = World(stack, Aws())
+    world.snapshot()
+    gone = []
+    for resource in resources:
+        if resource.key in needed or resource.key.startswith("global/dns/record"):
+            continue
+        target = Target(
+            resource.key,
+            resource.kind,
+            resource.region,
+            str(resolve(resource.name, world)),
+            resolve(resource.identity, world),
+        )
+        call = KINDS[resource.kind].delete(target, _seen(world, resource))
+        if call is not None and resource.kind != "rds.instance":
+            world.aws.act(call, resource.region, world.account)
+            gone.append(resource.key)
+    assert len(gone) > 20
+    absent = {outcome.key for outcome in service.verify(stack).outcomes if outcome.status == "absent"}
+    healer = World(stack, Aws())
+    statuses = {key: healer.settle(healer.resources[key]).status for key in gone}
+    assert absent == set(gone)
+    assert set(statuses.values()) == {"created"}
+    assert service.verify(stack).in_sync
+
+
+def test_a_parameter_set_beside_ours_is_found_and_reset(built: EmbeddedAws, stack: Stack) -> None:
+    name = f"aurora-postgresql-cluster-secondary-{stack.environment_suffix}"
+    parameter = {"ParameterName": "rds.global_db_rpo", "ParameterValue": "20", "ApplyMethod": "immediate"}
+    aws = Aws()
+    aws.client("rds", stack.secondary_region, writing=True).modify_db_cluster_parameter_group(
+        DBClusterParameterGroupName=name, Parameters=[parameter]
+    )
+    found = [(o.key, d.field, d.desired, d.observed) for o in service.verify(stack).outcomes for d in o.drift]
+    world = World(stack, aws)
+    world.settle(world.resources["secondary/aurora/cluster-parameter-group"])
+    assert found == [("secondary/aurora/cluster-parameter-group", "Parameters.rds.global_db_rpo", None, "20")]
+    assert service.verify(stack).in_sync
+
+
+def test_tags_of_others_are_left_alone(built: EmbeddedAws, stack: Stack) -> None:
+    world = World(stack, Aws())
+    vpc = world.field("primary/network/vpc", "VpcId")
+    ec2 = world.aws.client("ec2", stack.primary_region, writing=True)
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "CostCentre", "Value": "7"}])
+    assert service.verify(stack).in_sync
+
+
+def test_versioning_that_was_suspended_is_found_and_healed(built: EmbeddedAws, stack: Stack) -> None:
+    aws = Aws()
+    world = World(stack, aws)
+    bucket = world.field("secondary/backup/bucket", "Name")
+    s3 = aws.client("s3", stack.secondary_region, writing=True)
+    s3.delete_bucket_replication(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    found = {(o.key, o.status, d.field) for o in service.verify(stack).outcomes for d in o.drift}
+    for key in ("secondary/backup/versioning", "global/backup/replication-from-secondary"):
+        world.settle(world.resources[key])
+    assert found == {("secondary/backup/versioning", "drifted", "Status")}
+    assert service.verify(stack).in_sync
+
+
+def test_a_secret_scheduled_for_deletion_is_found_and_restored(built: EmbeddedAws, stack: Stack) -> None:
+    aws = Aws()
+    world = World(stack, aws)
+    arn = world.field("secondary/credentials/secret", "Arn")
+    secrets = aws.client("secretsmanager", stack.secondary_region, writing=True)
+    secrets.delete_secret(SecretId=arn, RecoveryWindowInDays=7)
+    bad = {o.key: o for o in service.verify(stack).outcomes if o.status != "in_sync"}
+    world.forget("secondary/credentials/secret")
+    world.settle(world.resources["secondary/credentials/secret"])
+    assert bad.keys() == {"secondary/credentials/secret", "secondary/credentials/version"}
+    assert [d.field for d in bad["secondary/credentials/secret"].drift] == ["DeletionScheduled"]
+    assert bad["secondary/credentials/version"].status == "unknown"
+    assert service.verify(stack).in_sync
