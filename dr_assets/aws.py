@@ -37,6 +37,11 @@ _THROTTLED = frozenset(
         "ThrottledException", "Throttled", "TooManyRequestsException", "TransactionInProgressException",
     }
 )  # fmt: skip
+# AWS asks to come back later: a queue's name is closed for 60 s after deletion, a bucket is being changed by another call,
+# or what hangs on a thing is still on its way out (network interfaces of a deleted cluster, for example).
+_LATER = frozenset(
+    {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", "OperationAborted", "DependencyViolation"}
+)
 # SNS throttles with a code of its own, which botocore does not know as throttling.
 _UNRETRIED = frozenset({"Throttled"})
 _CREDENTIALS = frozenset(
@@ -316,7 +321,7 @@ def _explain_answer(error: failures.ClientError, where: str) -> DrError:
         )
     if code in _DENIED:
         return AwsCallError(f"{where} is not permitted: {tail}: {message}. Grant what `dr permissions` prints.")
-    if code in _THROTTLED or (status >= 500 and status != 501):
+    if code in _THROTTLED | _LATER or (status >= 500 and status != 501):
         return UnansweredError(f"{where}: {tail} after {meta.get('RetryAttempts', 0)} retries: {message}")
     return AwsCallError(f"{where} failed: {tail}: {message}")
 

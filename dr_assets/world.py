@@ -260,57 +260,57 @@ class World:
             return first
         self.refuse_away_from_home()
         steps: list[str] = list(earlier)
-        silent = 0
+        patience, last = _Patience(), None
         for _ in range(MAX_STEPS):
             self.forget(resource.key)
-            if created and self.look(resource) is None:
-                # AWS accepted the creation but does not show it yet; creating again would make a second one.
-                silent += 1
-                if silent > PATIENCE:
-                    return Outcome(
-                        resource.key, "waiting", reason="created, but AWS does not show it yet", calls=tuple(steps)
-                    )
-                _pause(silent)
-                continue
             try:
-                outcome = converge(resource, self, write=True)
+                # AWS took the creation but may not show it yet; creating again would make a second one.
+                if created and self.look(resource) is None:
+                    outcome, seen = (
+                        Outcome(resource.key, "waiting", reason="created, but AWS does not show it yet"),
+                        False,
+                    )
+                else:
+                    outcome, seen = converge(resource, self, write=True), True
             except UnansweredError:
-                silent += 1
-                if silent > PATIENCE:
+                if patience.spent():
                     raise
-                _pause(silent)
                 continue
             steps.extend(outcome.calls)
-            if outcome.status == "unknown" and silent < PATIENCE:
-                silent += 1
-                _pause(silent)
-            elif outcome.status == "created":
-                created = True
-            elif outcome.status != "updated":
-                if outcome.status == "in_sync" and steps:
-                    return replace(outcome, status="created" if created else "updated", drift=drift, calls=tuple(steps))
-                if outcome.status == "waiting" and steps:
-                    self._begun[resource.key] = (created, drift, tuple(steps))
-                return replace(outcome, calls=tuple(steps))
-        last = outcome.reason or "no reason given"
-        raise AwsCallError(
-            f"{resource.key} did not come to rest after {MAX_STEPS} steps ({last}). Look at it in the console."
-        )
+            # A change that AWS took but does not show yet looks like the same drift again.
+            unmoved = last is not None and bool(outcome.calls) and outcome.drift == last.drift
+            last = outcome
+            if unmoved or not seen or outcome.status == "unknown":
+                if not patience.spent():
+                    continue
+                if unmoved:
+                    outcome = replace(outcome, status="waiting", reason="AWS does not show the change yet")
+            elif outcome.status in ("created", "updated"):
+                created = created or outcome.status == "created"
+                continue
+            if outcome.status == "in_sync" and steps:
+                return replace(outcome, status="created" if created else "updated", drift=drift, calls=tuple(steps))
+            if outcome.status == "waiting":
+                self._begun[resource.key] = (created, drift, tuple(steps))
+            return replace(outcome, calls=tuple(steps))
+        raise AwsCallError(f"{resource.key} did not come to rest after {MAX_STEPS} steps. Look at it in the console.")
 
     def dismantle(self, resource: Resource) -> Outcome:
         """Remove one resource, step by step; `absent` when gone, `waiting` while AWS is deleting it. Raises like `remove`."""
         steps: list[str] = []
-        silent = 0
+        patience = _Patience()
         for _ in range(MAX_STEPS):
             self.forget(resource.key)
             try:
                 outcome = remove(resource, self)
             except UnansweredError:
-                silent += 1
-                if silent > PATIENCE:
+                if patience.spent():
                     raise
-                _pause(silent)
                 continue
+            if outcome.status == "unknown" and not patience.spent():
+                continue
+            if outcome.calls and outcome.calls[0] in steps[-1:] and patience.spent():
+                break  # AWS took the deletion and still shows the thing
             steps.extend(outcome.calls)
             if not outcome.calls:
                 return replace(outcome, calls=tuple(steps))
@@ -340,9 +340,19 @@ def refuse_destroy(stack: Stack, confirmation: str) -> str | None:
     return None
 
 
-def _pause(attempt: int) -> None:
-    """Back off before looking again: up to 0.1, 0.2, 0.4 … 5 s, with jitter."""
-    time.sleep(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+class _Patience:
+    """Backs off before the next look: about 0.1, 0.3, 0.6 … s, with jitter, until it is spent."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+
+    def spent(self) -> bool:
+        """Wait, and say False; or say True at once when there have been enough waits."""
+        self._tries += 1
+        if self._tries > PATIENCE:
+            return True
+        time.sleep(0.1 * 2**self._tries * random.uniform(0.5, 1.0))
+        return False
 
 
 def _found_through(resource: Resource) -> tuple[str, ...]:

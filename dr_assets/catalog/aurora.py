@@ -12,6 +12,7 @@ from dr_assets.catalog.common import resource
 from dr_assets.catalog.credentials import PORT, secret_name
 from dr_assets.core.model import Resource
 from dr_assets.core.values import Ref
+from dr_assets.kinds.aurora import USABLE
 from dr_assets.kinds.credentials import StoredPassword
 from dr_assets.stack import Site, Stack
 
@@ -95,6 +96,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         "CopyTagsToSnapshot": True,
         "Port": PORT,
         "GlobalClusterIdentifier": stack.global_cluster_name,
+        "Condition": USABLE,
     }
     settings: dict[str, Any] = {}
     after: tuple[str, ...] = ("global/aurora/global-cluster", f"{site}/aurora/log-group")
@@ -103,6 +105,8 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         settings = {"MasterUserPassword": StoredPassword(stack.primary_region, secret_name(stack, "primary"))}
         after = (*after, "primary/credentials/password")
     else:
+        # To copy what is encrypted across regions RDS asks the source region's leave too.
+        settings = {"SourceRegion": stack.primary_region}
         # AWS wants a writer that runs before it lets a second region join.
         after = (*after, *(f"primary/aurora/instance-{n}" for n in range(1, stack.instances_per_cluster + 1)))
     return resource(
@@ -138,6 +142,7 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
             },
             "AutoMinorVersionUpgrade": False,
             "PromotionTier": min(n - 1, 15),
+            "Condition": USABLE,
         },
         identity={"Cluster": cluster_name(stack, site)},
         settings={"Engine": ENGINE},

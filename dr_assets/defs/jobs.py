@@ -8,7 +8,7 @@ import dagster as dg
 from dr_assets.core.model import Resource
 from dr_assets.defs.assets import asset_key
 from dr_assets.defs.resources import PROGRESS, AwsStack
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, UnansweredError
 from dr_assets.world import refuse_destroy
 
 PROVISION, VERIFY, DESTROY = "provision_stack", "verify_stack", "destroy_stack"
@@ -99,6 +99,10 @@ def _destroy_op(resource: Resource, dependents: Sequence[str]) -> dg.OpDefinitio
         looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
         try:
             outcome = world.dismantle(resource)
+        except UnansweredError as error:
+            if context.retry_number < 5:
+                raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
+            raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
         except DrError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outcome.status == "unknown":

@@ -14,8 +14,19 @@ from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, cha
 from dr_assets.kinds import parameter_groups
 from dr_assets.kinds.common import drifted_tags, from_tag_list, own_tags, to_tag_list
 
-# In these states a cluster or instance can be used and changed; in all others RDS wants to be waited for.
-_READY = frozenset({"available", "backing-up", "storage-optimization", "maintenance"})
+# In these states a cluster or instance can be used and changed.
+_READY = frozenset({"available", "backing-up", "storage-optimization"})
+# These do not pass by waiting: somebody has to act (RDS and Aurora user guides, "Viewing DB cluster / instance status").
+# They show as a drift of `Condition`, which nothing here can heal, and they do not stand in the way of deleting.
+_BROKEN = frozenset(
+    {
+        "cloning-failed", "failed", "inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable",
+        "incompatible-create", "incompatible-network", "incompatible-option-group", "incompatible-parameters",
+        "incompatible-restore", "insufficient-capacity", "migration-failed", "restore-error", "stopped", "storage-full",
+        "unsupported-configuration",
+    }
+)  # fmt: skip
+USABLE = "usable"
 
 
 def global_cluster(reads: Reads, region: str, name: str) -> Mapping[str, Any] | None:
@@ -60,6 +71,7 @@ class GlobalCluster(Kind):
             "EngineVersion": found.get("EngineVersion"),
             "StorageEncrypted": found.get("StorageEncrypted", False),
             "DeletionProtection": found.get("DeletionProtection", False),
+            "Members": sorted(member["DBClusterArn"] for member in found.get("GlobalClusterMembers", ())),
             "Tags": from_tag_list(tags["TagList"]),
         }
 
@@ -98,10 +110,12 @@ _CLUSTER_PARAMETER = {
 
 
 class Cluster(Kind):
-    """identity: GlobalCluster. settings: MasterUserPassword (a Sensitive), at the primary only.
+    """identity: GlobalCluster. settings: MasterUserPassword (a Sensitive) at the primary, SourceRegion at the secondary.
 
     `GlobalClusterIdentifier` is asserted from the global cluster's member list: a detached member cannot be put back in
-    place, so a difference is reported and never healed.
+    place, so a difference is reported and never healed. SourceRegion is botocore's own: it signs a second request with it
+    (PreSignedUrl), without which RDS lets no encrypted cluster join from another region.
+    `Condition` is "usable", or the status in which the cluster is stuck.
     """
 
     name = "rds.cluster"
@@ -117,6 +131,7 @@ class Cluster(Kind):
             "KmsKeyId",
             "DBSubnetGroup",
             "GlobalClusterIdentifier",
+            "Condition",
         }
     )
     read_actions = ("rds:DescribeDBClusters", "rds:DescribeGlobalClusters")
@@ -128,6 +143,8 @@ class Cluster(Kind):
         "rds:AddTagsToResource",
         "kms:CreateGrant",
         "kms:DescribeKey",
+        # The first cluster of an account makes RDS's service-linked role.
+        "iam:CreateServiceLinkedRole",
     )
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
@@ -143,6 +160,7 @@ class Cluster(Kind):
         cluster = answer["DBClusters"][0]
         top = global_cluster(reads, target.region, target.identity["GlobalCluster"])
         members = {member["DBClusterArn"] for member in (top or {}).get("GlobalClusterMembers", ())}
+        member = cluster["DBClusterArn"] in members
         same_name = (
             "Engine", "EngineVersion", "DatabaseName", "MasterUsername", "BackupRetentionPeriod", "PreferredBackupWindow",
             "PreferredMaintenanceWindow", "KmsKeyId", "DBSubnetGroup", "DBClusterParameterGroup", "Port", "Endpoint",
@@ -152,6 +170,9 @@ class Cluster(Kind):
             **{name: cluster.get(name) for name in same_name},
             "Arn": cluster["DBClusterArn"],
             "Status": cluster["Status"],
+            "Condition": _condition(cluster["Status"]),
+            "Pending": sorted(cluster.get("PendingModifiedValues") or ()),
+            "GlobalStatus": (top or {}).get("Status") if member else None,
             "StorageEncrypted": cluster.get("StorageEncrypted", False),
             "VpcSecurityGroupIds": sorted(
                 group["VpcSecurityGroupId"] for group in cluster.get("VpcSecurityGroups", ())
@@ -160,7 +181,7 @@ class Cluster(Kind):
             "IAMDatabaseAuthenticationEnabled": cluster.get("IAMDatabaseAuthenticationEnabled", False),
             "DeletionProtection": cluster.get("DeletionProtection", False),
             "CopyTagsToSnapshot": cluster.get("CopyTagsToSnapshot", False),
-            "GlobalClusterIdentifier": target.identity["GlobalCluster"] if cluster["DBClusterArn"] in members else None,
+            "GlobalClusterIdentifier": target.identity["GlobalCluster"] if member else None,
             "Tags": from_tag_list(cluster.get("TagList")),
         }
 
@@ -210,6 +231,9 @@ class Cluster(Kind):
         return Call("rds", "delete_db_cluster", {"DBClusterIdentifier": target.name, "SkipFinalSnapshot": True})
 
     def waiting(self, observed: Observed) -> str | None:
+        # While members come, go or swap roles, RDS takes no other change of a member; its own status may not show that.
+        if observed["GlobalStatus"] not in (None, *_READY):
+            return f"the global cluster it belongs to is {observed['GlobalStatus']}"
         return _waiting("cluster", observed)
 
     def console(self, target: Target) -> str:
@@ -220,13 +244,14 @@ class Instance(Kind):
     """identity: Cluster. One call describes all instances of a cluster.
 
     `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
-    two of which vanish with the first.
+    two of which vanish with the first. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
+    names what RDS has accepted but not done yet.
     """
 
     name = "rds.instance"
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
-    immutable = frozenset({"AvailabilityZone"})
+    immutable = frozenset({"AvailabilityZone", "Condition"})
     read_actions = ("rds:DescribeDBInstances",)
     write_actions = (
         "rds:CreateDBInstance",
@@ -266,6 +291,7 @@ class Instance(Kind):
             else None,
             "Arn": instance["DBInstanceArn"],
             "Status": instance["DBInstanceStatus"],
+            "Condition": _condition(instance["DBInstanceStatus"]),
             "Endpoint": (instance.get("Endpoint") or {}).get("Address"),
             "DBParameterGroup": groups[0] if groups else None,
             "Pending": sorted(instance.get("PendingModifiedValues") or ()),
@@ -369,7 +395,13 @@ def _tag_call(target: Target, observed: Observed, drift: Sequence[Drift]) -> Cal
     return Call("rds", "add_tags_to_resource", {"ResourceName": observed["Arn"], "Tags": tags})
 
 
+def _condition(status: str) -> str:
+    return status if status in _BROKEN else USABLE
+
+
 def _waiting(what: str, observed: Observed) -> str | None:
+    if observed["Status"] in _BROKEN:
+        return None
     if observed["Status"] not in _READY:
         return f"the {what} is {observed['Status']}"
     if observed.get("Pending"):

@@ -61,12 +61,23 @@ class Key(Kind):
             found = self._observe(reads, region, through_alias, behind)
             if found:
                 return found
+        readable, closed = 0, None
         for key in reads.pages("kms", "list_keys", region, "Keys"):
-            tags = self._tags(reads, region, key["KeyId"])
+            try:
+                tags = self._tags(reads, region, key["KeyId"])
+            except ClientError as error:
+                # Keys of others may be closed to us; ours never are.
+                if error_code(error) != "AccessDeniedException":
+                    raise
+                closed = error
+                continue
+            readable += 1
             if (tags.get("Name"), tags.get("TaskID")) == (target.name, task):
                 found = self._observe(reads, region, key["KeyId"], tags)
                 if found:
                     return found
+        if closed and not readable:
+            raise closed  # we may look at none at all: ours could be among them, so "absent" would be a guess
         # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
         if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
             return self._observe(reads, region, through_alias, behind)
@@ -76,9 +87,8 @@ class Key(Kind):
         try:
             return from_tag_list(reads.pages("kms", "list_resource_tags", region, "Tags", KeyId=key_id), **_TAG)
         except ClientError as error:
-            # Keys of others may be closed to us, ours never are; and any may be gone since it was listed.
-            if error_code(error) in ("AccessDeniedException", "NotFoundException"):
-                return {}
+            if error_code(error) == "NotFoundException":
+                return {}  # gone since it was listed
             raise
 
     def _observe(self, reads: Reads, region: str, key_id: str, tags: dict[str, str]) -> Observed | None:

@@ -1,5 +1,6 @@
 """definitions.py as Dagster loads it: assets, edges, checks, jobs, schedule; and no call to anything at load."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -30,9 +31,10 @@ def edges(repo: Any) -> set[tuple[str, str]]:
     }
 
 
-def test_dagster_accepts_the_entry_point() -> None:
+def test_dagster_accepts_the_entry_point(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    env = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

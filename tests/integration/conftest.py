@@ -31,9 +31,9 @@ def cloud(embedded: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws
     return embedded
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built_aws() -> Iterator[EmbeddedAws]:
-    """An embedded AWS of the module's own with the whole stack provisioned in it."""
+    """An embedded AWS of the test process's own with the whole stack provisioned in it."""
     with EmbeddedAws() as aws:
         before = dict(os.environ)
         os.environ.update(aws.env())

@@ -1,0 +1,87 @@
+locals {
+  # Without it nobody could administer the key any more, AWS support included. It also lets IAM policies of this account
+  # grant its use, which Secrets Manager and the readers of the queue rely on.
+  key_administration = {
+    Sid       = "AccountAdministration"
+    Effect    = "Allow"
+    Principal = { AWS = local.account_root }
+    Action    = "kms:*"
+    Resource  = "*"
+  }
+
+  # RDS acts with the rights of whoever calls it, so the principal is anyone of this account who comes through RDS.
+  through_rds = {
+    "kms:CallerAccount" = var.account_id
+    "kms:ViaService"    = "rds.${var.region}.amazonaws.com"
+  }
+}
+
+resource "aws_kms_key" "data" {
+  #checkov:skip=CKV_AWS_33:The wildcard principals are confined to this account and to calls through RDS by their conditions.
+  description             = "DR Assets: data of the ${var.site} site"
+  enable_key_rotation     = true
+  deletion_window_in_days = 7
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      local.key_administration,
+      {
+        Sid       = "UseThroughRDS"
+        Effect    = "Allow"
+        Principal = { AWS = "*" }
+        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Resource  = "*"
+        Condition = { StringEquals = local.through_rds }
+      },
+      {
+        # Grants keep the volumes readable while nobody calls.
+        Sid       = "GrantsForRDS"
+        Effect    = "Allow"
+        Principal = { AWS = "*" }
+        Action    = ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = local.through_rds
+          Bool         = { "kms:GrantIsForAWSResource" = "true" }
+        }
+      },
+    ]
+  })
+
+  tags = merge(var.tags, { Name = "rds-aurora-${var.region}-${var.suffix}" })
+}
+
+resource "aws_kms_alias" "data" {
+  name          = "alias/rds-aurora-${var.region}-${var.suffix}"
+  target_key_id = aws_kms_key.data.key_id
+}
+
+resource "aws_kms_key" "notifications" {
+  description             = "DR Assets: notifications of the ${var.site} site"
+  enable_key_rotation     = true
+  deletion_window_in_days = 7
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      local.key_administration,
+      {
+        # Without this, an alarm or a database event that is published to the encrypted topic is lost without a trace.
+        Sid       = "PublishEncrypted"
+        Effect    = "Allow"
+        Principal = { Service = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com"] }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+    ]
+  })
+
+  tags = merge(var.tags, { Name = "sns-${var.region}-${var.suffix}" })
+}
+
+resource "aws_kms_alias" "notifications" {
+  name          = "alias/sns-${var.region}-${var.suffix}"
+  target_key_id = aws_kms_key.notifications.key_id
+}

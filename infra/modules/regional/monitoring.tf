@@ -1,0 +1,103 @@
+# Five alarms, the same at both sites.
+#
+# AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
+# replication is not being measured, and not at the writer, where there is never any.
+
+locals {
+  lag_alarms = {
+    replication-lag = {
+      metric      = "AuroraGlobalDBReplicationLag"
+      description = "Replication is more than ${var.alarm_thresholds.replication_lag_ms} ms behind, or not measured at the reader."
+    }
+    rpo-lag = {
+      metric      = "AuroraGlobalDBRPOLag"
+      description = "A failover now would lose more than ${var.alarm_thresholds.replication_lag_ms} ms of commits, or nobody measures how much."
+    }
+  }
+
+  state_alarms = {
+    cpu = {
+      namespace   = "AWS/RDS"
+      metric      = "CPUUtilization"
+      dimensions  = { DBClusterIdentifier = var.cluster_identifier }
+      statistic   = "Average"
+      comparison  = "GreaterThanThreshold"
+      threshold   = var.alarm_thresholds.cpu_percent
+      description = "CPU above ${var.alarm_thresholds.cpu_percent} %."
+    }
+    connections = {
+      namespace   = "AWS/RDS"
+      metric      = "DatabaseConnections"
+      dimensions  = { DBClusterIdentifier = var.cluster_identifier }
+      statistic   = "Maximum"
+      comparison  = "GreaterThanThreshold"
+      threshold   = var.alarm_thresholds.connections
+      description = "More than ${var.alarm_thresholds.connections} connections."
+    }
+    # Dagster's probe publishes 1 for each write that this site's cluster endpoint accepts, 0 for each that it does not.
+    connectivity = {
+      namespace   = "DRAssets"
+      metric      = "WriterConnectivity"
+      dimensions  = { Stack = var.suffix, Site = var.site }
+      statistic   = "Minimum"
+      comparison  = "LessThanThreshold"
+      threshold   = 1
+      description = "The probe's writes through this site's cluster endpoint are not accepted."
+    }
+  }
+
+  missing_lag = { writer = "notBreaching", reader = "breaching" }
+}
+
+resource "aws_cloudwatch_metric_alarm" "lag" {
+  for_each = local.lag_alarms
+
+  alarm_name          = "aurora-${each.key}-${var.site}-${var.suffix}"
+  alarm_description   = each.value.description
+  namespace           = "AWS/RDS"
+  metric_name         = each.value.metric
+  dimensions          = { DBClusterIdentifier = var.cluster_identifier }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.alarm_thresholds.replication_lag_ms
+  period              = 60
+  evaluation_periods  = 2
+  datapoints_to_alarm = 2
+  treat_missing_data  = local.missing_lag[var.home_role]
+  actions_enabled     = true
+  alarm_actions       = [aws_sns_topic.events.arn]
+  ok_actions          = [aws_sns_topic.events.arn]
+  tags                = merge(var.tags, { Name = "aurora-${each.key}-${var.site}-${var.suffix}" })
+
+  # An alarm's actions are useless until the topic lets CloudWatch publish.
+  depends_on = [aws_sns_topic_policy.events]
+
+  lifecycle {
+    # Keyed to the role, which swaps at a switchover; Terraform knows only where home is. It sets this when the alarm is
+    # created; from then on Dagster keeps it, so that a plan while the writer is away does not turn it back.
+    ignore_changes = [treat_missing_data]
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "state" {
+  for_each = local.state_alarms
+
+  alarm_name          = "aurora-${each.key}-${var.site}-${var.suffix}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  period              = 60
+  evaluation_periods  = 2
+  datapoints_to_alarm = 2
+  treat_missing_data  = "missing"
+  actions_enabled     = true
+  alarm_actions       = [aws_sns_topic.events.arn]
+  ok_actions          = [aws_sns_topic.events.arn]
+  tags                = merge(var.tags, { Name = "aurora-${each.key}-${var.site}-${var.suffix}" })
+
+  depends_on = [aws_sns_topic_policy.events]
+}
