@@ -1,7 +1,7 @@
 """`dr ui`: the embedded AWS and `dagster dev` side by side; one Ctrl-C (or SIGTERM) ends both.
 
-DR_MODE is `provision` there, since that AWS is nobody's. Dagster's own records stay in `.dr/dagster`, below the folder
-the command was started in, so that history survives a restart (the embedded AWS does not).
+DR_MODE is `provision` there, since that AWS is nobody's. Dagster's own records stay in DAGSTER_HOME, by default
+`.dr/dagster` below the folder the command was started in, so that history survives a restart (the embedded AWS does not).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dr_assets.local import EmbeddedAws
 from dr_assets.stack import load_stack
 
 HOME = Path(".dr") / "dagster"
+# Nothing is sent anywhere, and no newsletter dialogue stands before the first look.
+SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 def run(port: int) -> int:
@@ -27,11 +29,11 @@ def run(port: int) -> int:
     load_stack()  # a wrong stack file is told here, not by Dagster's loader
     if not Path("definitions.py").is_file():
         raise DrError("definitions.py is not in this folder. Run `dr ui` from the project's folder.")
-    home = HOME.absolute()
+    home = Path(os.environ.get("DAGSTER_HOME") or HOME).absolute()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        settings.write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+        settings.write_text(SETTINGS, encoding="utf-8")
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())

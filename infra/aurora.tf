@@ -24,7 +24,6 @@ resource "aws_rds_global_cluster" "this" {
 
 resource "aws_rds_cluster" "primary" {
   #checkov:skip=CKV2_AWS_8:Point-in-time recovery is on, and a second region holds the data; a backup plan would be a third copy under other rules.
-  #checkov:skip=CKV2_AWS_27:Query logging is on: log_statement=all stands in the cluster parameter group, which checkov does not follow into the module.
   #checkov:skip=CKV_AWS_139:deletion_protection is a key of the stack file: on in production, off where a stack must be destroyable.
 
   cluster_identifier        = "aurora-primary-${local.suffix}"
@@ -102,7 +101,6 @@ resource "aws_rds_cluster_instance" "primary" {
 
 resource "aws_rds_cluster" "secondary" {
   #checkov:skip=CKV2_AWS_8:Point-in-time recovery is on, and a second region holds the data; a backup plan would be a third copy under other rules.
-  #checkov:skip=CKV2_AWS_27:Query logging is on: log_statement=all stands in the cluster parameter group, which checkov does not follow into the module.
   #checkov:skip=CKV_AWS_139:deletion_protection is a key of the stack file: on in production, off where a stack must be destroyable.
   provider = aws.secondary
 

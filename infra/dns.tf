@@ -56,8 +56,6 @@ resource "aws_route53_health_check" "failover" {
 }
 
 resource "aws_route53_zone" "private" {
-  #checkov:skip=CKV2_AWS_38:DNSSEC signing is for public zones; Route 53 does not offer it for private ones.
-  #checkov:skip=CKV2_AWS_39:Query logging by zone is for public zones; a private one's queries are logged by the VPCs' resolver.
   name    = var.hosted_zone_name
   comment = "DR Assets stack ${local.suffix}"
 

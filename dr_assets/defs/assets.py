@@ -46,7 +46,8 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[asset_key(need) for need in resource.needs],
-        group_name=resource.area,
+        # The graph labels a node with the last part of its key alone: the group says which site's it is.
+        group_name=f"{resource.area}_{resource.site}",
         kinds={"aws", *kind.compute_kinds},
         owners=[OWNER],
         description=f"{resource.title}\n\n{kind.label}, {resource.region}.",

@@ -66,6 +66,11 @@ def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: A
     refusal = refuse_destroy(world.stack, config.confirm_suffix)
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
+    try:
+        # Away from home the reverse lineage would take the writer's instances first, which AWS refuses half-way through.
+        world.refuse_away_from_home()
+    except DrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"destroying {len(world.resources)} resources of stack {world.stack.environment_suffix}")
 
 

@@ -68,4 +68,17 @@ EMULATED: dict[str, tuple[str, ...]] = {
 }
 """What is emulated beyond moto and what is not, one line each, by area."""
 
-__all__ = ["ACCOUNT_ID", "EMULATED", "Control", "EmbeddedAws"]
+# What still is not as AWS has it, as far as it is known.
+DIFFERS: tuple[str, ...] = (
+    "IAM policies, key policies, bucket and queue policies are kept and not enforced",
+    "alarms are not evaluated, metrics do not move health checks, RDS sends no events, S3 copies no objects",
+    "only the parameters that somebody set are listed in parameter groups",
+    "everything is consistent at once: AWS may take seconds or minutes to show a change",
+    "a new bucket has no encryption and no public-access block; AWS has both on from the start",
+    "a queue's name is free again at once after deletion; AWS keeps it closed for 60 s",
+    "a cluster may join from another region without a pre-signed URL; AWS refuses that when it is encrypted",
+    "routes over a deleted peering stay active; a key that waits for deletion waits for ever",
+    "the error codes for a switchover in the wrong region are a guess: AWS's documents do not name them",
+)
+
+__all__ = ["ACCOUNT_ID", "DIFFERS", "EMULATED", "Control", "EmbeddedAws"]

@@ -120,7 +120,7 @@ def test_every_asset_has_what_a_reader_of_the_ui_expects(repo: Any, stack: Stack
     graph = repo.asset_graph
     for resource in catalog(stack):
         node = graph.get(dg.AssetKey(resource.key.split("/")))
-        assert node.group_name == resource.area
+        assert node.group_name == f"{resource.area}_{resource.site}"
         assert "aws" in node.kinds
         assert node.owners
         assert len(node.description) > 20

@@ -17,7 +17,6 @@ locals {
 }
 
 resource "aws_kms_key" "data" {
-  #checkov:skip=CKV_AWS_33:The wildcard principals are confined to this account and to calls through RDS by their conditions.
   description             = "DR Assets: data of the ${var.site} site"
   enable_key_rotation     = true
   deletion_window_in_days = 7

@@ -1,0 +1,200 @@
+"""The Dagster UI as `dr ui` serves it, in headless Chromium: the graph, a resource's page, its check and its drift table.
+
+With DR_SCREENSHOTS=DIR the two pictures of the README are written there.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = os.environ.get("DR_SCREENSHOTS")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="chromium and chromedriver are not installed",
+    ),
+]
+RUN = """mutation Run($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+
+
+@dataclass
+class Ui:
+    """A running `dr ui`."""
+
+    url: str
+    aws_endpoint: str
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def run(self, job: str) -> str:
+        """Launch a job as the UI's button does, wait for its end, say how it ended."""
+        where = {
+            "repositoryLocationName": "dr-assets",
+            "repositoryName": "__repository__",
+            "pipelineName": job,
+        }
+        mode = "provision" if job == "provision_stack" else "verify"
+        config = {"resources": {"aws": {"config": {"mode": mode, "poll_seconds": 0.2}}}}
+        told = self.ask(RUN, params={"selector": where, "runConfigData": json.dumps(config), "mode": "default"})
+        run_id = told["launchRun"]["run"]["runId"]
+        deadline = time.monotonic() + 150
+        while time.monotonic() < deadline:
+            status = self.ask(STATUS, id=run_id)["runOrError"]["status"]
+            if status in ("SUCCESS", "FAILURE", "CANCELED"):
+                return str(status)
+            time.sleep(0.5)
+        raise AssertionError(f"{job} did not end")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    home = tmp_path_factory.mktemp("dagster")
+    port = free_port()
+    log = home / "ui.log"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DR_"))}
+    env["DAGSTER_HOME"] = str(home)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dr_assets.cli", "ui", "--port", str(port)],
+            cwd=ROOT,
+            env=env,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/server_info", timeout=2).close()
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.5)
+        found = re.search(r"Embedded AWS at (http://127\.0\.0\.1:\d+)", log.read_text())
+        assert found, log.read_text()
+        yield Ui(url, found[1])
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(40) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def drifted(ui: Ui) -> Ui:
+    """The stack provisioned through the UI's API, then changed behind its back, then verified."""
+    assert ui.run("provision_stack") == "SUCCESS"
+    rds = boto3.client(
+        "rds", "us-east-1", endpoint_url=ui.aws_endpoint, aws_access_key_id="x", aws_secret_access_key="y"
+    )
+    rds.modify_db_cluster(
+        DBClusterIdentifier="aurora-primary-l6p3z2w4",
+        BackupRetentionPeriod=1,
+        DeletionProtection=True,
+        ApplyImmediately=True,
+    )
+    time.sleep(1.5)
+    assert ui.run("verify_stack") == "SUCCESS"
+    return ui
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--window-size=1680,1050",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def page_with(browser: Any, url: str, *texts: str, seconds: float = 60) -> str:
+    """Open `url` and wait until the page shows all `texts`."""
+    browser.get(url)
+    deadline = time.monotonic() + seconds
+    while True:
+        body = str(browser.execute_script("return document.body.innerText"))
+        missing = [text for text in texts if text not in body]
+        if not missing:
+            time.sleep(1.0)  # let it come to rest before a picture is taken
+            return body
+        assert time.monotonic() < deadline, f"{missing} not on {url}:\n{body[:3000]}"
+        time.sleep(0.3)
+
+
+def picture(browser: Any, name: str) -> None:
+    if SCREENSHOTS:
+        browser.save_screenshot(str(Path(SCREENSHOTS) / name))
+
+
+def test_the_graph_shows_the_stack(drifted: Ui, browser: Any) -> None:
+    areas = ("network", "encryption", "aurora", "credentials", "backup", "notifications", "monitoring", "dns")
+    page_with(
+        browser,
+        f"{drifted.url}/asset-groups",
+        *(f"{area}_{site}" for area in areas for site in ("primary", "secondary")),
+    )
+    picture(browser, "asset-graph.png")
+
+
+def test_a_resources_page_shows_check_and_drift(drifted: Ui, browser: Any) -> None:
+    url = f"{drifted.url}/assets/primary/aurora/cluster"
+    page_with(
+        browser,
+        url,
+        "aurora-primary-l6p3z2w4",
+        "global cluster",
+        "BackupRetentionPeriod",
+        "arn:aws:rds:us-east-1",
+        "api_calls",
+    )
+    check = "desired_state"
+    page_with(
+        browser, f"{url}?view=checks&checkDetail={check}", check, "Failed", "differs in BackupRetentionPeriod, DeletionProtection",
+        "desired", "observed",
+    )  # fmt: skip
+    picture(browser, "drift.png")
+
+
+def test_a_healthy_resource_passes_and_parity_is_shown(drifted: Ui, browser: Any) -> None:
+    url = f"{drifted.url}/assets/secondary/aurora/cluster-parameter-group?view=checks&checkDetail=parity"
+    body = page_with(browser, url, "desired_state", "parity", "equal to primary/aurora/cluster-parameter-group")
+    assert "Failed" not in body

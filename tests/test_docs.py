@@ -1,0 +1,45 @@
+"""What the documents say is what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dr_assets.catalog import catalog
+from dr_assets.cli import main
+from dr_assets.local.__main__ import page
+from dr_assets.stack import Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("infra/*.md")])
+
+
+def test_everything_emulated_stands_on_its_page() -> None:
+    assert (ROOT / "docs" / "emulated.md").read_text() == page(), "python -m dr_assets.local > docs/emulated.md"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_pictures_are_there(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", re.findall(r"^\| `dr ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+def test_the_readmes_commands_exist_and_explain_themselves(name: str) -> None:
+    done = CliRunner().invoke(main, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Example" in done.output
+
+
+def test_about_a_hundred(stack: Stack) -> None:
+    assert len(catalog(stack)) == 103
+
+
+def test_no_machine_and_no_registry_is_named() -> None:
+    for file in [ROOT / "constraints.txt", ROOT / "Makefile", ROOT / "pyproject.toml", *DOCUMENTS]:
+        text = file.read_text()
+        assert "://pypi" not in text
+        assert "/root/" not in text
+        assert "/work/" not in text
