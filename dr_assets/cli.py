@@ -231,6 +231,22 @@ def permissions(write: bool) -> None:
     click.echo(json.dumps(policy(write), indent=2))
 
 
+@main.command("terraform-imports")
+def terraform_imports() -> None:
+    """Print import blocks with which Terraform adopts what `dr provision` built.
+
+    \b
+    Example:
+      dr terraform-imports > infra/imports.tf && terraform -chdir=infra plan
+    """
+    from dr_assets.aws import Aws
+    from dr_assets.stack import load_stack
+    from dr_assets.terraform import imports
+    from dr_assets.world import World
+
+    click.echo(imports(World(load_stack(), Aws())))
+
+
 @main.command()
 def demo() -> None:
     """Provision, verify, break, find, heal, destroy nothing of yours: all on an embedded AWS that ends with the demo."""

@@ -89,6 +89,15 @@ class World:
             return Unresolved(key, field)
         return observed[field]
 
+    def name(self, resource: Resource) -> str:
+        """Its name in AWS. Raises CredentialsError, UnansweredError where the account is not known yet."""
+        return str(resolve(resource.name, self))
+
+    def identity(self, resource: Resource) -> Mapping[str, Any]:
+        """What it is found by, resolved."""
+        found: Mapping[str, Any] = resolve(resource.identity, self)
+        return found
+
     # --- Driver ----------------------------------------------------------------------------------------------------
 
     @property

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dr_assets"
 
 CORE = {"stack", "errors", "core"}
-READ = CORE | {"aws", "kinds", "catalog", "world", "service", "permissions", "lineage"}
+READ = CORE | {"aws", "kinds", "catalog", "world", "service", "permissions", "lineage", "terraform"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "stack": {"errors"},
@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lineage": {"core", "stack", "catalog"},
     "world": CORE | {"aws", "kinds", "catalog"},
     "service": CORE | {"aws", "catalog", "world"},
+    "terraform": CORE | {"catalog", "kinds", "world"},
     "defs": READ | {"defs"},
     "launch": READ | {"defs"},
     "render": READ | {"launch"},

@@ -1,6 +1,10 @@
-"""Cross-site parity as asset checks: one `@multi_asset_check` over every pair of twins, runnable one by one."""
+"""Checks over the whole stack: cross-site parity, and Terraform's view of drift where a working directory is configured.
+
+Each is one `@multi_asset_check`, of which any part can be run alone.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -9,8 +13,11 @@ from dr_assets.core.parity import compare_pair, pairs
 from dr_assets.defs.assets import asset_key, drift_table
 from dr_assets.defs.resources import AwsStack
 from dr_assets.errors import AwsCallError, DrError, UnansweredError
+from dr_assets.stack import Stack
+from dr_assets.terraform import plan_drift, refresh_only
 
 PARITY = "parity"
+TERRAFORM = "terraform_drift"
 
 
 def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinition:
@@ -54,3 +61,34 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
             raise dg.Failure("parity is unknown where AWS did not answer:\n" + "\n".join(unknown), allow_retries=False)
 
     return site_parity
+
+
+def build_terraform_check(stack: Stack, resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:
+    """The check `terraform_drift` on every asset: `terraform plan -refresh-only` in `directory`, told in our words.
+
+    One plan serves all checks of a run. Raises dg.Failure where Terraform cannot tell: unknown is no drift.
+    """
+    by_key = {asset_key(resource.key): resource for resource in resources}
+    specs = [
+        dg.AssetCheckSpec(TERRAFORM, asset=key, description="Terraform's state agrees with AWS, attribute by attribute")
+        for key in by_key
+    ]
+
+    @dg.multi_asset_check(name="terraform_drift", specs=specs, can_subset=True)
+    def terraform_drift(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        try:
+            plan = refresh_only(directory)
+        except DrError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        found = plan_drift(stack, {resource.key: resource for resource in resources}, plan)
+        for check in sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path):
+            drift = found.get(by_key[check.asset_key].key, ())
+            yield dg.AssetCheckResult(
+                passed=not drift,
+                check_name=TERRAFORM,
+                asset_key=check.asset_key,
+                description=f"differs in {', '.join(item.field for item in drift)}" if drift else "no drift",
+                metadata={"drift": drift_table(drift), "directory": str(directory)},
+            )
+
+    return terraform_drift

@@ -4,19 +4,24 @@ import dagster as dg
 
 from dr_assets.catalog import catalog
 from dr_assets.defs.assets import build_assets
-from dr_assets.defs.checks import build_parity_check
+from dr_assets.defs.checks import build_parity_check, build_terraform_check
 from dr_assets.defs.jobs import build_destroy_job, build_jobs, build_schedules
 from dr_assets.defs.resources import AwsStack
 from dr_assets.stack import Stack
+from dr_assets.terraform import working_directory
 
 
 def build_definitions(stack: Stack) -> dg.Definitions:
     """Assets, checks, jobs and schedules of `stack`. Calls nothing outside the process."""
     resources = catalog(stack)
     jobs = build_jobs()
+    checks = [build_parity_check(resources)]
+    directory = working_directory()
+    if directory:
+        checks.append(build_terraform_check(stack, resources, directory))
     return dg.Definitions(
         assets=build_assets(stack, resources),
-        asset_checks=[build_parity_check(resources)],
+        asset_checks=checks,
         jobs=[*jobs, build_destroy_job(resources)],
         schedules=build_schedules(jobs),
         resources={"aws": AwsStack()},

@@ -33,6 +33,11 @@ PASSWORD_LENGTH = 40
 EXCLUDED_CHARACTERS = "/@\"' \\`$%:;?#&<>{}[]|^~,()=+*!"
 
 
+def seed_version_id(secret_arn: str) -> str:
+    """The version id under which the password is first written: the same for every try, so AWS takes it only once."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{secret_arn}#seed"))
+
+
 def current_document(reads: Reads, region: str, secret: str) -> dict[str, Any] | None:
     """The current version as a dict, None where there is none. Holds the password: never keep, print or return it further.
 
@@ -185,7 +190,7 @@ class Password(Kind):
         arn = target.settings["SecretArn"]
         params = {
             "SecretId": arn,
-            "ClientRequestToken": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{arn}#seed")),
+            "ClientRequestToken": seed_version_id(arn),
             "SecretString": FreshDocument(target.region, target.settings["Document"]),
         }
         return Call("secretsmanager", "put_secret_value", params)

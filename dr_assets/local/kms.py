@@ -21,6 +21,10 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
             raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
         return plain
 
+    def create_key(self, policy: Any, key_usage: Any, *args: Any, **kwargs: Any) -> Any:
+        """moto: says nothing of a key's usage unless it was asked for; AWS's default is to encrypt and decrypt."""
+        return super().create_key(policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
+
     def enable_key_rotation(self, key_id: str) -> None:
         """Refused while deletion is pending."""
         super().enable_key_rotation(self._usable(key_id))

@@ -330,7 +330,10 @@ run "outputs" {
   override_resource {
     target          = module.secondary.aws_kms_key.data
     override_during = plan
-    values          = { key_id = "the-secondary-data-key" }
+    values = {
+      key_id = "the-secondary-data-key"
+      arn    = "arn:aws:kms:us-west-2:123456789012:key/the-secondary-data-key"
+    }
   }
 
   override_resource {
