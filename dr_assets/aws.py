@@ -161,7 +161,7 @@ class Aws:
             user_agent_extra="dr-assets",
         )
         try:
-            client = self._session.client(service, region_name=region, config=config)  # type: ignore[call-overload]
+            client = self._session.client(service, region_name=region, config=config)
         except failures.BotoCoreError as error:
             raise explain(error, service, "client", region) from error
 
