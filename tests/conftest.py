@@ -12,6 +12,11 @@ from dr_assets.stack import Stack, parse_stack
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: it mostly waits for Terraform, so the others run beside it."""
+    items.sort(key=lambda item: "terraform" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

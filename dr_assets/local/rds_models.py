@@ -102,6 +102,11 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
         self._read_replicas = value
 
     @property
+    def scaling_configuration_info(self) -> dict[str, Any] | None:
+        """moto: a structure of nulls for every cluster that is not serverless; AWS leaves it out."""
+        return super().scaling_configuration_info if self.scaling_configuration else None
+
+    @property
     def global_write_forwarding_status(self) -> str | None:
         """moto: lacks it."""
         if not self.is_global_reader:

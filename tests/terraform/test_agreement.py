@@ -4,7 +4,6 @@ The tests run in the order they stand in: the last one destroys.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from dr_assets.stack import Stack
 from dr_assets.terraform import ACCEPTER, addresses
 from dr_assets.world import World
 
-from .conftest import Applied, ready
+from .conftest import Applied
 
 pytestmark = [pytest.mark.terraform, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,18 +41,6 @@ def state(applied: Applied) -> list[dict[str, Any]]:
             index = "" if key is None else f"[{key}]" if isinstance(key, int) else f'["{key}"]'
             found.append({"address": base + index, "base": base, **instance})
     return found
-
-
-def test_formatted_and_valid(tmp_path: Path) -> None:
-    terraform = ready(tmp_path, None)
-    terraform.run("fmt", "-recursive", "-check")
-    terraform.run("validate")
-
-
-def test_terraforms_own_tests_pass_offline(tmp_path: Path) -> None:
-    done = ready(tmp_path, None).run("test", "-no-color", check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "0 failed" in done.stdout
 
 
 def test_everything_that_terraform_builds_dagster_finds_right(environment: Applied, stack: Stack) -> None:
@@ -162,35 +149,6 @@ def test_after_a_switchover_terraform_leaves_the_clusters_alone(environment: App
     assert verification.in_sync
     assert verification.topology is not None
     assert verification.topology.writer == "secondary"
-
-
-def test_terraform_takes_over_what_dagster_built(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dr_assets.local import EmbeddedAws
-    from dr_assets.terraform import imports
-
-    with EmbeddedAws() as aws:
-        for name, value in aws.env().items():
-            monkeypatch.setenv(name, value)
-        assert run_job(stack, "provision_stack", provision_config(poll_seconds=0.05)).success
-        terraform = ready(tmp_path, aws.endpoint_url)
-        blocks = imports(World(stack, Aws()))
-        assert blocks.count("import {") == 103 - 3 + 1  # without the secrets' versions, with the accepter
-        (terraform.directory / "imports.tf").write_text(blocks)
-        plan = terraform.plan()
-        secret = (
-            Aws()
-            .client("secretsmanager", stack.primary_region)
-            .get_secret_value(SecretId=f"rds-master-password-primary-{stack.environment_suffix}")
-        )
-    destructive = [item for item in changes(plan) if "delete" in item[1]]
-    created = {address for address, actions in changes(plan) if actions == ["create"]}
-    assert destructive == []
-    assert created == {
-        "aws_secretsmanager_secret_version.seed",
-        "aws_secretsmanager_secret_version.primary",
-        "aws_secretsmanager_secret_version.secondary",
-    }
-    assert json.loads(secret["SecretString"])["password"] not in json.dumps(plan)
 
 
 def test_destroy_ends_clean(environment: Applied, stack: Stack) -> None:
