@@ -26,7 +26,7 @@ def test_links_and_pictures_are_there(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("name", re.findall(r"^\| `dr ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+@pytest.mark.parametrize("name", re.findall(r"^\| `dr ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
 def test_the_readmes_commands_exist_and_explain_themselves(name: str) -> None:
     done = CliRunner().invoke(main, [name, "--help"])
     assert done.exit_code == 0
