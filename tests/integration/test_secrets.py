@@ -37,7 +37,7 @@ def test_the_password_is_nowhere_but_in_the_secrets(
         assert result.success, result.failures
         events = [entry.to_json() for entry in instance.all_logs(result.run_id)]
     printed = capfd.readouterr()
-    commands = [dr("verify"), dr("verify", "--json"), dr("outputs", "--json"), dr("provision", "--json"), dr("status")]
+    commands = [dr("verify", "--json"), dr("outputs", "--json"), dr("provision", "--json")]
 
     both = passwords(stack)
     assert both["primary"] == both["secondary"]
