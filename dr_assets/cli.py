@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from dr_assets.cli_drill import drill
 from dr_assets.errors import DrError
 
 EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
@@ -262,6 +263,9 @@ def ui(port: int) -> None:
     from dr_assets.devserver import run
 
     sys.exit(run(port))
+
+
+main.add_command(drill)
 
 
 def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None:

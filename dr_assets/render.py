@@ -18,6 +18,7 @@ from dr_assets.service import Verification, outcome_json, summary
 from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
+    from dr_assets.drills.engine import Prepared
     from dr_assets.launch import JobResult
 
 # Piped into a file or a log there is no width to keep to.
@@ -160,3 +161,95 @@ def _listed(values: Sequence[Any], word: str, odd: Sequence[Any]) -> str:
 def _short(value: Any, limit: int = 60) -> str:
     text = "not set" if value is None else value if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# --- drills ------------------------------------------------------------------------------------------------------------
+
+
+def step(name: str, text: str) -> None:
+    """One line of progress."""
+    err.print(f"{name}: {text}", markup=False)
+
+
+def plan_json(prepared: Prepared) -> dict[str, Any]:
+    """The document that `dr drill … --dry-run --json` prints."""
+    return {
+        "plan": prepared.plan.as_json(),
+        "plan_hash": prepared.plan.hash,
+        "steps": [{"step": name, "does": text} for name, text in prepared.plan.describe()],
+        "preconditions": [condition.as_json() for condition in prepared.conditions],
+        "blocking": [condition.name for condition in prepared.blocking],
+    }
+
+
+def plan(prepared: Prepared) -> None:
+    """What would be done, and what stands against it."""
+    wanted = prepared.plan
+    out.print(
+        f"{wanted.scenario} of {wanted.stack}: writer from the {wanted.from_site} site ({wanted.from_region}) to the "
+        f"{wanted.to_site} site ({wanted.to_region}); plan {wanted.hash[:12]}"
+    )
+    for number, (name, text) in enumerate(wanted.describe(), 1):
+        out.print(f"  {number}. {name}: {text}", markup=False)
+    out.print(_conditions("precondition", [condition.as_json() for condition in prepared.conditions]))
+    if prepared.blocking:
+        names = ", ".join(condition.name for condition in prepared.blocking)
+        out.print(
+            f"Blocked by {len(prepared.blocking)} of {len(prepared.conditions)} preconditions: {names}", style="red"
+        )
+
+
+def _conditions(word: str, conditions: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(word, "", "reason", box=None, pad_edge=False, header_style="bold")
+    words = {True: Text("holds", "green"), False: Text("FAILS", "red"), None: Text("unknown", "magenta")}
+    for item in conditions:
+        table.add_row(item["name"], words[item["passed"]], Text(item["reason"] or ""))
+    return table
+
+
+def record(written: Mapping[str, Any]) -> None:
+    """A drill's figures beside the objectives, what held afterwards, and where its record stands in the chain."""
+    scope, rto, rpo = written["scope"], written["rto"], written["rpo"]
+    out.print(
+        f"{written['scenario']} {written['id']}: {written['status']}"
+        + (f" ({written['reason']})" if written["reason"] else "")
+        + f"; writer moved from {scope['from_site']} to {scope['to_site']}",
+        markup=False,
+    )
+    table = Table("figure", "measured", "objective", "", box=None, pad_edge=False, header_style="bold")
+    parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto["parts"].items())
+    interval = f"{_figure(rto['low_seconds'])} to {_figure(rto['high_seconds'])}"
+    table.add_row("RTO", interval, f"< {rto['target_seconds']} s", _verdict(rto["met"]))
+    table.add_row("  parts", parts, "", "")
+    table.add_row("RPO, time", _figure(rpo["lost_seconds"]), f"< {rpo['target_seconds']} s", _verdict(rpo["met"]))
+    lost = "unknown" if rpo["lost_commits"] is None else f"{rpo['lost_commits']} of {rpo['acknowledged']}"
+    table.add_row("RPO, acknowledged commits lost", lost, "", "")
+    table.add_row("in doubt (not acknowledged, yet there)", str(rpo["in_doubt"]), "", "")
+    exposure = written["exposure"] or {"seconds": None}
+    table.add_row("exposure (no usable reader)", _figure(exposure["seconds"]), "", "")
+    out.print(table)
+    out.print(_conditions("postcondition", written["postconditions"]))
+    for text in written["deviations"]:
+        out.print(f"deviation: {text}", markup=False, style="yellow")
+    out.print(f"record {written['hash'][:12]}, chained to {(written['previous_hash'] or 'nothing')[:12]}", markup=False)
+
+
+def records(found: Sequence[Mapping[str, Any]], problems: Sequence[str], waiting: Sequence[str]) -> None:
+    table = Table("drill", "status", "RTO s", "RPO s", "lost", box=None, pad_edge=False, header_style="bold")
+    for item in found:
+        rpo = item["rpo"]
+        cells = (item["rto"]["high_seconds"], rpo["lost_seconds"], rpo["lost_commits"])
+        table.add_row(item["id"], item["status"], *("unknown" if cell is None else f"{cell:g}" for cell in cells))
+    out.print(table)
+    for text in problems:
+        err.print(text, markup=False, style="red")
+    for name in waiting:
+        out.print(f"waits to be resumed: dr drill resume {name}", markup=False, style="yellow")
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f} s"
+
+
+def _verdict(met: bool | None) -> Text:
+    return Text("unknown", "magenta") if met is None else Text("met", "green") if met else Text("MISSED", "red")

@@ -22,17 +22,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "world": CORE | {"aws", "kinds", "catalog"},
     "service": CORE | {"aws", "catalog", "world"},
     "terraform": CORE | {"catalog", "kinds", "world"},
-    "defs": READ | {"defs"},
-    "launch": READ | {"defs"},
-    "render": READ | {"launch"},
-    "cli": READ | {"defs", "launch", "render", "demo", "devserver", "local"},
-    "demo": READ | {"defs", "launch", "render", "local"},
+    "endpoints": {"errors"},
+    "history": CORE,
+    "reports": CORE | {"history"},
+    "drills": CORE | {"aws", "world", "endpoints", "history"},
+    "defs": READ | {"defs", "drills", "history", "reports"},
+    "launch": READ | {"defs", "drills", "history"},
+    "render": READ | {"launch", "drills"},
+    "cli_drill": CORE | {"render", "drills", "history"},
+    "cli": READ
+    | {"defs", "launch", "render", "demo", "devserver", "local", "cli_drill", "drills", "history", "reports"},
+    "demo": READ | {"defs", "launch", "render", "local", "drills", "history", "reports"},
     "devserver": CORE | {"local"},
     "local": {"local", "errors"},
 }
 # Third parties that only some layers may know.
 KNOWS_DAGSTER = {"defs", "launch"}
-KNOWS_BOTO = {"aws", "kinds", "world", "defs", "local"}
+KNOWS_BOTO = {"aws", "kinds", "world", "defs", "local", "history", "drills"}
 
 
 def modules() -> list[Path]:

@@ -5,6 +5,7 @@ import dagster as dg
 from dr_assets.catalog import catalog
 from dr_assets.defs.assets import build_assets
 from dr_assets.defs.checks import build_parity_check, build_terraform_check
+from dr_assets.defs.drills import DrillSession, build_drill_jobs
 from dr_assets.defs.jobs import build_destroy_job, build_jobs, build_schedules
 from dr_assets.defs.resources import AwsStack
 from dr_assets.stack import Stack
@@ -22,9 +23,9 @@ def build_definitions(stack: Stack) -> dg.Definitions:
     return dg.Definitions(
         assets=build_assets(stack, resources),
         asset_checks=checks,
-        jobs=[*jobs, build_destroy_job(resources)],
+        jobs=[*jobs, build_destroy_job(resources), *build_drill_jobs()],
         schedules=build_schedules(jobs),
-        resources={"aws": AwsStack()},
+        resources={"aws": AwsStack(), "drills": DrillSession()},
         # A step in a process of its own costs 1.5-4 s, one in this process 16 ms; and a run shares one snapshot.
         executor=dg.in_process_executor,
     )

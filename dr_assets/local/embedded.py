@@ -68,6 +68,13 @@ class Control:
         """How long in-between statuses last from now on (seconds)."""
         self._request("POST", "settle", {"seconds": seconds})
 
+    def database(self, action: str | None = None, **more: Any) -> dict[str, Any]:
+        """State of the PostgreSQL pair; with `action` a fault or a repair first (see `databases.PairDriver.control`)."""
+        result: dict[str, Any] = self._request(
+            "POST" if action else "GET", "database", {"action": action, **more} if action else None
+        )
+        return result
+
     def reset(self) -> None:
         """Forget every resource, call and fault."""
         self._request("POST", "reset", {})
@@ -87,11 +94,13 @@ class Control:
 class EmbeddedAws:
     """A private AWS in a subprocess, ended with its owner whatever happens to the owner.
 
-    Use as a context manager, or `start()` and `stop()`.
+    Use as a context manager, or `start()` and `stop()`. With `databases` a real PostgreSQL pair stands behind the global
+    cluster, and a nameserver answers for its endpoints.
     """
 
-    def __init__(self, settle_seconds: float = 0.0) -> None:
-        self._settle_seconds = settle_seconds
+    def __init__(self, settle_seconds: float = 0.0, databases: bool = False) -> None:
+        self._settle_seconds, self._databases = settle_seconds, databases
+        self.nameserver: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self.endpoint_url = ""
@@ -103,6 +112,7 @@ class EmbeddedAws:
         words = Path(self._directory.name) / "stderr.txt"
         command = [sys.executable, "-m", "dr_assets.local.server", "--port", "0", "--owner-stdin"]
         command += ["--ready-file", str(ready), "--settle-seconds", str(self._settle_seconds)]
+        command += ["--databases"] if self._databases else []
         package_parent = str(Path(__file__).resolve().parents[2])
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
@@ -117,7 +127,8 @@ class EmbeddedAws:
                 self.stop()
                 raise RuntimeError(f"the embedded AWS did not start; its last words:\n{last}")
             time.sleep(0.01)
-        self.endpoint_url = json.loads(ready.read_text())["aws_endpoint_url"]
+        told = json.loads(ready.read_text())
+        self.endpoint_url, self.nameserver = told["aws_endpoint_url"], told.get("nameserver")
         return self
 
     def stop(self) -> None:
@@ -164,6 +175,7 @@ class EmbeddedAws:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            **({"DR_NAMESERVER": self.nameserver} if self.nameserver else {}),
         }
 
     def __enter__(self) -> "EmbeddedAws":

@@ -70,6 +70,27 @@ def create_app(service: Any) -> Any:
     return create_backend_app(service)
 
 
+def settle() -> None:
+    """Let time pass for RDS, as every request to it does."""
+    if "rds" in _installed:
+        from moto.rds.models import rds_backends
+
+        for account in list(rds_backends):
+            for backend in list(rds_backends[account].values()):
+                backend.settle()
+
+
+def publish(region: str, cluster: str, metrics: dict[str, float]) -> None:
+    """AWS's own metrics of a cluster, in every account that has such a cluster in that region."""
+    from moto.cloudwatch.models import cloudwatch_backends
+    from moto.rds.models import rds_backends
+
+    install("cloudwatch")
+    for account in list(rds_backends):
+        if cluster in rds_backends[account][region].clusters:
+            cloudwatch_backends[account][region].publish("AWS/RDS", ("DBClusterIdentifier", cluster), metrics)
+
+
 def reset() -> None:
     """Forget every resource in every account and region."""
     BackendDict.reset()

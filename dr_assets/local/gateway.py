@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
-from dr_assets.local import extensions
+from dr_assets.local import extensions, roles
 from dr_assets.local.clock import clock
 from dr_assets.local.faults import Fault
 from dr_assets.local.wire import Answer, Call, error_answer, error_code, identify
@@ -203,6 +203,10 @@ class Gateway:
             case "POST", "reset":
                 self.reset()
                 return {}
+            case "GET", "database":
+                return databases().describe()
+            case "POST", "database":
+                return databases().control(data)
             case "GET", "health":
                 return {"settle_seconds": clock.settle_seconds, "calls": self._count}
         return None
@@ -215,6 +219,20 @@ class Gateway:
         with self._log_lock:
             self._calls.clear()
             self._faults = []
+
+    def within(self, do: Callable[[], Any]) -> Any:
+        """Do something with the backends as a request would: alone, and with time having passed."""
+        with self._lock:
+            clock.request += 1
+            extensions.settle()
+            return do()
+
+    def region_dark(self, region: str) -> bool:
+        """Whether nothing in that region answers."""
+        with self._log_lock:
+            return any(
+                f.mode == "dark" and f.region == region and not f.service and not f.operation for f in self._faults
+            )
 
     def warm_up(self) -> None:
         """Import the backends a stack needs, one by one, so that no first call pays for it."""
@@ -229,6 +247,14 @@ class Gateway:
     def stop(self) -> None:
         """Let go of everything that is being held."""
         self._stopping.set()
+
+
+def databases() -> Any:
+    """The driver of the PostgreSQL pair. ValueError where this server has none."""
+    found = roles.driver()
+    if not hasattr(found, "control"):
+        raise ValueError("this server has no databases: start it with them")
+    return found
 
 
 def _json(status: int, data: object) -> Answer:

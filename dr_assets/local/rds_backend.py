@@ -22,6 +22,7 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import RDSBackend
 
+from dr_assets.local import roles
 from dr_assets.local.extended import Extended
 from dr_assets.local.rds_global import GlobalClusters, bad_state
 from dr_assets.local.rds_groups import Groups
@@ -82,6 +83,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
                 del resources[name]
         for item in list(self.global_clusters.values()):
             item.settle()
+        roles.driver().observe(self.global_store.values())
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 

@@ -327,7 +327,9 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
     def settle(self) -> None:
         """Swap the roles when the driver says that the target accepts writes; notice the end of the rebuild."""
         change = self.change
-        if change is not None and roles.driver().finished(change):
+        if change is not None and roles.driver().failed(change):
+            self.change = None
+        elif change is not None and roles.driver().finished(change):
             self.change = None
             self.writer = next(member for member in self.members if str(member.arn) == change.to_arn)
             self.rebuilding = change if change.kind == "failover" else None

@@ -1,13 +1,14 @@
 """Who drives a change of the writer: by default the clock, later a real PostgreSQL pair.
 
 Imports only the clock. `RDS` calls `driver().begin(change)` when SwitchoverGlobalCluster or FailoverGlobalCluster has been
-accepted, asks `finished(change)` at every later request until it is true (then the roles swap), and asks
-`resynchronised(change)` for as long as the old writer of a failover is being rebuilt. None of the three may block for
+accepted, asks `finished(change)` at every later request until it is true (then the roles swap; if it `failed`, they stay), and asks
+`resynchronised(change)` for as long as the old writer of a failover is being rebuilt. None of them may block for
 long: they run inside the request of whoever happens to call.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dr_assets.local.clock import clock
 
@@ -46,12 +47,25 @@ class RoleDriver(Protocol):
     def finished(self, change: RoleChange) -> bool:
         """Whether the target accepts writes, so that the roles may swap."""
 
+    def failed(self, change: RoleChange) -> BaseException | None:
+        """Why the writer stays where it was, once that is known."""
+
     def resynchronised(self, change: RoleChange) -> bool:
         """Whether the old writer replicates from the new one again (only asked after a failover)."""
+
+    def observe(self, global_clusters: Iterable[Any]) -> None:
+        """Called before every request: see which clusters there are."""
 
 
 class TimedDriver:
     """Nothing real: a change lasts one settle time, rebuilding the old writer one more."""
+
+    def observe(self, global_clusters: Iterable[Any]) -> None:
+        """Nothing stands behind the clusters."""
+
+    def failed(self, change: RoleChange) -> BaseException | None:
+        """Never."""
+        return None
 
     def begin(self, change: RoleChange) -> None:
         """Nothing to start."""

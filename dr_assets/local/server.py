@@ -10,7 +10,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+LIVE_SECONDS = 0.3
 
 # Must be set before moto is imported: without it AWS managed policies cannot be attached.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
@@ -23,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready-file", type=Path, required=True, help="written once the port answers")
     parser.add_argument("--settle-seconds", type=float, default=0.0, help="how long in-between statuses last")
     parser.add_argument("--owner-stdin", action="store_true", help="end when standard input ends")
+    parser.add_argument("--databases", action="store_true", help="put a real PostgreSQL pair behind the global cluster")
     options = parser.parse_args(argv)
 
     from werkzeug.serving import make_server
@@ -42,19 +48,52 @@ def main(argv: list[str] | None = None) -> int:
     if options.owner_stdin:
         threading.Thread(target=_wait_for_owner, args=(end,), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    write_ready_file(options.ready_file, server.server_port)
+    extra, close = _databases(gateway, end) if options.databases else ({}, lambda: None)
+    write_ready_file(options.ready_file, server.server_port, extra)
     threading.Thread(target=gateway.warm_up, daemon=True).start()
     end.wait()
     gateway.stop()
+    close()
     sys.stderr.flush()
     # Every thread is a daemon and nothing is on disk: leave at once, whatever a backend is doing.
     os._exit(0)
 
 
-def write_ready_file(path: Path, port: int) -> None:
+def _databases(gateway: Any, end: threading.Event) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The PostgreSQL pair, its nameserver, and a thread that publishes the lag measured on it and lets time pass.
+
+    Answers what stands in the ready file, and how to end it all.
+    """
+    from dr_assets.local import extensions, roles
+    from dr_assets.local.databases import PairDriver
+    from dr_assets.local.dns import Nameserver
+    from dr_assets.local.pair import PostgresPair
+
+    driver = PairDriver(PostgresPair(), gateway.region_dark)
+    roles.attach(driver)
+    nameserver = Nameserver(lambda: gateway.within(driver.names))
+
+    def live() -> None:
+        while not end.wait(LIVE_SECONDS):
+            try:
+                gateway.within(lambda: None)
+                driver.publish(lambda *what: gateway.within(lambda: extensions.publish(*what)))
+            except Exception:
+                traceback.print_exc()
+
+    threading.Thread(target=live, name="live", daemon=True).start()
+
+    def close() -> None:
+        nameserver.stop()
+        driver.pair.close()
+
+    return {"nameserver": nameserver.address}, close
+
+
+def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None) -> None:
     """Say where the server is, atomically: a reader sees all of it or nothing."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid()}))
+    part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid(), **(extra or {})}))
     part.replace(path)
 
 

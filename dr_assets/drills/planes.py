@@ -1,0 +1,40 @@
+"""Control plane or data plane: which AWS calls may stand in a recovery path. Pure; imports nothing of the project.
+
+Source: AWS Fault Isolation Boundaries, "Control planes and data planes" and the appendices on global services. The control
+planes of Route 53 and IAM live in us-east-1 alone; a recovery that calls them depends on that region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+Plane = Literal["control", "data"]
+
+# Operations of the services we call that are data plane; everything else changes or lists configuration.
+_DATA: dict[str, frozenset[str]] = {
+    "secretsmanager": frozenset({"get_secret_value"}),
+    "cloudwatch": frozenset({"get_metric_data", "put_metric_data"}),
+    "sns": frozenset({"publish"}),
+    "sqs": frozenset({"receive_message", "delete_message", "delete_message_batch", "send_message"}),
+    "s3": frozenset({"get_object", "put_object", "head_object", "list_objects_v2", "delete_object"}),
+    "sts": frozenset({"get_caller_identity", "assume_role"}),
+}
+# Services with one control plane for all regions.
+GLOBAL_CONTROL = frozenset({"route53", "iam"})
+
+
+def plane(service: str, operation: str) -> Plane:
+    """The plane of a boto3 operation (snake case)."""
+    return "data" if operation in _DATA.get(service, frozenset()) else "control"
+
+
+def improper(calls: Iterable[tuple[str, str, str]], failed_region: str) -> list[str]:
+    """Of (service, operation, region), those that a recovery from the loss of `failed_region` may not contain."""
+    found = []
+    for service, operation, region in calls:
+        if service in GLOBAL_CONTROL and plane(service, operation) == "control":
+            found.append(f"{service} {operation}: its control plane lives in us-east-1 alone")
+        elif region == failed_region:
+            found.append(f"{service} {operation} in {region}, the failed region")
+    return sorted(set(found))

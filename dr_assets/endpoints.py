@@ -1,0 +1,108 @@
+"""From an endpoint's name to an address: through a nameserver of one's own, overrides, or the system's resolver.
+
+May import `errors` and dnspython. DR_NAMESERVER=ip[:port] asks that server instead of the system's; DR_RESOLVE=
+host=ip[:port],… answers for single names, as curl's --resolve does (for whoever works through a tunnel).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+from dr_assets.errors import DrError
+
+NAMESERVER_VARIABLE, OVERRIDE_VARIABLE = "DR_NAMESERVER", "DR_RESOLVE"
+LIFETIME_SECONDS = 2.0
+
+
+class ResolutionError(DrError):
+    """A name leads nowhere, or nobody answers for it."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a name leads now. `ttl` is in seconds: how long an application may keep it."""
+
+    host: str
+    ip: str
+    port: int
+    ttl: float = 0.0
+
+
+class Resolver:
+    """Resolves at every call; with `cache` it keeps an answer for its time to live, as an application does.
+
+    Args:
+        nameserver: `ip` or `ip:port`; None: $DR_NAMESERVER, else the system's resolver configuration.
+        overrides: host -> (ip, port or None); None: $DR_RESOLVE.
+    """
+
+    def __init__(
+        self,
+        nameserver: str | None = None,
+        overrides: dict[str, tuple[str, int | None]] | None = None,
+        cache: bool = False,
+    ) -> None:
+        self._nameserver = nameserver or os.environ.get(NAMESERVER_VARIABLE) or None
+        self._overrides = parse_overrides(os.environ.get(OVERRIDE_VARIABLE, "")) if overrides is None else overrides
+        self._cache: dict[str, tuple[float, str]] | None = {} if cache else None
+        self._lock = threading.Lock()
+
+    def resolve(self, host: str, port: int) -> Address:
+        """The first IPv4 address of `host`. Raises ResolutionError."""
+        override = self._overrides.get(host.rstrip(".").lower())
+        if override:
+            return Address(host, override[0], override[1] or port)
+        if self._cache is not None:
+            with self._lock:
+                kept = self._cache.get(host)
+            if kept and kept[0] > time.monotonic():
+                return Address(host, kept[1], port, kept[0] - time.monotonic())
+        ip, ttl = self._ask(host)
+        if self._cache is not None:
+            with self._lock:
+                self._cache[host] = (time.monotonic() + ttl, ip)
+        return Address(host, ip, port, ttl)
+
+    def _ask(self, host: str) -> tuple[str, float]:
+        import dns.exception
+        import dns.resolver
+
+        resolver = dns.resolver.Resolver(configure=self._nameserver is None)
+        if self._nameserver is not None:
+            ip, _, port = self._nameserver.partition(":")
+            try:
+                resolver.nameservers = [ip]
+                resolver.port = int(port or 53)
+            except ValueError as error:
+                raise ResolutionError(
+                    f"{NAMESERVER_VARIABLE}={self._nameserver} is not ip or ip:port ({error})."
+                ) from error
+        resolver.lifetime = LIFETIME_SECONDS
+        try:
+            answer = resolver.resolve(host, "A", search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
+            raise ResolutionError(
+                f"{host} has no address ({type(error).__name__}). Check the name, or set {OVERRIDE_VARIABLE}={host}=IP."
+            ) from error
+        except dns.exception.DNSException as error:
+            where = self._nameserver or "the system's nameservers"
+            raise ResolutionError(
+                f"Nobody answered for {host} at {where} within {LIFETIME_SECONDS:.0f} s ({type(error).__name__}). "
+                f"Set {NAMESERVER_VARIABLE}, or {OVERRIDE_VARIABLE}={host}=IP."
+            ) from error
+        return str(answer[0]), float(answer.rrset.ttl if answer.rrset is not None else 0)
+
+
+def parse_overrides(text: str) -> dict[str, tuple[str, int | None]]:
+    """`host=ip[:port],…` as a table. Raises DrError naming the part that is wrong."""
+    found: dict[str, tuple[str, int | None]] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        host, equals, where = part.partition("=")
+        ip, _, port = where.partition(":")
+        if not (host and equals and ip) or (port and not port.isdigit()):
+            raise DrError(f"{OVERRIDE_VARIABLE}: {part!r} is not host=ip or host=ip:port.")
+        found[host.rstrip(".").lower()] = (ip, int(port) if port else None)
+    return found

@@ -1,0 +1,170 @@
+"""Where history is kept: a folder or an S3 bucket behind one small interface of whole objects, each written atomically.
+
+May import `errors` and, for S3, boto3. Keys use "/" (`records/l6p3z2w4/….json`); nothing here knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import urlparse
+
+from dr_assets.errors import AwsCallError, DrError
+
+URI_VARIABLE = "DR_HISTORY_URI"
+DEFAULT_URI = ".dr/history"
+
+
+class Store(Protocol):
+    """Objects by key. A reader sees the whole of an object or nothing of it, also when a writer is killed."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes. Raises KeyError when there is none."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put the object in place of what was there, atomically."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Put the object where there is none, atomically. Raises FileExistsError when there is one."""
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens when there is none."""
+
+
+class FolderStore:
+    """A folder: objects are written to a temporary file of the same folder, flushed to disk and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.uri = str(self.root)
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or key.startswith("/") or ".." in parts:
+            raise DrError(f"{key!r} is not a key of a history store: use relative names without '..'.")
+        return self.root.joinpath(*parts)
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise KeyError(key) from None
+
+    def write(self, key: str, data: bytes) -> None:
+        self._put(key, data, os.replace)
+
+    def create(self, key: str, data: bytes) -> None:
+        def link(part: str, path: Path) -> None:
+            os.link(part, path)  # unlike rename, fails where the name is taken
+            Path(part).unlink()
+
+        self._put(key, data, link)
+
+    def _put(self, key: str, data: bytes, place: Any) -> None:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        except OSError as error:
+            raise DrError(
+                f"{path.parent} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights."
+            ) from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            place(part, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(part).unlink()
+            raise
+
+    def list(self, prefix: str) -> list[str]:
+        folder, _, _ = prefix.rpartition("/")
+        start = self._path(folder) if folder else self.root
+        keys = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
+        return sorted(key for key in keys if key.startswith(prefix) and not PurePosixPath(key).name.startswith("."))
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+
+class BucketStore:
+    """A prefix of an S3 bucket. PutObject is atomic; `create` uses S3's conditional write (If-None-Match: *)."""
+
+    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+        self.bucket, self._prefix, self._client = bucket, prefix.strip("/"), client
+        self.uri = f"s3://{bucket}/{self._prefix}".rstrip("/")
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def _call(self, operation: str, **params: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._client, operation)(Bucket=self.bucket, **params)
+        except ClientError as error:
+            told = error.response.get("Error", {})
+            code, request = told.get("Code"), error.response.get("ResponseMetadata", {}).get("RequestId")
+            if code in ("NoSuchKey", "404"):
+                raise KeyError(params.get("Key", "")) from None
+            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise FileExistsError(params.get("Key", "")) from None
+            raise AwsCallError(
+                f"s3 {operation} on {self.uri} failed: {code}: {told.get('Message')} (request {request})."
+                f" Correct {URI_VARIABLE} or the permissions."
+            ) from error
+        except BotoCoreError as error:
+            raise AwsCallError(f"s3 {operation} on {self.uri} failed: {error}. Correct {URI_VARIABLE}.") from error
+
+    def read(self, key: str) -> bytes:
+        data: bytes = self._call("get_object", Key=self._key(key))["Body"].read()
+        return data
+
+    def write(self, key: str, data: bytes) -> None:
+        self._call("put_object", Key=self._key(key), Body=data)
+
+    def create(self, key: str, data: bytes) -> None:
+        self._call("put_object", Key=self._key(key), Body=data, IfNoneMatch="*")
+
+    def list(self, prefix: str) -> list[str]:
+        keys: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=self._key(prefix), **more)
+            cut = len(self._prefix) + 1 if self._prefix else 0
+            keys += [item["Key"][cut:] for item in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return sorted(keys)
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", Key=self._key(key))
+
+
+def open_store(uri: str | None = None) -> Store:
+    """The store at `uri`: a path, `file:///path` or `s3://bucket/prefix`; by default $DR_HISTORY_URI, else `.dr/history`.
+
+    Raises DrError for another scheme. Nothing is created before the first write.
+    """
+    uri = uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
+    parsed = urlparse(uri)
+    if parsed.scheme == "s3" and parsed.netloc:
+        import boto3
+
+        return BucketStore(parsed.netloc, parsed.path, boto3.client("s3"))
+    if parsed.scheme == "file":
+        return FolderStore(Path(parsed.path))
+    if "://" in uri:
+        raise DrError(f"{uri} is no place for history. Set {URI_VARIABLE} to a folder or to s3://bucket/prefix.")
+    return FolderStore(Path(uri))

@@ -1,0 +1,64 @@
+"""The plan as data, and which calls a recovery may contain."""
+
+from datetime import datetime, timezone
+
+import pytest
+
+from dr_assets.core.topology import NOTHING, Topology
+from dr_assets.drills.plan import make_plan, new_id
+from dr_assets.drills.planes import improper, plane
+from dr_assets.errors import RefusedError
+from dr_assets.stack import Stack
+
+HOME = Topology(writer="primary", members={"primary": "a", "secondary": "b"})
+AWAY = Topology(writer="secondary", members={"primary": "a", "secondary": "b"})
+
+
+def test_planned_moves_are_called_at_the_writer_and_unplanned_ones_at_the_target(stack: Stack) -> None:
+    assert make_plan(stack, "switchover", HOME).act_region == stack.primary_region
+    assert make_plan(stack, "failover", HOME).act_region == stack.secondary_region
+    assert make_plan(stack, "failback", AWAY).act_region == stack.secondary_region
+    assert make_plan(stack, "failback", AWAY).to_site == "primary"
+
+
+def test_what_cannot_be_planned_is_refused(stack: Stack) -> None:
+    with pytest.raises(RefusedError, match="at home already"):
+        make_plan(stack, "failback", HOME)
+    with pytest.raises(RefusedError, match="dr provision"):
+        make_plan(stack, "switchover", NOTHING)
+
+
+def test_the_hash_changes_with_anything_that_would_be_done(stack: Stack) -> None:
+    plans = [
+        make_plan(stack, "switchover", HOME),
+        make_plan(stack, "switchover", AWAY),
+        make_plan(stack, "failover", HOME),
+        make_plan(stack, "switchover", HOME, lag_gate_ms=5000.0),
+    ]
+    assert len({plan.hash for plan in plans}) == len(plans)
+    assert plans[0].hash == make_plan(stack, "switchover", HOME).hash
+
+
+def test_ids_sort_by_time_and_differ() -> None:
+    at = datetime(2026, 11, 23, 19, 2, 11, tzinfo=timezone.utc)
+    first, second = new_id("failover", at), new_id("failover", at)
+    assert first.startswith("20261123T190211Z-failover-")
+    assert first != second
+
+
+def test_a_recovery_may_not_touch_the_failed_region_or_a_global_control_plane() -> None:
+    calls = [
+        ("rds", "failover_global_cluster", "us-west-2"),
+        ("secretsmanager", "get_secret_value", "us-west-2"),
+        ("rds", "describe_db_clusters", "us-east-1"),
+        ("route53", "change_resource_record_sets", "us-east-1"),
+        ("iam", "get_role", "us-east-1"),
+    ]
+    assert improper(calls, "us-east-1") == [
+        "iam get_role: its control plane lives in us-east-1 alone",
+        "rds describe_db_clusters in us-east-1, the failed region",
+        "route53 change_resource_record_sets: its control plane lives in us-east-1 alone",
+    ]
+    assert improper(calls[:2], "us-east-1") == []
+    assert plane("secretsmanager", "get_secret_value") == "data"
+    assert plane("secretsmanager", "put_secret_value") == "control"

@@ -1,0 +1,88 @@
+"""The store of whole objects: atomic on disk and in S3, with the same behaviour."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from dr_assets.errors import AwsCallError, DrError
+from dr_assets.history.store import BucketStore, FolderStore, Store, open_store
+from dr_assets.local import EmbeddedAws
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[EmbeddedAws]:
+    with EmbeddedAws() as aws:
+        yield aws
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "folder":
+        return open_store(str(tmp_path / "history"))
+    aws: EmbeddedAws = request.getfixturevalue("cloud")
+    for name, value in aws.env().items():
+        monkeypatch.setenv(name, value)
+    aws.control.reset()
+    boto3.client("s3").create_bucket(Bucket="history-l6p3z2w4")
+    found = open_store("s3://history-l6p3z2w4/some/prefix")
+    assert isinstance(found, BucketStore)
+    return found
+
+
+def test_what_is_written_is_read_and_listed(store: Store) -> None:
+    store.write("a/2.json", b"two")
+    store.write("a/1.json", b"one")
+    store.write("b/1.json", b"other")
+    store.write("a/1.json", b"uno")
+    assert store.read("a/1.json") == b"uno"
+    assert store.list("a/") == ["a/1.json", "a/2.json"]
+    assert store.list("a/1") == ["a/1.json"]
+    assert store.list("nothing/") == []
+    store.delete("a/1.json")
+    store.delete("a/1.json")
+    assert store.list("a/") == ["a/2.json"]
+    with pytest.raises(KeyError):
+        store.read("a/1.json")
+
+
+def test_create_never_replaces(store: Store) -> None:
+    store.create("a/1.json", b"one")
+    with pytest.raises(FileExistsError):
+        store.create("a/1.json", b"two")
+    assert store.read("a/1.json") == b"one"
+
+
+def test_a_bucket_that_is_not_there_is_named(store: Store) -> None:
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder is made when it is first written to")
+    with pytest.raises(AwsCallError, match=r"s3://nowhere-l6p3z2w4.*NoSuchBucket.*DR_HISTORY_URI"):
+        open_store("s3://nowhere-l6p3z2w4").write("a", b"")
+
+
+def test_killed_while_writing_a_reader_sees_the_old_object(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.write("a/x", b"old" * 1000)
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            while True:
+                store.write("a/x", os.urandom(1) * 300_000)
+        os.kill(child, signal.SIGKILL) if os.waitpid(child, os.WNOHANG) == (0, 0) else None
+        os.waitpid(child, 0)
+        data = store.read("a/x")
+        assert data == b"old" * 1000 or (len(data) == 300_000 and len(set(data)) == 1)
+    assert store.list("") == ["a/x"]
+
+
+def test_impossible_places_and_keys_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DrError, match="ftp://x is no place for history"):
+        open_store("ftp://x")
+    with pytest.raises(DrError, match=r"'\.\./x' is not a key"):
+        FolderStore(tmp_path).write("../x", b"")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DrError, match="cannot be written"):
+        FolderStore(tmp_path / "file").write("a/x", b"")
