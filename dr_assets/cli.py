@@ -58,7 +58,7 @@ def main(stack_file: Path | None) -> None:
     "--settle-seconds", default=0.5, show_default=True, help="How long clusters and instances take to become ready."
 )
 def up(ready_file: Path | None, settle_seconds: float) -> None:
-    """Run the embedded AWS until SIGTERM or Ctrl-C.
+    """Run the embedded AWS, with a real PostgreSQL pair behind its clusters, until SIGTERM or Ctrl-C.
 
     \b
     Example:
@@ -73,9 +73,13 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with EmbeddedAws(settle_seconds=settle_seconds) as aws:
+        with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
             if ready_file:
-                document = {"aws_endpoint_url": aws.endpoint_url, "environment": aws.env()}
+                document = {
+                    "aws_endpoint_url": aws.endpoint_url,
+                    "nameserver": aws.nameserver,
+                    "environment": aws.env(),
+                }
                 write_atomically(ready_file, json.dumps(document, indent=2) + "\n")
             for name, value in aws.env().items():
                 click.echo(f"export {name}={value}")

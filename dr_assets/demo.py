@@ -1,4 +1,5 @@
-"""The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs.
+"""The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs;
+then drills on a real PostgreSQL pair: a switchover and back, a failover with replication stalled and back.
 
 Never touches a real AWS: it starts an embedded one of its own and talks to nothing else. May import everything.
 """
@@ -6,6 +7,7 @@ Never touches a real AWS: it starts an embedded one of its own and talks to noth
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +18,14 @@ from rich.table import Table
 
 from dr_assets import render, service
 from dr_assets.aws import Aws
+from dr_assets.drills import engine, record
+from dr_assets.drills.plan import Scenario
+from dr_assets.history.store import open_store
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import Stack, load_stack
 from dr_assets.world import World
+
+STALL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Stage:
 def run() -> int:
     """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
     stages: list[Stage] = []
-    with EmbeddedAws(settle_seconds=0.3) as embedded, environment(embedded.env()):
+    with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
         stack = load_stack()
         render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
         _provision(stack, stages, "provision")
@@ -63,6 +70,7 @@ def run() -> int:
             render.outputs(values)
             missing = [name for name, value in values.items() if value is None]
             done(f"{len(values)} values" + (f", missing: {', '.join(missing)}" if missing else ""), not missing)
+        _drills(stack, embedded, stages)
     table = Table(
         "step",
         "result",
@@ -134,6 +142,59 @@ def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
         render.job(result, name)
         changed = sum(1 for outcome in result.outcomes if outcome.calls)
         done(f"{len(result.outcomes)} resources, {changed} changed", result.success and not result.failed_checks)
+
+
+def _drills(stack: Stack, embedded: EmbeddedAws, stages: list[Stage]) -> None:
+    """A switchover must lose nothing, a failover with replication stalled must lose something, a failback nothing again."""
+
+    def stall(step: str, text: str) -> None:
+        render.step(step, text)
+        if step == "act":
+            embedded.control.database("partition")
+            render.out.print(
+                f"  replication stalls; commits go on for {STALL_SECONDS:.0f} s before the failover is called"
+            )
+            time.sleep(STALL_SECONDS)
+        if step == "protected":
+            embedded.control.database("heal")
+
+    plans: tuple[tuple[Scenario, str, engine.OnStep], ...] = (
+        ("switchover", "nothing lost", render.step),
+        ("failback", "nothing lost", render.step),
+        ("failover", "what had not arrived is lost", stall),
+        ("failback", "nothing lost", render.step),
+    )
+    with tempfile.TemporaryDirectory(prefix="dr-demo-") as folder:
+        store = open_store(folder)
+        for scenario, expected, on_step in plans:
+            with _timed(stages, scenario) as done:
+                asked = engine.Request(
+                    scenario,
+                    "demo",
+                    f"demonstration: {expected}",
+                    approved_by="demo",
+                    settings={"baseline_seconds": 1.0},
+                )
+                written = engine.start(stack, store, asked, on_step)
+                render.record(written)
+                rto, rpo = written["rto"], written["rpo"]
+                lost = rpo["lost_commits"]
+                good = written["status"] == "succeeded" and bool(rto["met"]) and bool(rpo["met"])
+                good = good and (lost > 0 if scenario == "failover" else lost == 0)
+                done(
+                    f"RTO {rto['high_seconds']:.1f} s (< {rto['target_seconds']} s), RPO {rpo['lost_seconds']:.1f} s "
+                    f"(< {rpo['target_seconds']} s): {lost} of {rpo['acknowledged']} commits lost",
+                    good,
+                )
+        with _timed(stages, "records") as done:
+            problems = record.verify_chain(store, stack.environment_suffix)
+            for problem in problems:
+                render.out.print(problem, markup=False)
+            count = len(record.load(store, stack.environment_suffix))
+            done(
+                f"{count} records, chained by hash" + ("" if not problems else ": BROKEN"),
+                count == len(plans) and not problems,
+            )
 
 
 def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tuple[str, str]]) -> None:

@@ -37,7 +37,7 @@ def run(port: int) -> int:
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    with EmbeddedAws(settle_seconds=1.0) as aws:
+    with EmbeddedAws(settle_seconds=1.0, databases=True) as aws:
         env = {**os.environ, **aws.env(), "DR_MODE": "provision", "DAGSTER_HOME": str(home)}
         command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
         # A session of its own: Ctrl-C reaches us alone, and we end the children in order.

@@ -6,7 +6,9 @@ host=ip[:port],… answers for single names, as curl's --resolve does (for whoev
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from dr_assets.errors import DrError
 
 NAMESERVER_VARIABLE, OVERRIDE_VARIABLE = "DR_NAMESERVER", "DR_RESOLVE"
 LIFETIME_SECONDS = 2.0
+TRY_SECONDS = 0.5
 
 
 class ResolutionError(DrError):
@@ -55,6 +58,8 @@ class Resolver:
         override = self._overrides.get(host.rstrip(".").lower())
         if override:
             return Address(host, override[0], override[1] or port)
+        if _is_address(host):
+            return Address(host, host, port)
         if self._cache is not None:
             with self._lock:
                 kept = self._cache.get(host)
@@ -70,7 +75,10 @@ class Resolver:
         import dns.exception
         import dns.resolver
 
-        resolver = dns.resolver.Resolver(configure=self._nameserver is None)
+        try:
+            resolver = dns.resolver.Resolver(configure=self._nameserver is None)
+        except dns.exception.DNSException:
+            return self._ask_system(host)  # there is no resolv.conf: nothing for dnspython to read
         if self._nameserver is not None:
             ip, _, port = self._nameserver.partition(":")
             try:
@@ -80,10 +88,13 @@ class Resolver:
                 raise ResolutionError(
                     f"{NAMESERVER_VARIABLE}={self._nameserver} is not ip or ip:port ({error})."
                 ) from error
-        resolver.lifetime = LIFETIME_SECONDS
+        # One lost datagram must not use up all the time there is.
+        resolver.timeout, resolver.lifetime = TRY_SECONDS, LIFETIME_SECONDS
         try:
             answer = resolver.resolve(host, "A", search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
+            if self._nameserver is None:
+                return self._ask_system(host)
             raise ResolutionError(
                 f"{host} has no address ({type(error).__name__}). Check the name, or set {OVERRIDE_VARIABLE}={host}=IP."
             ) from error
@@ -93,7 +104,26 @@ class Resolver:
                 f"Nobody answered for {host} at {where} within {LIFETIME_SECONDS:.0f} s ({type(error).__name__}). "
                 f"Set {NAMESERVER_VARIABLE}, or {OVERRIDE_VARIABLE}={host}=IP."
             ) from error
-        return str(answer[0]), float(answer.rrset.ttl if answer.rrset is not None else 0)
+        # A CNAME on the way (the global writer endpoint is one) may have to be asked for sooner than the address behind it.
+        return str(answer[0]), float(answer.chaining_result.minimum_ttl)
+
+    def _ask_system(self, host: str) -> tuple[str, float]:
+        """What is in the hosts file, or known to the operating system alone. It tells no time to live: nothing is kept."""
+        try:
+            found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            raise ResolutionError(
+                f"{host} has no address ({error}). Check the name, or set {OVERRIDE_VARIABLE}={host}=IP."
+            ) from error
+        return str(found[0][4][0]), 0.0
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_overrides(text: str) -> dict[str, tuple[str, int | None]]:

@@ -168,7 +168,7 @@ def _short(value: Any, limit: int = 60) -> str:
 
 def step(name: str, text: str) -> None:
     """One line of progress."""
-    err.print(f"{name}: {text}", markup=False)
+    err.print(f"{name}: {text}", markup=False, soft_wrap=True)
 
 
 def plan_json(prepared: Prepared) -> dict[str, Any]:

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "defs": READ | {"defs", "drills", "history", "reports"},
     "launch": READ | {"defs", "drills", "history"},
     "render": READ | {"launch", "drills"},
-    "cli_drill": CORE | {"render", "drills", "history"},
+    "cli_drill": CORE | {"render", "drills", "history", "endpoints"},
     "cli": READ
     | {"defs", "launch", "render", "demo", "devserver", "local", "cli_drill", "drills", "history", "reports"},
     "demo": READ | {"defs", "launch", "render", "local", "drills", "history", "reports"},

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Credentials:
         missing = [name for name in ("username", "password", "host", "port", "dbname") if not document.get(name)]
         if missing:
             raise DrError(f"The database secret lacks {', '.join(missing)}. Provision the stack again.")
+        if not str(document["port"]).isdigit():
+            raise DrError("The port in the database secret is not a number. Provision the stack again.")
         return cls(
             str(document["username"]), str(document["password"]), str(document["host"]), int(document["port"]),
             str(document["dbname"]),
@@ -91,11 +93,18 @@ def impatient(connection: psycopg.Connection[Any], seconds: float = PATIENCE_SEC
 
 
 @contextmanager
-def connect(address: Address, credentials: Credentials, read_only: bool = False) -> Iterator[psycopg.Connection[Any]]:
-    """A short-lived connection. Raises DatabaseError in words; the password is in none of them."""
+def connect(
+    address: Address, credentials: Credentials, read_only: bool = False, seconds: float | None = 5.0
+) -> Iterator[psycopg.Connection[Any]]:
+    """A short-lived connection, cut off after `seconds`. Raises DatabaseError in words; the password is in none of them."""
     try:
-        with open_connection(address, credentials) as connection, impatient(connection, 5.0):
-            connection.read_only = read_only
+        with (
+            open_connection(address, credentials) as connection,
+            nullcontext() if seconds is None else impatient(connection, seconds),
+        ):
+            if read_only:
+                # psycopg's own `read_only` is a property of BEGIN, which autocommit never sends.
+                connection.execute("set session characteristics as transaction read only")
             yield connection
     except psycopg.Error as error:
         where = f"{address.host} ({address.ip}:{address.port})"

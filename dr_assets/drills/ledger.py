@@ -44,10 +44,12 @@ class Fates:
     unknown: set[Row] = field(default_factory=set)
     refused: set[Row] = field(default_factory=set)
 
+    writers: set[int] = field(default_factory=set)
+
     @property
     def next_writer(self) -> int:
         """A writer number that no row has had."""
-        return max((writer for writer, _ in {*self.acknowledged, *self.unknown, *self.refused}), default=0) + 1
+        return max(self.writers, default=0) + 1
 
 
 def read_journal(path: Path) -> Fates:
@@ -58,11 +60,14 @@ def read_journal(path: Path) -> Fates:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            row = (int(entry["w"]), int(entry["s"]))
-            if entry["fate"] == "acknowledged":
+            row, fate = (int(entry["w"]), int(entry["s"])), entry["fate"]
+            if fate == "acknowledged":
                 fates.acknowledged[row] = datetime.fromisoformat(entry["at"]).timestamp()
-            else:
-                getattr(fates, entry["fate"]).add(row)
+            elif fate == "unknown":
+                fates.unknown.add(row)
+            elif fate == "refused":
+                fates.refused.add(row)
+            fates.writers.add(row[0])
     return fates
 
 
@@ -105,10 +110,18 @@ class LedgerWriter:
         return self._last_error
 
     def _run(self) -> None:
+        try:
+            self._write_rows()
+        except OSError as error:  # what cannot be recorded must not be written: the next row would have no fate
+            self._last_error = f"the ledger's journal {self._path} cannot be written ({error.strerror})"
+
+    def _write_rows(self) -> None:
         connection: psycopg.Connection[Any] | None = None
         with self._path.open("a", encoding="utf-8") as file:
             if file.tell():
                 file.write("\n")  # an earlier writer may have died within a line
+            # On disk before the first row is sent: whoever comes after a crash takes another number.
+            self._append(file, {"w": self._writer, "s": 0, "fate": "begun"})
             while not self._ending.is_set():
                 if connection is None:
                     connection = self._connect()
@@ -171,6 +184,9 @@ def _ending_server(error: psycopg.Error) -> bool:
 
 
 def survivors(connection: psycopg.Connection[Any], drill: str) -> set[Row]:
-    """The drill's rows that this server holds."""
+    """The drill's rows that this server holds; none where not even the table has reached it."""
+    there = connection.execute("select to_regclass('dr_drill.dr_ledger')").fetchone()
+    if there is None or there[0] is None:
+        return set()
     rows = connection.execute("select writer, seq from dr_drill.dr_ledger where drill = %s", (drill,))
     return {(int(writer), int(seq)) for writer, seq in rows}

@@ -12,11 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rpo:
-    """What was lost. `lost_seconds` is None where nothing was acknowledged (nothing was measured).
+    """What was lost. `lost_seconds` is None where it is unknown: nothing was acknowledged, or nothing survived to count from.
 
     With A the acknowledged commits and S those found on the new writer: `lost_commits` = |A without S|, `in_doubt` =
     |S without A| (carried out, though nobody was told), `lost_seconds` = newest commit time in A minus newest commit time of
-    the contiguous surviving prefix of A (0 when all of A survived).
+    the contiguous surviving prefix of A (0 when all of A survived). For the times, A ends with the last lost row: what the
+    new writer acknowledged after the outage is safe there, and would add the outage itself to the loss.
     """
 
     lost_commits: int
@@ -33,21 +34,22 @@ Row = tuple[int, int]  # (writer number, sequence number): sequence numbers are 
 
 
 def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> Rpo:
-    """From the acknowledged rows (row -> commit time) and those found on the new writer."""
+    """From the acknowledged rows (row -> commit time) and those found on the new writer.
+
+    Rows are in the order in which they were written: writers follow one another, and each counts upwards.
+    """
     found = set(survived)
     lost = [row for row in acknowledged if row not in found]
     ordered = sorted(acknowledged)
     seconds: float | None = None
     if ordered:
-        newest = max(acknowledged.values())
-        prefix = []
-        for row in ordered:
-            if row not in found:
-                break
-            prefix.append(acknowledged[row])
-        # With nothing surviving, all that was acknowledged is lost: from its first commit on, at least.
-        base = max(prefix) if prefix else min(acknowledged.values())
-        seconds = max(0.0, newest - base) if lost else 0.0
+        seconds = 0.0
+    if lost:
+        first, last = min(lost), max(lost)
+        newest = max(acknowledged[row] for row in ordered if row <= last)
+        prefix = [acknowledged[row] for row in ordered if row < first]
+        # With nothing before it that survived, no one knows from when on data are missing: unknown, not zero.
+        seconds = max(0.0, newest - max(prefix)) if prefix else None
     return Rpo(len(lost), seconds, len(found - set(acknowledged)), len(acknowledged), len(found & set(acknowledged)))
 
 
@@ -66,14 +68,23 @@ class Attempt:
 class Rto:
     """The gap a client saw, as an interval, and its parts (which add up to `high_seconds`).
 
-    With L the last good attempt at the old writer and F the first of N consecutive good ones at the new: the true gap lies
-    between (F begun - L ended) and (F ended - L begun). A negative gap means that both wrote at once.
+    With L the last good attempt at the old writer, F the first of N consecutive good ones at the new, X the first failed
+    attempt between them and Y the last: the outage began after L begun and before X ended, and it was over after Y begun and
+    before F ended. So the true gap lies between (Y begun - X ended), or 0, and (F ended - L begun). L's end and F's begin
+    bound nothing: between two attempts another client may still have been served.
+
+    A negative `low_seconds` means that both wrote at once: it is (F begun - end of the old writer's last good attempt).
     """
 
     low_seconds: float
     high_seconds: float
     parts: Mapping[str, float]
     marks: Mapping[str, float]
+
+    @property
+    def split_brain(self) -> bool:
+        """Whether the old writer accepted a write after the new one had."""
+        return self.low_seconds < 0
 
     def as_json(self) -> dict[str, Any]:
         return {"low_seconds": self.low_seconds, "high_seconds": self.high_seconds, "parts": dict(self.parts)}
@@ -105,7 +116,12 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
         return None
     last = before[-1]
     start, end = last.begun, first.ended
-    noticed = min((a.ended for a in attempts if not a.good and last.begun <= a.begun <= first.begun), default=end)
+    failed = [a for a in attempts if not a.good and last.begun <= a.begun <= first.begun]
+    noticed = failed[0].ended if failed else end
+    low = max(0.0, failed[-1].begun - failed[0].ended) if failed else 0.0
+    both = [a.ended for a in attempts if a.good and a.ip != new_ip and a.begun > first.ended]
+    if both:
+        low = first.begun - max(both)
     called = marks.get("T3", noticed)
     # A change called before anything failed took no time to be noticed or decided.
     t1, t3 = (start, start) if called < noticed else (noticed, min(called, end))
@@ -114,4 +130,4 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
     known = {"T0": start, "T1": t1, "T3": t3, "T4": t4, "T6": first.begun}
     if "T5" in marks:
         known["T5"] = marks["T5"]
-    return Rto(first.begun - last.ended, end - start, parts, known)
+    return Rto(low, end - start, parts, known)

@@ -25,6 +25,8 @@ from dr_assets.history.store import FolderStore, Store
 
 WORK = Path(".dr") / "work"
 WATCH_SECONDS = 0.05
+# An old writer is fenced within moments of the new one's first write, or not at all.
+SPLIT_SECONDS = 5.0
 
 
 class NotSteadyError(DrError):
@@ -82,9 +84,12 @@ class Measurement:
                 pass
             self._ending.wait(WATCH_SECONDS)
 
-    def steady(self, seconds: float) -> None:
-        """Return when ledger and client have written without failure for so long. Raises NotSteadyError."""
-        deadline = time.monotonic() + 30 + seconds
+    def steady(self, seconds: float, patience: float) -> None:
+        """Return when ledger and client have written without failure for `seconds`.
+
+        Raises NotSteadyError when they have not after `patience` more.
+        """
+        deadline = time.monotonic() + patience + seconds
         while time.monotonic() < deadline:
             recent = [a for a in self._client.attempts if a.begun > time.time() - seconds]
             long_enough = bool(recent) and recent[-1].ended - recent[0].begun > seconds * 0.8
@@ -106,14 +111,21 @@ class Measurement:
             return False
         return bool(row) and row is not None and row[0] is False
 
-    def recovered(self, seconds: float) -> bool:
-        """Wait until the client has written N times in a row at the target; False when it has not within `seconds`."""
+    def recovered(self, seconds: float) -> str | None:
+        """Wait until the client has written N times in a row at the target; None then, else why it has not.
+
+        A client that the old writer goes on serving after the new one has taken writes will never come: that ends the wait.
+        """
         deadline = time.monotonic() + seconds
         while recovered_at(self._client.attempts, self.target.ip, self._plan.good_probes) is None:
+            taken = next((attempt.ended for attempt in self._at_target.attempts if attempt.good), None)
+            served = [a for a in self._client.attempts if a.good and a.ip == self.old_address.ip]
+            if taken is not None and served and served[-1].begun > taken + SPLIT_SECONDS:
+                return f"the old writer at {self.old_address.ip} still takes writes: clients stay there"
             if time.monotonic() > deadline:
-                return False
+                return f"the endpoint did not take {self._plan.good_probes} writes in a row within {seconds:.0f} s"
             time.sleep(0.02)
-        return True
+        return None
 
     def figures(self) -> dict[str, Any]:
         """RTO as the client saw it, with the marks on the timeline; `rto` is None where it was not seen from both sides."""
@@ -133,7 +145,7 @@ class Measurement:
         document = measured.as_json()
         if self._client.interrupted:
             # Nothing was seen while no process ran, so the gap may have been shorter than what lies between two sights.
-            document["low_seconds"] = 0.0
+            document["low_seconds"] = min(0.0, measured.low_seconds)
         return {"rto": document}
 
     def _mark(self, measured: Rto) -> None:

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from dr_assets.drills.database import connect
-
 from dr_assets.core.parity import compare_pair, pairs
+from dr_assets.drills.database import connect
 from dr_assets.drills.plan import Scenario
 from dr_assets.drills.scene import Scene
 from dr_assets.errors import DrError

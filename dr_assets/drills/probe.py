@@ -25,7 +25,16 @@ WRITE = (
     "insert into dr_drill.dr_probe (drill, probe, n) values (%s, %s, %s)"
     " on conflict (drill, probe) do update set n = excluded.n, written_at = clock_timestamp()"
 )
-Verdict = Literal["accepted", "refused", "unreachable"]
+# "unknown": a server answered, but neither took the write nor said that it takes none (a wrong password, say).
+Verdict = Literal["accepted", "refused", "unreachable", "unknown"]
+# While it connects, libpq tells a server's refusal only in words.
+_NOT_SERVING = (
+    "starting up",
+    "shutting down",
+    "in recovery mode",
+    "not yet accepting connections",
+    "not accepting commands",
+)
 
 
 class Probe:
@@ -45,6 +54,8 @@ class Probe:
         self._attempts: list[Attempt] = []
         self._connection: psycopg.Connection[Any] | None = None
         self._at: Address | None = None
+        # Times of one series are monotonic: a clock that is set meanwhile must not lengthen or shorten an outage.
+        self._epoch = time.time() - time.monotonic()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"probe-{name}", daemon=True)
 
@@ -66,8 +77,14 @@ class Probe:
         """Whether an earlier process began the series: between the two nothing was seen."""
         return bool(self._before)
 
+    def _now(self) -> float:
+        return self._epoch + time.monotonic()
+
     def _run(self) -> None:
         number = 0
+        if self._path and self._path.exists():
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # an earlier process may have died within a line
         while not self._ending.is_set():
             number += 1
             attempt = self._try(number)
@@ -79,7 +96,7 @@ class Probe:
         self._drop()
 
     def _try(self, number: int) -> Attempt:
-        begun = time.time()
+        begun = self._now()
         try:
             if self._connection is None:
                 self._at = None
@@ -90,9 +107,9 @@ class Probe:
         except (psycopg.Error, DrError) as error:
             self._drop()
             ip = self._at.ip if self._at else None
-            return Attempt(begun, time.time(), False, ip, f"{type(error).__name__}: {str(error).strip()[:200]}")
+            return Attempt(begun, self._now(), False, ip, f"{type(error).__name__}: {str(error).strip()[:200]}")
         assert self._at is not None
-        return Attempt(begun, time.time(), True, self._at.ip)
+        return Attempt(begun, self._now(), True, self._at.ip)
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -112,12 +129,17 @@ def read_attempts(path: Path) -> list[Attempt]:
 
 
 def write_once(address: Address, credentials: Credentials, drill: str) -> tuple[Verdict, str]:
-    """Try one write at that very address. An old writer that accepts it means two writers."""
+    """Try one write at that very address. An old writer that accepts it means two writers.
+
+    Only "refused" proves that it takes no writes; "unreachable" proves no more than that this client cannot reach it.
+    """
     try:
         with open_connection(address, credentials, "dr-fence") as connection, impatient(connection, 2.0):
             connection.execute(WRITE, (drill, "fence", 1))
     except psycopg.Error as error:
-        if is_read_only(error):
+        if is_read_only(error) or any(words in str(error) for words in _NOT_SERVING):
             return "refused", f"{address.ip} takes no writes: {str(error).strip()[:200]}"
+        if error.sqlstate or "FATAL:" in str(error):
+            return "unknown", f"{address.ip} answers, but did not decide on the write: {str(error).strip()[:200]}"
         return "unreachable", f"{address.ip} does not answer: {str(error).strip()[:200]}"
     return "accepted", f"{address.ip} took a write"

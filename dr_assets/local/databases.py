@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dr_assets.local.clock import clock
-from dr_assets.local.pair import PostgresPair
+from dr_assets.local.postgres import PostgresPair
 from dr_assets.local.roles import RoleChange
 
 SITES = ("primary", "secondary")
@@ -111,12 +111,15 @@ class PairDriver:
             timed[action](float(data["seconds"]))
         elif action in plain:
             plain[action]()
+        elif action == "kept_aside":
+            found = self.pair.kept_aside(str(data.get("site")))
+            return {**self.describe(), "aside": list(found) if found else None}
         elif action == "fail_fencing":
             self.pair.fail_fencing(bool(data.get("on", True)))
         elif action == "hold_rebuild":
             self.hold_rebuild = bool(data.get("on", True))
         else:
-            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild"])
+            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild", "kept_aside"])
             raise ValueError(f"action must be one of {known}, not {action!r}")
         return self.describe()
 

@@ -67,7 +67,7 @@ def _databases(gateway: Any, end: threading.Event) -> tuple[dict[str, Any], Call
     from dr_assets.local import extensions, roles
     from dr_assets.local.databases import PairDriver
     from dr_assets.local.dns import Nameserver
-    from dr_assets.local.pair import PostgresPair
+    from dr_assets.local.postgres import PostgresPair
 
     driver = PairDriver(PostgresPair(), gateway.region_dark)
     roles.attach(driver)

@@ -1,0 +1,405 @@
+"""Drills against the embedded AWS with a real PostgreSQL pair behind it: what is lost, how long, and never twice."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+
+from dr_assets import service
+from dr_assets.aws import Aws
+from dr_assets.defs.definitions import build_definitions
+from dr_assets.demo import environment
+from dr_assets.drills import engine, record
+from dr_assets.drills.database import Credentials
+from dr_assets.drills.journal import unfinished
+from dr_assets.drills.plan import STEPS
+from dr_assets.drills.preconditions import Override
+from dr_assets.drills.reconcile import reconcile
+from dr_assets.errors import DrError, RefusedError
+from dr_assets.history.store import FolderStore
+from dr_assets.local import EmbeddedAws
+from dr_assets.stack import Stack, load_stack
+
+from .conftest import provision
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+FAST = {"rate": 50.0, "baseline_seconds": 0.4, "probe_interval": 0.05}
+STALLED = (Override("lag", "replication was stalled on purpose", "tester"),)
+
+
+@pytest.fixture(scope="module")
+def pair_aws() -> Iterator[EmbeddedAws]:
+    """The whole stack, with databases."""
+    with EmbeddedAws(databases=True) as aws:
+        with environment(aws.env()):
+            result = provision(load_stack())
+        assert result.success, result.failures
+        yield aws
+
+
+@pytest.fixture
+def aws(pair_aws: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
+    """At home, replicating, without faults."""
+    for name, value in pair_aws.env().items():
+        monkeypatch.setenv(name, value)
+    pair_aws.control.clear_faults()
+    pair_aws.control.database("heal")
+    pair_aws.control.database("hold_rebuild", on=False)
+    until(lambda: calm(pair_aws))
+    if pair_aws.control.database()["writer"] != "primary":
+        world = Aws().client("rds", stack.secondary_region, writing=True)
+        members = world.describe_global_clusters()["GlobalClusters"][0]["GlobalClusterMembers"]
+        home = next(m["DBClusterArn"] for m in members if not m["IsWriter"])
+        world.switchover_global_cluster(
+            GlobalClusterIdentifier=stack.global_cluster_name, TargetDbClusterIdentifier=home
+        )
+        until(lambda: pair_aws.control.database()["writer"] == "primary")
+        until(lambda: calm(pair_aws))
+    pair_aws.control.clear_calls()
+    return pair_aws
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "history")
+
+
+def calm(aws: EmbeddedAws) -> bool:
+    lag = aws.control.database()["lag_ms"]
+    with suppress(Exception):
+        members = Aws().client("rds", "us-west-2").describe_global_clusters()["GlobalClusters"][0]
+        return lag is not None and lag < 500 and not members.get("FailoverState")
+    return False
+
+
+def until(done: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def request(scenario: Any, **more: Any) -> engine.Request:
+    return engine.Request(scenario, "tester", "a test", approved_by="tester", settings=FAST, **more)
+
+
+def sql(stack: Stack, address: list[Any], text: str, *values: Any) -> list[tuple[Any, ...]]:
+    """One plain query, past all of the product's own measuring."""
+    with sql_connection(stack, address) as connection:
+        cursor = connection.execute(text, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def sql_connection(stack: Stack, address: list[Any]) -> "psycopg.Connection[Any]":
+    name = f"rds-master-password-secondary-{stack.environment_suffix}"
+    secret = Aws().client("secretsmanager", stack.secondary_region).get_secret_value(SecretId=name)
+    found = Credentials.from_secret(json.loads(secret["SecretString"]))
+    return psycopg.connect(
+        host=address[0],
+        port=address[1],
+        user=found.username,
+        password=found.password,
+        dbname=found.dbname,
+        autocommit=True,
+    )
+
+
+ROWS = "select writer, seq from dr_drill.dr_ledger where drill = %s"
+
+
+def moves(aws: EmbeddedAws) -> list[str]:
+    return [
+        c["operation"]
+        for c in aws.control.calls()
+        if c["operation"] in ("SwitchoverGlobalCluster", "FailoverGlobalCluster")
+    ]
+
+
+def test_a_switchover_loses_nothing_and_a_failback_brings_the_writer_home(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    for scenario, writer in (("switchover", "secondary"), ("failback", "primary")):
+        written = engine.start(stack, store, request(scenario))
+        assert (written["status"], written["reason"]) == ("succeeded", None)
+        assert written["rpo"]["lost_commits"] == 0
+        assert written["rpo"]["acknowledged"] > 20
+        assert written["rto"]["met"] is True
+        assert sum(written["rto"]["parts"].values()) == pytest.approx(written["rto"]["high_seconds"])
+        assert 0 <= written["rto"]["low_seconds"] <= written["rto"]["high_seconds"] < 20
+        marks = {entry["mark"] for entry in written["timeline"]}
+        assert marks >= {"T0", "T2", "T3", "T4", "T5", "T6"}
+        assert aws.control.database()["writer"] == writer
+        assert record.validate(written) == []
+    assert record.verify_chain(store, stack.environment_suffix) == []
+    assert moves(aws) == ["SwitchoverGlobalCluster"] * 2
+    assert service.verify(stack).in_sync
+
+
+def test_the_interval_agrees_with_what_an_independent_client_saw(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    """A client of its own, straight at both servers: its gap has no DNS in it, so RTO may only be longer."""
+    addresses = aws.control.database()["addresses"]
+    seen: list[tuple[float, float, str]] = []
+    ending = threading.Event()
+
+    def client(site: str) -> None:
+        while not ending.is_set():
+            with suppress(psycopg.Error), sql_connection(stack, addresses[site]) as connection:
+                while not ending.is_set():
+                    begun = time.time()
+                    connection.execute("create temporary table gap (i int); drop table gap")
+                    seen.append((begun, time.time(), site))
+                    time.sleep(0.01)
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=client, args=(site,)) for site in addresses]
+    for thread in threads:
+        thread.start()
+    try:
+        written = engine.start(stack, store, request("switchover"))
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    gap = min(begun for begun, _, site in seen if site == "secondary") - max(
+        ended for _, ended, site in seen if site == "primary"
+    )
+    assert gap > 0, "two writers"
+    assert gap <= written["rto"]["high_seconds"] + 0.05
+    assert written["rto"]["low_seconds"] <= written["rto"]["high_seconds"]
+
+
+def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, tmp_path: Path
+) -> None:
+    """Replication stalls during the drill; an independent query at both servers gives the same count."""
+    addresses = aws.control.database()["addresses"]
+    sql(stack, addresses["primary"], "create table if not exists orders (id int primary key, amount int)")
+    stalled = threading.Event()
+
+    def stall(step: str, text: str) -> None:
+        if step == "act" and not stalled.is_set():
+            stalled.set()
+            aws.control.database("partition")
+            sql(stack, addresses["primary"], "insert into orders values (1, 10), (2, 20)")
+            time.sleep(1.0)  # commits are acknowledged and go nowhere
+            aws.control.database("hold_rebuild")
+            threading.Timer(4.0, heal).start()
+
+    def heal() -> None:
+        aws.control.database("heal")
+        aws.control.database("hold_rebuild", on=False)
+
+    written = engine.start(stack, store, request("failover"), stall)
+    assert written["status"] == "succeeded", written["reason"]
+    aside = aws.control.database("kept_aside", site="primary")["aside"]
+    old = set(sql(stack, aside, ROWS, written["id"]))
+    new = set(sql(stack, addresses["secondary"], ROWS, written["id"]))
+    assert len(old - new) >= 20
+    assert written["rpo"]["lost_commits"] + written_unknown(store, stack, written) >= len(old - new)
+    assert written["rpo"]["lost_commits"] == len((old - new) & acknowledged(store, stack, written))
+    assert written["rpo"]["lost_seconds"] > 0.5
+    assert written["exposure"]["seconds"] > 3
+    assert service.verify(stack).in_sync
+
+    with sql_connection(stack, aside) as before, sql_connection(stack, addresses["secondary"]) as after:
+        proposal = reconcile(before, after, tmp_path / "lost.jsonl", exclude_schemas=("dr_heartbeat",))
+    lines = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
+    lost = [line for line in lines if line.get("action") == "insert"]
+    assert [line["key"] for line in lost if line["table"] == "public.orders"] == [{"id": "1"}, {"id": "2"}]
+    mine = [line["key"] for line in lost if line["table"] == "dr_drill.dr_ledger"]
+    assert {(int(k["writer"]), int(k["seq"])) for k in mine if k["drill"] == written["id"]} == old - new
+    assert proposal.insert == len(lost)
+    assert sql(stack, addresses["secondary"], "select count(*) from orders") == [(0,)]
+
+
+def acknowledged(store: FolderStore, stack: Stack, written: dict[str, Any]) -> set[tuple[int, int]]:
+    text = store.read(f"drills/{stack.environment_suffix}/{written['id']}-ledger.jsonl").decode()
+    entries = [json.loads(line) for line in text.splitlines() if line]
+    return {(entry["w"], entry["s"]) for entry in entries if entry["fate"] == "acknowledged"}
+
+
+def written_unknown(store: FolderStore, stack: Stack, written: dict[str, Any]) -> int:
+    text = store.read(f"drills/{stack.environment_suffix}/{written['id']}-ledger.jsonl").decode()
+    return sum('"unknown"' in line for line in text.splitlines())
+
+
+def test_with_the_writers_region_dark_the_recovery_needs_nothing_of_it(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    dark = threading.Event()
+
+    def fail(step: str, text: str) -> None:
+        if step == "act" and not dark.is_set():
+            dark.set()
+            aws.control.fault("dark", region=stack.primary_region)
+            aws.control.database("kill", site="primary")
+        if step == "protected":
+            aws.control.clear_faults()
+
+    written = engine.start(stack, store, request("failover"), fail)
+    assert written["status"] == "succeeded", written["reason"]
+    recovery = [call for call in written["calls"] if call["phase"] == "recovery"]
+    assert {call["region"] for call in recovery} == {stack.secondary_region}
+    assert {call["service"] for call in recovery} == {"rds"}
+    assert written["rto"]["high_seconds"] < 20
+    verdict = [entry["text"] for entry in written["timeline"] if "old writer was" in entry["text"]]
+    assert "unreachable" in verdict[0]
+
+
+def test_an_old_writer_that_still_accepts_writes_fails_the_drill(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    aws.control.database("fail_fencing")
+    aws.control.database("hold_rebuild")
+
+    def release(step: str, text: str) -> None:
+        if step == "protected":
+            aws.control.database("hold_rebuild", on=False)
+
+    written = engine.start(stack, store, request("failover"), release)
+    assert written["status"] == "failed"
+    assert "old-writer-refuses: the old writer accepted a write" in written["reason"]
+    assert written["corrective_actions"]
+
+
+def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
+    refused: list[str] = []
+
+    def second(step: str, text: str) -> None:
+        if step == "follow":
+            with pytest.raises(RefusedError) as caught:
+                engine.start(stack, store, request("failback"))
+            refused.append(str(caught.value))
+
+    assert engine.start(stack, store, request("switchover"), second)["status"] == "succeeded"
+    assert "Another drill is running" in refused[0]
+    assert len(moves(aws)) == 1
+
+
+def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    aws.control.database("partition")
+    until(lambda: aws.control.database()["lag_ms"] > 1500)
+    time.sleep(1)
+    with pytest.raises(
+        RefusedError, match=r"1 of 7 preconditions stand against it:\n  lag: replication is \d+ ms behind"
+    ):
+        engine.start(stack, store, request("failover"))
+    assert moves(aws) == []
+    threading.Timer(5.0, lambda: aws.control.database("heal")).start()
+    written = engine.start(stack, store, request("failover", overrides=STALLED))
+    assert written["overrides"] == [
+        {"precondition": "lag", "reason": "replication was stalled on purpose", "by": "tester"}
+    ]
+    assert {item["name"]: item["passed"] for item in written["preconditions"]}["lag"] is False
+
+
+def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
+    with pytest.raises(RefusedError, match="nobody approved"):
+        engine.start(stack, store, engine.Request("switchover", "tester", "a test"))
+    assert moves(aws) == []
+    assert unfinished(store, stack.environment_suffix) == []
+
+
+@pytest.mark.parametrize("scenario", ["switchover", "failover"])
+def test_killed_at_every_step_it_is_resumed_and_acts_once(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, scenario: str
+) -> None:
+    """One drill, killed before each of its steps and once right after AWS took the call; each process resumes the last."""
+    names = [name for name, _ in STEPS]
+    order = [*names[:2], "called", *names[2:]]
+    for step in order:
+        assert killed_at(step, stack, store, scenario) == signal.SIGKILL, step
+    drill = unfinished(store, stack.environment_suffix)
+    written = engine.resume(stack, store, drill[0]) if drill else record.load(store, stack.environment_suffix)[-1]
+    assert written["status"] == "succeeded", written["reason"]
+    assert len(moves(aws)) == 1
+    assert aws.control.database()["writer"] == "secondary"
+    assert len(record.load(store, stack.environment_suffix)) == 1
+    assert record.verify_chain(store, stack.environment_suffix) == []
+    assert any("interrupted and resumed" in text for text in written["deviations"])
+    lost = written["rpo"]["lost_commits"]
+    assert lost == 0 or scenario == "failover"
+
+
+def killed_at(step: str, stack: Stack, store: FolderStore, scenario: str) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            run_and_die(step, stack, store, scenario)
+        finally:
+            os._exit(3)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+def run_and_die(step: str, stack: Stack, store: FolderStore, scenario: str) -> None:
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if step == "called":
+        real = Aws.act
+
+        def act(self: Aws, *args: Any) -> Any:
+            real(self, *args)
+            die()
+
+        Aws.act = act  # type: ignore[method-assign]
+    waiting = unfinished(store, stack.environment_suffix)
+    on_step = lambda name, text: die() if name == step else None  # noqa: E731
+    if waiting:
+        engine.resume(stack, store, waiting[0], on_step)
+    else:
+        engine.start(stack, store, request(scenario), on_step)
+
+
+def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    killed_at("act", stack, store, "switchover")
+    drill = unfinished(store, stack.environment_suffix)[0]
+    written = engine.abort(stack, store, drill, "tester")
+    assert (written["status"], written["rto"]["met"], written["rpo"]["met"]) == ("aborted", None, None)
+    assert moves(aws) == []
+    with pytest.raises(DrError, match="has ended"):
+        engine.resume(stack, store, drill)
+    killed_at("follow", stack, store, "switchover")
+    drill = unfinished(store, stack.environment_suffix)[0]
+    with pytest.raises(RefusedError, match="has begun to move the writer"):
+        engine.abort(stack, store, drill, "tester")
+    assert engine.resume(stack, store, drill)["status"] == "succeeded"
+
+
+def test_as_a_dagster_job_an_op_for_each_step(
+    aws: EmbeddedAws, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path / "history"))
+    job = build_definitions(stack).resolve_job_def("switchover_drill")
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+    def run(**config: Any) -> dg.ExecuteInProcessResult:
+        ops = {"switchover_preconditions": {"config": {"settings": FAST, **config}}}
+        return job.execute_in_process(run_config={"ops": ops, **quiet}, raise_on_error=False)
+
+    refused = run()
+    assert not refused.success
+    assert moves(aws) == []
+    done = run(approved_by="tester", operator="tester")
+    assert done.success
+    metadata = done.output_for_node("switchover_record")
+    written = record.load(FolderStore(tmp_path / "history"), stack.environment_suffix)
+    assert [item["id"] for item in written] == [metadata]
+    steps = [event.step_key for event in done.all_events if event.is_step_success]
+    assert steps == ["switchover_preconditions", *(f"switchover_{name}" for name, _ in STEPS), "switchover_record"]
