@@ -13,7 +13,7 @@ ui: $(STAMP)
 	$(BIN)/dr ui
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -26,6 +26,7 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/stack.py
+	$(BIN)/python bench/drills.py
 
 clean:
 	rm -rf $(VENV) .dr build *.egg-info

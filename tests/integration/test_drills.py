@@ -176,7 +176,8 @@ def test_the_interval_agrees_with_what_an_independent_client_saw(
         ended for _, ended, site in seen if site == "primary"
     )
     assert gap > 0, "two writers"
-    assert gap <= written["rto"]["high_seconds"] + 0.05
+    # The independent client looks every few dozen milliseconds only, more seldom on a busy machine.
+    assert gap <= written["rto"]["high_seconds"] + 0.5
     assert written["rto"]["low_seconds"] <= written["rto"]["high_seconds"]
 
 
