@@ -44,7 +44,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
     "RDS groups and subscriptions": (
         "parameter groups of clusters and instances: modify, reset, Source=user, apply methods, refused while in use",
         "subnet groups: two zones at least, refused while in use",
-        "event subscriptions in full: modify, add and remove sources; the topic must exist (no events are sent)",
+        "event subscriptions in full: modify, add and remove sources; the topic must exist",
+        "events of a switchover or failover (0181 to 0187, 0238 to 0241, 0397), by DescribeEvents and to the subscribed "
+        "topics; missing or out of order on demand. No other events are sent",
         "tags on clusters, instances, groups, subscriptions and global clusters",
     ),
     "Network": (
@@ -89,7 +91,7 @@ DIFFERS: tuple[str, ...] = (
     "PostgreSQL 16 stands in for the Aurora version of the stack file; rds_superuser is a role without superuser rights, "
     "instances of one cluster are one server, connections are not encrypted, rds.force_ssl is not enforced",
     "IAM policies, key policies, bucket and queue policies are kept and not enforced",
-    "alarms are not evaluated, metrics do not move health checks, RDS sends no events, S3 copies no objects",
+    "alarms are not evaluated, metrics do not move health checks, S3 copies no objects",
     "only the parameters that somebody set are listed in parameter groups",
     "everything is consistent at once: AWS may take seconds or minutes to show a change",
     "a new bucket has no encryption and no public-access block; AWS has both on from the start",

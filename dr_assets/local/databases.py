@@ -6,10 +6,11 @@ in which the clusters joined their global cluster; one global cluster has one pa
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 from dr_assets.local.clock import clock
 from dr_assets.local.postgres import PostgresPair
+from dr_assets.local.rds_events import Trouble, announcer
 from dr_assets.local.roles import RoleChange
 
 SITES = ("primary", "secondary")
@@ -116,10 +117,14 @@ class PairDriver:
             return {**self.describe(), "aside": list(found) if found else None}
         elif action == "fail_fencing":
             self.pair.fail_fencing(bool(data.get("on", True)))
+        elif action == "events":
+            if data.get("trouble") not in get_args(Trouble):
+                raise ValueError(f"trouble must be one of {get_args(Trouble)}, not {data.get('trouble')!r}")
+            announcer.trouble = data["trouble"]
         elif action == "hold_rebuild":
             self.hold_rebuild = bool(data.get("on", True))
         else:
-            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild", "kept_aside"])
+            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild", "kept_aside", "events"])
             raise ValueError(f"action must be one of {known}, not {action!r}")
         return self.describe()
 

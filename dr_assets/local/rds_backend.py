@@ -24,6 +24,7 @@ from moto.rds.models import RDSBackend
 
 from dr_assets.local import roles
 from dr_assets.local.extended import Extended
+from dr_assets.local.rds_events import select_events
 from dr_assets.local.rds_global import GlobalClusters, bad_state
 from dr_assets.local.rds_groups import Groups
 from dr_assets.local.rds_models import AuroraCluster, AuroraGlobalCluster, AuroraInstance, available
@@ -84,6 +85,10 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         for item in list(self.global_clusters.values()):
             item.settle()
         roles.driver().observe(self.global_store.values())
+
+    def describe_events(self, **params: Any) -> list[Any]:
+        """Of the last hour, or as asked."""
+        return select_events(self.events, params)
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from moto.utilities.utils import get_partition
 
 from dr_assets.local import roles
 from dr_assets.local.clock import Settling, clock
+from dr_assets.local.rds_events import announcer
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
@@ -329,12 +330,28 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
         change = self.change
         if change is not None and roles.driver().failed(change):
             self.change = None
+            announcer.tell(
+                self._by(change.to_arn), "RDS-EVENT-0187" if change.kind == "switchover" else "RDS-EVENT-0239"
+            )
+            announcer.release()
         elif change is not None and roles.driver().finished(change):
             self.change = None
-            self.writer = next(member for member in self.members if str(member.arn) == change.to_arn)
+            old, self.writer = self._by(change.from_arn), self._by(change.to_arn)
             self.rebuilding = change if change.kind == "failover" else None
+            if change.kind == "switchover":
+                announcer.tell(old, "RDS-EVENT-0182")
+                announcer.tell(self.writer, "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397")
+            else:
+                announcer.tell(self.writer, "RDS-EVENT-0238", "RDS-EVENT-0397")
+                announcer.tell(old, "RDS-EVENT-0240")
+            announcer.release()
         if self.rebuilding is not None and roles.driver().resynchronised(self.rebuilding):
+            announcer.tell(self._by(self.rebuilding.from_arn), "RDS-EVENT-0241")
+            announcer.release()
             self.rebuilding = None
+
+    def _by(self, arn: str) -> AuroraCluster:
+        return next(member for member in self.members if str(member.arn) == arn)
 
     def start(self, kind: Any, target: AuroraCluster) -> None:
         """Begin a switchover or failover."""
@@ -344,6 +361,8 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
         roles.driver().begin(change)
         self.rebuilding = None
         self.change = change
+        if kind == "switchover":
+            announcer.tell(target, "RDS-EVENT-0181")
 
 
 def default_group(engine: str, version: str) -> str:

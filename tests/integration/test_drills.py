@@ -55,6 +55,7 @@ def aws(pair_aws: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch) ->
     pair_aws.control.clear_faults()
     pair_aws.control.database("heal")
     pair_aws.control.database("hold_rebuild", on=False)
+    pair_aws.control.database("events", trouble="none")
     until(lambda: calm(pair_aws))
     if pair_aws.control.database()["writer"] != "primary":
         world = Aws().client("rds", stack.secondary_region, writing=True)
@@ -138,6 +139,8 @@ def test_a_switchover_loses_nothing_and_a_failback_brings_the_writer_home(
         assert 0 <= written["rto"]["low_seconds"] <= written["rto"]["high_seconds"] < 20
         marks = {entry["mark"] for entry in written["timeline"]}
         assert marks >= {"T0", "T2", "T3", "T4", "T5", "T6"}
+        told = [entry["text"] for entry in written["timeline"] if entry["source"] == "RDS event"]
+        assert any("was successfully promoted" in text for text in told)
         assert aws.control.database()["writer"] == writer
         assert record.validate(written) == []
     assert record.verify_chain(store, stack.environment_suffix) == []
@@ -287,6 +290,17 @@ def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack:
     assert engine.start(stack, store, request("switchover"), second)["status"] == "succeeded"
     assert "Another drill is running" in refused[0]
     assert len(moves(aws)) == 1
+
+
+@pytest.mark.parametrize("trouble", ["missing", "disordered"])
+def test_nothing_hangs_on_the_arrival_or_order_of_events(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, trouble: str
+) -> None:
+    aws.control.database("events", trouble=trouble)
+    written = engine.start(stack, store, request("switchover"))
+    assert written["status"] == "succeeded"
+    told = [entry for entry in written["timeline"] if entry["source"] == "RDS event"]
+    assert bool(told) is (trouble == "disordered")
 
 
 def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(

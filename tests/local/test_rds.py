@@ -1,8 +1,10 @@
 """Aurora as an Aurora Global Database behaves: roles, refusals, statuses, and every field of the contract."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -763,3 +765,33 @@ def test_snapshots_and_restores(pair: Pair, east: Site, name: str) -> None:
         rds.delete_db_cluster(DBClusterIdentifier=restored, SkipFinalSnapshot=True)
     rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=snapshot)
     assert [m["DBClusterArn"] for m in pair.shown()["GlobalClusterMembers"]] == [pair.arn(east), pair.arn(pair.west)]
+
+
+def test_a_switchover_tells_its_events_to_describe_and_to_the_topic(
+    client: Clients, pair: Pair, east: Site, west: Site, name: str
+) -> None:
+    sns, sqs = client("sns", SECONDARY), client("sqs", SECONDARY)
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    west.rds.create_event_subscription(
+        SubscriptionName=name, SnsTopicArn=topic, SourceType="db-cluster", SourceIds=[pair.secondary],
+        EventCategories=["global-failover"], Enabled=True,
+    )  # fmt: skip
+    pair.switch(east, west)
+    assert pair.roles()[pair.arn(west)] is True
+    asked = {"SourceIdentifier": pair.secondary, "SourceType": "db-cluster"}
+    events = west.rds.describe_events(**asked)["Events"]
+    assert [event["EventCategories"] for event in events] == [["global-failover"]] * 4
+    assert "started" in events[0]["Message"]
+    assert "global writer endpoint" in events[-1]["Message"]
+    assert west.rds.describe_events(**asked, EventCategories=["backup"])["Events"] == []
+    tomorrow = events[-1]["Date"] + timedelta(days=1)
+    assert west.rds.describe_events(**asked, StartTime=tomorrow, EndTime=tomorrow)["Events"] == []
+    told = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            told.append(json.loads(json.loads(message["Body"])["Message"])["Event ID"].rsplit("#", 1)[1])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert told == ["RDS-EVENT-0181", "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397"]
