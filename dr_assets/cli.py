@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from dr_assets.cli_alert import alert
 from dr_assets.cli_drill import drill
 from dr_assets.errors import DrError
 
@@ -224,7 +225,8 @@ def graph(dot: bool, as_json: bool) -> None:
 
 @main.command()
 @click.option("--write", is_flag=True, help="Also what provision and destroy need; without, verify alone.")
-def permissions(write: bool) -> None:
+@click.option("--sensors", is_flag=True, help="Also what the sensors need.")
+def permissions(write: bool, sensors: bool) -> None:
     """Print the least-privilege IAM policy. Asks nothing of AWS.
 
     \b
@@ -233,7 +235,7 @@ def permissions(write: bool) -> None:
     """
     from dr_assets.permissions import policy
 
-    click.echo(json.dumps(policy(write), indent=2))
+    click.echo(json.dumps(policy(write, sensors), indent=2))
 
 
 @main.command("terraform-imports")
@@ -270,6 +272,7 @@ def ui(port: int) -> None:
 
 
 main.add_command(drill)
+main.add_command(alert)
 
 
 def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None:

@@ -8,10 +8,21 @@ from dr_assets.kinds import KINDS
 
 # Asked of the stack as a whole, not of one kind.
 _ALWAYS = ("sts:GetCallerIdentity", "rds:DescribeGlobalClusters")
+# The drills' own calls: what verification does not make already.
+_DRILLS = (
+    "cloudwatch:GetMetricData", "rds:DescribeEvents", "rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster", "s3:GetObject",
+    "s3:ListBucket", "secretsmanager:GetSecretValue", "sns:ListSubscriptionsByTopic",
+)  # fmt: skip
+_SENSORS = (
+    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:PutMetricData", "rds:DescribeGlobalClusters",
+    "route53:GetHealthCheckStatus", "sns:Publish", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
+    "sts:GetCallerIdentity",
+)  # fmt: skip
 
 
-def policy(write: bool) -> dict[str, Any]:
-    """An IAM policy document: what verification needs, or with `write` also what provisioning and destroying need.
+def policy(write: bool, sensors: bool = False) -> dict[str, Any]:
+    """An IAM policy document: what verification needs, with `write` also what provisioning, destroying and drills need, with
+    `sensors` what the sensors need.
 
     Most describe actions know no resource-level permissions (Service Authorization Reference), hence `Resource: "*"`.
     """
@@ -20,4 +31,7 @@ def policy(write: bool) -> dict[str, Any]:
     if write:
         writes = sorted({action for kind in KINDS.values() for action in kind.write_actions} - set(reads))
         statements.append({"Sid": "Provision", "Effect": "Allow", "Action": writes, "Resource": "*"})
+        statements.append({"Sid": "Drills", "Effect": "Allow", "Action": sorted(_DRILLS), "Resource": "*"})
+    if sensors:
+        statements.append({"Sid": "Sensors", "Effect": "Allow", "Action": list(_SENSORS), "Resource": "*"})
     return {"Version": "2012-10-17", "Statement": statements}

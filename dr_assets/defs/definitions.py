@@ -8,12 +8,14 @@ from dr_assets.defs.checks import build_parity_check, build_terraform_check
 from dr_assets.defs.drills import DrillSession, build_drill_jobs
 from dr_assets.defs.jobs import build_destroy_job, build_jobs, build_schedules
 from dr_assets.defs.resources import AwsStack
+from dr_assets.defs.schedules import build_schedules as build_drill_schedules
+from dr_assets.defs.sensors import build_sensors
 from dr_assets.stack import Stack
 from dr_assets.terraform import working_directory
 
 
 def build_definitions(stack: Stack) -> dg.Definitions:
-    """Assets, checks, jobs and schedules of `stack`. Calls nothing outside the process."""
+    """Assets, checks, jobs, schedules and sensors of `stack`. Calls nothing outside the process."""
     resources = catalog(stack)
     jobs = build_jobs()
     checks = [build_parity_check(resources)]
@@ -24,7 +26,9 @@ def build_definitions(stack: Stack) -> dg.Definitions:
         assets=build_assets(stack, resources),
         asset_checks=checks,
         jobs=[*jobs, build_destroy_job(resources), *build_drill_jobs()],
-        schedules=build_schedules(jobs),
+        schedules=[*build_schedules(jobs), *build_drill_schedules(stack, switchover_job="switchover_drill")],
+        # All start stopped: somebody says where alerts go before anything pages.
+        sensors=build_sensors(stack),
         resources={"aws": AwsStack(), "drills": DrillSession()},
         # A step in a process of its own costs 1.5-4 s, one in this process 16 ms; and a run shares one snapshot.
         executor=dg.in_process_executor,
