@@ -13,7 +13,7 @@ ui: $(STAMP)
 	$(BIN)/dr ui
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

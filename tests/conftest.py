@@ -12,9 +12,20 @@ from dr_assets.stack import Stack, parse_stack
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# The longest files first, so that no worker is left with one at the end; Terraform's mostly wait, others run beside them.
+FIRST = (
+    "terraform",
+    "test_drills.py",
+    "test_provision.py",
+    "test_demo.py",
+    "browser",
+    "integration",
+    "test_postgres.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: it mostly waits for Terraform, so the others run beside it."""
-    items.sort(key=lambda item: "terraform" not in item.path.parts)
+    items.sort(key=lambda item: next((n for n, name in enumerate(FIRST) if name in item.path.parts), len(FIRST)))
 
 
 @pytest.fixture(autouse=True)
