@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo ui test lint format bench clean
+.PHONY: demo ui test test-all lint format bench clean
 
 demo: $(STAMP)
 	$(BIN)/dr demo
@@ -13,6 +13,10 @@ ui: $(STAMP)
 	$(BIN)/dr ui
 
 test: $(STAMP)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+
+# Also those that take minutes: the demonstration, kills and faults at every turn, random schedules.
+test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)

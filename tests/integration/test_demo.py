@@ -9,6 +9,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.exhaustive
 def test_the_demonstration_goes_as_it_must() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dr_assets.cli", "demo"],

@@ -300,7 +300,7 @@ def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack:
     assert len(moves(aws)) == 1
 
 
-@pytest.mark.parametrize("trouble", ["missing", "disordered"])
+@pytest.mark.parametrize("trouble", [pytest.param("missing", marks=pytest.mark.exhaustive), "disordered"])
 def test_nothing_hangs_on_the_arrival_or_order_of_events(
     aws: EmbeddedAws, stack: Stack, store: FolderStore, trouble: str
 ) -> None:
@@ -337,7 +337,7 @@ def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store:
     assert unfinished(store, stack.environment_suffix) == []
 
 
-@pytest.mark.parametrize("scenario", ["switchover", "failover"])
+@pytest.mark.parametrize("scenario", [pytest.param("switchover", marks=pytest.mark.exhaustive), "failover"])
 def test_killed_at_every_step_it_is_resumed_and_acts_once(
     aws: EmbeddedAws, stack: Stack, store: FolderStore, scenario: str
 ) -> None:

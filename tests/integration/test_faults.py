@@ -11,6 +11,7 @@ from dr_assets.stack import Stack
 from .conftest import provision
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_throttled_and_failing_it_still_converges(
     cloud: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch

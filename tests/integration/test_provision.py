@@ -120,6 +120,7 @@ def run_until_killed(stack: Stack, after: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_anywhere_it_converges_and_nothing_exists_twice(cloud: EmbeddedAws, stack: Stack) -> None:

@@ -35,6 +35,7 @@ def writable(pair: PostgresPair, site: str) -> bool:
     return True
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
