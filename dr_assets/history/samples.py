@@ -1,0 +1,312 @@
+"""Samples in Parquet: one file per stack, metric family and day (UTC), the same bytes for the same samples.
+
+May import `errors`, `history.store`, numpy and pyarrow. A file that is damaged or not ours is named, set aside under `aside/`
+and read as a day without samples: unknown time, never an error and never an invented value.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dr_assets.errors import DrError
+from dr_assets.history.store import Store
+
+VERSION = 1
+VERSION_KEY = b"dr_assets.samples"
+SCHEMA = pa.schema(
+    [
+        pa.field("at", pa.timestamp("ms", "UTC"), nullable=False),
+        pa.field("site", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),  # null: the source answered and had none, or it is known that nobody knows
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ],
+    metadata={VERSION_KEY: str(VERSION).encode()},
+)
+COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+_TEXTS = ("site", "metric", "unit", "source")
+_KEY = ("at", "site", "metric", "source")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
+_DAY = dt.timedelta(days=1)
+_THREADS = 4  # of little use for local files, of much for S3
+
+# From an older version to the next one: version -> a function from its table to one of version + 1.
+UPGRADES: dict[int, Callable[[Any], Any]] = {}
+
+log = logging.getLogger(__name__)
+
+
+class NewerSamplesError(DrError):
+    """A file was written by a later version of this product. It is whole, so it stays where it is."""
+
+
+class _ForeignError(Exception):
+    """The bytes are no file of ours; the text says why."""
+
+
+def key_of(stack: str, family: str, day: dt.date) -> str:
+    """`samples/{stack}/{family}/{YYYY-MM-DD}.parquet`. Raises DrError for a name that cannot be part of a key."""
+    return f"{_folder(stack, family)}{day.isoformat()}.parquet"
+
+
+def _folder(stack: str, family: str) -> str:
+    for name in (stack, family):
+        if not _NAME.fullmatch(name):
+            raise DrError(f"{name!r} cannot name samples: use lower-case letters, digits, '.', '_' and '-'.")
+    return f"samples/{stack}/{family}/"
+
+
+def to_table(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A table from rows with the columns of SCHEMA. Times in any zone, never naive. Raises DrError."""
+    found = list(rows)
+    for row in found:
+        at = row["at"]
+        if not isinstance(at, dt.datetime) or at.tzinfo is None:
+            raise DrError(f"{at!r} is not a time with a zone: samples are stamped in UTC, never in local time.")
+    # Through UTC first: Arrow would take the zone of the first row for all of them.
+    columns: dict[str, list[Any]] = {name: [row[name] for row in found] for name in COLUMNS}
+    columns["at"] = [row["at"].astimezone(dt.timezone.utc) for row in found]
+    return pa.table(
+        {name: pa.array(columns[name], pa.timestamp("us", "UTC") if name == "at" else SCHEMA.field(name).type) for name in COLUMNS}
+    ).cast(SCHEMA, safe=False)  # fmt: skip
+
+
+def normalise(table: Any) -> Any:
+    """The same samples in the one form that is written: SCHEMA's columns and types, in order, each reading once.
+
+    Sorted by (at, site, metric, source). Of readings with the same key the worst is kept, so that no order of arrival
+    changes the result: a known value before an unknown one, then the larger one (of `bool`, where 1 is good, the
+    smaller). A value that is not finite is unknown. Raises DrError for a table that lacks a column or a time.
+    """
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise DrError(f"The samples lack {', '.join(missing)}; give them the columns {', '.join(COLUMNS)}.")
+    table = pa.table([_column(table, field) for field in SCHEMA], schema=SCHEMA).combine_chunks()
+    value = table["value"].combine_chunks()
+    value = pc.if_else(pc.is_finite(value), value, pa.scalar(None, pa.float64()))
+    table = table.set_column(table.schema.get_field_index("value"), SCHEMA.field("value"), value)
+    rank = pc.if_else(pc.equal(table["unit"], "bool"), value, pc.negate(value))
+    order = pc.sort_indices(
+        table.append_column("rank", rank),
+        sort_keys=[(name, "ascending") for name in (*_KEY, "rank", "unit")],
+    )
+    table = table.take(order)
+    return table.filter(pa.array(_first_of_each(table))).replace_schema_metadata(SCHEMA.metadata)
+
+
+def _column(table: Any, field: Any) -> Any:
+    column = table[field.name]
+    if column.null_count and not field.nullable:
+        raise DrError(f"{column.null_count} samples have no {field.name}: only a value may be unknown.")
+    if field.name == "at" and (not pa.types.is_timestamp(column.type) or column.type.tz is None):
+        raise DrError(f"The times of the samples are {column.type}: they must be timestamps in UTC.")
+    return column.cast(field.type, safe=False)  # below a millisecond is cut off
+
+
+def _first_of_each(table: Any) -> Any:
+    """True for the first row of each run with equal keys."""
+    first = np.zeros(table.num_rows, dtype=bool)
+    first[:1] = True
+    for name in _KEY:
+        column = table[name]
+        codes = column.cast(pa.int64()) if name == "at" else column.combine_chunks().dictionary_encode().indices
+        numbers = codes.to_numpy()
+        first[1:] |= numbers[1:] != numbers[:-1]
+    return first
+
+
+def merge(*tables: Any) -> Any:
+    """The samples of several tables as one, each reading once; in whatever order they are given."""
+    if not tables:
+        return SCHEMA.empty_table()
+    return normalise(pa.concat_tables([_plain(table) for table in tables]))
+
+
+def _plain(table: Any) -> Any:
+    return pa.table([_column(table, field) for field in SCHEMA], schema=SCHEMA)
+
+
+def encode(table: Any) -> bytes:
+    """The bytes of a file: fixed settings, so that equal samples give equal bytes (with one version of pyarrow)."""
+    sink = io.BytesIO()
+    pq.write_table(
+        normalise(table), sink, version="2.6", compression="snappy", use_dictionary=list(_TEXTS),
+        column_encoding={"at": "DELTA_BINARY_PACKED", "value": "PLAIN"}, write_statistics=["at"], store_schema=True,
+        row_group_size=1 << 20,
+    )  # fmt: skip
+    return sink.getvalue()
+
+
+def write_day(store: Store, stack: str, family: str, day: dt.date, table: Any) -> str:
+    """Replace one day's samples, atomically; answers the key. Doing it again leaves the same bytes.
+
+    Raises DrError where a sample lies outside the day (UTC); nothing is written then.
+    """
+    key = key_of(stack, family, day)
+    table = normalise(table)
+    start = dt.datetime.combine(day, dt.time(), dt.timezone.utc)
+    if table.num_rows:
+        first, last = table["at"][0].as_py(), table["at"][-1].as_py()
+        if first < start or last >= start + _DAY:
+            raise DrError(f"{key} holds {day} in UTC only; the samples run from {first} to {last}. Divide them by day.")
+    store.write(key, encode(table))
+    return key
+
+
+def days(store: Store, stack: str, family: str) -> list[dt.date]:
+    """The days there is a file for, in order."""
+    return sorted(day for key in store.list(_folder(stack, family)) if (day := _day_of(key)) is not None)
+
+
+def stacks(store: Store) -> list[str]:
+    """Every stack that ever left a sample, also one that is gone."""
+    return sorted({key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3})
+
+
+def _day_of(key: str) -> dt.date | None:
+    match = _FILE.fullmatch(key.rsplit("/", 1)[1])
+    try:
+        return dt.date.fromisoformat(match[1]) if match else None
+    except ValueError:  # 2026-02-31
+        return None
+
+
+def read(
+    store: Store,
+    stack: str,
+    family: str,
+    start: dt.datetime,
+    end: dt.datetime,
+    columns: Sequence[str] | None = None,
+    problems: list[str] | None = None,
+) -> Any:
+    """The samples with start <= at < end, sorted within each day, text columns dictionary-encoded.
+
+    Days without a file are days without rows. What is damaged or foreign is set aside (`aside/…`), logged as a warning and
+    named in `problems`. Raises NewerSamplesError, and DrError for times without a zone.
+    """
+    if start.tzinfo is None or end.tzinfo is None:
+        raise DrError("The beginning and the end of a period need a zone: give them in UTC.")
+    start, end = start.astimezone(dt.timezone.utc), end.astimezone(dt.timezone.utc)
+    found = problems if problems is not None else []
+    wanted: list[str] = []
+    for key in store.list(_folder(stack, family)):
+        day = _day_of(key)
+        if day is None:
+            found += _set_aside(store, key, _bytes(store, key), "it is not the name of a day (YYYY-MM-DD.parquet)")
+        elif start.date() <= day <= end.date():
+            wanted.append(key)
+    names = list(dict.fromkeys(["at", *(columns or COLUMNS)]))
+
+    def one(key: str) -> Any:
+        return _read_file(store, key, names, found)
+
+    if len(wanted) > 2:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            parts = list(pool.map(one, wanted))
+    else:
+        parts = [one(key) for key in wanted]
+    parts = [part for part in parts if part is not None]
+    if parts:
+        # Only the first and the last day can reach beyond the period.
+        for edge in {0, len(parts) - 1}:
+            parts[edge] = _between(parts[edge], start, end)
+        table = pa.concat_tables(parts)
+    else:
+        table = _loaded_schema(names).empty_table()
+    return table.select(list(columns)) if columns else table
+
+
+def _between(table: Any, start: dt.datetime, end: dt.datetime) -> Any:
+    at = table["at"]
+    low, high = (pa.scalar(time, pa.timestamp("ms", "UTC")) for time in (start, end))
+    return table.filter(pc.and_(pc.greater_equal(at, low), pc.less(at, high)))
+
+
+def _loaded_schema(names: Sequence[str]) -> Any:
+    text = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([pa.field(name, text if name in _TEXTS else SCHEMA.field(name).type) for name in names])
+
+
+def _read_file(store: Store, key: str, names: Sequence[str], problems: list[str]) -> Any:
+    data = _bytes(store, key)
+    if data is None:  # removed since it was listed
+        return None
+    try:
+        return decode(data, names)
+    except _ForeignError as error:
+        problems += _set_aside(store, key, data, str(error))
+        return None
+    except NewerSamplesError as error:
+        raise NewerSamplesError(f"{key} in {store.uri}: {error}") from None
+
+
+def decode(data: bytes, names: Sequence[str] = COLUMNS) -> Any:
+    """The table of a file's bytes in today's schema; an older one is upgraded."""
+    try:
+        file = _open(data)
+        version = (file.metadata.metadata or {}).get(VERSION_KEY)
+        if version is None or not version.isdigit():
+            raise _ForeignError("it is Parquet, but holds no samples of ours")
+        if int(version) > VERSION:
+            raise NewerSamplesError(
+                f"written in version {int(version)} of the schema, this is version {VERSION}. Update DR Assets to read it."
+            )
+        current = int(version) == VERSION
+        table = file.read(columns=list(names) if current else None, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _ForeignError(f"it cannot be read as Parquet ({str(error).splitlines()[0][:120]})") from None
+    for old in range(int(version), VERSION):
+        if old not in UPGRADES:
+            raise _ForeignError(f"nothing is known of version {old} of the schema")
+        table = UPGRADES[old](table)
+    if not current:
+        table = normalise(table)
+    try:
+        return table.select(list(names)).cast(_loaded_schema(names))
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise _ForeignError(f"its columns are not those of samples ({str(error)[:120]})") from None
+
+
+def _open(data: bytes) -> Any:
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(_TEXTS))
+    except KeyError:  # a column of ours is not there: an older file, or none of ours
+        return pq.ParquetFile(pa.BufferReader(data))
+
+
+def _bytes(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except KeyError:
+        return None
+
+
+def _set_aside(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
+    """Move the object out of the way; what it was stays in the name, and its hash makes doing it twice harmless."""
+    if data is None:
+        return []
+    place = f"aside/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
+    try:
+        store.write(place, data)
+        if _bytes(store, key) == data:  # unless somebody has just put a good one there
+            store.delete(key)
+        told = f"{key}: {reason}; set aside as {place}, its day is unknown until it is written again"
+    except (DrError, OSError) as error:  # one who may only read still gets the report
+        told = f"{key}: {reason}; it could not be set aside ({error})"
+    log.warning("%s", told)
+    return [told]

@@ -1,0 +1,180 @@
+"""The evidence pack's one page: HTML that needs nothing but itself. Whatever came from a record or a sample is escaped.
+
+May import its neighbours. Knows how things look, not what they mean: `pack.py` says what is on the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from dr_assets.reports.plots import Picture
+
+ROWS = 400  # more stand in the CSV
+UNKNOWN = "unknown"
+
+_CSS = """
+:root { color-scheme: light; } * { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #111; margin: 0 auto; padding: 24px; max-width: 1180px; }
+h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8px; border-bottom: 2px solid #111; }
+h3 { font-size: 16px; margin: 24px 0 6px; } p { margin: 6px 0; max-width: 90ch; } a { color: #0b4f8a; }
+nav { margin: 12px 0; } nav a { margin-right: 14px; white-space: nowrap; display: inline-block; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
+.card { border: 1px solid #767676; border-left: 6px solid #767676; padding: 8px 12px; }
+.card.good { border-left: 6px solid #009E73; } .card.bad { border-left: 6px double #D55E00; }
+.card b { display: block; font-size: 22px; } .card span { color: #333; font-size: 13px; display: block; }
+.wide { overflow-x: auto; margin: 8px 0; } table { border-collapse: collapse; font-size: 13px; }
+th, td { border: 1px solid #bbb; padding: 3px 8px; text-align: left; vertical-align: top; overflow-wrap: break-word; max-width: 34em; }
+th { background: #eee; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.t { white-space: nowrap; } td.u { color: #555; font-style: italic; }
+th button { all: unset; cursor: pointer; font-weight: bold; } th button:focus-visible { outline: 2px solid #0b4f8a; }
+th[aria-sort=ascending] button::after { content: " \\25B2"; } th[aria-sort=descending] button::after { content: " \\25BC"; }
+caption { text-align: left; font-size: 13px; color: #333; padding: 2px 0; } figure { margin: 12px 0; } figure img { max-width: 100%; height: auto; }
+figcaption { font-size: 13px; color: #333; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 6px 0; }
+dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; } code { font-size: 12px; overflow-wrap: anywhere; }
+.event { border-top: 1px solid #767676; padding-top: 4px; } details > summary { cursor: pointer; }
+@media print { @page { size: A4 landscape; margin: 12mm; } body { padding: 0; max-width: none; font-size: 10pt; } nav { display: none; }
+ .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: 1px 4px; } thead { display: table-header-group; }
+ tr, figure, .card { break-inside: avoid; } h2, h3 { break-after: avoid; } h2 { margin-top: 20px; } a { color: inherit; text-decoration: none; } }
+"""
+
+_JS = """
+document.querySelectorAll("table.sort").forEach(table => table.querySelectorAll("th").forEach((head, column) => {
+  head.querySelector("button").onclick = () => {
+    const up = head.getAttribute("aria-sort") !== "ascending", body = table.tBodies[0];
+    table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const value = row => { const text = row.cells[column].dataset.v; return text === "" ? null : isNaN(text) ? text : +text; };
+    [...body.rows].sort((a, b) => { const x = value(a), y = value(b);
+      if (x === null || y === null) return (x === null) - (y === null);
+      return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1); }).forEach(row => body.append(row));
+  };
+}));
+"""
+
+
+def document(title: str, sections: Sequence[tuple[str, str, str]], top: str) -> str:
+    """The whole page. `sections`: anchor, heading, HTML."""
+    links = "".join(f'<a href="#{anchor}">{escape(heading)}</a>' for anchor, heading, _ in sections)
+    body = "".join(
+        f'<section id="{anchor}"><h2>{escape(heading)}</h2>{html}</section>' for anchor, heading, html in sections
+    )
+    # The policy makes the promise of "no network" one that the browser keeps.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{_CSS}</style></head><body><header><h1>{escape(title)}</h1>{top}<nav>{links}</nav></header>"
+        f"<main>{body}</main><script>{_JS}</script></body></html>\n"
+    )
+
+
+def paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
+
+
+def items(texts: Iterable[str], nothing: str) -> str:
+    found = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul>{found}</ul>" if found else paragraph(nothing)
+
+
+def card(label: str, value: str, more: str, good: bool | None) -> str:
+    tone = "good" if good else "bad" if good is False else "open"
+    return (
+        f'<div class="card {tone}"><span>{escape(label)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>'
+    )
+
+
+def facts(pairs: Mapping[str, Any]) -> str:
+    """A list of names and values; None is unknown."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>" for name, value in pairs.items())
+    return f"<dl>{rows}</dl>"
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return UNKNOWN if value is None else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.svg).decode()
+    return (
+        f'<figure><img alt="{escape(picture.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(picture.alt)} Files: pictures/{picture.name}.png, .svg</figcaption></figure>"
+    )
+
+
+def table(frame: Any, file: str, nothing: str) -> str:
+    """A sortable table of a DataFrame; more than ROWS rows are cut, and that is said."""
+    if not len(frame):
+        return paragraph(nothing)
+    shown = frame.head(ROWS)
+    head = "".join(
+        f'<th scope="col"><button type="button">{escape(_heading(name))}</button></th>' for name in frame.columns
+    )
+    columns = [[_cell(value) for value in shown[name].tolist()] for name in frame.columns]
+    rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
+    cut = f", the first {ROWS} of {len(frame)} rows" if len(frame) > ROWS else ""
+    return (
+        f'<div class="wide"><table class="sort"><caption>data/{escape(file)}.csv{cut}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _heading(name: str) -> str:
+    if name.endswith("_seconds"):
+        return f"{name.removesuffix('_seconds').replace('_', ' ')} (s)"
+    return {"start": "start (UTC)", "end": "end (UTC)", "started_at": "started (UTC)", "last": "last (UTC)"}.get(
+        name, name.replace("_", " ")
+    )
+
+
+def missing(value: Any) -> bool:
+    """None, NaN and NaT: nobody knows."""
+    import pandas as pd
+
+    return bool(pd.isna(value))
+
+
+def _cell(value: Any) -> str:
+    if missing(value):
+        return f'<td class="u" data-v="">{UNKNOWN}</td>'
+    if isinstance(value, dt.datetime):
+        return f'<td class="t" data-v="{value.timestamp()}">{value:%Y-%m-%d %H:%M:%S}</td>'
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return f'<td class="n" data-v="{float(value)!r}">{_figure(float(value))}</td>'
+    text = str(value)
+    return f'<td data-v="{escape(text, quote=True)}">{escape(text)}</td>'
+
+
+def _figure(value: float) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value)}"
+    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) < 0.99 else f"{value:.6g}"
+
+
+def csv(frame: Any) -> bytes:
+    """UTF-8, one line each, times as ISO 8601 with Z; an empty cell is unknown. No text begins like a spreadsheet's formula."""
+    plain = frame.copy()
+    for name in plain.columns:
+        if not np.issubdtype(np.asarray(plain[name].to_numpy()).dtype, np.number):
+            plain[name] = [_text(value) for value in plain[name].tolist()]
+    found: str = plain.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    return found.encode()
+
+
+def _text(value: Any) -> str:
+    if missing(value):
+        return ""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,242 @@
+"""Samples in Parquet: the same bytes for the same samples, nothing lost, nothing invented, damage named and set aside."""
+
+import datetime as dt
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dr_assets.errors import DrError
+from dr_assets.history import samples
+from dr_assets.history.store import FolderStore
+
+UTC = dt.timezone.utc
+DAY = dt.date(2026, 10, 25)  # clocks go back in Europe
+START = dt.datetime(2026, 10, 25, tzinfo=UTC)
+STACK, FAMILY = "l6p3z2w4", "lag"
+
+
+def row(at: dt.datetime, value: float | None = 1.0, **more: str) -> dict[str, Any]:
+    return {
+        "at": at,
+        "site": "secondary",
+        "metric": "rpo-lag",
+        "value": value,
+        "unit": "ms",
+        "source": "metric",
+        **more,
+    }
+
+
+def minutes(*values: float | None, start: dt.datetime = START) -> Any:
+    return samples.to_table([row(start + dt.timedelta(minutes=n), value) for n, value in enumerate(values)])
+
+
+def everything(store: FolderStore, **more: Any) -> Any:
+    return samples.read(store, STACK, FAMILY, START - dt.timedelta(days=9), START + dt.timedelta(days=9), **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "history")
+
+
+def test_what_is_written_is_read(store: FolderStore) -> None:
+    key = samples.write_day(store, STACK, FAMILY, DAY, minutes(5.0, None, 7.5))
+    assert key == "samples/l6p3z2w4/lag/2026-10-25.parquet"
+    assert everything(store).to_pylist() == minutes(5.0, None, 7.5).to_pylist()
+    assert everything(store, columns=["value"]).to_pydict() == {"value": [5.0, None, 7.5]}
+    assert samples.days(store, STACK, FAMILY) == [DAY]
+    assert samples.stacks(store) == [STACK]
+
+
+def test_anything_that_reads_parquet_reads_it(store: FolderStore) -> None:
+    key = samples.write_day(store, STACK, FAMILY, DAY, minutes(5.0, None))
+    found = pq.read_table(store.root / key)
+    assert found.schema.equals(samples.SCHEMA)
+    assert found.schema.metadata[b"dr_assets.samples"] == b"1"
+
+
+def test_the_period_is_half_open_and_days_without_a_file_are_empty(store: FolderStore) -> None:
+    samples.write_day(store, STACK, FAMILY, DAY, minutes(1.0, 2.0, 3.0))
+    found = samples.read(store, STACK, FAMILY, START + dt.timedelta(minutes=1), START + dt.timedelta(minutes=2))
+    assert found["value"].to_pylist() == [2.0]
+    assert samples.read(store, STACK, FAMILY, START - dt.timedelta(days=3), START).num_rows == 0
+    assert samples.read(store, "gone", FAMILY, START, START + dt.timedelta(days=3), columns=["at"]).column_names == [
+        "at"
+    ]
+
+
+def test_of_readings_with_one_key_the_worst_is_kept() -> None:
+    at = START
+    lag = samples.merge(
+        samples.to_table([row(at, None)]), samples.to_table([row(at, 3.0), row(at, 9.0), row(at, float("nan"))])
+    )
+    assert lag["value"].to_pylist() == [9.0]
+    up = samples.normalise(
+        samples.to_table([row(at, 1.0, unit="bool"), row(at, 0.0, unit="bool"), row(at, None, unit="bool")])
+    )
+    assert up["value"].to_pylist() == [0.0]
+    other = samples.normalise(samples.to_table([row(at, 1.0, source="sql"), row(at, 2.0)]))
+    assert other["source"].to_pylist() == ["metric", "sql"]
+
+
+rows = st.lists(
+    st.builds(
+        lambda second, value, site, source: row(START + dt.timedelta(seconds=second), value, site=site, source=source),
+        st.integers(0, 6),
+        st.one_of(st.none(), st.sampled_from([0.0, 1.5, 2.0, float("inf")])),
+        st.sampled_from(["primary", "secondary"]),
+        st.sampled_from(["metric", "sql"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows, st.randoms(use_true_random=False))
+def test_no_order_of_arrival_changes_a_byte(given_rows: list[dict[str, Any]], shuffle: random.Random) -> None:
+    data = samples.encode(samples.to_table(given_rows))
+    shuffled = given_rows * 2
+    shuffle.shuffle(shuffled)
+    half = len(shuffled) // 2
+    merged = samples.merge(samples.to_table(shuffled[:half]), samples.to_table(shuffled[half:]), samples.decode(data))
+    assert samples.encode(merged) == data
+    # And a second implementation, in plain Python, keeps the same readings.
+    best: dict[Any, float | None] = {}
+    for each in given_rows:
+        key = (each["at"], each["site"], each["metric"], each["source"])
+        value = each["value"] if each["value"] not in (None, float("inf")) else None
+        before = best.get(key)
+        best[key] = value if before is None else before if value is None else max(value, before)
+    found = {(r["at"], r["site"], r["metric"], r["source"]): r["value"] for r in merged.to_pylist()}
+    assert found == best
+    assert list(found) == sorted(best)
+
+
+def test_a_night_with_a_second_two_oclock_has_25_hours_in_utc(store: FolderStore) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    first = dt.datetime(2026, 10, 25, 2, 30, tzinfo=berlin)
+    again = first.replace(fold=1)
+    samples.write_day(store, STACK, FAMILY, DAY, samples.to_table([row(again, 2.0), row(first, 1.0)]))
+    assert [r["at"].hour for r in everything(store).to_pylist()] == [0, 1]
+
+
+def test_bytes_of_a_day_written_twice_are_the_same(store: FolderStore) -> None:
+    key = samples.write_day(store, STACK, FAMILY, DAY, minutes(1.0, 2.0))
+    before = store.read(key)
+    samples.write_day(store, STACK, FAMILY, DAY, everything(store))
+    assert store.read(key) == before
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "cannot be read as Parquet"), (b"PAR1 nonsense", "cannot be read as Parquet"), ("half", "cannot be read as Parquet"), ("other", "holds no samples of ours")],
+)  # fmt: skip
+def test_a_damaged_or_foreign_file_is_named_and_set_aside(store: FolderStore, data: Any, said: str) -> None:
+    good = samples.write_day(
+        store, STACK, FAMILY, DAY + dt.timedelta(days=1), minutes(4.0, start=START + dt.timedelta(days=1))
+    )
+    if data == "half":
+        data = store.read(good)[:-100]
+    elif data == "other":
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"at": [1]}), sink)
+        data = sink.getvalue().to_pybytes()
+    key = samples.key_of(STACK, FAMILY, DAY)
+    store.write(key, data)
+    problems: list[str] = []
+    assert everything(store, problems=problems)["value"].to_pylist() == [4.0]
+    assert len(problems) == 1 and key in problems[0] and said in problems[0]
+    (aside,) = store.list("aside/")
+    assert store.read(aside) == data and aside in problems[0]
+    assert store.list("samples/") == [good]
+    everything(store, problems=(again := []))
+    assert again == []
+
+
+def test_a_file_of_another_name_is_set_aside_too(store: FolderStore) -> None:
+    store.write(f"samples/{STACK}/{FAMILY}/notes.txt", b"hello")
+    problems: list[str] = []
+    assert everything(store, problems=problems).num_rows == 0
+    assert "notes.txt" in problems[0] and store.list("samples/") == []
+
+
+def test_who_may_only_read_still_gets_the_rest(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples.write_day(store, STACK, FAMILY, DAY, minutes(4.0))
+    store.write(f"samples/{STACK}/{FAMILY}/2026-10-24.parquet", b"no")
+
+    def refuse(key: str, data: bytes) -> None:
+        raise DrError("read-only")
+
+    monkeypatch.setattr(store, "write", refuse)
+    problems: list[str] = []
+    assert everything(store, problems=problems)["value"].to_pylist() == [4.0]
+    assert "could not be set aside (read-only)" in problems[0]
+
+
+def stamped(version: int, table: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({samples.VERSION_KEY: str(version).encode()}), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def test_an_older_file_is_upgraded_while_it_is_read(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = minutes(3.0, 4.0).drop_columns(["source"])
+    monkeypatch.setitem(
+        samples.UPGRADES, 0, lambda table: table.append_column("source", pa.array(["metric"] * table.num_rows))
+    )
+    data = stamped(0, old)
+    store.write(samples.key_of(STACK, FAMILY, DAY), data)
+    assert everything(store).to_pylist() == minutes(3.0, 4.0).to_pylist()
+    assert store.read(samples.key_of(STACK, FAMILY, DAY)) == data
+
+
+def test_a_newer_file_is_refused_and_stays_where_it_is(store: FolderStore) -> None:
+    key = samples.key_of(STACK, FAMILY, DAY)
+    store.write(key, stamped(2, minutes(1.0)))
+    with pytest.raises(samples.NewerSamplesError, match=r"2026-10-25\.parquet.*version 2.*Update DR Assets"):
+        everything(store)
+    assert store.list("") == [key]
+
+
+def test_impossible_samples_are_refused(store: FolderStore) -> None:
+    with pytest.raises(DrError, match="Divide them by day"):
+        samples.write_day(store, STACK, FAMILY, DAY, minutes(1.0, start=START + dt.timedelta(days=1)))
+    with pytest.raises(DrError, match="is not a time with a zone"):
+        samples.to_table([row(dt.datetime(2026, 1, 1))])  # noqa: DTZ001
+    with pytest.raises(DrError, match="lack unit"):
+        samples.normalise(minutes(1.0).drop_columns(["unit"]))
+    with pytest.raises(DrError, match="1 samples have no site"):
+        samples.normalise(minutes(1.0).set_column(1, "site", pa.array([None], pa.string())))
+    with pytest.raises(DrError, match="cannot name samples"):
+        samples.key_of("../x", FAMILY, DAY)
+    assert store.list("") == []
+
+
+def test_killed_while_writing_the_day_is_whole_and_nothing_is_lost(store: FolderStore) -> None:
+    small, large = minutes(*[1.0] * 10), minutes(*[2.0] * 1440)
+    samples.write_day(store, STACK, FAMILY, DAY, small)
+    for turn in range(12):
+        child = os.fork()
+        if child == 0:
+            while True:
+                samples.write_day(store, STACK, FAMILY, DAY, large)
+                samples.write_day(store, STACK, FAMILY, DAY, small)
+        time.sleep(0.002 * turn)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        problems: list[str] = []
+        assert everything(store, problems=problems).num_rows in (10, 1440)
+        assert problems == []
+    assert samples.days(store, STACK, FAMILY) == [DAY]
