@@ -15,6 +15,7 @@ import click
 
 from dr_assets.cli_alert import alert
 from dr_assets.cli_drill import drill
+from dr_assets.cli_report import report
 from dr_assets.errors import DrError
 
 EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
@@ -46,6 +47,8 @@ def main(stack_file: Path | None) -> None:
       dr verify                   compare AWS with the stack; exit 2 when they differ
       dr provision                create what is absent, correct what differs
       dr outputs --json           endpoints, buckets, topics
+      dr drill switchover         move the writer and measure RPO and RTO
+      dr report --out DIR         the evidence: RPO, RTO, exposure, drills
     """
     if stack_file:
         os.environ["DR_STACK_FILE"] = str(stack_file)
@@ -226,7 +229,8 @@ def graph(dot: bool, as_json: bool) -> None:
 @main.command()
 @click.option("--write", is_flag=True, help="Also what provision and destroy need; without, verify alone.")
 @click.option("--sensors", is_flag=True, help="Also what the sensors need.")
-def permissions(write: bool, sensors: bool) -> None:
+@click.option("--reports", is_flag=True, help="Also what the history and the reports need.")
+def permissions(write: bool, sensors: bool, reports: bool) -> None:
     """Print the least-privilege IAM policy. Asks nothing of AWS.
 
     \b
@@ -235,7 +239,7 @@ def permissions(write: bool, sensors: bool) -> None:
     """
     from dr_assets.permissions import policy
 
-    click.echo(json.dumps(policy(write, sensors), indent=2))
+    click.echo(json.dumps(policy(write, sensors, reports), indent=2))
 
 
 @main.command("terraform-imports")
@@ -273,6 +277,7 @@ def ui(port: int) -> None:
 
 main.add_command(drill)
 main.add_command(alert)
+main.add_command(report)
 
 
 def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None:

@@ -1,5 +1,5 @@
 """The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs;
-then drills on a real PostgreSQL pair: a switchover and back, a failover with replication stalled and back.
+then drills on a real PostgreSQL pair: a switchover and back, a failover with replication stalled and back; then the report.
 
 Never touches a real AWS: it starts an embedded one of its own and talks to nothing else. May import everything.
 """
@@ -12,20 +12,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from dr_assets import render, service
+from dr_assets import evidence, render, service
 from dr_assets.aws import Aws
+from dr_assets.cli_report import show
 from dr_assets.drills import engine, record
 from dr_assets.drills.plan import Scenario
-from dr_assets.history.store import open_store
+from dr_assets.history.store import Store, open_store
 from dr_assets.local import EmbeddedAws
+from dr_assets.reports.pack import Pack, verify_pack
 from dr_assets.stack import Stack, load_stack
 from dr_assets.world import World
 
 STALL_SECONDS = 2.0
+REPORT = Path(".dr") / "demo-report"
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Stage:
 def run() -> int:
     """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
     stages: list[Stage] = []
+    begun = datetime.now(timezone.utc)
     with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
         stack = load_stack()
         render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
@@ -70,7 +76,10 @@ def run() -> int:
             render.outputs(values)
             missing = [name for name, value in values.items() if value is None]
             done(f"{len(values)} values" + (f", missing: {', '.join(missing)}" if missing else ""), not missing)
-        _drills(stack, embedded, stages)
+        with tempfile.TemporaryDirectory(prefix="dr-demo-") as folder:
+            store = open_store(folder)
+            _drills(stack, store, embedded, stages)
+            written = _report(stack, store, begun, stages)
     table = Table(
         "step",
         "result",
@@ -90,6 +99,8 @@ def run() -> int:
             "[green]as it must[/]" if stage.good else "[red]SURPRISE[/]",
         )
     render.out.print(table)
+    render.out.print()
+    show(written)
     return 0 if all(stage.good for stage in stages) else 1
 
 
@@ -144,7 +155,7 @@ def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
         done(f"{len(result.outcomes)} resources, {changed} changed", result.success and not result.failed_checks)
 
 
-def _drills(stack: Stack, embedded: EmbeddedAws, stages: list[Stage]) -> None:
+def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stage]) -> None:
     """A switchover must lose nothing, a failover with replication stalled must lose something, a failback nothing again."""
 
     def stall(step: str, text: str) -> None:
@@ -164,37 +175,51 @@ def _drills(stack: Stack, embedded: EmbeddedAws, stages: list[Stage]) -> None:
         ("failover", "what had not arrived is lost", stall),
         ("failback", "nothing lost", render.step),
     )
-    with tempfile.TemporaryDirectory(prefix="dr-demo-") as folder:
-        store = open_store(folder)
-        for scenario, expected, on_step in plans:
-            with _timed(stages, scenario) as done:
-                asked = engine.Request(
-                    scenario,
-                    "demo",
-                    f"demonstration: {expected}",
-                    approved_by="demo",
-                    settings={"baseline_seconds": 1.0},
-                )
-                written = engine.start(stack, store, asked, on_step)
-                render.record(written)
-                rto, rpo = written["rto"], written["rpo"]
-                lost = rpo["lost_commits"]
-                good = written["status"] == "succeeded" and bool(rto["met"]) and bool(rpo["met"])
-                good = good and (lost > 0 if scenario == "failover" else lost == 0)
-                done(
-                    f"RTO {rto['high_seconds']:.1f} s (< {rto['target_seconds']} s), RPO {rpo['lost_seconds']:.1f} s "
-                    f"(< {rpo['target_seconds']} s): {lost} of {rpo['acknowledged']} commits lost",
-                    good,
-                )
-        with _timed(stages, "records") as done:
-            problems = record.verify_chain(store, stack.environment_suffix)
-            for problem in problems:
-                render.out.print(problem, markup=False)
-            count = len(record.load(store, stack.environment_suffix))
-            done(
-                f"{count} records, chained by hash" + ("" if not problems else ": BROKEN"),
-                count == len(plans) and not problems,
+    for scenario, expected, on_step in plans:
+        with _timed(stages, scenario) as done:
+            asked = engine.Request(
+                scenario,
+                "demo",
+                f"demonstration: {expected}",
+                approved_by="demo",
+                settings={"baseline_seconds": 1.0},
             )
+            written = engine.start(stack, store, asked, on_step)
+            render.record(written)
+            rto, rpo = written["rto"], written["rpo"]
+            lost = rpo["lost_commits"]
+            good = written["status"] == "succeeded" and bool(rto["met"]) and bool(rpo["met"])
+            good = good and (lost > 0 if scenario == "failover" else lost == 0)
+            done(
+                f"RTO {rto['high_seconds']:.1f} s (< {rto['target_seconds']} s), RPO {rpo['lost_seconds']:.1f} s "
+                f"(< {rpo['target_seconds']} s): {lost} of {rpo['acknowledged']} commits lost",
+                good,
+            )
+    with _timed(stages, "records") as done:
+        problems = record.verify_chain(store, stack.environment_suffix)
+        for problem in problems:
+            render.out.print(problem, markup=False)
+        count = len(record.load(store, stack.environment_suffix))
+        done(
+            f"{count} records, chained by hash" + ("" if not problems else ": BROKEN"),
+            count == len(plans) and not problems,
+        )
+
+
+def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) -> Pack:
+    """The lag of these minutes from CloudWatch, the drills' records, and the evidence pack over both."""
+    with _timed(stages, "report") as done:
+        now = datetime.now(timezone.utc)
+        when = evidence.Period(begun, now)
+        for pulled in evidence.pull_period(stack, store, when, now):
+            render.out.print(f"{pulled.day}: {pulled.from_cloudwatch} readings of replication lag from CloudWatch")
+        written = evidence.write(stack, store, when, REPORT, evidence.present_checks(stack))
+        problems = verify_pack(written.directory, written.manifest_sha256)
+        done(
+            f"RTO met in {written.headline['RTO met']}; RPO compliance {written.headline['RPO compliance']}",
+            written.headline["RTO met"] == "4 of 4" and not problems,
+        )
+    return written
 
 
 def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tuple[str, str]]) -> None:

@@ -18,11 +18,12 @@ _SENSORS = (
     "route53:GetHealthCheckStatus", "sns:Publish", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
     "sts:GetCallerIdentity",
 )  # fmt: skip
+_REPORTS = ("cloudwatch:GetMetricData", "s3:PutObject", "sts:GetCallerIdentity")
 
 
-def policy(write: bool, sensors: bool = False) -> dict[str, Any]:
+def policy(write: bool, sensors: bool = False, reports: bool = False) -> dict[str, Any]:
     """An IAM policy document: what verification needs, with `write` also what provisioning, destroying and drills need, with
-    `sensors` what the sensors need.
+    `sensors` what the sensors need, with `reports` what pulling the history and storing reports needs.
 
     Most describe actions know no resource-level permissions (Service Authorization Reference), hence `Resource: "*"`.
     """
@@ -34,4 +35,6 @@ def policy(write: bool, sensors: bool = False) -> dict[str, Any]:
         statements.append({"Sid": "Drills", "Effect": "Allow", "Action": sorted(_DRILLS), "Resource": "*"})
     if sensors:
         statements.append({"Sid": "Sensors", "Effect": "Allow", "Action": list(_SENSORS), "Resource": "*"})
+    if reports:
+        statements.append({"Sid": "Reports", "Effect": "Allow", "Action": list(_REPORTS), "Resource": "*"})
     return {"Version": "2012-10-17", "Statement": statements}

@@ -7,8 +7,9 @@ from dr_assets.defs.assets import build_assets
 from dr_assets.defs.checks import build_parity_check, build_terraform_check
 from dr_assets.defs.drills import DrillSession, build_drill_jobs
 from dr_assets.defs.jobs import build_destroy_job, build_jobs, build_schedules
+from dr_assets.defs.reports import HISTORY_JOB, REPORT_JOB, build_report_assets, build_report_jobs
 from dr_assets.defs.resources import AwsStack
-from dr_assets.defs.schedules import build_schedules as build_drill_schedules
+from dr_assets.defs.schedules import build_schedules as build_more_schedules
 from dr_assets.defs.sensors import build_sensors
 from dr_assets.stack import Stack
 from dr_assets.terraform import working_directory
@@ -23,10 +24,13 @@ def build_definitions(stack: Stack) -> dg.Definitions:
     if directory:
         checks.append(build_terraform_check(stack, resources, directory))
     return dg.Definitions(
-        assets=build_assets(stack, resources),
+        assets=[*build_assets(stack, resources), *build_report_assets(stack)],
         asset_checks=checks,
-        jobs=[*jobs, build_destroy_job(resources), *build_drill_jobs()],
-        schedules=[*build_schedules(jobs), *build_drill_schedules(stack, switchover_job="switchover_drill")],
+        jobs=[*jobs, build_destroy_job(resources), *build_drill_jobs(), *build_report_jobs()],
+        schedules=[
+            *build_schedules(jobs),
+            *build_more_schedules(stack, HISTORY_JOB, "switchover_drill", REPORT_JOB),
+        ],
         # All start stopped: somebody says where alerts go before anything pages.
         sensors=build_sensors(stack),
         resources={"aws": AwsStack(), "drills": DrillSession()},

@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from dr_assets.defs.reports import report_config
+from dr_assets.evidence import last_month
 from dr_assets.stack import Stack
 
 _PRODUCTION = frozenset({"prod", "production", "live", "prd"})
@@ -23,16 +25,15 @@ def build_schedules(
     history_job: str | None = None,
     switchover_job: str | None = None,
     report_job: str | None = None,
-    history_partitioned: bool = True,
 ) -> list[dg.ScheduleDefinition]:
     """A schedule for each job that is named.
 
     Args:
-        history_partitioned: whether the history job is partitioned by day (`YYYY-MM-DD`): the schedule asks for yesterday.
+        history_job: partitioned by day (`YYYY-MM-DD`); the schedule asks for yesterday.
     """
     found: list[dg.ScheduleDefinition] = []
     if history_job:
-        found.append(_history(history_job, history_partitioned))
+        found.append(_history(history_job))
     if switchover_job and not is_production(stack):
         found.append(
             dg.ScheduleDefinition(
@@ -47,16 +48,7 @@ def build_schedules(
             )
         )
     if report_job:
-        found.append(
-            dg.ScheduleDefinition(
-                name="report_monthly",
-                job_name=report_job,
-                cron_schedule="0 6 1 * *",
-                execution_timezone="UTC",
-                default_status=dg.DefaultScheduleStatus.STOPPED,
-                description="The month's evidence on the first of the next, at 06:00 UTC.",
-            )
-        )
+        found.append(_report(report_job))
     return found
 
 
@@ -70,13 +62,13 @@ def drill_config(scenario: str) -> dict[str, Any]:
     return {"ops": {f"{scenario}_preconditions": {"config": request}}}
 
 
-def _history(job: str, partitioned: bool) -> dg.ScheduleDefinition:
+def _history(job: str) -> dg.ScheduleDefinition:
     def yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         from datetime import timedelta
 
         # At 00:30 the day is over and CloudWatch has its last minutes.
         day = f"{context.scheduled_execution_time - timedelta(days=1):%Y-%m-%d}"
-        return dg.RunRequest(run_key=f"history-{day}", partition_key=day if partitioned else None)
+        return dg.RunRequest(run_key=f"history-{day}", partition_key=day)
 
     return dg.ScheduleDefinition(
         name="history_daily",
@@ -86,4 +78,20 @@ def _history(job: str, partitioned: bool) -> dg.ScheduleDefinition:
         execution_fn=yesterday,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Yesterday's samples, every day at 00:30 UTC.",
+    )
+
+
+def _report(job: str) -> dg.ScheduleDefinition:
+    def month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        start, end = last_month(context.scheduled_execution_time)
+        return dg.RunRequest(run_key=f"report-{start}", run_config=report_config(start, end))
+
+    return dg.ScheduleDefinition(
+        name="report_monthly",
+        job_name=job,
+        cron_schedule="0 6 1 * *",
+        execution_timezone="UTC",
+        execution_fn=month,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Last month's evidence on the first of the month, at 06:00 UTC.",
     )

@@ -74,7 +74,7 @@ def document(stack: Stack, journal: Journal, status: str, reason: str | None) ->
             "tables": ["dr_drill.dr_ledger"],
         },
         "plan_hash": data["plan_hash"],
-        "product_version": _version(),
+        "product_version": product_version(),
         "preconditions": request["conditions"],
         "overrides": request["overrides"],
         "timeline": sorted(data["timeline"], key=lambda entry: entry["at"]),
@@ -123,7 +123,7 @@ def _actions(given: list[Mapping[str, Any]], reason: str | None) -> list[dict[st
     return actions
 
 
-def _version() -> str:
+def product_version() -> str:
     try:
         return version("dr-assets")
     except PackageNotFoundError:

@@ -231,6 +231,14 @@ def read(
     return table.select(list(columns)) if columns else table
 
 
+def read_object(store: Store, key: str, problems: list[str]) -> Any:
+    """The samples of one object, whatever its key; None where it is gone or had to be set aside (named in `problems`).
+
+    Raises NewerSamplesError.
+    """
+    return _read_file(store, key, COLUMNS, problems)
+
+
 def _between(table: Any, start: dt.datetime, end: dt.datetime) -> Any:
     at = table["at"]
     low, high = (pa.scalar(time, pa.timestamp("ms", "UTC")) for time in (start, end))

@@ -7,6 +7,7 @@ URL paths of its own, so upstream modules stay untouched and every caller inside
 import importlib
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -63,15 +64,65 @@ def install(service: str) -> None:
             _installed.add(service)
 
 
+# Services through which one can see that time has passed: alarms, their messages, health checks, replicas.
+_TELLING = frozenset({"cloudwatch", "sqs", "route53", "s3"})
+
+
 def create_app(service: Any) -> Any:
     """A Flask application for one service, extended where needed: what moto's dispatcher asks for."""
     for name in (*_NEEDS.get(service, ()), service):
         install(name)
-    return create_backend_app(service)
+    app = create_backend_app(service)
+    if service in _TELLING:
+        app.before_request(pass_time)
+    if service == "moto_api":
+        app.add_url_rule("/moto-api/dr/alarms", "dr_alarms", _control_alarms, methods=["GET", "POST"])
+    return app
+
+
+# Whether nothing in a region answers. Set by whoever knows the faults.
+dark: Callable[[str], bool] = lambda _region: False  # noqa: E731
+
+
+def pass_time(all_of_them: bool = False) -> None:
+    """Evaluate alarms that are due, let health checks look, copy objects: called before requests that could tell."""
+    now = time.time()
+    if "cloudwatch" in _installed:
+        importlib.import_module("dr_assets.local.cloudwatch").watch.pass_time(now, all_of_them)
+    if "route53" in _installed:
+        importlib.import_module("dr_assets.local.route53").rounds.pass_time(now, all_of_them)
+    if "s3" in _installed:
+        importlib.import_module("dr_assets.local.replication").replicator.pass_time()
+
+
+def control_alarms(data: dict[str, Any]) -> dict[str, Any]:
+    """Set the `pace` of alarms and health checks, `evaluate` all of them now. ValueError for a pace out of bounds."""
+    install("cloudwatch")
+    watch = importlib.import_module("dr_assets.local.cloudwatch").watch
+    if "pace" in data:
+        watch.set_pace(float(data["pace"]))
+    if data.get("evaluate"):
+        pass_time(all_of_them=True)
+    return {"pace": watch.pace}
+
+
+def _control_alarms() -> tuple[dict[str, Any], int]:
+    from flask import request
+
+    try:
+        return control_alarms(request.get_json(force=True) if request.data else {}), 200
+    except (ValueError, TypeError) as error:
+        return {"error": str(error)}, 400
+
+
+def zone_record(name: str, kind: str) -> Any:
+    """What the hosted zones answer for a name (`health.Answer`), or `None`."""
+    return importlib.import_module("dr_assets.local.route53").resolve(name, kind) if "route53" in _installed else None
 
 
 def settle() -> None:
-    """Let time pass for RDS, as every request to it does."""
+    """Let time pass for RDS, as every request to it does, and for whatever else goes on by itself."""
+    pass_time()
     if "rds" in _installed:
         from moto.rds.models import rds_backends
 
@@ -95,6 +146,8 @@ def reset() -> None:
     """Forget every resource in every account and region."""
     BackendDict.reset()
     reset_model_data()
+    if "s3" in _installed:
+        importlib.import_module("dr_assets.local.replication").replicator.reset()
 
 
 def long_poll(call: Call, body: bytes) -> tuple[float, bytes, Callable[[Answer], bool]] | None:

@@ -1,10 +1,12 @@
-"""Route 53: health checks with every field and a status that follows the alarm, private zones, exact record changes.
+"""Route 53: health checks that follow their alarm's metric, failover answers, private zones, exact record changes.
 
-Imports moto's Route 53 (and CloudWatch's and EC2's state for references). moto 5.2.5 keeps neither alarm, missing-data
+Imports moto's Route 53 (and CloudWatch's and EC2's state for references), `health` and `extensions`. moto 5.2.5 keeps neither alarm, missing-data
 rule nor version of a health check, ignores caller references, and changes records without comparing them.
 """
 
 import copy
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -18,10 +20,12 @@ from moto.route53.exceptions import (
     PublicZoneVPCAssociation,
     Route53ClientError,
 )
-from moto.route53.models import FakeZone, RecordSet, Route53Backend, validate_domain_name
+from moto.route53.models import FakeZone, RecordSet, Route53Backend, route53_backends, validate_domain_name
 from moto.route53.responses import Route53
 
+from dr_assets.local import extensions, health
 from dr_assets.local.extended import Extended
+from dr_assets.local.health import Look
 
 _UPDATABLE = (
     "IPAddress", "Port", "ResourcePath", "FullyQualifiedDomainName", "SearchString", "FailureThreshold", "Inverted",
@@ -40,6 +44,8 @@ class Check:
         self.requested = copy.deepcopy(config)
         self.health_check_config = {**_defaults(config), **copy.deepcopy(config)}
         self.cloud_watch_alarm_configuration: dict[str, Any] | None = None
+        # A new check is healthy until it has been found otherwise.
+        self.seen = Look(True, "The health check is new.")
 
     @property
     def type_(self) -> str:
@@ -58,6 +64,38 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     port = {} if kind == "TCP" else {"Port": 443 if secure else 80}
     defaults.update(port, RequestInterval=30, FailureThreshold=3, MeasureLatency=False, EnableSNI=secure)
     return defaults
+
+
+class Rounds:
+    """When health checks look at their metrics: every 10 s, at the alarms' pace."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+
+    @staticmethod
+    def backends() -> Iterator["DrRoute53Backend"]:
+        """Those that exist."""
+        for account in list(route53_backends):
+            yield from list(route53_backends[account].values())
+
+    def pass_time(self, now: float, all_of_them: bool = False) -> None:
+        """Let every check look that is due."""
+        if now < self.next and not all_of_them:
+            return
+        from dr_assets.local.cloudwatch import watch
+
+        self.next = now + health.INTERVAL_SECONDS / watch.pace
+        for backend in self.backends():
+            for check in list(backend.health_checks.values()):
+                backend.look(check)
+
+
+rounds = Rounds()
+
+
+def resolve(name: str, kind: str) -> health.Answer | None:
+    """What the hosted zones of every account answer for a name (see `DrRoute53Backend.resolve`)."""
+    return next(filter(None, (backend.resolve(name, kind) for backend in Rounds.backends())), None)
 
 
 class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
@@ -154,21 +192,52 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         del self.health_checks[health_check_id]
         self.resource_tags.pop(health_check_id, None)
 
-    def healthy(self, check: Check) -> bool:
-        """What DNS goes by. Unknown stays healthy, as a new check is until it has failed."""
+    def look(self, check: Check) -> bool:
+        """Look at a check now and remember what was found; with inversion, what DNS goes by."""
         config = check.health_check_config
         if config["Disabled"]:
-            return not config["Inverted"]
-        if check.type_ == "CLOUDWATCH_METRIC":
-            state = getattr(self.alarm(config["AlarmIdentifier"]), "state_value", "INSUFFICIENT_DATA")
-            missing = config["InsufficientDataHealthStatus"] != "Unhealthy"
-            result = {"OK": True, "ALARM": False}.get(state, missing)
+            check.seen = Look(True, "The health check is disabled.")
+        elif check.type_ == "CLOUDWATCH_METRIC":
+            check.seen = self._look_at_metric(check)
         elif check.type_ == "CALCULATED":
             children = [self.health_checks[c] for c in config.get("ChildHealthChecks") or [] if c in self.health_checks]
-            result = sum(self.healthy(child) for child in children) >= config["HealthThreshold"]
-        else:
-            result = True  # endpoints are not probed
-        return result != config["Inverted"]
+            check.seen = health.look_at_children([self.look(child) for child in children], config["HealthThreshold"])
+        return self.healthy(check)
+
+    def _look_at_metric(self, check: Check) -> Look:
+        from dr_assets.local.cloudwatch import watch
+
+        config, now, region = (
+            check.health_check_config,
+            time.time(),
+            check.health_check_config["AlarmIdentifier"]["Region"],
+        )
+        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, watch.pace)
+        from moto.cloudwatch.models import cloudwatch_backends
+
+        # Nobody reads metrics out of a region that does not answer.
+        data = [] if extensions.dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
+        return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.seen.healthy)
+
+    @staticmethod
+    def healthy(check: Check) -> bool:
+        """What was found at the last look, inverted where the check says so. Endpoints are not probed: always healthy."""
+        return check.seen.healthy != check.health_check_config["Inverted"]
+
+    def resolve(self, name: str, kind: str) -> health.Answer | None:
+        """What the zones answer for a name, by the last looks; `None` for a name that no zone has."""
+
+        def well(check: str) -> bool:
+            found = self.health_checks.get(check)
+            return found is None or self.healthy(found)
+
+        wanted = name.rstrip(".").lower()
+        for zone in list(self.zones.values()):
+            if ("." + wanted).endswith("." + zone.name.rstrip(".").lower()):
+                answer = health.answer(list(zone.rrsets), wanted, kind, well)
+                if answer is not None:
+                    return answer
+        return None
 
     # -- zones ---------------------------------------------------------------------------------------------------------
 
@@ -302,9 +371,9 @@ class DrRoute53(Route53):  # type: ignore[misc]
     def get_health_check_status(self) -> ActionResult:
         """Of every checker region; moto answers success whatever happens."""
         check = self.backend.get_health_check(self._get_param("HealthCheckId"))
-        word = "Success" if self.backend.healthy(check) else "Failure"
+        word = "Success" if self.backend.look(check) else "Failure"
         regions = check.health_check_config.get("Regions") or ["us-east-1", "us-west-2", "eu-west-1"]
-        report = {"Status": f"{word}: emulated {check.type_} health check", "CheckedTime": utcnow()}
+        report = {"Status": f"{word}: {check.seen.reason}", "CheckedTime": utcnow()}
         observations = [{"Region": r, "IPAddress": "127.0.0.1", "StatusReport": report} for r in regions]
         return ActionResult({"HealthCheckObservations": observations})
 

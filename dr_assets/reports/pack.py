@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,12 +100,16 @@ def figures(
     )  # fmt: skip
 
 
-def pictures(found: Figures) -> list[plots.Picture]:
+def pictures(found: Figures, names: Sequence[str] = ()) -> list[plots.Picture]:
+    """The pictures of these reports: all of them, or those that are named."""
     name = found.rpo.stack
-    return [
-        plots.rpo_over_time(found.rpo), plots.lag_heat_map(found.what_if, name), plots.rto_parts(found.rto, name),
-        plots.exposure_calendar(found.exposure, name),
-    ]  # fmt: skip
+    drawn: dict[str, Callable[[], plots.Picture]] = {
+        "rpo-over-time": lambda: plots.rpo_over_time(found.rpo),
+        "lag-heat-map": lambda: plots.lag_heat_map(found.what_if, name),
+        "rto-parts": lambda: plots.rto_parts(found.rto, name),
+        "exposure-calendar": lambda: plots.exposure_calendar(found.exposure, name),
+    }
+    return [drawn[each]() for each in names or drawn]
 
 
 def write_pack(
@@ -219,7 +223,7 @@ def _put(target: Path, files: Mapping[str, bytes]) -> None:
 # --- proof ------------------------------------------------------------------------------------------------------------------
 
 
-def verify_pack(directory: Path | str) -> list[str]:
+def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> list[str]:
     """What is wrong with the pack, in words; an empty list proves that its files are those it was written with.
 
     The manifest proves the files, the chain proves the records. The manifest itself is proven by its SHA-256, which
@@ -227,7 +231,10 @@ def verify_pack(directory: Path | str) -> list[str]:
     """
     root = Path(directory)
     try:
-        manifest = json.loads((root / MANIFEST).read_bytes())
+        data = (root / MANIFEST).read_bytes()
+        if manifest_sha256 and _sha(data) != manifest_sha256.strip().lower():
+            return [f"{MANIFEST} was changed: its SHA-256 is {_sha(data)}"]
+        manifest = json.loads(data)
     except OSError as error:
         return [f"{root / MANIFEST} cannot be read ({error.strerror}): this is no evidence pack"]
     except ValueError as error:

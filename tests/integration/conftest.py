@@ -1,6 +1,7 @@
 """One embedded AWS for a test process; every test starts with an empty one, or with the whole stack in it."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,12 +39,10 @@ def built_aws() -> Iterator[EmbeddedAws]:
         before = dict(os.environ)
         os.environ.update(aws.env())
         try:
-            result = provision(load_stack())
+            build(load_stack())
         finally:
             os.environ.clear()
             os.environ.update(before)
-        assert result.success, result.failures
-        assert not result.failed_checks
         yield aws
 
 
@@ -64,7 +63,20 @@ def world(stack: Stack) -> Callable[[], World]:
 
 
 def provision(stack: Stack, **options: Any) -> JobResult:
+    """As a user does it: the Dagster job."""
     return run_job(stack, "provision_stack", provision_config(poll_seconds=0.05, **options))
+
+
+def build(stack: Stack) -> None:
+    """The same through the same `settle`, without Dagster: for tests whose subject it is not; ten times as fast."""
+    world, deadline = World(stack, Aws()), time.monotonic() + 120
+    world.snapshot()
+    for resource in world.resources.values():
+        while not (outcome := world.settle(resource)).good:
+            assert outcome.status == "waiting", outcome
+            assert time.monotonic() < deadline, outcome
+            time.sleep(0.02)
+            world.forget(resource.key)
 
 
 def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from dr_assets.history.store import FolderStore
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import Stack, load_stack
 
-from .conftest import provision
+from .conftest import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -42,8 +42,7 @@ def pair_aws() -> Iterator[EmbeddedAws]:
     """The whole stack, with databases."""
     with EmbeddedAws(databases=True) as aws:
         with environment(aws.env()):
-            result = provision(load_stack())
-        assert result.success, result.failures
+            build(load_stack())
         yield aws
 
 

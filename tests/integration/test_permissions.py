@@ -8,7 +8,7 @@ from dr_assets.local import EmbeddedAws
 from dr_assets.permissions import policy
 from dr_assets.stack import Stack
 
-from .conftest import provision
+from .conftest import build
 
 # S3's actions are not called like its operations (Service Authorization Reference, Amazon S3).
 S3_ACTIONS = {
@@ -45,12 +45,12 @@ def allowed(write: bool) -> set[str]:
 @pytest.mark.slow
 def test_what_is_called_is_what_is_asked_for(cloud: EmbeddedAws, stack: Stack) -> None:
     service.verify(stack)
-    assert provision(stack).success
+    build(stack)
     cloud.control.clear_calls()
     service.verify(stack)
     reading = {action(call) for call in cloud.control.calls()}
     assert reading - allowed(write=False) == set()
     assert run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05)).success
-    assert provision(stack).success
+    build(stack)
     every = {action(call) for call in cloud.control.calls()}
     assert every - allowed(write=True) == set()

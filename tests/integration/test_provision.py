@@ -13,7 +13,7 @@ from dr_assets.launch import destroy_config, run_job
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import Stack
 
-from .conftest import mutating, provision
+from .conftest import build, mutating, provision
 
 # The order that STACK.md calls not negotiable, as the calls that must be seen one after the other.
 SPINE = ("CreateGlobalCluster", "CreateDBCluster", "CreateDBInstance", "CreateDBCluster", "CreateDBInstance")
@@ -142,12 +142,12 @@ def test_killed_anywhere_it_converges_and_nothing_exists_twice(cloud: EmbeddedAw
 @pytest.mark.slow
 def test_destroy_leaves_nothing_and_provision_starts_over(cloud: EmbeddedAws, stack: Stack) -> None:
     before = inventory(stack)
-    assert provision(stack).success
+    build(stack)
     result = run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05))
     assert result.success, result.failures
     assert inventory(stack) == before
     assert {outcome.status for outcome in service.verify(stack).outcomes} == {"absent"}
-    assert provision(stack).success
+    build(stack)
     assert service.verify(stack).in_sync
 
 

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.launch import provision_config, run_job
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import SITES, Stack
 
+from .conftest import build
 from .test_cli import dr
 
 
@@ -26,18 +26,18 @@ def passwords(stack: Stack) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_password_is_nowhere_but_in_the_secrets(
-    cloud: EmbeddedAws, stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cloud: EmbeddedAws, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
+    made = dr("provision", "--json", "--poll", "0.05")
+    assert made.returncode == 0, made.stderr
     with dg.DagsterInstance.get() as instance:
-        result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.05), instance=instance)
-        assert result.success, result.failures
-        events = [entry.to_json() for entry in instance.all_logs(result.run_id)]
-    printed = capfd.readouterr()
-    commands = [dr("verify", "--json"), dr("outputs", "--json"), dr("provision", "--json")]
+        (run,) = instance.get_runs()
+        events = [entry.to_json() for entry in instance.all_logs(run.run_id)]
+    commands = [made, dr("verify", "--json"), dr("outputs", "--json")]
 
     both = passwords(stack)
     assert both["primary"] == both["secondary"]
@@ -47,7 +47,6 @@ def test_the_password_is_nowhere_but_in_the_secrets(
 
     assert len(events) > 500
     assert password not in "\n".join(events)
-    assert password not in printed.out + printed.err
     for command in commands:
         assert password not in command.stdout + command.stderr
     files = [path for path in home.rglob("*") if path.is_file()]
@@ -66,7 +65,7 @@ def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws,
     secret = f"rds-master-password-primary-{stack.environment_suffix}"
     client = Aws().client("secretsmanager", stack.primary_region)
     seed = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])["password"]
-    assert run_job(stack, "provision_stack", provision_config(poll_seconds=0.05)).success
+    build(stack)
     assert set(passwords(stack).values()) == {seed}
     created = [c for c in cloud.control.calls() if c["operation"] == "GetRandomPassword"]
     assert len(created) == 1
@@ -83,5 +82,5 @@ def test_a_secret_that_went_astray_is_found_and_set_right(built: EmbeddedAws, st
     found = [(o.key, d) for o in service.verify(stack).outcomes for d in o.drift]
     assert [(key, d.field) for key, d in found] == [("secondary/credentials/version", "PasswordMatchesPrimary")]
     assert "something-else" not in repr(found)
-    assert run_job(stack, "provision_stack", provision_config(poll_seconds=0.05)).success
+    build(stack)
     assert passwords(stack) == {"primary": good, "secondary": good}

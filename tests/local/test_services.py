@@ -567,3 +567,17 @@ def test_secret_and_versions(client: Clients, name: str) -> None:
 
 def test_sts(client: Clients) -> None:
     assert client("sts", SECONDARY).get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clients, name: str) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket=name)
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}/*"]}
+    conditional = {**deny, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    policy = {"Version": "2012-10-17", "Statement": [conditional]}
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+    s3.put_object(Bucket=name, Key="a", Body=b"x")
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps({**policy, "Statement": [conditional, deny]}))
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket=name, Key="b", Body=b"x")
+    assert code_of(caught) == "403"
