@@ -186,4 +186,4 @@ def test_a_frozen_old_writer_is_unreachable_in_time(servers: Servers) -> None:
     servers[0].freeze()
     begun = time.monotonic()
     assert write_once(servers[0].address, servers[0].credentials, "d1")[0] == "unreachable"
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 9

@@ -138,7 +138,7 @@ def test_dark_region_never_answers_and_the_other_does(aws: EmbeddedAws, client: 
     started = time.monotonic()
     with pytest.raises(ReadTimeoutError):
         impatient.describe_db_clusters()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
     client("rds").describe_db_clusters()
     dark = [call for call in aws.control.calls() if call["error_code"] == "dark"]
     assert dark[-1]["region"] == SECONDARY and dark[-1]["status"] == 0
@@ -153,16 +153,16 @@ def test_clearing_faults_drops_what_is_held(aws: EmbeddedAws, client: Clients) -
 
 
 def test_slow_is_late_but_true_and_holds_nobody_else_up(aws: EmbeddedAws, client: Clients) -> None:
-    aws.control.fault("slow", region=SECONDARY, seconds=1.0)
+    aws.control.fault("slow", region=SECONDARY, seconds=3.0)
     client("kms").list_keys()
     slow = threading.Thread(target=client("kms", SECONDARY).list_keys)
     started = time.monotonic()
     slow.start()
     time.sleep(0.1)
     client("kms").list_keys()
-    assert time.monotonic() - started < 0.9
+    assert slow.is_alive()
     slow.join()
-    assert time.monotonic() - started >= 1.0
+    assert time.monotonic() - started >= 3.0
 
 
 def test_a_long_poll_holds_nobody_up(client: Clients, name: str) -> None:
@@ -174,8 +174,8 @@ def test_a_long_poll_holds_nobody_up(client: Clients, name: str) -> None:
     time.sleep(0.3)
     started = time.monotonic()
     client("sqs").send_message(QueueUrl=url, MessageBody="hello")
-    thread.join(5)
-    assert time.monotonic() - started < 2
+    thread.join(9)
+    assert time.monotonic() - started < 8  # the poll waits for ten
     assert received[0]["Messages"][0]["Body"] == "hello"
 
 
@@ -256,7 +256,7 @@ def test_dark_calls_do_not_delay_the_end() -> None:
         time.sleep(0.2)
         started = time.monotonic()
         own.stop()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 4.5  # after five it is killed
 
 
 def test_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
