@@ -1,7 +1,7 @@
 """`dr ui`: the embedded AWS and `dagster dev` side by side; one Ctrl-C (or SIGTERM) ends both.
 
 DR_MODE is `provision` there, since that AWS is nobody's. Dagster's own records stay in DAGSTER_HOME, by default
-`.dr/dagster` below the folder the command was started in, so that history survives a restart (the embedded AWS does not).
+`.dr/dagster` below the folder the command was started in, so that runs and history survive a restart (the embedded AWS does not).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
     with EmbeddedAws(settle_seconds=1.0, databases=True) as aws:
-        env = {**os.environ, **aws.env(), "DR_MODE": "provision", "DAGSTER_HOME": str(home)}
+        env = {**environment(home), **aws.env()}
         command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
         # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
         dagster = subprocess.Popen([*command, "-w", "workspace.yaml"], env=env, start_new_session=True)
@@ -52,6 +52,23 @@ def run(port: int) -> int:
         finally:
             _end(dagster)
     return 0
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What Dagster runs with, besides the embedded AWS's own settings.
+
+    The databases are at hand, so sensors ask them and publish the probe's metric. What is emulated must not reach anybody's
+    real history or pager.
+    """
+    own = {
+        "DR_MODE": "provision",
+        "DR_TELEMETRY_SQL": "publish",
+        "DAGSTER_HOME": str(home),
+        # Not "history": Dagster keeps its own runs in a folder of that name.
+        "DR_HISTORY_URI": str(home / "dr" / "history"),
+        "DR_REPORTS_DIR": str(home / "dr" / "reports"),
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("DR_ALERT_")} | own
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
