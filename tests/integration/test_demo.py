@@ -20,7 +20,7 @@ def test_the_demonstration_goes_as_it_must() -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     summary = done.stdout.rsplit("Summary", 1)[1]
-    assert summary.count("as it must") == 12
+    assert summary.count("as it must") == 13
     assert "SURPRISE" not in summary
     for scenario in ("switchover", "failover", "failback"):
         assert scenario in summary
