@@ -117,7 +117,7 @@ class Server:
                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)  # fmt: skip
         assert self.keeper.stdout
         self.pid = int(self.keeper.stdout.readline())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.sql("select 1", "postgres")
@@ -214,7 +214,7 @@ def servers(_servers: tuple[Server, Server]) -> Iterator[tuple[Server, Server]]:
 def until() -> Callable[..., None]:
     """Wait for something that a thread brings about."""
 
-    def wait(done: Callable[[], Any], seconds: float = 10.0) -> None:
+    def wait(done: Callable[[], Any], seconds: float = 40.0) -> None:
         deadline = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < deadline, "it did not come about"

@@ -69,7 +69,7 @@ def provision(stack: Stack, **options: Any) -> JobResult:
 
 def build(stack: Stack) -> None:
     """The same through the same `settle`, without Dagster: for tests whose subject it is not; ten times as fast."""
-    world, deadline = World(stack, Aws()), time.monotonic() + 120
+    world, deadline = World(stack, Aws()), time.monotonic() + 400
     world.snapshot()
     for resource in world.resources.values():
         while not (outcome := world.settle(resource)).good:

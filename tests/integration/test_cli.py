@@ -25,7 +25,7 @@ def dr(*args: str, env: dict[str, str] | None = None, **more: Any) -> subprocess
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
         **more,
     )
@@ -150,7 +150,7 @@ def test_up_writes_its_ready_file_and_ends_on_sigterm(tmp_path: Path) -> None:
         [sys.executable, "-m", "dr_assets.cli", "up", "--ready-file", str(ready)], cwd=ROOT, stdout=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         document = json.loads(ready.read_text())

@@ -39,7 +39,7 @@ def connect(address: tuple[str, int], password: str = PASSWORD, user: str = USER
     )  # fmt: skip
 
 
-def until(done: Callable[[], Any], seconds: float = 10.0) -> float:
+def until(done: Callable[[], Any], seconds: float = 30.0) -> float:
     """Wait for it; how long it took (seconds)."""
     begun = time.monotonic()
     while not done():
