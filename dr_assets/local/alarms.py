@@ -1,17 +1,18 @@
 """What a CloudWatch alarm makes of its metric: periods, M of N, missing data, and the words for it. Pure.
 
-Imports the standard library only. Source of the rules: Amazon CloudWatch User Guide, "Alarm evaluation" and "Configuring how
-CloudWatch alarms treat missing data". Times are seconds since the epoch (UTC).
+Imports `metrics`. Source of the rules: Amazon CloudWatch User Guide, "Alarm evaluation" and "Configuring how CloudWatch alarms
+treat missing data". Times are seconds since the epoch (UTC).
 """
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from operator import ge, gt, le, lt
 from typing import Any, Literal, cast
+
+from dr_assets.local.metrics import STATISTIC, Datum, Series, statistic
 
 State = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
 
@@ -23,24 +24,6 @@ _OPERATORS = {
     "LessThanThreshold": (lt, "less than"),
     "LessThanOrEqualToThreshold": (le, "less than or equal to"),
 }
-
-_STATISTIC = re.compile(r"Average|Maximum|Minimum|Sum|SampleCount|p\d{1,2}(\.\d+)?|p100")
-
-
-@dataclass(frozen=True)
-class Datum:
-    """What was put for one moment: one value, or a set that the sender had aggregated."""
-
-    at: float
-    low: float
-    high: float
-    total: float
-    count: float
-
-    @classmethod
-    def single(cls, at: float, value: float) -> "Datum":
-        """One value."""
-        return cls(at, value, value, value, 1.0)
 
 
 @dataclass(frozen=True)
@@ -73,9 +56,19 @@ class Rule:
         return self.period / self.pace
 
     @property
+    def series(self) -> Series:
+        """The metric."""
+        return Series(self.namespace, self.metric, self.dimensions)
+
+    @property
     def interval(self) -> float:
-        """How often the alarm is evaluated: every minute, every 10 s with shorter periods."""
-        return (10 if self.period < 60 else 60) / self.pace
+        """How often the alarm is evaluated: every minute, every 10 s with short periods, every hour over more than a day."""
+        return (10 if self.period < 60 else 3600 if self.period * self.periods > 86_400 else 60) / self.pace
+
+    @property
+    def span(self) -> float:
+        """How far back the alarm looks, in seconds on the clock."""
+        return (self.periods + LOOK_BACK_PERIODS) * self.seconds
 
     def breaches(self, value: float) -> bool:
         """Whether a datapoint is on the wrong side of the threshold."""
@@ -105,39 +98,23 @@ def evaluate(data: Iterable[Datum], rule: Rule, now: float, state: State = "INSU
 
 
 def datapoints(data: Iterable[Datum], rule: Rule, now: float) -> list[Point | None]:
-    """One entry for each period of the evaluation range, oldest first; `None` is missing. The running period is not in it."""
-    seconds, count = rule.seconds, rule.periods + LOOK_BACK_PERIODS
-    first = math.floor(now / seconds) - count
+    """One entry for each period of the evaluation range, oldest first; `None` is missing.
+
+    The range ends with the last full minute (10 s, hour) and slides with it: a period of five minutes is no five minutes of
+    the clock. What the running minute has so far is not in it.
+    """
+    end, count = math.floor(now / rule.interval) * rule.interval, rule.periods + LOOK_BACK_PERIODS
+    begin = end - rule.span
     found: list[list[Datum]] = [[] for _ in range(count)]
     for datum in data:
-        place = math.floor(datum.at / seconds) - first
-        if 0 <= place < count:
+        place = math.floor((datum.at - begin) / rule.seconds)
+        if 0 <= place < count and (not rule.unit or rule.unit == (datum.unit or "None")):
             found[place].append(datum)
-    return [
-        Point((first + n) * seconds, statistic(rule.statistic, some)) if some else None for n, some in enumerate(found)
-    ]
-
-
-def statistic(name: str, data: Sequence[Datum]) -> float:
-    """One period's data as one number. ValueError for a statistic that is not known here."""
-    if name == "Maximum":
-        return max(datum.high for datum in data)
-    if name == "Minimum":
-        return min(datum.low for datum in data)
-    total, count = sum(datum.total for datum in data), sum(datum.count for datum in data)
-    if name == "Sum":
-        return total
-    if name == "SampleCount":
-        return count
-    if name == "Average":
-        return total / count if count else 0.0
-    if name.startswith("p"):  # only of single values, as at AWS
-        values = sorted(datum.total for datum in data if datum.count == 1)
-        place = (len(values) - 1) * float(name[1:]) / 100
-        low = math.floor(place)
-        high = min(low + 1, len(values) - 1)
-        return values[low] + (values[high] - values[low]) * (place - low)
-    raise ValueError(f"the statistic {name} is not emulated")
+    points: list[Point | None] = []
+    for n, some in enumerate(found):
+        value = statistic(rule.statistic, some) if some else None
+        points.append(None if value is None else Point(begin + n * rule.seconds, value))
+    return points
 
 
 def judge(points: Sequence[Point | None], rule: Rule, state: State) -> Verdict:
@@ -152,6 +129,8 @@ def judge(points: Sequence[Point | None], rule: Rule, state: State) -> Verdict:
     lacking = rule.periods - len(real)
     if rule.missing in ("breaching", "notBreaching"):
         return _decided(real, lacking, rule)
+    if sum(rule.breaches(point.value) for point in real) >= rule.to_alarm:
+        return _decided(real, 0, rule)  # whatever the missing ones might have been
     if not real:
         if rule.missing == "ignore":
             return Verdict(state, "Missing data is ignored: the state is kept.")
@@ -172,13 +151,18 @@ def _decided(real: Sequence[Point], filled: int, rule: Rule) -> Verdict:
     return Verdict("ALARM" if alarm else "OK", _reason(real, filled, rule, alarm), tuple(real))
 
 
+_TREATED = {"breaching": "Breaching", "notBreaching": "NonBreaching"}
+
+
 def _reason(real: Sequence[Point], filled: int, rule: Rule, alarm: bool) -> str:
-    treated = f"{filled} missing {_datapoints(filled)} {_was(filled)} treated as [{rule.missing[0].upper()}{rule.missing[1:]}]"
+    treated = f"{filled} missing {_datapoints(filled)} {_was(filled)} treated as [{_TREATED.get(rule.missing)}]"
     if not real:
         return f"Threshold Crossed: no datapoints were received for {filled} period{'s'[: filled != 1]} and {treated}."
-    shown = [point for point in real if rule.breaches(point.value) is alarm] or list(real)
+    shown = [point for point in real if rule.breaches(point.value) is alarm]
+    if not shown:  # the missing ones decided
+        return f"Threshold Crossed: {treated}."
     values = ", ".join(f"{p.value} ({_moment(p.at):%d/%m/%y %H:%M:%S})" for p in reversed(shown))
-    hit = f"{'was' if len(shown) == 1 else 'were'}{'' if alarm else ' not'} {_OPERATORS[rule.comparison][1]}"
+    hit = f"{_was(len(shown))}{'' if alarm else ' not'} {_OPERATORS[rule.comparison][1]}"
     least = rule.to_alarm if alarm else rule.periods - rule.to_alarm + 1
     change = "OK -> ALARM" if alarm else "ALARM -> OK"
     return (
@@ -282,7 +266,9 @@ def rule_of(alarm: Any, pace: float) -> Rule | None:
     if alarm.rule is not None or alarm.metric_data_queries or not alarm.metric_name:
         return None
     name = str(alarm.extended_statistic or alarm.statistic)
-    if alarm.comparison_operator not in _OPERATORS or not _STATISTIC.fullmatch(name):
+    if alarm.comparison_operator not in _OPERATORS or not STATISTIC.fullmatch(name):
+        return None
+    if not alarm.period or not alarm.evaluation_periods or alarm.threshold is None:
         return None
     periods = int(alarm.evaluation_periods)
     return Rule(

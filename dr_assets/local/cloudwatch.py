@@ -1,26 +1,29 @@
-"""CloudWatch: alarms that are evaluated, notify, and keep their state and history. Imports moto's CloudWatch and `alarms`.
+"""CloudWatch: alarms that are evaluated, notify, and keep their state and history; metrics that are found at once.
 
-Alarms are evaluated when somebody looks: before each request to a service that can tell (see `extensions.pass_time`) and by
-the thread of a server with databases. An alarm is due once a minute, never within its first one, so an alarm without data
-stays as it was made for that long, and a server without alarms pays nothing.
+Imports moto's CloudWatch, `alarms`, `metrics` and `extensions` (which regions are dark). Alarms are evaluated when somebody
+looks: before each request to a service that can tell (see `extensions.pass_time`) and by the thread of a server with
+databases. An alarm is due once a minute, never within its first one, so an alarm without data stays as it was made for that
+long, and a server without alarms pays nothing.
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from moto.cloudwatch import urls
+from moto.cloudwatch.exceptions import ValidationError
 from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, MetricDatum, cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 
-from dr_assets.local import alarms
-from dr_assets.local.alarms import Datum, Rule, epoch
+from dr_assets.local import alarms, extensions, metrics
+from dr_assets.local.alarms import Rule, dimension_set, epoch
 from dr_assets.local.extended import Extended
+from dr_assets.local.metrics import Datum, Series
 
 MINUTE = 60
 MOST_PACE = 600
@@ -39,6 +42,10 @@ class Watch:
         self.pace = 1.0
         self.next = math.inf
 
+    def reset(self) -> None:
+        """As at the start: the pace, too, so that whoever comes next meets minutes of a minute."""
+        self.pace, self.next = 1.0, math.inf
+
     def set_pace(self, pace: float) -> None:
         """Change the pace. Every alarm is due after one or two intervals of the new pace. ValueError out of bounds."""
         if not 1 <= pace <= MOST_PACE:
@@ -55,7 +62,7 @@ class Watch:
             yield from list(cloudwatch_backends[account].values())
 
     def pass_time(self, now: float, all_of_them: bool = False) -> None:
-        """Evaluate the alarms that are due."""
+        """Evaluate the alarms that are due: as good as free while none is."""
         if now >= self.next or all_of_them:
             self.next = min((backend.evaluate_due(now, all_of_them) for backend in self.backends()), default=math.inf)
 
@@ -67,10 +74,10 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
     """A new alarm has no data yet; an updated one keeps its state and its tags."""
 
     moto_urls = urls
-    metric_data: list[Any]
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
+        self.store = metrics.Store()
         self.due: dict[str, float] = {}
         self.changes: list[dict[str, Any]] = []
 
@@ -94,7 +101,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
             alarm,
             "ConfigurationUpdate",
             f'Alarm "{name}" {"created" if before is None else "updated"}',
-            {"type": "Update"},
+            {"type": "Create" if before is None else "Update"},
         )
         self.leave_alone(alarm)
         return alarm
@@ -125,7 +132,8 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
             watch.next = min(watch.next, self.due[alarm.name])
 
     def evaluate_due(self, now: float, all_of_them: bool = False) -> float:
-        """Evaluate alarms whose time has come, and answer when the next one's will."""
+        """Evaluate alarms whose time has come, and answer when the next one's will. A dark region's wait for the light."""
+        dark = extensions.dark(self.region_name) if self.alarms else False
         for alarm in list(self.alarms.values()):
             if not all_of_them and now < self.due.get(alarm.name, 0.0):
                 continue
@@ -134,6 +142,8 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
                 self.due[alarm.name] = math.inf
                 continue
             self.due[alarm.name] = _boundary(now, rule.interval) + rule.interval
+            if dark:
+                continue
             verdict = alarms.evaluate(self.data(rule, now), rule, now, alarms.state_of(alarm.state_value))
             if verdict.state != alarm.state_value:
                 before, reason = alarm.state_value, alarm.state_reason
@@ -141,20 +151,9 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
                 self._changed(alarm, before, reason, now)
         return min((self.due[name] for name in self.alarms), default=math.inf)
 
-    def data(self, rule: Rule, now: float) -> Iterator[Datum]:
+    def data(self, rule: Rule, now: float) -> list[Datum]:
         """What was put for a metric in an alarm's evaluation range."""
-        since = now - (rule.periods + alarms.LOOK_BACK_PERIODS + 1) * rule.seconds
-        for datum in self.metric_data:
-            if datum.name != rule.metric or datum.namespace != rule.namespace:
-                continue
-            if (at := epoch(datum.timestamp)) < since or alarms.dimension_set(datum.dimensions) != rule.dimensions:
-                continue
-            if rule.unit and datum.unit != rule.unit:
-                continue
-            if isinstance(datum, MetricAggregatedDatum):
-                yield Datum(at, datum.min, datum.max, datum.sum, datum.sample_count)
-            else:
-                yield Datum.single(at, datum.value)
+        return self.store.between(rule.series, now - rule.span - rule.interval)
 
     def _changed(self, alarm: Any, before: str, reason: str, now: float) -> None:
         alarm.state_transitioned_timestamp = alarm.state_updated_timestamp
@@ -173,7 +172,8 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         for arn in actions[alarm.state_value] or []:
             done = self._publish(arn, alarm, before, now)
             told = "Successfully executed action" if done else "Failed to execute action"
-            self._note(alarm, "Action", f"{told} {arn}", {"actionState": "Succeeded" if done else "Failed"})
+            state = {"actionState": "Succeeded" if done else "Failed", "notificationResource": arn}
+            self._note(alarm, "Action", f"{told} {arn}", state)
 
     def _publish(self, arn: str, alarm: Any, before: str, now: float) -> bool:
         """Tell a topic; other actions are not emulated."""
@@ -204,39 +204,102 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
 
     # -- metrics -------------------------------------------------------------------------------------------------------
 
-    def get_metric_data(
-        self, queries: list[dict[str, Any]], start_time: datetime, end_time: datetime, *args: Any, **kwargs: Any
-    ) -> Any:
-        """moto: periods begin at StartTime, whatever that is; AWS rounds it down to the minute."""
-        if start_time < end_time:
-            start_time = start_time.replace(second=0, microsecond=0)
-        return super().get_metric_data(queries, start_time, end_time, *args, **kwargs)
+    def put_metric_data(self, namespace: str, metric_data: list[dict[str, Any]]) -> None:
+        """moto: one list of everything for ever."""
+        super().put_metric_data(namespace, metric_data)
+        for item in self.metric_data:
+            self.store.add(Series(item.namespace, item.name, dimension_set(item.dimensions)), _datum(item))
+        self.metric_data: list[Any] = []
+        _forget()
 
-    def publish(self, namespace: str, dimension: tuple[str, str], metrics: dict[str, float]) -> None:
+    def publish(self, namespace: str, dimension: tuple[str, str], values: dict[str, float]) -> None:
         """What AWS itself publishes: one sample a minute for each metric; that of the running minute is always the newest.
 
         AWS's RDS metrics come once a minute; a drill that takes seconds would see none. So the running minute's sample is
         replaced by each newer one. Minutes pass at the alarms' pace.
         """
-        now: datetime = utcnow()
-        seconds = MINUTE / watch.pace
-        begun = math.floor(epoch(now) / seconds) * seconds
-        dimensions = [{"Name": dimension[0], "Value": dimension[1]}]
-        for name, value in metrics.items():
-            datum = MetricDatum(
-                namespace=namespace, name=name, value=value, dimensions=dimensions, timestamp=now, unit="Milliseconds"
-            )
-            kept: list[Any] = [
-                old
-                for old in self.metric_data
-                if not (
-                    old.name == name
-                    and old.namespace == namespace
-                    and epoch(old.timestamp) >= begun
-                    and any((d.name, d.value) == dimension for d in old.dimensions)
-                )
-            ]
-            self.metric_data = [*kept, datum]
+        now = time.time()
+        begun = _boundary(now, MINUTE / watch.pace)
+        for name, value in values.items():
+            series = Series(namespace, name, frozenset({dimension}))
+            self.store.publish(series, Datum.single(now, value, "Milliseconds"), begun)
+
+    def get_metric_data(
+        self, queries: list[dict[str, Any]], start_time: datetime, end_time: datetime, scan_by: str = ""
+    ) -> Any:
+        """moto: compares every period with every sample, whatever its namespace, and begins periods at any second."""
+        if start_time >= end_time:
+            raise ValidationError("The parameter EndTime must be greater than StartTime.")
+        start = start_time.replace(second=0, microsecond=0)  # AWS rounds it down to the minute
+        if any("MetricStat" not in query for query in queries):  # mathematics on metrics is moto's
+            try:
+                return super().get_metric_data(queries, start, end_time, scan_by)
+            finally:
+                _forget()
+        return [
+            self._answer(query, start, end_time, scan_by != "TimestampAscending")
+            for query in queries
+            if query.get("ReturnData", True)
+        ]
+
+    def _answer(self, query: dict[str, Any], start: datetime, end: datetime, descending: bool) -> dict[str, Any]:
+        wanted = query["MetricStat"]
+        name, unit, seconds = wanted["Metric"]["MetricName"], wanted.get("Unit"), int(wanted["Period"])
+        if not metrics.STATISTIC.fullmatch(wanted["Stat"]):
+            raise NotImplementedError(f"statistic {wanted['Stat']}")
+        dimensions = frozenset((item["Name"], item["Value"]) for item in wanted["Metric"].get("Dimensions") or [])
+        series, begin = Series(wanted["Metric"]["Namespace"], name, dimensions), epoch(start)
+        periods: dict[int, list[Datum]] = {}
+        for datum in self.store.between(series, begin, epoch(end)):
+            if not unit or unit == (datum.unit or "None"):
+                periods.setdefault(math.floor((datum.at - begin) / seconds), []).append(datum)
+        found = [
+            (n, metrics.statistic(wanted["Stat"], data)) for n, data in sorted(periods.items(), reverse=descending)
+        ]
+        return {
+            "id": query["Id"],
+            "label": query.get("Label") or f"{name} {wanted['Stat']}",
+            "values": [value for _, value in found if value is not None],
+            "timestamps": [start + timedelta(seconds=n * seconds) for n, value in found if value is not None],
+            "status_code": "Complete",
+        }
+
+    def get_all_metrics(self) -> list[Any]:
+        """For what is still moto's: GetMetricStatistics and mathematics on metrics."""
+        stored = [_as_moto_has_it(each, item) for each in self.store.series() for item in self.store.between(each, 0)]
+        return [*stored, *self.aws_metric_data]
+
+    def get_filtered_metrics(self, metric_name: str, namespace: str, dimensions: list[dict[str, str]]) -> list[Any]:
+        """ListMetrics. moto: compares every sample with every other."""
+        known = [_as_moto_has_it(series, Datum.single(0, 0)) for series in self.store.series()]
+        known += {
+            (item.namespace, item.name, dimension_set(item.dimensions)): item for item in self.aws_metric_data
+        }.values()
+        _forget()
+        return [item for item in known if item.filter(namespace, metric_name, dimensions)]
+
+
+def _datum(item: Any) -> Datum:
+    at = epoch(item.timestamp)
+    if isinstance(item, MetricAggregatedDatum):
+        return Datum(at, item.min, item.max, item.sum, item.sample_count, item.unit)
+    return Datum.single(at, item.value, item.unit)
+
+
+def _as_moto_has_it(series: Series, datum: Datum) -> Any:
+    dimensions = [{"Name": name, "Value": value} for name, value in sorted(series.dimensions)]
+    at = datetime.fromtimestamp(datum.at, timezone.utc).replace(tzinfo=None)
+    if datum.count == 1:
+        return MetricDatum(series.namespace, series.metric, datum.total, dimensions, at, datum.unit)
+    return MetricAggregatedDatum(
+        series.namespace, series.metric, datum.low, datum.high, datum.count, datum.total, dimensions, at, datum.unit
+    )
+
+
+def _forget() -> None:
+    """Let go of what moto keeps of every sample for its dashboard."""
+    MetricDatum.instances_tracked = []
+    MetricAggregatedDatum.instances_tracked = []
 
 
 def _boundary(at: float, seconds: float) -> float:

@@ -1,6 +1,6 @@
 """A nameserver on loopback: the endpoints of the embedded RDS, and the records of the hosted zones.
 
-Imports dnslib and `extensions`. Cluster, reader and global writer endpoints keep their names; the global writer endpoint follows
+Imports dnslib. Cluster, reader and global writer endpoints keep their names; the global writer endpoint follows
 the writer, as at AWS; a dark region's names still resolve, as DNS does. Failover records of a zone follow their health checks.
 """
 
@@ -9,8 +9,6 @@ from typing import Any
 
 from dnslib import CNAME, QTYPE, RCODE, RR, A
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
-
-from dr_assets.local import extensions
 
 TTL_SECONDS = 1  # AWS: 5 s for the cluster endpoints
 Records = Callable[[str, str], Any]
@@ -56,7 +54,7 @@ class Nameserver:
         records: (name, type) -> what the hosted zones answer (`health.Answer`), or `None`.
     """
 
-    def __init__(self, table: Callable[[], Mapping[str, str]], records: Records = extensions.zone_record) -> None:
+    def __init__(self, table: Callable[[], Mapping[str, str]], records: Records = lambda _name, _kind: None) -> None:
         resolver = _Names(table, records)
         self._server = DNSServer(resolver, address="127.0.0.1", port=0, logger=DNSLogger(log="", prefix=False))
         ip, port = self._server.server.server_address[:2]

@@ -68,6 +68,17 @@ class Control:
         """How long in-between statuses last from now on (seconds)."""
         self._request("POST", "settle", {"seconds": seconds})
 
+    def alarms(self, pace: float | None = None, evaluate: bool = False) -> dict[str, Any]:
+        """Pace of alarms, health checks and AWS's own metrics: how many times faster than at AWS their minutes pass.
+
+        Args:
+            pace: set it (1 to 600) first. With 60, periods of a minute take a second.
+            evaluate: then evaluate every alarm and let every health check look, whether or not it is due.
+        """
+        data = {**({} if pace is None else {"pace": pace}), **({"evaluate": True} if evaluate else {})}
+        result: dict[str, Any] = self._request("POST" if data else "GET", "alarms", data or None)
+        return result
+
     def database(self, action: str | None = None, **more: Any) -> dict[str, Any]:
         """State of the PostgreSQL pair; with `action` a fault or a repair first (see `databases.PairDriver.control`)."""
         result: dict[str, Any] = self._request(
@@ -76,7 +87,7 @@ class Control:
         return result
 
     def reset(self) -> None:
-        """Forget every resource, call and fault."""
+        """Forget every resource, call and fault, and the pace of the alarms."""
         self._request("POST", "reset", {})
 
     def _request(self, method: str, route: str, data: object = None) -> Any:

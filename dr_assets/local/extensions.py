@@ -75,17 +75,27 @@ def create_app(service: Any) -> Any:
     app = create_backend_app(service)
     if service in _TELLING:
         app.before_request(pass_time)
-    if service == "moto_api":
-        app.add_url_rule("/moto-api/dr/alarms", "dr_alarms", _control_alarms, methods=["GET", "POST"])
     return app
 
 
-# Whether nothing in a region answers. Set by whoever knows the faults.
-dark: Callable[[str], bool] = lambda _region: False  # noqa: E731
+_darkness: list[Callable[[str], bool]] = []
+
+
+def attach_faults(region_dark: Callable[[str], bool]) -> None:
+    """Say who knows which regions do not answer: the gateway of this process."""
+    _darkness[:] = [region_dark]
+
+
+def dark(region: str) -> bool:
+    """Whether nothing in a region answers."""
+    return any(region_dark(region) for region_dark in _darkness)
 
 
 def pass_time(all_of_them: bool = False) -> None:
-    """Evaluate alarms that are due, let health checks look, copy objects: called before requests that could tell."""
+    """Evaluate alarms that are due, let health checks look, copy objects: called before requests that could tell.
+
+    Whoever calls has the gateway's lock. Nothing here waits, and while nothing is due it costs three comparisons.
+    """
     now = time.time()
     if "cloudwatch" in _installed:
         importlib.import_module("dr_assets.local.cloudwatch").watch.pass_time(now, all_of_them)
@@ -95,24 +105,19 @@ def pass_time(all_of_them: bool = False) -> None:
         importlib.import_module("dr_assets.local.replication").replicator.pass_time()
 
 
-def control_alarms(data: dict[str, Any]) -> dict[str, Any]:
-    """Set the `pace` of alarms and health checks, `evaluate` all of them now. ValueError for a pace out of bounds."""
+def alarms_control(data: dict[str, Any]) -> dict[str, Any]:
+    """Set the `pace` of alarms and health checks, `evaluate` all of them now. ValueError names what is wrong."""
+    if unknown := set(data) - {"pace", "evaluate"}:
+        raise ValueError(f"unknown keys {sorted(unknown)}; known are ['evaluate', 'pace']")
     install("cloudwatch")
     watch = importlib.import_module("dr_assets.local.cloudwatch").watch
-    if "pace" in data:
+    if data.get("pace") is not None:
         watch.set_pace(float(data["pace"]))
+        if "route53" in _installed:
+            importlib.import_module("dr_assets.local.route53").rounds.reset()
     if data.get("evaluate"):
         pass_time(all_of_them=True)
     return {"pace": watch.pace}
-
-
-def _control_alarms() -> tuple[dict[str, Any], int]:
-    from flask import request
-
-    try:
-        return control_alarms(request.get_json(force=True) if request.data else {}), 200
-    except (ValueError, TypeError) as error:
-        return {"error": str(error)}, 400
 
 
 def zone_record(name: str, kind: str) -> Any:
@@ -146,8 +151,11 @@ def reset() -> None:
     """Forget every resource in every account and region."""
     BackendDict.reset()
     reset_model_data()
-    if "s3" in _installed:
-        importlib.import_module("dr_assets.local.replication").replicator.reset()
+    for service, module, name in (
+        ("cloudwatch", "cloudwatch", "watch"), ("route53", "route53", "rounds"), ("s3", "replication", "replicator"),
+    ):  # fmt: skip
+        if service in _installed:
+            getattr(importlib.import_module(f"dr_assets.local.{module}"), name).reset()
 
 
 def long_poll(call: Call, body: bytes) -> tuple[float, bytes, Callable[[Answer], bool]] | None:

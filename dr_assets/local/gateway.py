@@ -41,6 +41,7 @@ class Gateway:
         self._count = 0
         self._faults: list[Fault] = []
         self._stopping = threading.Event()
+        extensions.attach_faults(self.region_dark)
 
     # -- WSGI ----------------------------------------------------------------------------------------------------------
 
@@ -200,6 +201,10 @@ class Gateway:
                     raise ValueError("seconds must not be negative")
                 clock.settle_seconds = seconds
                 return {"seconds": seconds}
+            case "GET", "alarms":
+                return self._alarms({})
+            case "POST", "alarms":
+                return self._alarms(data)
             case "POST", "reset":
                 self.reset()
                 return {}
@@ -211,8 +216,14 @@ class Gateway:
                 return {"settle_seconds": clock.settle_seconds, "calls": self._count}
         return None
 
+    def _alarms(self, data: dict[str, Any]) -> dict[str, Any]:
+        extensions.install("cloudwatch")  # an import: not under the lock
+        with self._lock:
+            clock.request += 1
+            return extensions.alarms_control(data)
+
     def reset(self) -> None:
-        """Forget every resource, call and fault. The settle time stays; calls are numbered on."""
+        """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; calls are numbered on."""
         with self._lock:
             extensions.reset()
             clock.reset()

@@ -1,6 +1,6 @@
 """What Route 53 makes of health checks, and which record of a name it answers with. Pure but for what it is handed.
 
-Imports `alarms`. Sources: Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy" (a check on
+Imports `alarms` and `metrics`. Sources: Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy" (a check on
 a CloudWatch alarm reads the alarm's metric, not its state), and "How Amazon Route 53 chooses records when health checking is
 configured" (failover: the primary while it is healthy, also when neither is; a record without a check is always healthy).
 """
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr_assets.local import alarms
-from dr_assets.local.alarms import Datum, Rule
+from dr_assets.local.alarms import Rule
+from dr_assets.local.metrics import Datum
 
-# Route 53 copies an alarm's settings; neither "M out of N" nor the treatment of missing data is among them.
+# Route 53 copies an alarm's settings; its treatment of missing data is not among them.
 _MISSING = "missing"
 INTERVAL_SECONDS = 10  # how often a check looks at its metric
 
@@ -44,13 +45,34 @@ def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
     )  # fmt: skip
 
 
-def look_at_metric(data: Iterable[Datum], rule: Rule, now: float, insufficient: str, last_known: bool) -> Look:
-    """A CLOUDWATCH_METRIC check. `insufficient`: Healthy, Unhealthy or LastKnownStatus where the metric does not tell."""
+def unsupported(alarm: Any) -> str | None:
+    """Why Route 53 does not take an alarm (one of moto's); `None` where it does."""
+    if alarm.rule is not None or alarm.metric_data_queries or not alarm.metric_name:
+        return "alarms on several alarms or on mathematics with metrics are not supported"
+    if alarm.extended_statistic or not alarm.statistic:
+        return "extended statistics are not supported"
+    if int(alarm.period) < 60:
+        return "high-resolution metrics are not supported"
+    if int(alarm.datapoints_to_alarm or alarm.evaluation_periods) != int(alarm.evaluation_periods):
+        return '"M out of N" alarms are not supported'
+    return None
+
+
+def look_at_metric(
+    data: Iterable[Datum], rule: Rule, now: float, insufficient: str, last_known: bool
+) -> tuple[Look, bool]:
+    """A CLOUDWATCH_METRIC check, and what is known of the metric from now on.
+
+    Args:
+        data: what was put for the metric.
+        insufficient: Healthy, Unhealthy or LastKnownStatus, where the metric does not tell.
+        last_known: whether the metric was well when it last told anything.
+    """
     verdict = alarms.evaluate(data, rule, now, "INSUFFICIENT_DATA")
     if verdict.state == "INSUFFICIENT_DATA":
         healthy = {"Healthy": True, "Unhealthy": False}.get(insufficient, last_known)
-        return Look(healthy, f"{verdict.reason} InsufficientDataHealthStatus is {insufficient}.")
-    return Look(verdict.state == "OK", verdict.reason)
+        return Look(healthy, f"{verdict.reason} InsufficientDataHealthStatus is {insufficient}."), last_known
+    return Look(verdict.state == "OK", verdict.reason), verdict.state == "OK"
 
 
 def look_at_children(children: Iterable[bool], threshold: int) -> Look:

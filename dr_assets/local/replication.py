@@ -1,13 +1,16 @@
 """S3 replication of objects: what was put under an enabled rule is copied, and both ends say how far that has come.
 
 Imports moto's IAM state (the role's permissions), `clock` and `extensions` (which regions are dark). Source: S3 User Guide,
-"What does Amazon S3 replicate?" and "Getting replication status information". Copies are made when somebody looks, once the
-settle time is over; a copy that cannot reach its region stays PENDING and is tried again, one that is not permitted or has no
-destination is FAILED for good. Replicas are never replicated, what was there before the rule neither.
+"What does Amazon S3 replicate?", "Getting replication status information" and "Setting up permissions for live replication".
+Copies are made when somebody looks, once the settle time is over; a copy that cannot reach its region stays PENDING and is
+tried again, one that is not permitted or has no destination is FAILED for good. Replicas are never replicated, what was there
+before the rule neither.
 """
 
 import copy
 import json
+import tempfile
+import threading
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -28,9 +31,14 @@ class Task:
     name: str
     item: Any
     marker: bool
-    due: float = field(default_factory=lambda: clock.now() + clock.settle_seconds)
+    begun: float = field(default_factory=clock.now)
     # Destination bucket -> status; None until the rules have been looked at.
     ends: dict[str, Status] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the settle time, as it is now, is over."""
+        return clock.now() >= self.begun + clock.settle_seconds
 
 
 def status(item: Any) -> Status | None:
@@ -76,7 +84,7 @@ class Replicator:
             task.ends = {end: state for end, state in task.ends.items() if end in rules}
         if not task.ends:
             return True
-        if clock.now() >= task.due and not extensions.dark(source.region_name):
+        if task.due and not extensions.dark(source.region_name):
             for end in [end for end, state in task.ends.items() if state == "PENDING"]:
                 task.ends[end] = self._copy(task, end, rules[end], str(configuration.get("Role", "")))
         states = set(task.ends.values())
@@ -87,30 +95,45 @@ class Replicator:
 
     def _copy(self, task: Task, end: str, rule: dict[str, Any], role: str) -> Status:
         target = task.backend.buckets.get(end)
-        if target is None or not target.is_versioned:
-            return "FAILED"
-        if not permitted(task.backend.account_id, role, task.bucket, end, task.name, task.marker):
+        if target is None:
             return "FAILED"
         if extensions.dark(target.region_name):
             return "PENDING"
+        rights = Rights.of(task.backend.account_id, role)
+        if not target.is_versioned or rights is None or not rights.to_copy(task.bucket, end, task.name, task.marker):
+            return "FAILED"
         there = target.keys.getlist(task.name, [])
         same = next((each for each in there if each.version_id == task.item.version_id), None)
-        tagger = task.backend.tagger
         if same is None:
-            replica = copy.copy(task.item)
-            replica.dr_replication_status = "REPLICA"
-            if not task.marker:
-                replica.bucket_name, replica.region_name = end, target.region_name
-                replica._metadata = copy.copy(task.item._metadata)
-                replica.set_storage_class(rule["Destination"].get("StorageClass") or task.item.storage_class)
+            same = _replica_of_marker(task, there) if task.marker else _replica(task, target, rule)
             # Versions stand in the order in which they were made, whenever they arrive.
-            whole = sorted([*there, replica], key=lambda each: each.last_modified)
-            target.keys.setlist(task.name, whole)
-            same = replica
+            target.keys.setlist(task.name, sorted([*there, same], key=lambda each: each.last_modified))
         if not task.marker:
+            tagger = task.backend.tagger
             tagger.delete_all_tags_for_resource(same.arn)
-            tagger.copy_tags(task.item.arn, same.arn)
+            if rights.to_read_tags(task.bucket, task.name):  # else the object goes without them
+                tagger.copy_tags(task.item.arn, same.arn)
         return "COMPLETED"
+
+
+def _replica(task: Task, target: Any, rule: dict[str, Any]) -> Any:
+    """The object with a body of its own: moto ends that of a version when the version is deleted."""
+    replica = copy.copy(task.item)
+    replica.dr_replication_status = "REPLICA"
+    replica.lock, replica.multipart = threading.Lock(), None
+    replica._value_buffer = tempfile.SpooledTemporaryFile(replica._max_buffer_size)  # noqa: SIM115 (the key closes it)
+    replica.value = task.item.value
+    replica.bucket_name, replica.region_name = target.name, target.region_name
+    replica._metadata = copy.copy(task.item._metadata)
+    replica.set_storage_class(rule["Destination"].get("StorageClass") or task.item.storage_class)
+    return replica
+
+
+def _replica_of_marker(task: Task, there: list[Any]) -> Any:
+    replica = copy.copy(task.item)
+    replica.dr_replication_status = "REPLICA"
+    replica.key = there[-1] if there else task.item.key
+    return replica
 
 
 def matching(
@@ -144,40 +167,58 @@ def _about(rule: dict[str, Any], name: str, tags: dict[str, str], item: Any, mar
     return all(tags.get(tag["Key"]) == (tag.get("Value") or "") for tag in wanted)
 
 
-def permitted(account: str, role: str, source: str, target: str, name: str, marker: bool) -> bool:
-    """Whether the role exists and its policies allow the copy. Conditions are not read; a Deny wins."""
-    statements = _statements(account, role)
-    if statements is None:
-        return False
-    needed = (
-        ("s3:GetReplicationConfiguration", f"arn:aws:s3:::{source}"),
-        ("s3:ListBucket", f"arn:aws:s3:::{source}"),
-        ("s3:GetObjectVersionForReplication", f"arn:aws:s3:::{source}/{name}"),
-        ("s3:ReplicateDelete" if marker else "s3:ReplicateObject", f"arn:aws:s3:::{target}/{name}"),
-    )
-    return all(_allowed(statements, action, resource) for action, resource in needed)
+@dataclass(frozen=True)
+class Rights:
+    """What the policies of a role allow. Conditions are not read; a Deny wins."""
+
+    statements: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, account: str, role: str) -> "Rights | None":
+        """Of a role by its ARN; `None` where there is no such role or S3 may not assume it."""
+        from moto.iam.models import iam_backends
+
+        for backend in list(iam_backends[account].values()):
+            for found in list(backend.roles.values()):
+                if found.arn == role:
+                    documents = [*found.policies.values(), *(each.document for each in found.managed_policies.values())]
+                    trusted = any(_trusts_s3(each) for each in _statements(found.assume_role_policy_document))
+                    return cls([each for text in documents for each in _statements(text)]) if trusted else None
+        return None
+
+    def to_copy(self, source: str, target: str, name: str, marker: bool) -> bool:
+        """Whether an object, or its delete marker, may go from a bucket to another."""
+        return (
+            self.allow("s3:GetReplicationConfiguration", source)
+            and self.allow("s3:ListBucket", source)
+            and self.allow("s3:GetObjectVersionForReplication", f"{source}/{name}")
+            and self.allow("s3:ReplicateDelete" if marker else "s3:ReplicateObject", f"{target}/{name}")
+        )
+
+    def to_read_tags(self, source: str, name: str) -> bool:
+        """Whether the tags may go with it. s3:ReplicateTags is not needed: s3:ReplicateObject implies it."""
+        return self.allow("s3:GetObjectVersionTagging", f"{source}/{name}")
+
+    def allow(self, action: str, place: str) -> bool:
+        """One action on a bucket or an object."""
+        effects = {
+            statement.get("Effect")
+            for statement in self.statements
+            if any(fnmatchcase(action.lower(), str(each).lower()) for each in _listed(statement.get("Action")))
+            and any(fnmatchcase(f"arn:aws:s3:::{place}", str(each)) for each in _listed(statement.get("Resource")))
+        }
+        return effects == {"Allow"}
 
 
-def _statements(account: str, role: str) -> list[dict[str, Any]] | None:
-    from moto.iam.models import iam_backends
-
-    for backend in list(iam_backends[account].values()):
-        for found in list(backend.roles.values()):
-            if found.arn == role:
-                documents = [*found.policies.values(), *(each.document for each in found.managed_policies.values())]
-                parsed = [json.loads(text) if isinstance(text, str) else text for text in documents]
-                return [each for document in parsed for each in _listed(document.get("Statement"))]
-    return None
+def _statements(document: Any) -> list[dict[str, Any]]:
+    parsed = json.loads(document) if isinstance(document, str) else document or {}
+    return _listed(parsed.get("Statement"))
 
 
-def _allowed(statements: list[dict[str, Any]], action: str, resource: str) -> bool:
-    effects = {
-        statement.get("Effect")
-        for statement in statements
-        if any(fnmatchcase(action.lower(), str(each).lower()) for each in _listed(statement.get("Action")))
-        and any(fnmatchcase(resource, str(each)) for each in _listed(statement.get("Resource")))
-    }
-    return effects == {"Allow"}
+def _trusts_s3(statement: dict[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    services = _listed(principal.get("Service")) if isinstance(principal, dict) else []
+    return statement.get("Effect") == "Allow" and "s3.amazonaws.com" in services
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,7 +1,8 @@
 """Route 53: health checks that follow their alarm's metric, failover answers, private zones, exact record changes.
 
-Imports moto's Route 53 (and CloudWatch's and EC2's state for references), `health` and `extensions`. moto 5.2.5 keeps neither alarm, missing-data
-rule nor version of a health check, ignores caller references, and changes records without comparing them.
+Imports moto's Route 53 (and CloudWatch's and EC2's state for references), `alarms`, `health` and `extensions`. moto 5.2.5
+keeps neither alarm, missing-data rule nor version of a health check, ignores caller references, and changes records without
+comparing them.
 """
 
 import copy
@@ -44,8 +45,10 @@ class Check:
         self.requested = copy.deepcopy(config)
         self.health_check_config = {**_defaults(config), **copy.deepcopy(config)}
         self.cloud_watch_alarm_configuration: dict[str, Any] | None = None
-        # A new check is healthy until it has been found otherwise.
+        # A new check is healthy until there is enough data to find otherwise. What the metric said when it last said
+        # anything is kept apart from what was made of its silence: LastKnownStatus goes by the former.
         self.seen = Look(True, "The health check is new.")
+        self.known = True
 
     @property
     def type_(self) -> str:
@@ -72,6 +75,10 @@ class Rounds:
     def __init__(self) -> None:
         self.next = 0.0
 
+    def reset(self) -> None:
+        """Look at the next request."""
+        self.next = 0.0
+
     @staticmethod
     def backends() -> Iterator["DrRoute53Backend"]:
         """Those that exist."""
@@ -86,7 +93,8 @@ class Rounds:
 
         self.next = now + health.INTERVAL_SECONDS / watch.pace
         for backend in self.backends():
-            for check in list(backend.health_checks.values()):
+            # Parents after the others: they count what those have found.
+            for check in sorted(backend.health_checks.values(), key=lambda each: each.type_ == "CALCULATED"):
                 backend.look(check)
 
 
@@ -162,6 +170,8 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
             alarm = self.alarm(identifier)
             if alarm is None:
                 raise InvalidInput(f"The alarm {identifier['Name']} was not found in {identifier['Region']}")
+            if (reason := health.unsupported(alarm)) is not None:
+                raise InvalidInput(f"The alarm {identifier['Name']} cannot be used by a health check: {reason}")
             check.cloud_watch_alarm_configuration = {
                 "EvaluationPeriods": alarm.evaluation_periods,
                 "Threshold": alarm.threshold,
@@ -198,26 +208,25 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         if config["Disabled"]:
             check.seen = Look(True, "The health check is disabled.")
         elif check.type_ == "CLOUDWATCH_METRIC":
-            check.seen = self._look_at_metric(check)
+            check.seen, check.known = self._look_at_metric(check)
         elif check.type_ == "CALCULATED":
             children = [self.health_checks[c] for c in config.get("ChildHealthChecks") or [] if c in self.health_checks]
-            check.seen = health.look_at_children([self.look(child) for child in children], config["HealthThreshold"])
+            # Parents among the children keep what they found last: a circle of parents would look for ever.
+            found = [self.healthy(each) if each.type_ == "CALCULATED" else self.look(each) for each in children]
+            check.seen = health.look_at_children(found, config["HealthThreshold"])
         return self.healthy(check)
 
-    def _look_at_metric(self, check: Check) -> Look:
-        from dr_assets.local.cloudwatch import watch
-
-        config, now, region = (
-            check.health_check_config,
-            time.time(),
-            check.health_check_config["AlarmIdentifier"]["Region"],
-        )
-        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, watch.pace)
+    def _look_at_metric(self, check: Check) -> tuple[Look, bool]:
         from moto.cloudwatch.models import cloudwatch_backends
 
+        from dr_assets.local.cloudwatch import watch
+
+        config, now = check.health_check_config, time.time()
+        region = config["AlarmIdentifier"]["Region"]
+        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, watch.pace)
         # Nobody reads metrics out of a region that does not answer.
         data = [] if extensions.dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
-        return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.seen.healthy)
+        return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.known)
 
     @staticmethod
     def healthy(check: Check) -> bool:

@@ -71,7 +71,9 @@ def _databases(gateway: Any, end: threading.Event) -> tuple[dict[str, Any], Call
 
     driver = PairDriver(PostgresPair(), gateway.region_dark)
     roles.attach(driver)
-    nameserver = Nameserver(lambda: gateway.within(driver.names))
+    nameserver = Nameserver(
+        lambda: gateway.within(driver.names), lambda *asked: gateway.within(lambda: extensions.zone_record(*asked))
+    )
 
     def live() -> None:
         while not end.wait(LIVE_SECONDS):

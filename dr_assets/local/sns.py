@@ -26,6 +26,8 @@ class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
         subscription = super().subscribe(topic_arn, endpoint, protocol)
         if protocol in _CONFIRMED_BY_HAND:
             subscription.attributes.update(PendingConfirmation=True, ConfirmationWasAuthenticated=False)
+            # Nothing is delivered before it is confirmed. moto: posts to the endpoint, and waits for its answer meanwhile.
+            subscription.publish = lambda *_message, **_more: None
         return subscription
 
     def set_subscription_attributes(self, arn: str, name: str, value: Any) -> None:

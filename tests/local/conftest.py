@@ -46,9 +46,10 @@ def name() -> str:
 
 @pytest.fixture(autouse=True)
 def calm(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave no fault and no settle time behind."""
+    """Leave no fault, no settle time and no other pace behind."""
     yield
     if "aws" in request.fixturenames or "client" in request.fixturenames:
         control = request.getfixturevalue("aws").control
         control.clear_faults()
         control.settle(0)
+        control.alarms(pace=1)
