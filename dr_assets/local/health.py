@@ -102,10 +102,13 @@ def choose(records: Iterable[Any], healthy: Callable[[str], bool]) -> Any:
 
 
 def answer(records: Iterable[Any], name: str, kind: str, healthy: Callable[[str], bool]) -> Answer | None:
-    """What a zone answers for a name and a type (`A`, `CNAME`, ...); a CNAME answers for every type. `None`: nothing."""
+    """What a zone answers for a name and a type (`A`, `CNAME`, ...); a CNAME answers for every type.
+
+    `None`: the zone has no such name. An answer without values: it has the name, and nothing of that type.
+    """
     mine = [record for record in records if record.name.rstrip(".").lower() == name]
     for wanted in (kind, "CNAME"):
         found = choose([record for record in mine if record.type == wanted], healthy)
         if found is not None and found.records:
             return Answer(str(found.type), int(found.ttl or 0), tuple(str(value) for value in found.records))
-    return None
+    return Answer(kind, 0, ()) if mine else None

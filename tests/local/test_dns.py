@@ -1,11 +1,21 @@
-"""Round trips of the DNS kinds: health checks, the private zone with two VPCs, failover records."""
+"""Round trips of the DNS kinds: health checks, the private zone with two VPCs, failover records and their answers."""
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import boto3
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import PRIMARY, SECONDARY, Clients
+from dr_assets.local import EmbeddedAws
+
+from .conftest import KEYS, PRIMARY, SECONDARY, Clients
 
 
 def cloudwatch_check(region: str = PRIMARY, alarm: str = "alarm-a") -> dict[str, Any]:
@@ -226,3 +236,129 @@ def test_failover_records(client: Clients, name: str) -> None:
     assert caught.value.response["Error"]["Code"] == "HostedZoneNotEmpty"
     change("DELETE", second)
     route53.delete_hosted_zone(Id=zone)
+
+
+# -- answers over DNS ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def named_aws() -> Iterator[EmbeddedAws]:
+    """One with a nameserver. No cluster is made in it, so no database is started."""
+    with EmbeddedAws(databases=True) as aws:
+        yield aws
+
+
+class Names:
+    """A zone with a failover record: each site has an alarm on a metric of its own, a check, and a record."""
+
+    def __init__(self, aws: EmbeddedAws, name: str) -> None:
+        self.aws, self.name = aws, name
+        self.zone = f"{name}.internal"
+        self.cloudwatch = {region: self.client("cloudwatch", region) for region in (PRIMARY, SECONDARY)}
+        self.route53 = self.client("route53", PRIMARY)
+        vpc = self.client("ec2", PRIMARY).create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.zone_id = self.route53.create_hosted_zone(
+            Name=self.zone, CallerReference=name, VPC={"VPCRegion": PRIMARY, "VPCId": vpc}
+        )["HostedZone"]["Id"]
+        for role, region in (("PRIMARY", PRIMARY), ("SECONDARY", SECONDARY)):
+            self.cloudwatch[region].put_metric_alarm(
+                AlarmName=f"{name}-{role}", Namespace="Test", MetricName=name, Statistic="Maximum", Period=60,
+                EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="LessThanThreshold",
+                Dimensions=[{"Name": "Role", "Value": role}],
+            )  # fmt: skip
+            config = cloudwatch_check(region, f"{name}-{role}")
+            check = self.route53.create_health_check(CallerReference=f"{name}-{role}", HealthCheckConfig=config)
+            self.record(
+                "CNAME", f"{role.lower()}.example", SetIdentifier=role.lower(), Failover=role,
+                HealthCheckId=check["HealthCheck"]["Id"],
+            )  # fmt: skip
+
+    def client(self, service: str, region: str) -> Any:
+        return boto3.client(service, region, endpoint_url=self.aws.endpoint_url, **KEYS)
+
+    def record(self, kind: str, value: str, host: str = "db", **more: Any) -> None:
+        item = {"Name": f"{host}.{self.zone}", "Type": kind, "TTL": 60, "ResourceRecords": [{"Value": value}], **more}
+        batch = {"Changes": [{"Action": "UPSERT", "ResourceRecordSet": item}]}
+        self.route53.change_resource_record_sets(HostedZoneId=self.zone_id, ChangeBatch=batch)
+
+    def put(self, **values: float) -> None:
+        """Each role's metric in the two minutes before this one; everything is looked at then."""
+        now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+        for role, value in values.items():
+            region = PRIMARY if role == "PRIMARY" else SECONDARY
+            dimensions = [{"Name": "Role", "Value": role}]
+            self.cloudwatch[region].put_metric_data(
+                Namespace="Test",
+                MetricData=[
+                    {"MetricName": self.name, "Dimensions": dimensions, "Value": value, "Timestamp": now - timedelta(minutes=n)}
+                    for n in (1, 2)
+                ],
+            )  # fmt: skip
+        self.aws.control.alarms(evaluate=True)
+
+    def ask(self, name: str, kind: str = "A") -> Any:
+        assert self.aws.nameserver
+        ip, port = self.aws.nameserver.split(":")
+        return dns.query.udp(dns.message.make_query(name, kind), ip, timeout=30, port=int(port))
+
+    def answer(self) -> str:
+        (found,) = self.ask(f"db.{self.zone}").answer
+        assert (found.rdtype, found.ttl) == (dns.rdatatype.CNAME, 60)
+        return str(found[0].target).removesuffix(".example.")
+
+
+@pytest.fixture
+def names(named_aws: EmbeddedAws, name: str) -> Iterator[Names]:
+    named_aws.control.clear_faults()
+    yield Names(named_aws, name)
+    named_aws.control.clear_faults()
+
+
+def test_the_answer_moves_with_the_primarys_check_and_back(names: Names) -> None:
+    assert names.answer() == "primary"  # nothing is known of either
+    names.put(PRIMARY=0.0, SECONDARY=2.0)
+    assert names.answer() == "secondary"
+    names.put(PRIMARY=2.0)  # the statistic is the maximum
+    assert names.answer() == "primary"
+
+
+def test_with_both_unhealthy_the_primary_answers(names: Names) -> None:
+    names.put(SECONDARY=0.0)
+    assert names.answer() == "primary"
+    names.put(PRIMARY=0.0)
+    assert names.answer() == "primary"
+
+
+def test_a_state_that_was_set_moves_no_traffic(names: Names) -> None:
+    names.cloudwatch[PRIMARY].set_alarm_state(
+        AlarmName=f"{names.name}-PRIMARY", StateValue="ALARM", StateReason="a rehearsal"
+    )
+    assert names.answer() == "primary"
+
+
+def test_a_dark_region_moves_traffic_where_silence_is_unhealthy(names: Names) -> None:
+    names.put(PRIMARY=2.0, SECONDARY=2.0)
+    checks = names.route53.list_health_checks()["HealthChecks"]
+    (check,) = [each["Id"] for each in checks if each["CallerReference"] == f"{names.name}-PRIMARY"]
+    names.aws.control.fault("dark", region=PRIMARY)
+    names.aws.control.alarms(evaluate=True)
+    assert names.answer() == "primary"  # LastKnownStatus
+    names.aws.control.clear_faults()
+    names.route53.update_health_check(HealthCheckId=check, InsufficientDataHealthStatus="Unhealthy")
+    names.aws.control.fault("dark", region=PRIMARY)
+    names.aws.control.alarms(evaluate=True)
+    assert names.answer() == "secondary"
+    names.aws.control.clear_faults()
+    names.aws.control.alarms(evaluate=True)
+    assert names.answer() == "primary"
+
+
+def test_other_questions(names: Names) -> None:
+    names.record("A", "10.0.0.7", host="plain")
+    (found,) = names.ask(f"plain.{names.zone}").answer
+    assert (str(found[0]), found.ttl) == ("10.0.0.7", 60)
+    assert names.ask(f"PLAIN.{names.zone.upper()}").answer[0][0].address == "10.0.0.7"
+    assert names.ask(f"absent.{names.zone}").rcode() == dns.rcode.NXDOMAIN
+    there_but_not_of_this_type = names.ask(f"plain.{names.zone}", "TXT")
+    assert (there_but_not_of_this_type.rcode(), there_but_not_of_this_type.answer) == (dns.rcode.NOERROR, [])
+    assert names.ask(f"db.{names.zone}", "CNAME").answer[0].rdtype == dns.rdatatype.CNAME

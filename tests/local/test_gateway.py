@@ -242,8 +242,10 @@ def test_reset_forgets_resources_calls_and_faults() -> None:
         )
         kms.create_key()
         own.control.fault("slow", service="s3", seconds=1)
+        own.control.alarms(pace=60)
         own.control.reset()
         assert own.control.calls() == [] and own.control.faults() == []
+        assert own.control.alarms(evaluate=True) == {"pace": 1.0}
         assert kms.list_keys()["Keys"] == []
 
 
