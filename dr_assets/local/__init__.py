@@ -56,25 +56,41 @@ EMULATED: dict[str, tuple[str, ...]] = {
     "DNS": (
         "health checks with alarm, missing-data rule, children, threshold, interval, regions, version and caller "
         "reference; the alarm must exist",
-        "status of CLOUDWATCH_METRIC checks follows the alarm's state, CALCULATED ones count their children; endpoints "
-        "are not probed",
+        "a CLOUDWATCH_METRIC check reads the metric of its alarm and not the alarm's state (SetAlarmState moves no traffic), "
+        "with the alarm's settings as they were when the check was last updated; without data it is what "
+        "InsufficientDataHealthStatus says; alarms with M out of N, percentiles, short periods or mathematics are refused",
+        "CALCULATED checks count their children; Inverted and Disabled (always healthy, inverted never)",
+        "the nameserver answers from the hosted zones, failover records by their checks: the primary while it is healthy, "
+        "also when neither is; 10 s between two looks at a metric",
         "private zones with VPCs of several regions; failover records compared with what is there before they change",
     ),
     "Keys, secrets, identity": (
         "KMS keys, policies, rotation, aliases; a key that waits for deletion refuses changes",
         "secret versions with staging labels and idempotent tokens; AWSCURRENT decides what is answered",
-        "IAM roles with managed (AWS's own are loaded) and inline policies (moto's own; policies are not enforced)",
+        "IAM roles with managed (AWS's own are loaded) and inline policies (moto's own; enforced for replication alone)",
     ),
     "Storage": (
         "bucket settings (moto's own) and replication configurations exactly as put, only with versioning on at both "
-        "ends; objects are not copied",
+        "ends",
+        "objects are replicated under the rule with the highest priority, with version, metadata and tags, by prefix, tags and "
+        "storage class; ReplicationStatus PENDING, COMPLETED or FAILED at the source, REPLICA at the destination; delete "
+        "markers where the rule says so",
+        "replicas are never replicated again; deleted versions, changes of replicas and what was there before the rule neither",
+        "the role must be one that S3 may assume and that may read, list and replicate; a copy to or from a dark region waits",
+        "a bucket policy's Deny for everybody without a condition refuses what it names",
     ),
     "Messages, logs, metrics": (
-        "topics, queues, redrive, delivery from topic to queue; e-mail subscriptions wait for confirmation",
+        "topics, queues, redrive, delivery from topic to queue; subscriptions by e-mail and HTTP wait for confirmation and get "
+        "nothing before",
         "long polls that hold nobody else up",
         "log groups with retention, key and tags (moto's own)",
-        "alarms with every field, no data at first, state and tags kept over updates; alarms are not evaluated by "
-        "themselves, SetAlarmState moves them",
+        "alarms with every field, state and tags kept over updates",
+        "alarms are evaluated every minute (10 s with short periods), not within their first: statistics and percentiles, M out "
+        "of N, missing data and premature alarms as in the tables of the user guide, periods that slide with the minute",
+        "a transition alone runs actions, to topics, with CloudWatch's message; a state set by SetAlarmState lasts until the "
+        "next evaluation, one or two minutes later; DescribeAlarmHistory",
+        "the pace of all this, of AWS's own metrics and of health checks is a setting of the control API: 1 to 600 times AWS's",
+        "samples of 15 days, at most 30,000 of a metric; GetMetricData over a day takes milliseconds",
     ),
     "Trouble on demand": (
         "per region, service and operation: dark (never answered), slow, throttled or failing in the service's protocol",
@@ -90,8 +106,19 @@ DIFFERS: tuple[str, ...] = (
     "times; that nothing acknowledged is lost in a switchover, how loss is counted and how the gap divides carry over",
     "PostgreSQL 16 stands in for the Aurora version of the stack file; rds_superuser is a role without superuser rights, "
     "instances of one cluster are one server, connections are not encrypted, rds.force_ssl is not enforced",
-    "IAM policies, key policies, bucket and queue policies are kept and not enforced",
-    "alarms are not evaluated, metrics do not move health checks, S3 copies no objects",
+    "IAM policies, key policies, topic and queue policies are kept and not enforced, but for the role of S3 replication, whose "
+    "conditions are not read. Of bucket policies the statements for everybody without a condition are enforced and no others: a "
+    "Deny without TLS refuses nothing, since loopback stands in for TLS",
+    "how far back an alarm looks for missing data is a guess: two periods more than it evaluates, as in the user guide's "
+    "examples. Where too few datapoints breach to decide, which it does not speak of, the state is kept",
+    "health checks on alarms take missing data for missing: whether Route 53 reads the alarm's treatment is not documented, "
+    "only that it does not copy it. The metric of a dark region falls silent at once; how fast AWS notices is not known",
+    "endpoints are not probed: HTTP, HTTPS and TCP checks are always healthy. Only failover is chosen among records; zones "
+    "answer whoever asks, not their VPCs alone",
+    "actions of alarms other than topics fail; composite alarms and alarms on mathematics or anomalies are kept and not "
+    "evaluated, EvaluateLowSampleCountPercentile is not heeded",
+    "of AWS's own metrics there is the replication lag alone: alarms on CPU and connections have no data",
+    "replication of objects ignores KMS keys, object locks, ownership and metrics, and takes the settle time",
     "only the parameters that somebody set are listed in parameter groups",
     "everything is consistent at once: AWS may take seconds or minutes to show a change",
     "a new bucket has no encryption and no public-access block; AWS has both on from the start",

@@ -1,4 +1,7 @@
-"""S3: replication configurations as put, AWS's guards around versioning, bucket policies with their conditions. Imports moto's S3."""
+"""S3: replication configurations as put, AWS's guards around versioning, replicated objects, what is heeded of bucket policies.
+
+Imports moto's S3 and `replication`.
+"""
 
 import json
 from typing import Any
@@ -85,19 +88,21 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
 
 
 def _permission(bucket: Any, action: str, resource: str) -> Any:
-    """What the bucket's policy says, without the statements against plain HTTP: loopback stands in for TLS."""
+    """What the bucket's policy says to everybody without a condition.
+
+    moto: takes every principal for everybody, and refuses where it does not know that a condition holds, also what is allowed.
+    Conditions cannot be told here; the usual one is against plain HTTP, and loopback stands in for TLS.
+    """
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
     document = json.loads(bucket.policy)
-    document["Statement"] = [each for each in document["Statement"] if not _against_plain_http(each)]
-    if not document["Statement"]:
-        return PermissionResult.NEUTRAL
+    found = document["Statement"]
+    document["Statement"] = [each for each in (found if isinstance(found, list) else [found]) if _heeded(each)]
     return IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
 
 
-def _against_plain_http(statement: dict[str, Any]) -> bool:
-    told = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
-    return told in ("false", ["false"])
+def _heeded(statement: dict[str, Any]) -> bool:
+    return statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]}) and not statement.get("Condition")
 
 
 class DrS3Response(S3Response):  # type: ignore[misc]

@@ -581,3 +581,34 @@ def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clien
     with pytest.raises(ClientError) as caught:
         s3.put_object(Bucket=name, Key="b", Body=b"x")
     assert code_of(caught) == "403"
+
+
+@pytest.mark.parametrize(
+    ("unlike", "refused"),
+    [
+        ({}, True),
+        ({"Principal": {"AWS": "*"}}, True),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/other"}}, False),
+        ({"Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, False),
+        ({"Effect": "Allow", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False),
+        ({"Action": "s3:DeleteObject"}, False),
+    ],
+)
+def test_what_is_heeded_of_a_bucket_policy(client: Clients, name: str, unlike: dict[str, Any], refused: bool) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket=name)
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{name}/*"}
+    s3.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": {**deny, **unlike}}))
+    if refused:
+        with pytest.raises(ClientError):
+            s3.put_object(Bucket=name, Key="a", Body=b"x")
+    else:
+        s3.put_object(Bucket=name, Key="a", Body=b"x")
+
+
+def test_nothing_is_delivered_before_a_subscription_is_confirmed(client: Clients, name: str) -> None:
+    sns = client("sns")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    # Nobody listens there: a delivery would fail.
+    sns.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:9/")
+    assert sns.publish(TopicArn=topic, Message="x")["MessageId"]
