@@ -2,7 +2,7 @@
 
 They never act on AWS, except that `health_checks` asks for a failover run where somebody armed that for this stack. A sensor's
 cursor is returned, and so kept, only after every alert it stands for was delivered: a failed delivery fails the tick.
-All start STOPPED.
+Each puts only what it tells people of into the event log: several see the same readings. All start STOPPED.
 """
 
 import time
@@ -19,7 +19,7 @@ from dr_assets.stack import Stack
 from dr_assets.telemetry.decide import Observation, State
 from dr_assets.telemetry.failover_decision import armed, refusals
 from dr_assets.telemetry.incidents import Transition
-from dr_assets.telemetry.rules import DRIFT, RUNS, Rule
+from dr_assets.telemetry.rules import DRIFT, RUNS, WRITER, Rule, owner_of, rules_for
 from dr_assets.telemetry.samples import Sample, iso
 from dr_assets.telemetry.station import Station
 from dr_assets.telemetry.watch import Ticked
@@ -41,13 +41,16 @@ def build_sensors(
 
     Args:
         station: where they get their eyes and voice from (tests); made at the first tick, not at load.
-        failover_job: the job that an armed automatic failover launches; None: it can only be recommended.
+        failover_job: the job that an armed automatic failover launches, once its preconditions hold; None: it can only be
+            recommended.
     """
     made: list[Station] = []
 
     def post() -> Station:
         if not made:
             made.append(station() if station else Station(stack))
+            if failover_job and made[0].preconditions is None and station is None:
+                made[0].preconditions = made[0].failover_conditions
         return made[0]
 
     def sensor(name: str, seconds: int, told: str, **more: Any) -> Callable[[Any], dg.SensorDefinition]:
@@ -62,7 +65,7 @@ def build_sensors(
 
     @sensor("replication_lag", FAST_SECONDS, "Replication lag, what a failover would lose, CPU and connections.")
     def replication_lag(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _result(post(), post().look("replication_lag", context.cursor))
+        return _result(context, post(), "replication_lag", post().look("replication_lag", context.cursor))
 
     target = {"job_name": failover_job} if failover_job else {}
 
@@ -70,7 +73,7 @@ def build_sensors(
     def health_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         ticked = post().look("health_checks", context.cursor)
         asked, note = _failover(post(), ticked, failover_job, context)
-        return _result(post(), ticked, asked, note)
+        return _result(context, post(), "health_checks", ticked, asked, note)
 
     @sensor("event_queue", FAST_SECONDS, "RDS events and alarm notifications; deleted once they are dealt with.")
     def event_queue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -81,24 +84,27 @@ def build_sensors(
                     f"message {message.id} at {message.site} cannot be understood (receive {message.receives}); left to "
                     f"the dead-letter queue: {message.body.get('problem', 'unknown shape')}"
                 )
-        return _result(post(), ticked, note=f"{len(messages)} messages")
+        return _result(context, post(), "event_queue", ticked, note=f"{len(messages)} messages")
 
     @sensor("drift", SLOW_SECONDS, "What verification found to differ from the stack file.")
     def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "drift", (VERIFY, PROVISION), post())
         samples = [sample for run in runs for sample in _check_samples(context, stack, run)]
-        return _result(post(), post().judge("drift", context.cursor, samples, _drift_rule, {"since": since}))
+        ticked = post().judge("drift", context.cursor, samples, _drift_rule, {"since": since})
+        return _result(context, post(), "drift", ticked)
 
     @sensor("run_failure", SLOW_SECONDS, "Runs that failed, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "run_failure", None, post())
         samples = [_run_sample(stack, run) for run in runs]
-        return _result(post(), post().judge("run_failure", context.cursor, samples, _run_rule, {"since": since}))
+        ticked = post().judge("run_failure", context.cursor, samples, _run_rule, {"since": since})
+        return _result(context, post(), "run_failure", ticked)
 
     @sensor("drill_overdue", DAILY_SECONDS, "Drills that are overdue, and proof that a later change made stale.")
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         samples = post().drill_samples(lambda proof: _changed_since(context, proof))
-        return _result(post(), post().judge("drill_overdue", context.cursor, samples, post().drill_rule))
+        ticked = post().judge("drill_overdue", context.cursor, samples, post().drill_rule)
+        return _result(context, post(), "drill_overdue", ticked)
 
     return [replication_lag, health_checks, event_queue, drift, run_failure, drill_overdue]
 
@@ -107,30 +113,36 @@ def build_sensors(
 
 
 def _result(
-    station: Station, ticked: Ticked, run_requests: Sequence[dg.RunRequest] = (), note: str = ""
-) -> dg.SensorResult:
-    events = list(events_of(station, ticked))
+    context: dg.SensorEvaluationContext, station: Station, sensor: str, ticked: Ticked,
+    run_requests: Sequence[dg.RunRequest] = (), note: str = "",
+) -> dg.SensorResult:  # fmt: skip
+    events = list(events_of(station, sensor, ticked))
+    if station.watch(sensor).trouble:
+        context.log.warning(f"the history store refuses: {station.watch(sensor).trouble}")
     if run_requests:
         return dg.SensorResult(cursor=ticked.cursor, asset_events=events, run_requests=list(run_requests))
     said = [f"{transition.incident.id} {transition.step}" for transition in ticked.transitions]
-    reason = "; ".join(filter(None, [*said, note])) or "nothing new"
+    polled = station.problems if sensor in ("replication_lag", "health_checks") else []
+    reason = "; ".join(filter(None, [*said, note, *polled])) or "nothing new"
     return dg.SensorResult(cursor=ticked.cursor, asset_events=events, skip_reason=reason)
 
 
-def events_of(station: Station, ticked: Ticked) -> Iterable[Any]:
-    """An observation for each crossing and each step of an incident, one for each resource at the heartbeat, and the
-    check evaluation of every resource that any of these is about."""
+def events_of(station: Station, sensor: str, ticked: Ticked) -> Iterable[Any]:
+    """An observation for each crossing and each step of an incident, one for each watched resource at the heartbeat, and the
+    evaluation of each declared check that any of these is about. What verification found has checks of its own."""
+    declared = {rule.key for rule in station.rules}
     beats: dict[str, list[Observation]] = {}
     touched: dict[str, None] = {}
     for observation in ticked.observations:
-        resource = observation.rule.resource
-        if resource not in station.resources:
+        rule, resource = observation.rule, observation.rule.resource
+        if resource not in station.resources or owner_of(rule.topic) != sensor:
             continue
-        touched[resource] = None
+        if rule.key in declared:
+            touched[resource] = None
         if observation.kind == "heartbeat":
-            beats.setdefault(resource, []).append(observation)
+            if rule.key in declared:
+                beats.setdefault(resource, []).append(observation)
             continue
-        rule = observation.rule
         yield dg.AssetObservation(
             asset_key(resource),
             description=f"{rule.text}: {observation.kind}",
@@ -183,13 +195,10 @@ def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCh
 
 
 def objective_checks(stack: Stack) -> list[dg.AssetCheckSpec]:
-    """The specs of the evaluations that these sensors emit, to be declared beside the assets."""
-    from dr_assets.telemetry.rules import rules_for
-
-    keys = dict.fromkeys(rule.resource for rule in rules_for(stack))
-    return [
-        dg.AssetCheckSpec(CHECK, asset=asset_key(key), description="Telemetry is within the objectives") for key in keys
-    ]
+    """The specs of the evaluations that these sensors emit; `checks.build_objective_check` declares them."""
+    keys = dict.fromkeys(rule.resource for rule in rules_for(stack) if rule.resource)
+    told = "What the sensors read is within the objectives; they evaluate it, a run only repeats what they said last"
+    return [dg.AssetCheckSpec(CHECK, asset=asset_key(key), description=told) for key in keys]
 
 
 # --- what the sensors read from Dagster itself -----------------------------------------------------------------------------
@@ -289,7 +298,7 @@ def _failover(
     station: Station, ticked: Ticked, job: str | None, context: dg.SensorEvaluationContext
 ) -> tuple[list[dg.RunRequest], str]:
     stack = station.stack.environment_suffix
-    incident = ticked.state.incidents.get(f"{stack}/writer")
+    incident = ticked.state.incidents.get(f"{stack}/{WRITER}")
     if incident is None:
         return [], ""
     advice = station.advise(ticked.state, station.poll())
@@ -297,12 +306,15 @@ def _failover(
     if advice.advice != "failover":
         return [], note
     context.log.warning(f"{note}; launch with: {advice.as_json()['launch']}")
-    now = station.clock()
-    arming = armed(station.store, stack, now)
+    try:
+        arming = armed(station.store, stack, station.clock())
+    except (DrError, OSError) as error:
+        context.log.exception(f"whether automatic failover of {stack} is armed cannot be read: it is taken to be off")
+        return [], f"{note}; whether it is armed cannot be read: {error}"
     if arming is None or job is None:
         return [], note
     try:
-        conditions = station.preconditions() if station.preconditions else ()
+        conditions = station.preconditions(advice) if station.preconditions else ()
     except DrError as error:
         conditions = [{"name": "preconditions", "passed": None, "reason": str(error)}]
     against = refusals(advice, arming, conditions, station.clock(), station.vote)

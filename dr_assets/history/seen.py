@@ -17,6 +17,8 @@ from dr_assets.history import samples
 from dr_assets.history.store import Store
 
 WRITE_SECONDS = 60.0
+# What a store that refuses may keep waiting; the oldest beyond it are forgotten.
+MOST = 20_000
 
 
 class Seen:
@@ -36,6 +38,8 @@ class Seen:
         with self._lock:
             for row in rows:
                 self._rows[(row["at"], row["site"], row["metric"], row["source"], row["value"])] = row
+            for key in list(self._rows)[: max(0, len(self._rows) - MOST)]:
+                del self._rows[key]
             if self._rows and time.monotonic() - self._written >= self._every:
                 self._flush()
 

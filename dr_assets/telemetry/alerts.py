@@ -6,6 +6,8 @@ The ledger holds one claim for each attempt and one confirmation for each delive
 of two who try, one wins. What that gives:
 - confirmed: never sent again, whoever asks, however often the daemon restarts;
 - refused by the transport: the claim is taken back, the tick fails, the next tick tries again;
+- the store does not answer: it is sent without a claim, once by this process, and its sensor's cursor remembers that; only a
+  process that dies within that tick, or a second daemon, tells twice. Rather twice than never;
 - claimed and neither (killed in between, or the answer was lost): nobody knows. When the claim is older than its lease it is
   sent again. PagerDuty drops the repetition by its key. SNS and Slack have no such key; SNS's own copy of the alert comes
   back through the site's event queue and confirms the claim before the lease is over. So: PagerDuty exactly once; SNS
@@ -17,10 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -39,6 +42,9 @@ HTTP_SECONDS = 5.0
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 KEY_ATTRIBUTE = "dr-assets-key"
 _NEVER_SENT = ("EndpointConnectionError", "ConnectTimeoutError", "RegionDarkError", "NoCredentialsError")
+STORE_TROUBLE = (DrError, OSError)
+
+log = logging.getLogger(__name__)
 
 
 class AlertRefused(DrError):
@@ -255,23 +261,40 @@ class Ledger:
     def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS) -> None:
         self.store, self._lease = store, lease_seconds
         self._me = uuid.uuid4().hex
+        self._delivered: set[str] = set()  # by this process: also known while the store is not
 
     def deliver(self, alert: Alert, transport: Transport, now: datetime) -> Result:
         """Claim, send, confirm. Raises AlertRefused, AlertUnknown or AlertPending: then the tick must fail."""
         base = f"alerts/{alert.incident.stack}/{alert.key}.{transport.name}"
-        if self._has(f"{base}.json"):
-            return "already"
         document = {"by": self._me, "text": alert.text, "step": alert.step, "incident": alert.incident.as_json()}
-        attempt = self._claim(base, transport, document, now)
+        if base in self._delivered:
+            self._try("confirm", lambda: self._confirm(base, {**document, "at": iso(now)}))
+            return "already"
+        attempt: int | None = 0  # without a claim
+        try:
+            attempt = None if self._has(f"{base}.json") else self._claim(base, transport, document, now)
+        except AlertPending:
+            raise
+        except STORE_TROUBLE as error:
+            log.warning("%s is sent without a claim: the ledger in %s cannot be used: %s", base, self.store.uri, error)
         if attempt is None:
             return "already"
         try:
             transport.send(alert)
         except AlertRefused:
-            self.store.delete(f"{base}.claim-{attempt:03d}.json")
+            if attempt:
+                self._try("withdraw", lambda: self.store.delete(f"{base}.claim-{attempt:03d}.json"))
             raise
-        self._confirm(base, {**document, "attempt": attempt, "at": iso(now)})
+        self._delivered.add(base)
+        self._try("confirm", lambda: self._confirm(base, {**document, "attempt": attempt, "at": iso(now)}))
         return "delivered"
+
+    def _try(self, what: str, do: Callable[[], None]) -> None:
+        """What the store refuses must not keep an alert back, nor tell of it anew."""
+        try:
+            do()
+        except STORE_TROUBLE as error:
+            log.warning("the ledger in %s did not take what was to %s: %s", self.store.uri, what, error)
 
     def echoed(self, stack: str, name: str, at: datetime) -> None:
         """A transport shows that it delivered `name` (transition and transport): an open claim is thereby confirmed."""

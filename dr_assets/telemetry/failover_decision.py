@@ -26,6 +26,9 @@ ORIGIN: Mapping[str, str] = {
     "probe": "probe", "alarm": "probe", "health-check": "probe", "topology": "control plane", "sql": "database",
 }  # fmt: skip
 LONGEST_ARMED = timedelta(days=7)
+LAUNCH = 'dr drill failover --incident --why "..."'
+# Dagster's own way to a job's launchpad, whatever its code location is called.
+JOB_PAGE = "/guess/failover_drill/playground"
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,23 @@ class Recommendation:
         return {
             "stack": self.stack, "at": iso(self.at), "advice": self.advice, "from_site": self.writer,
             "to_site": self.target, "reasons": list(self.reasons), "evidence": [vars(each) for each in self.evidence],
-            "launch": f"dr drill failover --to {self.target} --incident",
+            "launch": LAUNCH,
         }  # fmt: skip
+
+    def lines(self, link: str = "") -> list[str]:
+        """For a person, as evidence in an alert: the advice, each source's word, and how to launch it. `link`: Dagster's."""
+        said = [
+            f"{each.source} says {each.verdict}"
+            + ("" if each.age_seconds is None else f", {each.age_seconds:.0f} s old")
+            + f" ({each.text})"
+            for each in self.evidence
+        ]
+        launch = [f"launch: {LAUNCH}" + (f", or {link.rstrip('/')}{JOB_PAGE}" if link else "")]
+        return [
+            f"recommendation: {self.advice}: {'; '.join(self.reasons)}",
+            *said,
+            *(launch if self.advice == "failover" else []),
+        ]
 
 
 def recommend(
@@ -170,16 +188,27 @@ def arm(store: Store, stack: str, now: datetime, until: datetime, by: str, why: 
     if not by.strip() or not why.strip():
         raise RefusedError("Arming automatic failover needs a person and a reason. Give both.")
     document = {"stack": stack, "since": iso(now), "until": iso(until), "by": by, "why": why}
+    _trace(store, stack, now, "armed", document)
     store.write(f"armed/{stack}.json", json.dumps(document, indent=1).encode())
     return Arming(stack, now, until, by, why)
 
 
-def disarm(store: Store, stack: str) -> None:
+def disarm(store: Store, stack: str, now: datetime, by: str) -> bool:
+    """End the arming before its time. Answers whether there was one in force."""
+    was = armed(store, stack, now) is not None
     store.delete(f"armed/{stack}.json")
+    _trace(store, stack, now, "disarmed", {"stack": stack, "at": iso(now), "by": by, "was_armed": was})
+    return was
+
+
+def _trace(store: Store, stack: str, now: datetime, what: str, document: Mapping[str, Any]) -> None:
+    """Who allowed it and who ended it stays on record, also once it is over."""
+    name = f"armed/{stack}/{now:%Y%m%dT%H%M%S%f}-{what}.json"
+    store.write(name, json.dumps(document, indent=1).encode())
 
 
 def armed(store: Store, stack: str, now: datetime) -> Arming | None:
-    """The arming in force, or None: absent, expired or unreadable is not armed."""
+    """The arming in force, or None: absent, expired or unreadable is not armed. Raises DrError while the store refuses."""
     try:
         data = json.loads(store.read(f"armed/{stack}.json"))
         arming = Arming(data["stack"], parse_time(data["since"]), parse_time(data["until"]), data["by"], data["why"])

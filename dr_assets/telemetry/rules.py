@@ -85,7 +85,12 @@ class Rule:
 
 def rules_for(stack: Stack) -> tuple[Rule, ...]:
     """Every rule of a stack that can be known beforehand; those for events, runs and resources are made as they appear."""
-    return tuple(rule for site in SITES for rule in _site_rules(stack, site))
+    store = Rule(
+        stack.environment_suffix, "global", "store", "answers", SOURCES,
+        "The history store refuses: alerts go out without a ledger, maintenance windows are not seen",
+        "docs/runbooks.md#the-history-store-refuses", below=1.0, hold=30.0,
+    )  # fmt: skip
+    return (*(rule for site in SITES for rule in _site_rules(stack, site)), store)
 
 
 def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:

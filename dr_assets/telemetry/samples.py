@@ -24,7 +24,7 @@ class Sample:
 
     at      when the source says it was so (UTC)
     site    `primary`, `secondary` or `global`
-    source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `events`, `dagster`, `records`
+    source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `region`, `events`, `dagster`, `records`, `store`
     metric  what was read, as the catalogue names it (`replication-lag`, `connectivity` …)
     unit    `ms`, `percent`, `count`, `bool`, `days`
     note    the source's own words, for the evidence

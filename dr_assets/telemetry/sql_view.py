@@ -8,6 +8,7 @@ says `view` or `publish`.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -25,13 +26,22 @@ from dr_assets.telemetry.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, 
 
 SECRET_SECONDS = 900.0
 
-# A commit that reaches the log on disk and leaves no row behind.
-_WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat')"
+ARRIVAL_SECONDS, LOOK_SECONDS = 0.5, 0.02
+BEATS = 200
+
+log = logging.getLogger(__name__)
+
+# A commit that reaches the log on disk and leaves no row behind. It answers where in the log it stands.
+_WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat') - '0/0'::pg_lsn"
 # Aurora tells the writer's view of every region; -1 is the writer itself.
 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora_global_db_status.html
 _AURORA = "SELECT durability_lag_in_msec, rpo_lag_in_msec FROM aurora_global_db_status() WHERE rpo_lag_in_msec >= 0"
-# Elsewhere: how long the standby's replay is behind, by the writer's account; null while there is nothing to replay.
-_PLAIN = "SELECT 1000 * extract(epoch FROM replay_lag), 1000 * extract(epoch FROM flush_lag) FROM pg_stat_replication"
+# Elsewhere: how far the reader has replayed and stored the log. Not its replay_lag and flush_lag: they read well, or null, while
+# the reader is cut off. Null here: the role may not see it (pg_monitor).
+_PLAIN = (
+    "SELECT replay_lsn - '0/0'::pg_lsn, flush_lsn - '0/0'::pg_lsn FROM pg_stat_replication "
+    "WHERE state = 'streaming' ORDER BY flush_lsn DESC NULLS LAST LIMIT 1"
+)
 
 
 def sql_sources(
@@ -52,6 +62,7 @@ class SqlView:
         self._stack, self._site, self._aws = stack, site, aws
         self._resolver, self._publish = resolver, publish
         self._secret: tuple[float, Credentials] | None = None
+        self._beats: list[tuple[float, int]] = []  # when a heartbeat was written (monotonic), and where in the log
 
     def __call__(self, at: datetime) -> tuple[list[Sample], int]:
         """Raises what reading the secret raises: without credentials nothing is known, neither good nor bad."""
@@ -70,22 +81,44 @@ class SqlView:
                 if connection.execute("SELECT pg_is_in_recovery()").fetchone()[0]:  # type: ignore[index]
                     yield self._sample(at, CONNECTIVITY, 0.0, "a reader: takes no writes")
                     return
-                connection.execute(_WRITE)
+                begun = time.monotonic()
+                position = int(connection.execute(_WRITE).fetchone()[0])  # type: ignore[index]
                 yield self._sample(at, CONNECTIVITY, 1.0, "took a write")
-                yield from self._lags(at, connection)
+                yield from self._lags(at, connection, begun, position)
         except (DatabaseError, ResolutionError) as error:
             yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
 
-    def _lags(self, at: datetime, connection: Any) -> Iterator[Sample]:
-        """What the writer says of the other site."""
+    def _lags(self, at: datetime, connection: Any, begun: float, position: int) -> Iterator[Sample]:
+        """What the writer says of the other site. Not attached is unknown."""
+        self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
         aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
-        row = connection.execute(_AURORA if aurora else _PLAIN).fetchone()
+        row = connection.execute(_AURORA).fetchone() if aurora else self._arrived(connection, position)
         other: Site = "secondary" if self._site == "primary" else "primary"
         for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
-            # Attached and idle is 0 behind; not attached at all is unknown.
-            number = None if row is None else 0.0 if value is None else float(value)
-            note = "no reader is attached" if row is None else ""
+            number = None if value is None else float(value)
+            note = "no reader is attached" if row is None else "" if value is not None else "not known to the writer"
             yield Sample(at, self._stack.environment_suffix, other, "sql", metric, number, "ms", note)
+
+    def _arrived(self, connection: Any, position: int) -> tuple[float | None, float | None] | None:
+        """How long ago the newest heartbeat that the reader has replayed, and stored, was written, in milliseconds.
+
+        The one just written gets a moment to arrive. None where no reader is attached; a single None where no heartbeat of
+        this process has arrived there yet.
+        """
+        until = time.monotonic() + ARRIVAL_SECONDS
+        while True:
+            row = connection.execute(_PLAIN).fetchone()
+            if row is None:
+                return None
+            if all(each is not None and each > position for each in row) or time.monotonic() >= until:
+                now = time.monotonic()
+                replayed, stored = (self._age(each, now) for each in row)
+                return replayed, stored
+            time.sleep(LOOK_SECONDS)
+
+    def _age(self, reached: int | None, now: float) -> float | None:
+        there = [when for when, position in self._beats if reached is not None and position < reached]
+        return 1000 * (now - there[-1]) if there else None
 
     def _sample(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:
         return Sample(at, self._stack.environment_suffix, self._site, "sql", metric, value, "bool", note)
@@ -101,8 +134,9 @@ class SqlView:
     def _put(self, at: datetime, accepted: float) -> None:
         try:
             publish_connectivity(self._aws, self._stack, self._site, accepted >= 1.0, at)
-        except DrError:
-            return  # the alarm's missing data and our own silence rule tell of it
+        except DrError as error:
+            # The alarm's missing data and the rule for a silent probe tell people of it.
+            log.warning("the probe's metric of %s was not published: %s", self._site, error)
 
 
 def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at: datetime) -> None:

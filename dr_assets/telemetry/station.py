@@ -6,9 +6,10 @@ May import `aws`, `catalog`, `history.store`, `stack` and telemetry. No Dagster:
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -25,12 +26,14 @@ from dr_assets.telemetry.decide import State
 from dr_assets.telemetry.failover_decision import DEFAULT_VOTE, OWN_PROBE_VOTE, Recommendation, Vote, recommend
 from dr_assets.telemetry.incidents import Breach, Transition, open_incident
 from dr_assets.telemetry.poll import ALARM_METRICS, Poller, Source
-from dr_assets.telemetry.rules import DRILLS, EVENTS, OWNER, Rule, rules_for
-from dr_assets.telemetry.samples import Message, Sample, Snapshot, utc_now
+from dr_assets.telemetry.remember import Remember
+from dr_assets.telemetry.rules import DRILLS, EVENTS, OWNER, SOURCES, WRITER, Rule, rules_for
+from dr_assets.telemetry.samples import CONNECTIVITY, Message, Sample, Snapshot, utc_now
 from dr_assets.telemetry.watch import Ticked, Watch
 
 SHARE_SECONDS = 3.0
 EVENT_HOLD_SECONDS = 30.0
+UNREAD_SECONDS = 240.0  # a dark region is told of before that, and explains it
 EVENT_LONGEST_SECONDS = 24 * 3600.0
 SEEN = 500
 # How old the last good drill of a scenario may be, in days.
@@ -40,13 +43,16 @@ LINK_VARIABLE = "DR_DAGSTER_URL"
 # reached from here: whoever cannot reach them would take every writer for dead.
 SQL_VARIABLE = "DR_TELEMETRY_SQL"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Station:
     """One stack's post of observation. Made lazily: loading definitions calls nothing.
 
     Args:
-        preconditions: evaluates those of a failover as a record has them; None: automatic failover is refused.
+        preconditions: evaluates those of the failover that is recommended, as a record has them; None: automatic failover
+            is refused.
     """
 
     stack: Stack
@@ -55,7 +61,7 @@ class Station:
     aws: Aws | None = None
     transports: Sequence[Transport] | None = None
     link: str = field(default_factory=lambda: os.environ.get(LINK_VARIABLE, ""))
-    preconditions: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    preconditions: Callable[[Recommendation], Sequence[Mapping[str, Any]]] | None = None
     clock: Callable[[], datetime] = utc_now
     vote: Vote = DEFAULT_VOTE
 
@@ -68,6 +74,8 @@ class Station:
         self._transports = list(transports_from(self.stack, os.environ) if self.transports is None else self.transports)
         self._queues = queues.Queues(self.stack, self._aws)
         self._watches = {sensor: self._watch(sensor) for sensor in sorted(set(OWNER.values()))}
+        self._remember = Remember(self.store, self.stack.environment_suffix)
+        self._problems: dict[str, str] = {}
 
     def _more_sources(self) -> Mapping[tuple[str, str], Source]:
         wanted = os.environ.get(SQL_VARIABLE, "")
@@ -90,18 +98,55 @@ class Station:
     def poll(self) -> Snapshot:
         """This tick's snapshot; sensors that tick within a few seconds share one. Alerts leave from a region that answers."""
         snapshot = self._poller.tick(SHARE_SECONDS)
+        self._remember.take(snapshot)
         silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.value == 0.0}
         for transport in self._transports:
             if hasattr(transport, "sites"):
                 transport.sites = tuple(sorted(SITES, key=lambda site: (site in silent, site)))
+        problems = {
+            reading.name: f"{reading.status}: {reading.problem}" for reading in snapshot.readings if reading.problem
+        }
+        for name, problem in problems.items():
+            if name not in self._problems:
+                log.warning("%s %s", name, problem)
+        self._problems = problems
         return snapshot
+
+    @property
+    def problems(self) -> list[str]:
+        """Which sources of the last snapshot did not answer, in their own words."""
+        return [f"{name} {problem}" for name, problem in self._problems.items()]
 
     def look(self, sensor: str, cursor: str | None) -> Ticked:
         """A tick of `replication_lag` or `health_checks`. Raises DrError when an alert could not be delivered."""
         watch, now = self.watch(sensor), self.clock()
         snapshot = self.poll()
         state = watch.settle(watch.load(cursor), now)
-        return watch.tick(state, snapshot.samples, self.clock(), self.rules)
+        samples = [*snapshot.samples, *self._unknowns(snapshot), self._store_sample(watch, now)]
+
+        def advice(decided: State, transition: Transition) -> Sequence[str]:
+            if transition.incident.topic != WRITER or transition.step == "resolved":
+                return ()
+            return self.advise(decided, snapshot).lines(self.link)
+
+        return watch.tick(state, samples, self.clock(), self.rules, advice)
+
+    def _unknowns(self, snapshot: Snapshot) -> Iterator[Sample]:
+        """For each subject whose source did not answer a reading without a value, so that the evidence says why."""
+        for reading in snapshot.readings:
+            for rule in self.rules if reading.problem else ():
+                here = rule.site in SITES and reading.region == self.stack.region(_site(rule.site))
+                if (reading.source == rule.source and (here or rule.source == "health-check")) or (
+                    reading.source == f"{rule.source}-{rule.site}" and rule.metric == CONNECTIVITY
+                ):
+                    note = f"{reading.status}: {reading.problem}"[:200]
+                    yield Sample(reading.at, rule.stack, rule.site, rule.source, rule.metric, None, rule.unit, note)
+
+    def _store_sample(self, watch: Watch, now: datetime) -> Sample:
+        """Whether the history store answers, as a reading like any other."""
+        trouble = watch.trouble or self._remember.trouble
+        s = self.stack.environment_suffix
+        return Sample(now, s, "global", "store", "answers", 0.0 if trouble else 1.0, "bool", trouble[:200])
 
     def judge(self, sensor: str, cursor: str | None, samples: Iterable[Sample], rule_of: Callable[[str], Rule],
               more: Mapping[str, Any] | None = None) -> Ticked:  # fmt: skip
@@ -125,7 +170,7 @@ class Station:
         watch, now = self.watch("event_queue"), self.clock()
         snapshot = self.poll()
         state = watch.settle(watch.load(cursor), now)
-        messages = self._exchange(state.more.get("delete", {}))
+        messages, unread = self._exchange(state.more.get("delete", {}))
         events: dict[str, Any] = dict(state.more.get("events", {}))
         seen: dict[str, float] = dict(state.more.get("seen", {}))
         delete: dict[str, list[str]] = {}
@@ -151,6 +196,13 @@ class Station:
                 extra += [sample] if sample else []
             else:
                 ended += self._event(message, events)
+        for site in SITES:
+            name = f"{site}/unread"
+            if site in unread:
+                since = events.get(name, {}).get("since", now.timestamp())
+                events[name] = {"since": since, "at": now.timestamp(), "note": unread[site]}
+            elif events.pop(name, None):
+                ended.append(name)
         for name in [name for name, event in events.items() if _over(name, event, now.timestamp())]:
             del events[name]
             ended.append(name)
@@ -196,37 +248,59 @@ class Station:
     def event_rule(self, subject: str) -> Rule:
         s, site, _, what = subject.split("/", 3)
         failed = what.endswith("failed")
+        hold = {"unread": UNREAD_SECONDS}.get(what, 0.0 if failed else EVENT_HOLD_SECONDS)
+        place = {"poison": "notifications/dead-letter-queue", "unread": "notifications/queue"}.get(
+            what, "aurora/cluster"
+        )
+        covers = {"poison": (), "unread": (WRITER, SOURCES)}.get(what, () if failed else (WRITER,))
         return Rule(
             s, site, "events", what, f"{EVENTS}.{what}", queues.TOLD.get(what, what), "docs/runbooks.md#events", below=1.0,
-            hold=0.0 if failed else EVENT_HOLD_SECONDS, clear_hold=0.0, severity="critical" if failed else "warning",
-            resource=f"{site}/notifications/dead-letter-queue" if what == "poison" else f"{site}/aurora/cluster",
-            covered_by=() if failed or what == "poison" else ("writer",),
+            hold=hold, clear_hold=0.0, severity="critical" if failed else "warning", resource=f"{site}/{place}",
+            covered_by=covers,
         )  # fmt: skip
 
-    def _exchange(self, delete: Mapping[str, Sequence[str]]) -> list[Message]:
-        """Both sites at once, each with a deadline. A site that does not answer gives nothing, and loses nothing."""
+    def _exchange(self, delete: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, str]]:
+        """Both sites at once, each with a deadline. A site that does not answer gives nothing, and loses nothing: which one
+        that was, and what it said, comes second."""
         found: dict[Site, list[Message]] = {}
+        said: dict[Site, str] = {}
 
         def one(site: Site) -> None:
             try:
                 self._queues.delete(site, delete.get(site, ()))
                 found[site] = self._queues.receive(site)
             except Exception as error:
-                # The poller tells of silent regions; what waits in the queue goes on waiting.
-                explain(error, "sqs", "receive_message", self.stack.region(site))
+                said[site] = str(explain(error, "sqs", "receive_message", self.stack.region(site)))
 
         threads = [threading.Thread(target=one, args=(site,), daemon=True) for site in SITES]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(self._poller.source_seconds)
-        return [message for site in SITES for message in found.get(site, [])]
+        late = f"no answer within {self._poller.source_seconds:g} s"
+        unread: dict[Site, str] = {site: said.get(site, late)[:200] for site in SITES if site not in found}
+        return [message for site in SITES for message in found.get(site, [])], unread
 
     # --- the decision ----------------------------------------------------------------------------------------------
 
     def advise(self, state: State, snapshot: Snapshot) -> Recommendation:
         site = state.roles.get(self.stack.environment_suffix, ("primary", 0.0))[0]
         return recommend(self.stack, snapshot.samples, self.clock(), _site(site), self.vote)
+
+    def failover_conditions(self, advice: Recommendation) -> list[Mapping[str, Any]]:
+        """The preconditions of the failover that is recommended, asked of AWS and of the target's database now.
+
+        Raises DrError where nobody can say who the writer is.
+        """
+        from dr_assets.drills import engine
+
+        prepared = engine.prepare(self.stack, engine.Request("failover", "automatic failover", "armed"))
+        plan = prepared.plan
+        there = None if plan.to_site == advice.target else f"the writer is at the {plan.from_site} site by now"
+        return [
+            {"name": "same-direction", "passed": there is None, "reason": there},
+            *(item.as_json() for item in prepared.conditions),
+        ]
 
     def test_alert(self, by: str) -> dict[str, str]:
         """Send a test through every transport, PagerDuty included. Raises DrError when one does not take it."""

@@ -4,25 +4,33 @@ May import `history.store`, `errors` and telemetry. No Dagster.
 
 A transition that people must hear of is written to the outbox *before* it is sent and stays there until a later tick finds it
 in its cursor. So a tick that dies anywhere, or that fails because nobody takes the alert, loses nothing even when the breach
-has passed by then; and the ledger of `alerts` sees to it that nothing is told twice.
+has passed by then; and the ledger of `alerts` sees to it that nothing is told twice. While the store does not answer there is
+no outbox and no maintenance window: what is to be told is told, and `trouble` says what the store said.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from dr_assets.core.model import Resource
-from dr_assets.errors import DrError
 from dr_assets.history.store import Store
-from dr_assets.telemetry.alerts import Ledger, Transport, compose, deliver
+from dr_assets.telemetry.alerts import STORE_TROUBLE, Ledger, Transport, compose, deliver
 from dr_assets.telemetry.decide import WAIT_SECONDS, Decision, Observation, State, decide
 from dr_assets.telemetry.incidents import TOLD, Incident, Transition
 from dr_assets.telemetry.maintenance import leave_trace, silenced
 from dr_assets.telemetry.rules import Rule, owner_of
 from dr_assets.telemetry.samples import Sample
+
+T = TypeVar("T")
+# What the state just decided suggests, as lines of evidence for a transition that people hear of.
+Advice = Callable[[State, Transition], Sequence[str]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,16 @@ class Watch:
     transports: Sequence[Transport]
     resources: Mapping[str, Resource]
     link: str = ""
+    trouble: str = field(default="", init=False)
 
     def load(self, cursor: str | None) -> State:
         """The state of the cursor, brought up to what has been told since. Raises DrError where it cannot be read."""
+        self.trouble = ""
         state = State.loads(cursor)
         if not cursor:
-            for topic, (number, incident, ended) in self.ledger.told(self.stack).items():
+            told: dict[str, tuple[int, Incident | None, float | None]]
+            told = self._ask(lambda: self.ledger.told(self.stack), {})
+            for topic, (number, incident, ended) in told.items():
                 if self._mine(topic):
                     # Its breach must be seen anew before anything is known: until then it is not over.
                     found = incident and replace(incident, wait=max(incident.wait, WAIT_SECONDS), calm=None)
@@ -65,9 +77,10 @@ class Watch:
         `cursor` is the state as `load` gave it. Raises DrError when an alert cannot be delivered.
         """
         state = cursor
-        for key, transition in self._outbox():
+        waiting: list[tuple[str, Transition]] = self._ask(self._outbox, [])
+        for key, transition in waiting:
             if _reflected(cursor, transition):
-                self.store.delete(key)
+                self._do(self.store.delete, key)
                 continue
             self._tell(transition, now)
             incident = transition.incident
@@ -75,25 +88,35 @@ class Watch:
             state = _with(state, f"{self.stack}/{incident.topic}", incident.number, current, incident.ended)
         return state
 
-    def tick(self, state: State, samples: Iterable[Sample], now: datetime, rules: Sequence[Rule]) -> Ticked:
+    def tick(
+        self,
+        state: State,
+        samples: Iterable[Sample],
+        now: datetime,
+        rules: Sequence[Rule],
+        advice: Advice | None = None,
+    ) -> Ticked:
         """Decide and tell; `state` is what `settle` gave. Raises DrError when an alert could not be delivered: then the
         cursor must not advance."""
         told: list[str] = []
-        samples, quiet = list(samples), silenced(self.store, self.stack, now)
+        quiet: frozenset[str] = self._ask(lambda: silenced(self.store, self.stack, now), frozenset())
+        samples = list(samples)
         decision = decide(state, samples, now, rules, quiet)
         behind = self._behind(decision)
         if behind:
             state = replace(state, numbers={**state.numbers, **behind})
             decision = decide(state, samples, now, rules, quiet)
-        mine = tuple(step for step in decision.transitions if self._mine(step.incident.topic))
+        mine = tuple(
+            _advised(step, advice, decision.state) for step in decision.transitions if self._mine(step.incident.topic)
+        )
         for transition in mine:
             if transition.step in TOLD:
-                self._keep(transition)
+                self._do(self._keep, transition)
         for transition in mine:
             if transition.step in TOLD:
                 told += self._tell(transition, now)
             elif transition.step == "silenced":
-                leave_trace(self.store, transition, now)
+                self._do(leave_trace, self.store, transition, now)
         return Ticked(decision.state.dumps(), decision.state, mine, decision.observations, tuple(told))
 
     def _tell(self, transition: Transition, now: datetime) -> list[str]:
@@ -106,10 +129,8 @@ class Watch:
             "last": transition.step,
             "lost": list(alert.lost),
         }
-        self.store.write(
-            f"incidents/{incident.stack}/{incident.id}.json",
-            json.dumps({**document, **incident.as_json()}, indent=1, sort_keys=True).encode(),
-        )
+        written = json.dumps({**document, **incident.as_json()}, indent=1, sort_keys=True).encode()
+        self._do(self.store.write, f"incidents/{incident.stack}/{incident.id}.json", written)
         return [transition.key] if "delivered" in results.values() else []
 
     def _mine(self, topic: str) -> bool:
@@ -120,7 +141,7 @@ class Watch:
         opened = [t.incident for t in decision.transitions if t.step == "opened" and self._mine(t.incident.topic)]
         if not opened:
             return {}
-        told = self.ledger.told(self.stack)
+        told: dict[str, tuple[int, Incident | None, float | None]] = self._ask(lambda: self.ledger.told(self.stack), {})
         found = {}
         for incident in opened:
             number, _, ended = told.get(incident.topic, (0, None, None))
@@ -128,6 +149,19 @@ class Watch:
             if number >= incident.number and ended is not None and ended < incident.since:
                 found[f"{self.stack}/{incident.topic}"] = number
         return found
+
+    def _ask(self, question: Callable[[], T], otherwise: T) -> T:
+        """What the store says, or `otherwise` with the trouble noted: it must not stand between a breach and people."""
+        try:
+            return question()
+        except STORE_TROUBLE as error:
+            if not self.trouble:
+                log.warning("%s goes on without the store %s: %s", self.sensor, self.store.uri, error)
+            self.trouble = str(error) or type(error).__name__
+            return otherwise
+
+    def _do(self, action: Callable[..., None], *values: object) -> None:
+        self._ask(lambda: action(*values), None)
 
     # --- the outbox ------------------------------------------------------------------------------------------------
 
@@ -146,10 +180,18 @@ class Watch:
             except KeyError:
                 continue  # another daemon was faster
             except (ValueError, TypeError) as error:
-                raise DrError(
-                    f"The outbox entry {key} in {self.store.uri} cannot be read: {error}. Remove it."
-                ) from error
+                # It keeps no other entry back, and is told of until somebody removes it.
+                self.trouble = f"The outbox entry {key} in {self.store.uri} cannot be read: {error}. Remove it."
+                log.warning("%s", self.trouble)
         return sorted(found, key=lambda item: (item[1].incident.number, TOLD.index(item[1].step)))
+
+
+def _advised(transition: Transition, advice: Advice | None, state: State) -> Transition:
+    lines = tuple(advice(state, transition)) if advice and transition.step in TOLD else ()
+    if not lines:
+        return transition
+    incident = transition.incident
+    return replace(transition, incident=replace(incident, evidence=(*incident.evidence, *lines)))
 
 
 def _reflected(state: State, transition: Transition) -> bool:

@@ -12,6 +12,8 @@ import pytest
 
 from dr_assets.catalog import catalog
 from dr_assets.defs.definitions import build_definitions
+from dr_assets.defs.sensors import CHECK as OBJECTIVE
+from dr_assets.defs.sensors import SENSORS, objective_checks
 from dr_assets.stack import SITES, Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,13 +133,70 @@ def test_every_asset_has_what_a_reader_of_the_ui_expects(repo: Any, stack: Stack
 def test_declared_checks_and_no_others(repo: Any, stack: Stack) -> None:
     checks = {(("/".join(key.asset_key.path)), key.name) for key in repo.asset_graph.asset_check_keys}
     own = {(resource.key, "desired_state") for resource in catalog(stack)}
-    assert own <= checks
-    parity = checks - own
+    objective = {("/".join(spec.asset_key.path), spec.name) for spec in objective_checks(stack)}
+    assert own | objective <= checks
+    groups = {key: repo.asset_graph.get(dg.AssetKey(key.split("/"))).group_name for key, _ in checks}
+    evidence = {(key, name) for key, name in checks if groups[key] in ("history", "reports")}
+    parity = checks - own - objective - evidence
     assert {name for _, name in parity} == {"parity"}
     assert len(parity) >= 20
     for key in ("aurora/cluster-parameter-group", "aurora/instance-1", "monitoring/alarm-cpu", "notifications/topic",
                 "notifications/event-subscription", "encryption/data-key", "credentials/version"):  # fmt: skip
         assert (f"secondary/{key}", "parity") in parity
+
+
+@pytest.mark.parametrize("job", ["verify_stack", "provision_stack"])
+def test_verifying_neither_runs_nor_expects_what_the_sensors_evaluate(repo: Any, job: str) -> None:
+    nodes = repo.get_job(job).graph.node_dict
+    assert "site_parity" in nodes
+    assert "sensors_last_word" not in nodes
+
+
+def test_a_fresh_instance_verifies_and_keeps_its_history_and_does_nothing_else(repo: Any) -> None:
+    running = {each.name for each in repo.schedule_defs if each.default_status == dg.DefaultScheduleStatus.RUNNING}
+    assert running == {"verify_hourly", "history_daily"}
+    assert {each.name for each in repo.schedule_defs} == running | {"switchover_weekly", "report_monthly"}
+    assert {each.execution_timezone for each in repo.schedule_defs} == {"UTC"}
+    assert {each.name for each in repo.sensor_defs} == set(SENSORS)
+    assert all(each.default_status == dg.DefaultSensorStatus.STOPPED for each in repo.sensor_defs)
+
+
+def test_only_the_writer_s_sensor_may_launch_anything_and_only_a_failover(repo: Any) -> None:
+    targets = {each.name: [target.job_name for target in each.targets] for each in repo.sensor_defs}
+    assert {name: jobs for name, jobs in targets.items() if jobs} == {"health_checks": ["failover_drill"]}
+    assert repo.has_job("failover_drill")
+
+
+def evaluate(stack: Stack, instance: dg.DagsterInstance, key: str) -> Any:
+    """The check alone, as somebody who presses its button."""
+    check = dg.AssetCheckKey(dg.AssetKey(key.split("/")), OBJECTIVE)
+    job = build_definitions(stack).resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={check})
+    result = job.execute_in_process(instance=instance)
+    assert result.success
+    return result.get_asset_check_evaluations()
+
+
+@pytest.mark.parametrize("stale", [False, True])
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_run_repeats_what_the_sensors_said_last(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, passed: bool, stale: bool
+) -> None:
+    from dr_assets.defs import checks
+
+    key = "primary/aurora/cluster"
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert evaluate(stack, instance, key) == []  # the sensors said nothing yet: neither good nor bad
+        severity = dg.AssetCheckSeverity.ERROR
+        said = dg.AssetCheckEvaluation(
+            check_name=OBJECTIVE, asset_key=dg.AssetKey(key.split("/")), passed=passed, description="fine", severity=severity
+        )  # fmt: skip
+        instance.report_runless_asset_event(said)
+        monkeypatch.setattr(checks, "STALE_SECONDS", -1.0 if stale else 1500.0)
+        for _ in range(2):  # its own evaluations are nobody's word
+            (found,) = evaluate(stack, instance, key)
+            assert found.passed == (passed and not stale)
+            assert found.description.startswith("unknown: " if stale else "fine")
+            assert found.severity == (dg.AssetCheckSeverity.WARN if passed and stale else severity)
 
 
 def test_jobs_and_schedule(repo: Any) -> None:

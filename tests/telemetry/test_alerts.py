@@ -253,17 +253,21 @@ class TestLedger:
             Ledger(store).deliver(alert, sns, at(0))
         assert Ledger(store).deliver(alert, sns, at(0.1)) == "delivered"
 
-    def test_a_confirmation_that_cannot_be_written_fails_the_tick(
+    def test_a_confirmation_that_cannot_be_written_neither_loses_nor_repeats(
         self, store: FolderStore, sns: Recorder, alert: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ledger = Ledger(store)
+        ledger, confirm = Ledger(store), Ledger(store)._confirm
 
         def broken(base: str, document: object) -> None:
             raise DrError("disk full")
 
         monkeypatch.setattr(ledger, "_confirm", broken)
-        with pytest.raises(DrError, match="disk full"):
-            deliver(ledger, [sns], alert, at(0))
+        assert deliver(ledger, [sns], alert, at(0)) == {"sns": "delivered"}
+        assert deliver(ledger, [sns], alert, at(100)) == {"sns": "already"}
+        monkeypatch.setattr(ledger, "_confirm", confirm)
+        assert deliver(ledger, [sns], alert, at(200)) == {"sns": "already"}
+        assert Ledger(store).deliver(alert, sns, at(300)) == "already"
+        assert len(sns.sent) == 1
 
 
 def test_a_lost_cursor_finds_the_open_incident_again(daemon: Daemon, sns: Recorder) -> None:
@@ -296,6 +300,64 @@ def test_another_sensor_s_topics_are_not_told_of(stack: Stack, store: FolderStor
     daemon.watch.sensor = "replication_lag"
     outage(daemon)
     assert sns.keys == []
+
+
+class Refusing(FolderStore):
+    """A store that is there only while `up` is set: a bucket of the region that has gone."""
+
+    up = False
+
+    def _path(self, key: str) -> Path:
+        if not self.up:
+            raise DrError("s3 in us-east-1: no answer")
+        return super()._path(key)
+
+
+def test_a_store_that_refuses_keeps_no_alert_back_and_tells_none_twice(stack: Stack, tmp_path: Path) -> None:
+    sns = Recorder()
+    daemon = Daemon(stack, Refusing(tmp_path), sns)
+    outage(daemon)
+    assert sns.keys == [OPENED, RESOLVED]
+    assert "no answer" in daemon.watch.trouble
+
+
+@pytest.mark.parametrize("back_at", [5, 10, 15, 55, 60, 85, 90])
+def test_a_store_that_comes_back_in_the_middle_changes_nothing(stack: Stack, tmp_path: Path, back_at: int) -> None:
+    store, sns = Refusing(tmp_path), Recorder()
+    daemon = Daemon(stack, store, sns)
+    for second in range(0, 150, 5):
+        store.up = second >= back_at
+        daemon.tick(second, 0.0 if second < 60 else 1.0)
+    assert sns.keys == [OPENED, RESOLVED]
+    assert daemon.watch.trouble == ""
+    assert store.list("outbox/") == []
+
+
+def test_a_store_that_goes_in_the_middle_changes_nothing(stack: Stack, tmp_path: Path) -> None:
+    store, sns = Refusing(tmp_path), Recorder()
+    daemon = Daemon(stack, store, sns)
+    for second in range(0, 150, 5):
+        store.up = second < 30
+        daemon.tick(second, 0.0 if second < 60 else 1.0)
+    assert sns.keys == [OPENED, RESOLVED]
+
+
+def test_without_a_store_a_refused_alert_fails_the_tick_and_is_tried_again(stack: Stack, tmp_path: Path) -> None:
+    sns = Recorder()
+    daemon = Daemon(stack, Refusing(tmp_path), sns)
+    sns.trouble = [AlertRefused("no")]
+    daemon.tick(0, 0.0)
+    with pytest.raises(AlertRefused):
+        daemon.tick(10, 0.0)
+    daemon.tick(15, 0.0)
+    assert sns.keys == [OPENED]
+
+
+def test_an_outbox_entry_that_cannot_be_read_keeps_no_other_back(daemon: Daemon, sns: Recorder) -> None:
+    daemon.store.write(f"outbox/{S}/health_checks/{S}-writer-000000.opened.json", b"{")
+    outage(daemon)
+    assert sns.keys == [OPENED, RESOLVED]
+    assert "Remove it" in daemon.watch.trouble
 
 
 # --- maintenance -------------------------------------------------------------------------------------------------------
@@ -446,4 +508,4 @@ def test_every_capability_s_resource_exists(stack: Stack) -> None:
 
     keys = {resource.key for resource in catalog(stack)}
     assert {anchor for anchor, _ in _CAPABILITIES} <= keys
-    assert {rule.resource for rule in rules_for(stack)} <= keys
+    assert {rule.resource for rule in rules_for(stack) if rule.resource} <= keys

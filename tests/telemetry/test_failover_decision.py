@@ -62,6 +62,11 @@ def test_n_of_m_from_independent_origins(stack: Stack, said: str, advice: str) -
     assert len(found.evidence) == 5
     assert found.target == "secondary"
     assert found.as_json()["launch"].startswith("dr drill failover")
+    lines = found.lines("https://dagster/")
+    assert lines[0].startswith(f"recommendation: {advice}: ")
+    launch = 'launch: dr drill failover --incident --why "...", or https://dagster/guess/failover_drill/playground'
+    assert (launch in lines) == (advice == "failover")
+    assert len(lines) == 6 + (advice == "failover")
 
 
 @pytest.mark.parametrize(("said", "advice"), [("ddd-d", "hold"), ("ddddd", "failover"), ("--ddd", "failover")])
@@ -92,8 +97,11 @@ def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
     assert refusals(found, armed(store, S, at(0)), HOLDS, at(0)) == []
     assert armed(store, S, at(101)) is None
     assert armed(store, "another", at(0)) is None
-    disarm(store, S)
+    assert disarm(store, S, at(0), "Bob") is True
     assert armed(store, S, at(0)) is None
+    assert disarm(store, S, at(1), "Bob") is False
+    traces = [key.rsplit("-", 1)[1] for key in store.list(f"armed/{S}/")]
+    assert traces == ["armed.json", "disarmed.json", "disarmed.json"]
 
 
 @pytest.mark.parametrize(

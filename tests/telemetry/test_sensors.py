@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dr_assets.catalog import catalog
 from dr_assets.defs.assets import asset_key
+from dr_assets.defs.drills import build_drill_jobs
 from dr_assets.defs.schedules import build_schedules, drill_config, is_production
 from dr_assets.defs.sensors import CHECK, SENSORS, build_sensors, objective_checks
+from dr_assets.errors import DrError
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack, parse_stack
 from dr_assets.telemetry.alerts import AlertRefused
-from dr_assets.telemetry.failover_decision import arm
-from dr_assets.telemetry.samples import Reading, Sample, Snapshot, iso
+from dr_assets.telemetry.failover_decision import Recommendation, arm
+from dr_assets.telemetry.samples import Reading, Sample, Snapshot, iso, utc_now
 from dr_assets.telemetry.station import Station
 from tests.telemetry.helpers import Recorder, S, at, healthy, sample
 
@@ -31,11 +35,12 @@ class FakePoller:
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
+        self.more: tuple[Reading, ...] = ()
         self.when = at(0)
 
     def tick(self, max_age: float = 0.0) -> Snapshot:
         reading = Reading("fake", "us-east-1", "answered", self.when, samples=tuple(self.samples))
-        return Snapshot(self.when, (reading,))
+        return Snapshot(self.when, (reading, *self.more))
 
 
 class Bench:
@@ -270,7 +275,7 @@ def outage(second: float) -> list[Sample]:
     return [*healthy(second, without=gone), *bad]
 
 
-def holds() -> list[dict[str, Any]]:
+def holds(advice: Recommendation) -> list[dict[str, Any]]:
     return [{"name": "target-usable", "passed": True, "reason": None}]
 
 
@@ -281,7 +286,7 @@ def holds() -> list[dict[str, Any]]:
         (False, "failover_drill", holds, False),
         (True, None, holds, False),
         (True, "failover_drill", None, False),
-        (True, "failover_drill", lambda: [{"name": "lag", "passed": None, "reason": "?"}], False),
+        (True, "failover_drill", lambda _: [{"name": "lag", "passed": None, "reason": "?"}], False),
     ],
 )
 def test_automatic_failover_is_off_unless_everything_says_so(
@@ -308,14 +313,185 @@ def test_automatic_failover_is_off_unless_everything_says_so(
         assert config["incident"] is True
 
 
+def test_the_alert_carries_the_recommendation(bench: Bench) -> None:
+    for second in (0, 10, 20):
+        bench.tick("health_checks", second, outage(second))
+    (opened,) = [alert for alert in bench.sns.sent if alert.step == "opened"]
+    assert (
+        "- recommendation: failover: 3 of 5 sources say the writer at primary is down (probe, topology, sql)"
+        in opened.text
+    )
+    assert '- launch: dr drill failover --incident --why "..."' in opened.text
+    assert "- sql says down, 0 s old (value 0)" in opened.text
+
+
+def test_the_definitions_sensor_asks_for_the_preconditions_itself(
+    stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the project's definitions wire it: no station is given, and AWS cannot be asked."""
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    asked: list[Recommendation] = []
+
+    def conditions(self: Station, advice: Recommendation) -> list[dict[str, Any]]:
+        asked.append(advice)
+        return holds(advice)
+
+    poller = FakePoller()
+    monkeypatch.setattr(Station, "failover_conditions", conditions)
+    monkeypatch.setattr("dr_assets.telemetry.station.Poller", lambda *_: poller)
+    monkeypatch.setattr("dr_assets.telemetry.station.transports_from", lambda *_: [Recorder()])
+    arm(FolderStore(tmp_path), S, utc_now(), utc_now() + timedelta(hours=1), "Ann", "night shift")
+    sensor = next(each for each in build_sensors(stack, failover_job="failover_drill") if each.name == "health_checks")
+    cursor, requests, begin = None, [], at(0)
+    for second in (0, 10, 20):
+        shift = utc_now() - begin - timedelta(seconds=20 - second)
+        poller.samples = [replace(sample, at=sample.at + shift) for sample in outage(0)]
+        result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+        cursor, requests = result.cursor, [*requests, *(result.run_requests or [])]
+    assert requests
+    assert asked[0].target == "secondary"
+    job = next(job for job in build_drill_jobs() if job.name == "failover_drill")
+    assert dg.validate_run_config(job, requests[0].run_config)
+
+
+def test_an_arming_that_cannot_be_read_arms_nothing_and_fails_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise DrError("no answer")
+
+    bench.station.preconditions = holds
+    bench.restart("failover_drill")
+    arm(bench.store, S, at(-10), at(1000), "Ann", "night shift")
+    monkeypatch.setattr("dr_assets.defs.sensors.armed", refuse)
+    for second in (0, 10, 20):
+        assert not bench.tick("health_checks", second, outage(second)).run_requests
+    assert bench.sns.keys == [f"{S}-writer-000001.opened"]
+
+
 # --- what is declared -----------------------------------------------------------------------------------------------------
 
 
-def test_every_emitted_check_can_be_declared(stack: Stack) -> None:
-    keys = {asset_key(resource.key) for resource in catalog(stack)}
-    specs = objective_checks(stack)
-    assert {spec.asset_key for spec in specs} <= keys
-    assert {spec.name for spec in specs} == {CHECK}
+def test_declared_checks_are_exactly_those_that_are_emitted(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    """Every sensor, with every subject bad and good, drifted and failed and overdue: Dagster would take any name."""
+    emitted: dict[tuple[str, str], set[str]] = {}
+
+    def tick(name: str, second: float, samples: list[Sample]) -> None:
+        for event in bench.tick(name, second, samples).asset_events:
+            if isinstance(event, dg.AssetCheckEvaluation):
+                emitted.setdefault((event.check_name, "/".join(event.asset_key.path)), set()).add(name)
+
+    run_job(instance, "verify_stack", fails=True, drifted=("secondary/encryption/data-key", "primary/aurora/cluster"))
+    begin = now()
+    for writer in ("primary", "secondary"):
+        for step in range(12):
+            second = begin + step * 60 + (10_000 if writer == "secondary" else 0)
+            samples = healthy(second, writer)
+            if step % 4 == 3:
+                samples = [
+                    replace(
+                        s,
+                        value=None
+                        if s.value is None
+                        else 1.0
+                        if s.metric == "role"
+                        else 0.0
+                        if s.unit != "ms"
+                        else 1e6,
+                    )
+                    if s.metric != "role"
+                    else s
+                    for s in samples
+                ]
+            for name in SENSORS:
+                if name != "event_queue":  # asks AWS: the embedded one has tests of its own
+                    tick(name, second, samples)
+    declared = {(spec.name, "/".join(spec.asset_key.path)) for spec in objective_checks(bench.stack)}
+    assert set(emitted) == declared
+    assert {name for names in emitted.values() for name in names} == {"health_checks", "replication_lag"}
+
+
+def test_a_drifted_resource_does_not_pass_for_one_within_its_objectives(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("drift", now())
+    run_job(instance, "verify_stack", fails=False, drifted=("primary/aurora/cluster",))
+    for _ in range(2):
+        result = bench.tick("drift", now())
+        assert not [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        assert not [event for event in result.asset_events if event.description == "heartbeat"]
+
+
+def test_sensors_that_see_the_same_put_it_into_the_log_once(bench: Bench) -> None:
+    seen: dict[str, list[str]] = {}
+    for second in range(0, 60, 10):
+        for name in ("replication_lag", "health_checks"):
+            events = bench.tick(name, second, healthy(second) if second < 20 else down(second)).asset_events
+            found = [e.description for e in events if isinstance(e, dg.AssetObservation) and "crossed" in e.description]
+            seen.setdefault(name, []).extend(found)
+    assert seen == {"health_checks": ["The writer does not accept writes: crossed"], "replication_lag": []}
+
+
+# --- what stands beside a tick --------------------------------------------------------------------------------------------
+
+
+def test_the_lag_that_was_read_reaches_the_day_s_history(bench: Bench) -> None:
+    from dr_assets.history import seen
+
+    sql = sample(12, 350.0, "rpo-lag", "secondary", "sql")
+    lost = sample(14, None, "rpo-lag", "secondary", "sql")
+    for second, more in ((0, []), (5, [sql]), (10, [lost])):
+        for name in ("replication_lag", "health_checks"):  # one snapshot each, taken twice
+            bench.tick(name, second, [*healthy(second), *more])
+            bench.station._remember.settle(10)
+    bench.station._remember._seen.flush()  # type: ignore[union-attr]
+    problems: list[str] = []
+    table, keys = seen.collect(bench.store, S, "lag", at(0).date(), problems)
+    rows = {(row["source"], row["metric"], row["site"], row["value"]) for row in table.to_pylist()}
+    assert rows == {
+        ("metric", "replication-lag", "secondary", 900.0), ("metric", "rpo-lag", "secondary", 900.0),
+        ("sql", "rpo-lag", "secondary", 350.0), ("sql", "rpo-lag", "secondary", None),
+    }  # fmt: skip
+    assert (len(keys), problems) == (1, [])
+
+
+def test_a_history_that_refuses_or_hangs_neither_fails_nor_delays_a_tick_and_is_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def add(self: Any, rows: Any) -> None:
+        release.wait(20)
+        raise DrError("s3 put_object failed: AccessDenied")
+
+    monkeypatch.setattr("dr_assets.history.seen.Seen.add", add)
+    started = time.monotonic()
+    bench.tick("health_checks", 0, healthy(0))
+    bench.tick("health_checks", 5, healthy(5))
+    assert time.monotonic() - started < 15.0  # it would hang for 20
+    release.set()
+    for second in range(10, 120, 10):
+        bench.station._remember.settle(10)
+        bench.tick("health_checks", second, healthy(second))
+    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert "The history store refuses" in bench.sns.sent[0].text
+    assert "AccessDenied" in bench.sns.sent[0].text
+
+
+def test_a_source_that_is_not_permitted_is_named_in_the_evidence_and_in_the_tick(bench: Bench) -> None:
+    problem = "cloudwatch get_metric_data in us-east-1 is not permitted: AccessDenied (request id 123)"
+    refused = Reading("metric", "us-east-1", "error", at(0), problem=problem)
+    bench.poller.more = (refused,)
+    for second in range(0, 130, 10):
+        result = bench.tick("health_checks", second, healthy(second, without=["primary/metric/connectivity"]))
+    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert "AccessDenied (request id 123)" in bench.sns.sent[0].text
+    assert "AccessDenied (request id 123)" in result.skip_message
+
+
+# --- schedules ------------------------------------------------------------------------------------------------------------
 
 
 def test_schedules_are_utc_and_off_but_for_history(stack: Stack) -> None:
@@ -339,8 +515,6 @@ def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
 
 
 def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
-    from dr_assets.defs.drills import build_drill_jobs
-
     job = next(job for job in build_drill_jobs() if job.name == "switchover_drill")
     assert dg.validate_run_config(job, drill_config("switchover"))
 
