@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,23 @@ if TYPE_CHECKING:
 )
 @click.option("--to", "end", help="The moment after the last, UTC. Default, and at most: now.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pack; an earlier pack there is replaced.")
+@click.option(
+    "--stack", "name", help="Another stack of the history, such as one that is gone. Default: the stack file's."
+)
 @click.option("--pull", is_flag=True, help="First pull the period's days from CloudWatch into the history.")
 @click.option("--now", "present", is_flag=True, help="Also ask AWS whether a failover is possible at this moment.")
 @click.option("--to-buckets", is_flag=True, help="Also put the pack into both sites' backup buckets.")
+@click.option(
+    "--sign", "signed", multiple=True, metavar="ROLE=NAME", help="Who signs; without any there are lines to sign on."
+)
+@click.option(
+    "--next-due", type=click.DateTime(["%Y-%m-%d"]), help="Next drill. Default: 90 days after the last proof."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def report(
-    context: click.Context, start: str | None, end: str | None, out: Path | None, pull: bool, present: bool,
-    to_buckets: bool, as_json: bool,
+    context: click.Context, start: str | None, end: str | None, out: Path | None, name: str | None, pull: bool, present: bool,
+    to_buckets: bool, signed: tuple[str, ...], next_due: datetime | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the evidence of a period: one HTML page, the CSV of every table, pictures, raw records, a manifest.
 
@@ -41,6 +51,7 @@ def report(
       dr report --from 2026-10-01 --to 2026-11-01 --out october
       dr report --pull --now --out today
       dr report verify october
+      dr report action                     what must still be done
     """
     if context.invoked_subcommand:
         return
@@ -52,6 +63,10 @@ def report(
 
     now = datetime.now(timezone.utc)
     when, stack, store = evidence.period(start, end, now), load_stack(), open_store()
+    subject = evidence.remembered(stack, store, name or stack.environment_suffix)
+    if subject.name != stack.environment_suffix and (pull or present or to_buckets):
+        raise click.UsageError(f"{subject.name} is not the stack of the stack file: AWS cannot be asked about it.")
+    signatures = [_signature(text, now) for text in signed]
     for pulled in evidence.pull_period(stack, store, when, now) if pull else ():
         click.echo(
             f"{pulled.day}: {pulled.known_minutes} of {pulled.minutes} minutes known"
@@ -59,7 +74,8 @@ def report(
             err=True,
         )
     checks = evidence.present_checks(stack) if present else ()
-    written = evidence.write(stack, store, when, out, checks)
+    due = next_due.date() if next_due else None
+    written = evidence.write(subject, store, when, out, checks, sign_off=signatures, next_due=due)
     stored: list[str] = []
     if to_buckets:
         from dr_assets.aws import Aws
@@ -75,6 +91,13 @@ def report(
     show(written)
     for uri in stored:
         click.echo(f"stored  {uri}")
+
+
+def _signature(text: str, now: datetime) -> dict[str, str]:
+    role, _, person = text.partition("=")
+    if not role.strip() or not person.strip():
+        raise click.UsageError(f"--sign {text!r} is not ROLE=NAME.")
+    return {"role": role.strip(), "name": person.strip(), "date": f"{now:%Y-%m-%d}"}
 
 
 def show(written: Pack) -> None:
@@ -99,3 +122,52 @@ def verify(directory: Path, expected: str | None) -> None:
     if problems:
         sys.exit(2)
     click.echo(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
+
+
+@report.command()
+@click.argument("record", required=False)
+@click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--owner", help="Who does it.")
+@click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="By when.")
+@click.option("--done", type=click.DateTime(["%Y-%m-%d"]), help="When it was done.")
+@click.option("--note", help="What is to be said about it.")
+@click.option("--by", help="Who says so; default: the user logged in.")
+@click.option("--stack", "name", help="Another stack of the history. Default: the stack file's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def action(
+    record: str | None, number: int | None, owner: str | None, due: datetime | None, done: datetime | None, note: str | None,
+    by: str | None, name: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """The corrective actions of drills and incidents; with RECORD and NUMBER: give one an owner, a date, or say it is done.
+
+    Records are never changed: what is said here stands in documents of its own.
+
+    \b
+    Examples:
+      dr report action
+      dr report action 20261123T190211Z-failover-3f9a2c 1 --owner "Database team" --due 2026-12-15
+      dr report action 20261123T190211Z-failover-3f9a2c 1 --done 2026-12-10
+    """
+    from dr_assets import evidence
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    store, now = open_store(), datetime.now(timezone.utc)
+    stack = name or load_stack().environment_suffix
+    said = {"owner": owner, "due": due, "done": done, "note": note}
+    if record is not None or any(said.values()):
+        if record is None or number is None or not any(said.values()):
+            raise click.UsageError("Give RECORD and NUMBER, and one of --owner, --due, --done and --note.")
+        evidence.amend(
+            store, stack, record, number, now, by=by, owner=owner, note=note, due=due.date() if due else None,
+            done=done.date() if done else None,
+        )  # fmt: skip
+    found = evidence.actions(store, stack)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        state = f"done {each.done}" if each.done else "OVERDUE" if each.overdue(now.date()) else "open"
+        click.echo(f"{each.record} {each.number}  {state}  due {each.due or 'no date'}  {each.owner}: {each.text}")
+    if not found:
+        click.echo("No corrective action is recorded.")

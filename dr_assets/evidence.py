@@ -18,9 +18,12 @@ from typing import Any
 from dr_assets.aws import Aws, explain
 from dr_assets.drills import engine, record, recording
 from dr_assets.errors import AwsCallError, DrError
-from dr_assets.history import pull, samples
+from dr_assets.history import documents, pull, samples
 from dr_assets.history.store import Store
-from dr_assets.reports import pack, rpo
+from dr_assets.reports import followup, pack, rpo
+from dr_assets.reports.figures import Figures, Subject
+from dr_assets.reports.figures import figures as all_figures
+from dr_assets.reports.followup import Action
 from dr_assets.stack import SITES, Stack
 from dr_assets.world import World
 
@@ -85,42 +88,101 @@ def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> I
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the history holds for a period. `problems`: what was set aside or does not fit its chain, in words."""
+    """What the history holds of a stack for a period.
+
+    samples    of the period, and the reading before it that still holds
+    sources    key -> SHA-256 of each file of samples that was read
+    records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
+    problems   what was set aside or does not fit its chain, in words
+    """
 
     period: Period
     samples: Any
+    sources: Mapping[str, str]
     records: Sequence[Mapping[str, Any]]
+    incidents: Sequence[Mapping[str, Any]]
+    restores: Sequence[dt.datetime]
+    changes: Sequence[Mapping[str, Any]]
     problems: tuple[str, ...]
 
 
 def gather(store: Store, stack: str, when: Period) -> Evidence:
     """Read it. Raises NewerSamplesError, and DrError where the store does not answer."""
     problems: list[str] = []
+    sources: dict[str, str] = {}
     # A reading just before the period still holds at its beginning.
     since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
-    table = samples.read(store, stack, pull.FAMILY, since, when.end, problems=problems)
+    table = samples.read(store, stack, pull.FAMILY, since, when.end, problems=problems, sources=sources)
     problems += record.verify_chain(store, stack)
-    return Evidence(when, table, record.load(store, stack), tuple(problems))
+    return Evidence(
+        when, table, sources, record.load(store, stack), documents.incidents(store, stack, problems),
+        documents.restores(store, stack, problems), documents.actions(store, stack, problems), tuple(problems),
+    )  # fmt: skip
 
 
-def figures(stack: Stack, found: Evidence, checks: Sequence[Mapping[str, Any]] = ()) -> pack.Figures:
+def figures(subject: Stack | Subject, found: Evidence, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
     """All reports of the evidence."""
     when = found.period
-    subject = pack.Subject.of(stack)
-    return pack.figures(
-        subject, when.start, when.end, found.samples, found.records, when.end, checks, problems=found.problems
-    )
+    return all_figures(
+        subject if isinstance(subject, Subject) else Subject.of(subject), when.start, when.end, found.samples, found.records,
+        when.end, checks, found.restores, found.problems, found.incidents, found.changes,
+    )  # fmt: skip
+
+
+def remembered(stack: Stack, store: Store, name: str) -> Subject:
+    """The stack called `name`: the one of the stack file, or one that is gone and left a history.
+
+    Of one that is gone the newest record tells the objectives; without a record those of the stack file count, and the scope
+    says so. Raises DrError where nothing is remembered of it.
+    """
+    if name == stack.environment_suffix:
+        return Subject.of(stack)
+    known = samples.stacks(store)
+    records = record.load(store, name)
+    if name not in known and not records:
+        there = ", ".join(known) or "no stack"
+        raise DrError(f"Nothing is known of a stack {name!r} in {store.uri}; it holds {there}. Correct --stack.")
+    newest: Mapping[str, Any] = records[-1] if records else {}
+    targets = [(newest.get(part) or {}).get("target_seconds") for part in ("rpo", "rto")]
+    told = f"of its newest record, {newest['id']}" if records else f"of {stack.environment_suffix}: it left no record"
+    scope = {"Stack": f"{name}, which is not the one of the stack file", "Objectives are those": told}
+    return Subject(name, targets[0] or stack.rpo_seconds, targets[1] or stack.rto_seconds, scope)
 
 
 def write(
-    stack: Stack, store: Store, when: Period, out: Path | str, checks: Sequence[Mapping[str, Any]] = ()
-) -> pack.Pack:
+    stack: Stack | Subject, store: Store, when: Period, out: Path | str, checks: Sequence[Mapping[str, Any]] = (), *,
+    sign_off: Sequence[Mapping[str, str]] = (), next_due: dt.date | None = None,
+) -> pack.Pack:  # fmt: skip
     """The evidence pack of the period in folder `out`. Raises what `gather` and `pack.write_pack` raise."""
-    found = gather(store, stack.environment_suffix, when)
+    subject = stack if isinstance(stack, Subject) else Subject.of(stack)
+    found = gather(store, subject.name, when)
     return pack.write_pack(
-        out, stack, when.start, when.end, found.samples, found.records, now=dt.datetime.now(UTC), checks=checks,
-        problems=found.problems, product_version=recording.product_version(),
+        out, subject, when.start, when.end, found.samples, found.records, now=dt.datetime.now(UTC), checks=checks,
+        restores=found.restores, problems=found.problems, incidents=found.incidents, changes=found.changes,
+        sources=found.sources, sign_off=sign_off, next_due=next_due, product_version=recording.product_version(),
     )  # fmt: skip
+
+
+def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
+    """The stack's corrective actions as they stand, in the order of their records."""
+    told = problems if problems is not None else []
+    return followup.actions(record.load(store, stack), documents.actions(store, stack, told))
+
+
+def amend(
+    store: Store, stack: str, drill: str, number: int, now: dt.datetime, *, by: str | None = None, owner: str | None = None,
+    due: dt.date | None = None, done: dt.date | None = None, note: str | None = None,
+) -> None:  # fmt: skip
+    """Write down who does a corrective action, by when, or that it is done. Raises DrError where there is no such action."""
+    known = actions(store, stack)
+    if not any((each.record, each.number) == (drill, number) for each in known):
+        there = ", ".join(f"{each.record} {each.number}" for each in known) or "none"
+        raise DrError(f"There is no corrective action {drill} {number} of stack {stack}; there are: {there}.")
+    change = {
+        "record": drill, "number": number, "owner": owner, "due": due and due.isoformat(), "done": done and done.isoformat(),
+        "note": note, "by": by or recording.operator(), "at": now.astimezone(UTC).isoformat(),
+    }  # fmt: skip
+    documents.amend_action(store, stack, change)
 
 
 def present_checks(stack: Stack) -> list[dict[str, Any]]:

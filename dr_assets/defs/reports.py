@@ -20,7 +20,9 @@ from dr_assets.defs.assets import OWNER, asset_key
 from dr_assets.errors import DrError
 from dr_assets.history.pull import pull_day
 from dr_assets.history.store import open_store
-from dr_assets.reports.pack import Figures, pictures
+from dr_assets.reports.figures import Figures
+from dr_assets.reports.pack import pictures
+from dr_assets.reports.plots import Picture
 from dr_assets.stack import SITES, Stack
 
 HISTORY_JOB, REPORT_JOB = "replication_history", "evidence_report"
@@ -45,6 +47,7 @@ class PackConfig(ReportPeriod):
 
     out: str = Field(default="", description=f"Folder; default: {OUT_VARIABLE}, else {DEFAULT_OUT}, a folder a period")
     to_buckets: bool = Field(default=False, description="Also into both sites' backup buckets")
+    present: bool = Field(default=False, description="Also ask AWS whether a failover is possible at this moment")
 
 
 def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
@@ -109,7 +112,8 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 **_period(found.rpo), "drills_and_incidents": len(events), "met": int((events["met"] == "yes").sum()),
                 "not_met": int((events["met"] == "no").sum()), "unknown": int((events["met"] == "unknown").sum()),
                 "predicted_failover_p95_seconds": _figure(expected.p95_seconds), "objective_seconds": stack.rto_seconds,
-                "events": _table(events), "scenarios": _table(found.rto.scenarios), **_drawn(found, "rto-parts"),
+                "events": _table(events), "scenarios": _table(found.rto.scenarios), "incidents": _table(found.incidents),
+                **_drawn(found, "rto-parts"),
             }
         )  # fmt: skip
 
@@ -150,18 +154,17 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
             [rpo_history, rto_history, exposure, readiness])  # fmt: skip
     def dr_report(config: PackConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
         when = _told(config.period)
-        folder = config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT
-        written = _told(
-            lambda: evidence.write(stack, open_store(), when, Path(folder) / stack.environment_suffix / when.name)
-        )
+        folder = Path(config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT) / stack.environment_suffix / when.name
+        checks = evidence.present_checks(stack) if config.present else ()
+        written = _told(lambda: evidence.write(stack, open_store(), when, folder, checks))
         stored = _told(lambda: evidence.to_buckets(stack, written, when, Aws())) if config.to_buckets else []
-        page = written.directory / "index.html"
-        metadata: dict[str, Any] = {name.replace(" ", "_"): value for name, value in written.headline.items()}
-        found = _figures(stack, config)
+        shown = [picture for picture in written.pictures if picture.name in ("rpo-over-time", "rto-parts")]
         return dg.MaterializeResult(
             metadata={
-                **metadata, "page": dg.MetadataValue.path(str(page)), "manifest_sha256": written.manifest_sha256,
-                "stored": "\n".join(stored) or "not asked for", **_drawn(found, "rpo-over-time", "rto-parts"),
+                **{name.replace(" ", "_"): value for name, value in written.headline.items()},
+                "page": dg.MetadataValue.path(str(written.directory / "index.html")),
+                "manifest_sha256": written.manifest_sha256, "stored": "\n".join(stored) or "not asked for",
+                "problems": "\n".join(written.figures.rpo.problems) or "none", **_shown(shown),
             }
         )  # fmt: skip
 
@@ -244,10 +247,14 @@ def _cell(value: Any) -> str:
 
 
 def _drawn(found: Figures, *names: str) -> dict[str, Any]:
-    """The pictures themselves, in the asset's metadata."""
+    return _shown(pictures(found, names))
+
+
+def _shown(drawn: Sequence[Picture]) -> dict[str, Any]:
+    """The pictures themselves, in the asset's metadata: in few colours, for the event log keeps them for ever."""
     return {
         picture.name.replace("-", "_"): dg.MetadataValue.md(
-            f"![{picture.alt}](data:image/png;base64,{base64.b64encode(picture.png).decode()})"
+            f"![{picture.alt}](data:image/png;base64,{base64.b64encode(picture.preview()).decode()})"
         )
-        for picture in pictures(found, names)
+        for picture in drawn
     }

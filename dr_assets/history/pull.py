@@ -169,17 +169,15 @@ def _store(
 ) -> Pulled:  # fmt: skip
     s, told = stack.environment_suffix, list(problems)
     rows = list(found[s])
-    # First what was seen, then the partition: who merged it meanwhile has written it there before taking it away.
     spool, keys = seen.collect(store, s, FAMILY, day, told)
-    before = samples.read(store, s, FAMILY, begin, begin + _DAY, problems=told)
     if since > begin:
         rows += [_row(begin, site, metric, None, EXPIRED) for site in SITES for metric in METRICS.values()]
         told.append(
             f"CloudWatch keeps {PERIOD} s datapoints for {RETENTION.days} days: it was not asked before {since}"
         )
-    table = samples.merge(before, spool, samples.to_table(rows))
-    key = samples.write_day(store, s, FAMILY, day, table)
-    for name in keys:
+    table = samples.merge_day(store, s, FAMILY, day, samples.merge(spool, samples.to_table(rows)), told)
+    key = samples.key_of(s, FAMILY, day)
+    for name in keys:  # now that they are in the day, and whoever else writes it keeps what is there
         store.delete(name)
     minutes = -int(-(until - begin).total_seconds() // 60)
     known = _known_minutes(table, begin)

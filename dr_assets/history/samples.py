@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dr_assets.errors import DrError
-from dr_assets.history.store import Store
+from dr_assets.history.store import Store, set_aside
 
 VERSION = 1
 VERSION_KEY = b"dr_assets.samples"
@@ -42,12 +41,11 @@ _KEY = ("at", "site", "metric", "source")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 _DAY = dt.timedelta(days=1)
+_TURNS = 20
 _THREADS = 4  # of little use for local files, of much for S3
 
 # From an older version to the next one: version -> a function from its table to one of version + 1.
 UPGRADES: dict[int, Callable[[Any], Any]] = {}
-
-log = logging.getLogger(__name__)
 
 
 class NewerSamplesError(DrError):
@@ -157,14 +155,39 @@ def write_day(store: Store, stack: str, family: str, day: dt.date, table: Any) -
     Raises DrError where a sample lies outside the day (UTC); nothing is written then.
     """
     key = key_of(stack, family, day)
+    store.write(key, _day_bytes(key, day, table))
+    return key
+
+
+def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, problems: list[str]) -> Any:
+    """Merge samples into one day's, atomically; answers what the day holds then. Two who do so at once lose nothing: who comes
+    second begins again with what the first wrote. A damaged file is set aside and named in `problems`.
+
+    Raises DrError as `write_day`, and where others come first again and again; NewerSamplesError.
+    """
+    key = key_of(stack, family, day)
+    for _ in range(_TURNS):
+        before = _bytes(store, key)
+        old = None if before is None else _read_file(store, key, COLUMNS, problems)
+        if before is not None and old is None:
+            continue  # set aside just now
+        merged = merge(table) if old is None else merge(old, table)
+        data = _day_bytes(key, day, merged)
+        if data == before or store.replace(key, data, before):
+            return merged
+    raise DrError(
+        f"{key} in {store.uri}: others wrote it at the same time, again and again. Nothing was lost: repeat it."
+    )
+
+
+def _day_bytes(key: str, day: dt.date, table: Any) -> bytes:
     table = normalise(table)
     start = dt.datetime.combine(day, dt.time(), dt.timezone.utc)
     if table.num_rows:
         first, last = table["at"][0].as_py(), table["at"][-1].as_py()
         if first < start or last >= start + _DAY:
             raise DrError(f"{key} holds {day} in UTC only; the samples run from {first} to {last}. Divide them by day.")
-    store.write(key, encode(table))
-    return key
+    return encode(table)
 
 
 def days(store: Store, stack: str, family: str) -> list[dt.date]:
@@ -193,11 +216,13 @@ def read(
     end: dt.datetime,
     columns: Sequence[str] | None = None,
     problems: list[str] | None = None,
+    sources: dict[str, str] | None = None,
 ) -> Any:
     """The samples with start <= at < end, sorted within each day, text columns dictionary-encoded.
 
     Days without a file are days without rows. What is damaged or foreign is set aside (`aside/…`), logged as a warning and
-    named in `problems`. Raises NewerSamplesError, and DrError for times without a zone.
+    named in `problems`; `sources` receives the key and the SHA-256 of each file that was read. Raises NewerSamplesError, and
+    DrError for times without a zone.
     """
     if start.tzinfo is None or end.tzinfo is None:
         raise DrError("The beginning and the end of a period need a zone: give them in UTC.")
@@ -213,7 +238,7 @@ def read(
     names = list(dict.fromkeys(["at", *(columns or COLUMNS)]))
 
     def one(key: str) -> Any:
-        return _read_file(store, key, names, found)
+        return _read_file(store, key, names, found, sources)
 
     if len(wanted) > 2:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -250,12 +275,17 @@ def _loaded_schema(names: Sequence[str]) -> Any:
     return pa.schema([pa.field(name, text if name in _TEXTS else SCHEMA.field(name).type) for name in names])
 
 
-def _read_file(store: Store, key: str, names: Sequence[str], problems: list[str]) -> Any:
+def _read_file(
+    store: Store, key: str, names: Sequence[str], problems: list[str], sources: dict[str, str] | None = None
+) -> Any:
     data = _bytes(store, key)
     if data is None:  # removed since it was listed
         return None
     try:
-        return decode(data, names)
+        table = decode(data, names)
+        if sources is not None:
+            sources[key] = hashlib.sha256(data).hexdigest()
+        return table
     except _ForeignError as error:
         problems += _set_aside(store, key, data, str(error))
         return None
@@ -305,16 +335,4 @@ def _bytes(store: Store, key: str) -> bytes | None:
 
 
 def _set_aside(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
-    """Move the object out of the way; what it was stays in the name, and its hash makes doing it twice harmless."""
-    if data is None:
-        return []
-    place = f"aside/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
-    try:
-        store.write(place, data)
-        if _bytes(store, key) == data:  # unless somebody has just put a good one there
-            store.delete(key)
-        told = f"{key}: {reason}; set aside as {place}, its day is unknown until it is written again"
-    except (DrError, OSError) as error:  # one who may only read still gets the report
-        told = f"{key}: {reason}; it could not be set aside ({error})"
-    log.warning("%s", told)
-    return [told]
+    return [] if data is None else [set_aside(store, key, data, reason, "its day is unknown until it is written again")]

@@ -6,8 +6,11 @@ May import `errors` and, for S3, boto3. Keys use "/" (`records/l6p3z2w4/….json
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlparse
@@ -16,6 +19,8 @@ from dr_assets.errors import AwsCallError, DrError
 
 URI_VARIABLE = "DR_HISTORY_URI"
 DEFAULT_URI = ".dr/history"
+
+log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -31,6 +36,9 @@ class Store(Protocol):
 
     def create(self, key: str, data: bytes) -> None:
         """Put the object where there is none, atomically. Raises FileExistsError when there is one."""
+
+    def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
+        """Put the object in place of `before` (None: of nothing), atomically; False where somebody else has written meanwhile."""
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, sorted."""
@@ -68,6 +76,34 @@ class FolderStore:
 
         self._put(key, data, link)
 
+    def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
+        path = self._path(key)
+        with self._locked(path.parent):
+            try:
+                found: bytes | None = self.read(key)
+            except KeyError:
+                found = None
+            if found != before:
+                return False
+            self._put(key, data, os.replace)
+            return True
+
+    @contextlib.contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        """One writer at a time in a folder. The system lets go of it when a writer is killed."""
+        import fcntl
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = (folder / ".lock").open("ab")
+        except OSError as error:
+            raise DrError(
+                f"{folder} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights."
+            ) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def _put(self, key: str, data: bytes, place: Any) -> None:
         path = self._path(key)
         try:
@@ -99,7 +135,7 @@ class FolderStore:
 
 
 class BucketStore:
-    """A prefix of an S3 bucket. PutObject is atomic; `create` uses S3's conditional write (If-None-Match: *)."""
+    """A prefix of an S3 bucket. PutObject is atomic; `create` and `replace` use S3's conditional writes (If-None-Match, If-Match)."""
 
     def __init__(self, bucket: str, prefix: str, client: Any) -> None:
         self.bucket, self._prefix, self._client = bucket, prefix.strip("/"), client
@@ -137,6 +173,19 @@ class BucketStore:
     def create(self, key: str, data: bytes) -> None:
         self._call("put_object", Key=self._key(key), Body=data, IfNoneMatch="*")
 
+    def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
+        try:
+            if before is None:
+                self.create(key, data)
+                return True
+            found = self._call("get_object", Key=self._key(key))
+            if found["Body"].read() != before:
+                return False
+            self._call("put_object", Key=self._key(key), Body=data, IfMatch=found["ETag"])
+        except (FileExistsError, KeyError):  # somebody put one there, or took it away
+            return False
+        return True
+
     def list(self, prefix: str) -> list[str]:
         keys: list[str] = []
         more: dict[str, str] = {}
@@ -168,3 +217,21 @@ def open_store(uri: str | None = None) -> Store:
     if "://" in uri:
         raise DrError(f"{uri} is no place for history. Set {URI_VARIABLE} to a folder or to s3://bucket/prefix.")
     return FolderStore(Path(uri))
+
+
+def set_aside(store: Store, key: str, data: bytes, reason: str, until: str) -> str:
+    """Move a damaged or foreign object out of the way, to `aside/…`; says in words what was done, and what follows (`until`).
+
+    What it was stays in the name, and its hash makes doing it twice harmless. One who may only read gets the words alone.
+    """
+    place = f"aside/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
+    try:
+        store.write(place, data)
+        with contextlib.suppress(KeyError):
+            if store.read(key) == data:  # unless somebody has just put a good one there
+                store.delete(key)
+        told = f"{key}: {reason}; set aside as {place}, {until}"
+    except (DrError, OSError) as error:
+        told = f"{key}: {reason}; it could not be set aside ({error})"
+    log.warning("%s", told)
+    return told

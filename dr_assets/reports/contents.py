@@ -12,136 +12,147 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from dr_assets.reports import page
+from dr_assets.reports import eventpage, page, views
 from dr_assets.reports import signal as sig
-from dr_assets.reports.exposure import ExposureReport
+from dr_assets.reports.figures import Figures
+from dr_assets.reports.followup import actions_table
 from dr_assets.reports.plots import Picture
-from dr_assets.reports.readiness import PROOF_DAYS, Readiness
-from dr_assets.reports.rpo import PERIOD_SECONDS, PERIODS_HELD, RpoReport, told
-from dr_assets.reports.rto import RtoReport
+from dr_assets.reports.readiness import PROOF_DAYS
+from dr_assets.reports.rpo import PERIOD_SECONDS, PERIODS_HELD
 from dr_assets.reports.standards import INDEX
-from dr_assets.reports.whatif import WhatIf
+
+_FOLD = 12  # longer lists are folded
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the page shows."""
+    """Everything the page shows. `sources`: key -> SHA-256 of each file of samples that was read."""
 
-    stack: str
-    rpo_seconds: float
-    rto_seconds: float
-    scope: Mapping[str, Any]
+    figures: Figures
     start: dt.datetime
     end: dt.datetime
     made: dt.datetime
-    rpo: RpoReport
-    rto: RtoReport
-    exposure: ExposureReport
-    readiness: Readiness
-    what_if: WhatIf
     pictures: Sequence[Picture]
     records: Sequence[Mapping[str, Any]]
+    sources: Mapping[str, str]
     sign_off: Sequence[Mapping[str, str]]
     next_due: dt.date | None
     product_version: str
 
     @property
-    def inside(self) -> list[Mapping[str, Any]]:
-        """The records that began in the period."""
-        return [r for r in self.records if (at := sig.parse_utc(r.get("started_at"))) and self.start <= at < self.end]
+    def inside(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The records that began in the period, each with its file in the pack."""
+        numbered = [(f"records/{place:06d}.json", record) for place, record in enumerate(self.records, 1)]
+        return [
+            (f, r) for f, r in numbered if (at := sig.parse_utc(r.get("started_at"))) and self.start <= at < self.end
+        ]
 
 
 def tables(content: Content) -> dict[str, Any]:
     """Name (of the CSV) -> DataFrame, for every table of the page and those too long for it."""
-    rpo, found = content.rpo, content.what_if
+    found = content.figures
+    rpo, guess, exposure = found.rpo, found.what_if, found.exposure
     return {
         "rpo-summary": rpo.summary, "rpo-days": rpo.days, "rpo-weeks": rpo.weeks, "rpo-months": rpo.months,
         "rpo-breaches": rpo.breaches, "rpo-gaps": rpo.gaps, "rpo-drills": rpo.drills,
-        "whatif-overall": found.overall, "whatif-hours": found.hours, "whatif-weekdays": found.weekdays,
-        "rto-events": content.rto.events, "rto-scenarios": content.rto.scenarios,
-        "exposure-intervals": content.exposure.intervals, "exposure-days": content.exposure.days, "proofs": content.exposure.proofs,
-        "readiness": content.readiness.checks, "actions": _actions(content), "standards": _standards(),
+        "whatif-overall": guess.overall, "whatif-hours": guess.hours, "whatif-weekdays": guess.weekdays,
+        "rto-events": found.rto.events, "rto-scenarios": found.rto.scenarios,
+        "exposure-intervals": exposure.intervals, "exposure-days": exposure.days, "proofs": exposure.proofs,
+        "incidents": found.incidents, "readiness": found.readiness.checks,
+        "actions": actions_table(found.actions, content.made.astimezone(sig.UTC).date()),
+        "standards": _standards(), "sources": _sources(content),
     }  # fmt: skip
 
 
 def headline(content: Content) -> dict[str, str]:
     """The figures that come first, in words; unknown stays unknown."""
-    rpo, events = content.rpo, content.rto.events
+    found = content.figures
+    rpo, events, exposure = found.rpo, found.rto.events, found.exposure
     counts = {answer: int((events["met"] == answer).sum()) for answer in ("yes", "no", "unknown")}
-    proofs = content.exposure.proofs.iloc[:-1]["last"].dropna()
+    proofs = exposure.proofs.iloc[:-1]["last"].dropna()
     return {
-        "RPO compliance": "unknown" if rpo.compliance is None else _share(rpo.compliance),
-        "RPO unknown": _share(rpo.unknown_share),
+        "RPO compliance": "unknown" if rpo.compliance is None else page.share(rpo.compliance),
+        "RPO unknown": page.share(rpo.unknown_share),
         "RPO breaches": str(len(rpo.breaches)),
         "RTO met": f"{counts['yes']} of {len(events)}" if len(events) else "no drill",
         "RTO not met": str(counts["no"]),
         "RTO unknown": str(counts["unknown"]),
-        "exposure": f"{content.exposure.seconds / 60:.1f} min"
-        + (" and still open" if content.exposure.open_since else ""),
+        "exposure": f"{exposure.seconds / 60:.1f} min" + (" and still open" if exposure.open_since else ""),
         "last proof": f"{max(proofs):%Y-%m-%d}" if len(proofs) else "never",
-        "ready": content.readiness.answer,
-        "readiness score": f"{content.readiness.score:.0f} of 100",
+        "ready": found.readiness.answer,
+        "readiness score": f"{found.readiness.score:.0f} of 100",
     }
-
-
-def _share(value: float) -> str:
-    """A share in percent that does not round up to a perfection that was not there."""
-    for digits in (2, 4, 6):
-        text = f"{100 * value:.{digits}f}"
-        if value in (0.0, 1.0) or float(text) not in (0.0, 100.0):
-            return f"{text} %"
-    return "less than 100 %, by less than a millionth" if value > 0.5 else "more than 0 %, by less than a millionth"
 
 
 def html(content: Content) -> str:
     frames, pictures = tables(content), {picture.name: picture for picture in content.pictures}
-    title = f"Disaster recovery evidence, stack {content.stack}"
+    subject = content.figures.subject
+    title = f"Disaster recovery evidence, stack {subject.name}"
     top = page.paragraph(
         f"{_span(content)}. Made {content.made.astimezone(sig.UTC):%Y-%m-%d %H:%M} UTC. All times are UTC."
     )
 
-    def table(name: str, nothing: str) -> str:
-        return page.table(frames[name], name, nothing)
+    def table(name: str, nothing: str, **more: Any) -> str:
+        return page.table(frames[name], name, nothing, **more)
+
+    def long(name: str, nothing: str, what: str, **more: Any) -> str:
+        frame = frames[name]
+        if len(frame) <= _FOLD:
+            return table(name, nothing, **more)
+        total = page.clock(float(frame["duration_seconds"].sum()))
+        worst = page.clock(float(frame["duration_seconds"].max()))
+        return page.folded(f"{len(frame)} {what}, {total} in all, the longest {worst}", table(name, nothing, **more))
 
     def image(name: str) -> str:
         return page.figure(pictures[name])
 
     h3 = "<h3>{}</h3>".format
+    noticed = (
+        ""
+        if subject.detection_seconds is None
+        else f" A failure is to be noticed within {subject.detection_seconds:g} s."
+    )
+    events = "".join(eventpage.event(record, file) for file, record in content.inside)
     sections = [
-        ("summary", "Summary", _cards(content)),
+        ("summary", "Summary", _answer(content) + _cards(content)),
         ("scope", "Scope and method", _scope(content)),
         (
             "rpo", "Recovery point: telemetry and drills",
-            image("rpo-over-time") + table("rpo-summary", "") + h3("By month") + table("rpo-months", "")
-            + h3("Breaches") + table("rpo-breaches", "No breach in the known time of this period.")
-            + h3("Unknown time") + table("rpo-gaps", "There was a reading at every moment.")
+            image("rpo-over-time") + h3("The stack, and each site and source by itself") + table("rpo-summary", "")
+            + h3("By month") + table("rpo-months", "")
+            + h3("Breaches") + long("rpo-breaches", "No breach in the known time of this period.", "breaches", shown=views.breaches(content.figures))
+            + h3("Unknown time") + long("rpo-gaps", "There was a reading at every moment.", "stretches")
             + h3("What drills and incidents lost, beside what telemetry said before the fault")
-            + table("rpo-drills", "No drill and no incident in this period.")
-            + f"<details><summary>By week</summary>{table('rpo-weeks', '')}</details>"
-            + f"<details><summary>By day</summary>{table('rpo-days', '')}</details>",
+            + table("rpo-drills", "No drill and no incident in this period.", shown=views.lost(content.figures))
+            + page.folded("By week", table("rpo-weeks", "")) + page.folded("By day", table("rpo-days", "")),
         ),
         (
             "whatif", "Had the region failed",
             page.paragraph("Each whole minute of the period is one experiment: what had not arrived then would have been lost.")
-            + image("lag-heat-map") + table("whatif-overall", "") + h3("By hour") + table("whatif-hours", "")
-            + h3("By weekday") + table("whatif-weekdays", ""),
+            + image("lag-heat-map") + table("whatif-overall", "") + page.folded("By hour", table("whatif-hours", ""))
+            + page.folded("By weekday", table("whatif-weekdays", "")),
         ),
         (
             "rto", "Recovery time",
-            image("rto-parts") + h3("By scenario, and what is to be expected next") + table("rto-scenarios", "")
-            + h3("Every drill and incident") + table("rto-events", "No drill and no incident in this period."),
+            image("rto-parts") + h3("Every drill and incident") + table("rto-events", "No drill and no incident in this period.", shown=views.took(content.figures))
+            + h3("By scenario, and what is to be expected next") + table("rto-scenarios", "", empty="too few"),
         ),
         (
             "exposure", "Exposure and proofs",
-            image("exposure-calendar") + table("exposure-intervals", "No exposure is known of in this period.")
-            + h3("Last proofs") + table("proofs", ""),
+            image("exposure-calendar") + table("exposure-intervals", "No exposure is known of in this period.", shown=views.exposed(content.figures))
+            + h3("Last proofs") + table("proofs", "", empty="never"),
         ),
         ("readiness", "Ready to fail over", _readiness(content) + table("readiness", "Nothing was checked.")),
-        ("events", "Drills and incidents in full", "".join(map(_event, content.inside)) or page.paragraph("None in this period.")),
+        (
+            "incidents", "Incidents seen by the sensors",
+            page.paragraph(f"From the first bad reading, by its source's clock.{noticed} What a real failover took stands under Recovery time.")
+            + table("incidents", "None in this period.", shown=views.incidents(content.figures), empty="open"),
+        ),
+        ("events", "Drills and incidents in full", events or page.paragraph("None in this period.")),
         ("actions", "Corrective actions", table("actions", "None is recorded.")),
         ("signoff", "Sign-off and next date", _sign_off(content)),
         ("standards", "Index to the standards", _index()),
-        ("integrity", "Integrity", _integrity(content)),
+        ("integrity", "Integrity", _integrity(content) + page.folded("The files of samples behind the figures", table("sources", "No sample was found."))),
     ]  # fmt: skip
     return page.document(title, sections, top)
 
@@ -150,19 +161,59 @@ def _span(content: Content) -> str:
     return f"{content.start:%Y-%m-%d %H:%M} to {content.end:%Y-%m-%d %H:%M} UTC"
 
 
+def _answer(content: Content) -> str:
+    """Within the objectives, since when, and when not: in sentences."""
+    found, subject = content.figures, content.figures.subject
+    rpo, breaches, events = found.rpo, found.rpo.breaches, found.rto.events
+    if rpo.compliance is None:
+        said = ["Recovery point: unknown. There is no reading in this period."]
+    elif not len(breaches):
+        said = [
+            f"Recovery point: under {subject.rpo_seconds:g} s in all of the known time, which is {page.share(1 - rpo.unknown_share)} of the period."
+        ]
+    else:
+        last = breaches.iloc[-1]
+        worst = breaches.loc[breaches["depth_seconds"].idxmax()]
+        words = {
+            "recovered": f"none is known since {last['end']:%Y-%m-%d %H:%M}",
+            "period ended": "the last one goes on",
+        }
+        since = words.get(last["ended_by"], "how the last one ended is unknown")
+        said = [
+            f"Recovery point: under {subject.rpo_seconds:g} s in {page.share(rpo.compliance)} of the known time, which is "
+            f"{page.share(1 - rpo.unknown_share)} of the period. {len(breaches)} breach{'es' if len(breaches) > 1 else ''}, the deepest "
+            f"{worst['depth_seconds']:.1f} s from {worst['start']:%Y-%m-%d %H:%M}; {since}."
+        ]  # fmt: skip
+    if not len(events):
+        said.append("Recovery time: no drill and no incident in this period, so nothing was proven in it.")
+    else:
+        met = int((events["met"] == "yes").sum())
+        text = f"Recovery time: {met} of {len(events)} drills and incidents under {subject.rto_seconds:g} s."
+        for _, event in events[events["met"] != "yes"].iterrows():
+            took = (
+                "without a measured time" if page.missing(event["high_seconds"]) else f"{event['high_seconds']:.4g} s"
+            )
+            text += f" {views.what(event).capitalize()} on {event['started_at']:%Y-%m-%d}: {event['status']}, {took}."
+        said.append(text)
+    return "".join(f'<p class="answer">{escape(text)}</p>' for text in said)
+
+
 def _cards(content: Content) -> str:
-    said, rpo, events = headline(content), content.rpo, content.rto.events
+    found, subject = content.figures, content.figures.subject
+    said, rpo, events = headline(content), found.rpo, found.rto.events
     good = None if rpo.compliance is None else bool(rpo.compliance == 1.0)
     worst = events["high_seconds"].max() if len(events) else float("nan")
     slowest = "no figure" if page.missing(worst) else f"slowest {worst:.4g} s"
+    opened = found.exposure.open_since
     cards = [
-        page.card("Known time with an RPO under " + f"{content.rpo_seconds:g} s", said["RPO compliance"], f"{said['RPO unknown']} of the time is unknown", good),
-        page.card("Breaches of the RPO", said["RPO breaches"], f"worst {_or_unknown(rpo.summary.iloc[0]['max_seconds'])}", None if good is None else good),
-        page.card(f"RTO under {content.rto_seconds:g} s", said["RTO met"], f"{said['RTO not met']} not, {said['RTO unknown']} unknown; {slowest}",
+        page.card("Known time with an RPO under " + f"{subject.rpo_seconds:g} s", said["RPO compliance"], f"{said['RPO unknown']} of the time is unknown", good),
+        page.card("Breaches of the RPO", said["RPO breaches"], f"worst {_or_unknown(rpo.summary.iloc[0]['max_seconds'])}", good),
+        page.card(f"RTO under {subject.rto_seconds:g} s", said["RTO met"], f"{said['RTO not met']} not, {said['RTO unknown']} unknown; {slowest}",
                   None if not len(events) else said["RTO not met"] == "0" == said["RTO unknown"]),
-        page.card("Exposure", said["exposure"], "no usable reader protected the data", None),
+        page.card("Exposure (h:mm:ss)", page.clock(round(found.exposure.seconds)),
+                  "no usable reader protected the data" + (f"; still open since {opened:%Y-%m-%d %H:%M}" if opened else ""), False if opened else None),
         page.card("Last proof", said["last proof"], "succeeded within both objectives", said["last proof"] != "never"),
-        page.card("Ready to fail over", said["ready"], f"score {said['readiness score']}", content.readiness.ready),
+        page.card(f"Ready to fail over, {content.end:%Y-%m-%d %H:%M}", said["ready"], f"score {said['readiness score']}", found.readiness.ready),
     ]  # fmt: skip
     named = page.items(rpo.problems, "") if rpo.problems else ""
     return f'<div class="cards">{"".join(cards)}</div>' + (
@@ -175,13 +226,15 @@ def _or_unknown(seconds: float) -> str:
 
 
 def _scope(content: Content) -> str:
-    people = sorted({name for record in content.inside for name in _people(record)})
+    subject = content.figures.subject
+    people = sorted({name for _, record in content.inside for name in eventpage.people(record)})
+    kinds = [record.get("kind") for _, record in content.inside]
     return page.facts(
         {
-            **(content.scope or {"Stack": content.stack}),
+            **(subject.scope or {"Stack": subject.name}),
             "Period": _span(content),
-            "Objectives": f"RPO under {content.rpo_seconds:g} s, RTO under {content.rto_seconds:g} s",
-            "Drills and incidents": f"{len(content.inside)} in the period",
+            "Objectives": f"RPO under {subject.rpo_seconds:g} s, RTO under {subject.rto_seconds:g} s",
+            "Drills and incidents": f"{kinds.count('drill')} and {kinds.count('incident')} in the period",
             "Participants": ", ".join(people) or "none",
             "Product": content.product_version or "version not told",
         }
@@ -197,90 +250,20 @@ def _scope(content: Content) -> str:
             "RTO: what a client saw, as an interval between the attempts around the outage; the upper end is compared with the target.",
             "Predicted RTO: every combination of detect, decide, database and traffic of up to ten earlier successful runs of the "
             "same scenario. Slower than predicted: the whole measured interval lies above the predicted p95.",
-            "Exposure: the union of the times in which no usable reader protected the data.",
+            "Exposure: the union of the times in which no usable reader protected the data, as drills and sensors saw them. Where a "
+            "drill broke off before it saw the end, a later record or 15 minutes of readings tell it.",
         ),
         "",
     )  # fmt: skip
 
 
-def _people(record: Mapping[str, Any]) -> list[str]:
-    who = record.get("who") or {}
-    return [str(who[role]) for role in ("operator", "approved_by") if who.get(role)]
-
-
 def _readiness(content: Content) -> str:
-    found = content.readiness
-    answer = f"{'Yes' if found.ready else 'No'}; score {found.score:.0f} of 100. A check that is unknown earns nothing."
-    return page.paragraph(answer) + page.items(found.reasons, "Every check passed.")
-
-
-def _event(record: Mapping[str, Any]) -> str:
-    who, scope, rto, rpo = (record.get(name) or {} for name in ("who", "scope", "rto", "rpo"))
-    exposure = record.get("exposure") or {}
-    pages = [
-        f'<article class="event"><h3>{escape(str(record.get("id")))}</h3>',
-        page.facts(
-            {
-                "Kind and scenario": f"{record.get('kind')}, {record.get('scenario')}: {scope.get('from_site')} ({scope.get('from_region')}) to {scope.get('to_site')} ({scope.get('to_region')})",
-                "Why": record.get("why"), "From, until": f"{record.get('started_at')}, {record.get('ended_at')}",
-                "Participants": f"operator {who.get('operator')}, approved by {who.get('approved_by') or 'nobody'}, as {who.get('caller_arn') or 'an unknown AWS identity'}",
-                "Result": f"{record.get('status')}{': ' + str(record['reason']) if record.get('reason') else ''}",
-                "RTO": f"{_number(rto.get('low_seconds'))} to {_number(rto.get('high_seconds'))} s, target {_number(rto.get('target_seconds'))} s, met: {told(rto.get('met'))}",
-                "RPO": f"{_number(rpo.get('lost_seconds'))} s, {_number(rpo.get('lost_commits'))} of {_number(rpo.get('acknowledged'))} acknowledged commits lost, "
-                       f"{_number(rpo.get('in_doubt'))} in doubt, target {_number(rpo.get('target_seconds'))} s, met: {told(rpo.get('met'))}",
-                "Exposure": f"{_number(exposure.get('seconds'))} s" if exposure else "none recorded",
-                "Plan (SHA-256)": record.get("plan_hash"), "Record (SHA-256)": record.get("hash"),
-            }
-        ),
-        "<h4>Preconditions</h4>", _conditions(record.get("preconditions") or []),
-        "<h4>Overrides</h4>",
-        page.items((f"{o.get('precondition')}: {o.get('reason')} (by {o.get('by')})" for o in record.get("overrides") or ()), "None."),
-        "<h4>Timeline</h4>", _timeline(record.get("timeline") or []),
-        "<h4>Postconditions</h4>", _conditions(record.get("postconditions") or []),
-        "<h4>Deviations</h4>", page.items(map(str, record.get("deviations") or ()), "None recorded."),
-        "</article>",
-    ]  # fmt: skip
-    return "".join(pages)
-
-
-def _number(value: Any) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _conditions(found: Sequence[Mapping[str, Any]]) -> str:
-    words = {False: "failed", None: "unknown"}
-    bad = [
-        f"{c.get('name')}: {words[c.get('passed')]}{': ' + str(c['reason']) if c.get('reason') else ''}"
-        for c in found
-        if c.get("passed") is not True
-    ]
-    good = [str(c.get("name")) for c in found if c.get("passed") is True]
-    said = page.paragraph(f"Passed: {', '.join(good)}.") if good else ""
-    return said + (page.items(bad, "") if bad else "") or page.paragraph("None recorded.")
-
-
-def _timeline(entries: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(
-        f'<tr><td class="t">{escape(str(e.get("at")))}</td><td>{escape(str(e.get("mark") or ""))}</td>'
-        f"<td>{escape(str(e.get('source')))}</td><td>{escape(str(e.get('text')))}</td></tr>"
-        for e in entries
+    found = content.figures.readiness
+    answer = (
+        f"{'Yes' if found.ready else 'No'}, as of {content.end:%Y-%m-%d %H:%M} UTC; score {found.score:.0f} of 100: the points below. "
+        "A check that is unknown earns nothing."
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("at (UTC)", "mark", "source", "what"))
-    if not rows:
-        return page.paragraph("None recorded.")
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _actions(content: Content) -> Any:
-    import pandas as pd
-
-    today = content.made.astimezone(sig.UTC).date().isoformat()
-    rows = [
-        {"record": record.get("id"), "action": action.get("text"), "owner": action.get("owner") or "unassigned",
-         "due": action.get("due") or "no date", "overdue": "yes" if action.get("due") and str(action["due"])[:10] < today else "no"}
-        for record in content.records for action in record.get("corrective_actions") or ()
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["record", "action", "owner", "due", "overdue"])
+    return page.paragraph(answer) + page.items(found.reasons, "Every check passed.")
 
 
 def _sign_off(content: Content) -> str:
@@ -288,12 +271,13 @@ def _sign_off(content: Content) -> str:
     rows = "".join(
         "<tr>"
         + "".join(f"<td>{escape(line.get(name, ''))}&nbsp;</td>" for name in ("role", "name", "date"))
-        + '<td style="min-width:16em">&nbsp;</td></tr>'
+        + '<td class="sign">&nbsp;</td></tr>'
         for line in lines
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("role", "name", "date", "signature"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" + page.paragraph(
-        f"Next drill due: {next_due(content)}."
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        + page.paragraph(f"Next drill due: {next_due(content)}.")
     )
 
 
@@ -301,7 +285,7 @@ def next_due(content: Content) -> str:
     """The date given, or 90 days after the last proof; without one it is due at once."""
     if content.next_due:
         return content.next_due.isoformat()
-    proofs = content.exposure.proofs.iloc[:-1]["last"].dropna()
+    proofs = content.figures.exposure.proofs.iloc[:-1]["last"].dropna()
     if not len(proofs):
         return "at once (nothing was proven yet)"
     return f"{max(proofs) + dt.timedelta(days=PROOF_DAYS):%Y-%m-%d} ({PROOF_DAYS:g} days after the last proof)"
@@ -322,6 +306,13 @@ def _standards() -> Any:
             for r in INDEX
         ]
     )
+
+
+def _sources(content: Content) -> Any:
+    import pandas as pd
+
+    rows = [{"file": key, "sha256": found} for key, found in sorted(content.sources.items())]
+    return pd.DataFrame(rows, columns=["file", "sha256"])
 
 
 def _link(section: str) -> str:
@@ -353,5 +344,6 @@ def _integrity(content: Content) -> str:
         }
     ) + page.paragraph(
         "manifest.json holds the SHA-256 of every file but its own; that one was told when the pack was made, and ought to be kept "
-        "elsewhere. Files: index.html, data (a CSV behind every table, an empty cell is unknown), pictures, records."
+        "elsewhere. Files: index.html, data (a CSV behind every table, an empty cell is unknown), pictures, records and incidents as "
+        "they are kept. data/sources.csv names the Parquet files of the history that were read, with the SHA-256 of each."
     )  # fmt: skip

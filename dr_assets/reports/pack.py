@@ -16,18 +16,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.reports import contents, page, plots
 from dr_assets.reports import signal as sig
-from dr_assets.reports.exposure import ExposureReport, exposure_report
-from dr_assets.reports.readiness import Readiness, history_checks, readiness
-from dr_assets.reports.rpo import RpoReport, rpo_report
-from dr_assets.reports.rto import RtoReport, rto_report
-from dr_assets.reports.whatif import WhatIf, what_if
+from dr_assets.reports.figures import Figures, Subject, figures
 from dr_assets.stack import Stack
 
 SCHEMA = "dr-assets/pack/1"
@@ -36,68 +32,14 @@ _LEFT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Whose evidence: a stack that is there, or what is remembered of one that is gone."""
-
-    name: str
-    rpo_seconds: float
-    rto_seconds: float
-    scope: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, stack: Stack) -> Subject:
-        scope = {
-            "Stack": stack.environment_suffix,
-            "Primary site": stack.primary_region,
-            "Secondary site": stack.secondary_region,
-            "Global cluster": stack.global_cluster_name,
-            "Database": stack.database_name,
-            "Engine": f"Aurora PostgreSQL {stack.engine_version}",
-        }
-        return cls(stack.environment_suffix, stack.rpo_seconds, stack.rto_seconds, scope)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Every report of one stack and period."""
-
-    rpo: RpoReport
-    rto: RtoReport
-    exposure: ExposureReport
-    readiness: Readiness
-    what_if: WhatIf
-
-
-@dataclass(frozen=True)
 class Pack:
-    """Where it is, its headline figures in words, and the SHA-256 of its manifest: keep that elsewhere."""
+    """Where it is, its headline figures in words, and the SHA-256 of its manifest: keep that elsewhere. And what it was made of."""
 
     directory: Path
     headline: Mapping[str, str]
     manifest_sha256: str
-
-
-def figures(
-    subject: Subject,
-    start: dt.datetime,
-    end: dt.datetime,
-    samples: Any,
-    records: Sequence[Mapping[str, Any]],
-    now: dt.datetime | None = None,
-    checks: Sequence[Mapping[str, Any]] = (),
-    restores: Sequence[dt.datetime] = (),
-    problems: Sequence[str] = (),
-) -> Figures:
-    """All reports over [start, end). `now`: when they are made; what reaches beyond it is left out. `checks`: of this moment, for
-    the readiness, beside those that the history itself gives."""
-    now = min(now or end, end)
-    rpo = rpo_report(subject.name, samples, start, end, subject.rpo_seconds, records, problems=problems)
-    rto = rto_report(records, start, end)
-    own = history_checks(rpo, rto, records, subject.rto_seconds, max(now, start))
-    return Figures(
-        rpo, rto, exposure_report(records, start, end, now, restores), readiness([*checks, *own]),
-        what_if(rpo.signal, subject.rpo_seconds),
-    )  # fmt: skip
+    figures: Figures
+    pictures: Sequence[plots.Picture]
 
 
 def pictures(found: Figures, names: Sequence[str] = ()) -> list[plots.Picture]:
@@ -124,6 +66,9 @@ def write_pack(
     checks: Sequence[Mapping[str, Any]] = (),
     restores: Sequence[dt.datetime] = (),
     problems: Sequence[str] = (),
+    incidents: Sequence[Mapping[str, Any]] = (),
+    changes: Sequence[Mapping[str, Any]] = (),
+    sources: Mapping[str, str] | None = None,
     sign_off: Sequence[Mapping[str, str]] = (),
     next_due: dt.date | None = None,
     product_version: str = "",
@@ -132,7 +77,8 @@ def write_pack(
 
     Args:
         records: all of the stack in the order of their chain; those before the period serve predictions and proofs.
-        checks, restores, problems: as for `figures`; `problems` of reading the history stand on the page.
+        checks, restores, problems, incidents, changes: as for `figures`; `problems` stand on the page.
+        sources: the key and the SHA-256 of each file of samples that was read: what the figures can be traced to.
         sign_off: `role`, `name`, `date` of those who signed; without any, there are lines to sign on.
         next_due: when the next drill is due; by default 90 days after the last proof.
 
@@ -140,13 +86,12 @@ def write_pack(
     """
     subject = stack if isinstance(stack, Subject) else Subject.of(stack)
     made = now or dt.datetime.now(sig.UTC)
-    found = figures(subject, start, end, samples, records, made, checks, restores, problems)
     target = Path(directory).absolute()
     _replaceable(target)
+    found = figures(subject, start, end, samples, records, made, checks, restores, problems, incidents, changes)
     drawn = pictures(found)
     content = contents.Content(
-        subject.name, subject.rpo_seconds, subject.rto_seconds, subject.scope, start, end, made, found.rpo, found.rto,
-        found.exposure, found.readiness, found.what_if, drawn, records, sign_off, next_due, product_version,
+        found, start, end, made, drawn, records, sources or {}, sign_off, next_due, product_version,
     )  # fmt: skip
     files: dict[str, bytes] = {"index.html": contents.html(content).encode()}
     files |= {f"data/{name}.csv": page.csv(frame) for name, frame in contents.tables(content).items()}
@@ -154,6 +99,12 @@ def write_pack(
         files |= {f"pictures/{picture.name}.png": picture.png, f"pictures/{picture.name}.svg": picture.svg}
     for place, record in enumerate(records, 1):
         files[f"records/{place:06d}.json"] = (json.dumps(record, indent=1) + "\n").encode()
+    shown = set(found.incidents["id"])
+    for incident in incidents:
+        if incident["id"] in shown:
+            files[f"incidents/{_file_name(incident['id'])}.json"] = (
+                json.dumps(incident, indent=1, sort_keys=True) + "\n"
+            ).encode()
     head = records[-1] if records else None
     manifest = {
         "schema": SCHEMA, "stack": subject.name, "from": _iso(start), "to": _iso(end), "made_at": _iso(made),
@@ -163,7 +114,11 @@ def write_pack(
     }  # fmt: skip
     files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
     _put(target, files)
-    return Pack(target, contents.headline(content), _sha(files[MANIFEST]))
+    return Pack(target, contents.headline(content), _sha(files[MANIFEST]), found, drawn)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")
 
 
 def _iso(at: dt.datetime) -> str:

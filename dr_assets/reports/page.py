@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -20,27 +21,31 @@ UNKNOWN = "unknown"
 
 _CSS = """
 :root { color-scheme: light; } * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #111; margin: 0 auto; padding: 24px; max-width: 1180px; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #111; margin: 0 auto; padding: 24px; max-width: 1280px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8px; border-bottom: 2px solid #111; }
-h3 { font-size: 16px; margin: 24px 0 6px; } p { margin: 6px 0; max-width: 90ch; } a { color: #0b4f8a; }
+h3 { font-size: 16px; margin: 24px 0 6px; } h4 { font-size: 14px; margin: 10px 0 2px; } p { margin: 6px 0; max-width: 90ch; } a { color: #0b4f8a; }
+h1, h3, p, li, figcaption { overflow-wrap: anywhere; } ul { margin: 4px 0; padding-left: 24px; } li { max-width: 100ch; }
 nav { margin: 12px 0; } nav a { margin-right: 14px; white-space: nowrap; display: inline-block; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
+.answer { font-size: 17px; } .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px; margin: 16px 0; }
 .card { border: 1px solid #767676; border-left: 6px solid #767676; padding: 8px 12px; }
 .card.good { border-left: 6px solid #009E73; } .card.bad { border-left: 6px double #D55E00; }
-.card b { display: block; font-size: 22px; } .card span { color: #333; font-size: 13px; display: block; }
+.card b { display: block; font-size: 20px; line-height: 1.3; } .card span { color: #333; font-size: 13px; display: block; }
 .wide { overflow-x: auto; margin: 8px 0; } table { border-collapse: collapse; font-size: 13px; }
-th, td { border: 1px solid #bbb; padding: 3px 8px; text-align: left; vertical-align: top; overflow-wrap: break-word; max-width: 34em; }
+th, td { border: 1px solid #bbb; padding: 3px 7px; text-align: left; vertical-align: top; overflow-wrap: break-word; max-width: 32em; }
 th { background: #eee; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.t { white-space: nowrap; } td.u { color: #555; font-style: italic; }
+td.t { white-space: nowrap; } td.u { color: #555; font-style: italic; } td.sign { min-width: 14em; height: 2.4em; }
 th button { all: unset; cursor: pointer; font-weight: bold; } th button:focus-visible { outline: 2px solid #0b4f8a; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; } th[aria-sort=descending] button::after { content: " \\25BC"; }
-caption { text-align: left; font-size: 13px; color: #333; padding: 2px 0; } figure { margin: 12px 0; } figure img { max-width: 100%; height: auto; }
+caption { text-align: left; font-size: 13px; color: #333; padding: 2px 0; } figure { margin: 12px 0; }
+figure img { display: block; max-width: 100%; height: auto; }
 figcaption { font-size: 13px; color: #333; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 6px 0; }
-dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; } code { font-size: 12px; overflow-wrap: anywhere; }
-.event { border-top: 1px solid #767676; padding-top: 4px; } details > summary { cursor: pointer; }
+dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
+.event { margin-bottom: 24px; } .event + .event { border-top: 1px solid #767676; padding-top: 4px; } details { margin: 8px 0; } details > summary { cursor: pointer; }
+@media (max-width: 640px) { body { padding: 12px; } dl { display: block; } dd { margin: 0 0 6px; } .cards { grid-template-columns: 1fr 1fr; } }
 @media print { @page { size: A4 landscape; margin: 12mm; } body { padding: 0; max-width: none; font-size: 10pt; } nav { display: none; }
  .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: 1px 4px; } thead { display: table-header-group; }
- tr, figure, .card { break-inside: avoid; } h2, h3 { break-after: avoid; } h2 { margin-top: 20px; } a { color: inherit; text-decoration: none; } }
+ details::details-content { content-visibility: visible; display: block; } figure img { max-width: 240mm; max-height: 150mm; }
+ tr, figure, .card { break-inside: avoid; } h2, h3, h4, caption { break-after: avoid; } h2 { margin-top: 20px; } a { color: inherit; text-decoration: none; } }
 """
 
 _JS = """
@@ -55,6 +60,9 @@ document.querySelectorAll("table.sort").forEach(table => table.querySelectorAll(
       return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1); }).forEach(row => body.append(row));
   };
 }));
+const folded = [...document.querySelectorAll("details:not([open])")];  // paper cannot be unfolded
+addEventListener("beforeprint", () => folded.forEach(each => each.open = true));
+addEventListener("afterprint", () => folded.forEach(each => each.open = false));
 """
 
 
@@ -106,21 +114,51 @@ def _plain(value: Any) -> str:
 
 def figure(picture: Picture) -> str:
     data = base64.b64encode(picture.svg).decode()
+    width = round(106 * picture.width)
+    size = f"width: {width}px; min-width: {min(640, width)}px"
     return (
-        f'<figure><img alt="{escape(picture.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+        f'<figure><div class="wide"><img alt="{escape(picture.alt, quote=True)}" style="{size}" src="data:image/svg+xml;base64,{data}"></div>'
         f"<figcaption>{escape(picture.alt)} Files: pictures/{picture.name}.png, .svg</figcaption></figure>"
     )
 
 
-def table(frame: Any, file: str, nothing: str) -> str:
-    """A sortable table of a DataFrame; more than ROWS rows are cut, and that is said."""
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to an anchor of the page."""
+
+    text: str
+    anchor: str
+
+
+# Columns that are told as clock time, and as a share in percent; all others of seconds to the millisecond.
+_CLOCK = (
+    "known_seconds",
+    "unknown_seconds",
+    "duration_seconds",
+    "breach_seconds",
+    "seconds_in_period",
+    "exposure_seconds",
+)
+_SHARES = ("unknown_share", "compliance", "within_objective")
+_HEADINGS = {
+    "start": "start (UTC)", "end": "end (UTC)", "started_at": "started (UTC)", "last": "last (UTC)", "hour_utc": "hour (UTC)",
+    "weekday_utc": "weekday (UTC)", "seconds_in_period": "in the period (h:mm:ss)", "during": "drill or incident",
+    "trend_seconds_per_30_days": "trend (s in 30 days)",
+}  # fmt: skip
+
+
+def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: str = UNKNOWN) -> str:
+    """A sortable table of a DataFrame; more than ROWS rows are cut, and that is said.
+
+    `shown`: what stands on the page in place of `frame`, where the CSV has more columns. `empty`: what a missing value means.
+    """
     if not len(frame):
         return paragraph(nothing)
-    shown = frame.head(ROWS)
+    view = (frame if shown is None else shown).head(ROWS)
     head = "".join(
-        f'<th scope="col"><button type="button">{escape(_heading(name))}</button></th>' for name in frame.columns
+        f'<th scope="col"><button type="button">{escape(heading(name))}</button></th>' for name in view.columns
     )
-    columns = [[_cell(value) for value in shown[name].tolist()] for name in frame.columns]
+    columns = [_cells(view[name].tolist(), name, empty) for name in view.columns]
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
     cut = f", the first {ROWS} of {len(frame)} rows" if len(frame) > ROWS else ""
     return (
@@ -129,12 +167,18 @@ def table(frame: Any, file: str, nothing: str) -> str:
     )
 
 
-def _heading(name: str) -> str:
+def folded(summary: str, html: str) -> str:
+    """To be unfolded by who wants it; open on paper."""
+    return f"<details><summary>{escape(summary)}</summary>{html}</details>"
+
+
+def heading(name: str) -> str:
+    """A column's name for people, with its unit."""
+    if name in _HEADINGS:
+        return _HEADINGS[name]
     if name.endswith("_seconds"):
-        return f"{name.removesuffix('_seconds').replace('_', ' ')} (s)"
-    return {"start": "start (UTC)", "end": "end (UTC)", "started_at": "started (UTC)", "last": "last (UTC)"}.get(
-        name, name.replace("_", " ")
-    )
+        return f"{name.removesuffix('_seconds').replace('_', ' ')} ({'h:mm:ss' if name in _CLOCK else 's'})"
+    return name.replace("_", " ")
 
 
 def missing(value: Any) -> bool:
@@ -144,21 +188,55 @@ def missing(value: Any) -> bool:
     return bool(pd.isna(value))
 
 
-def _cell(value: Any) -> str:
+def _cells(values: Sequence[Any], name: str, empty: str) -> list[str]:
+    whole = all(float(value).is_integer() for value in values if _is_number(value) and not missing(value))
+    return [_cell(value, name, empty, whole) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _cell(value: Any, name: str, empty: str, whole: bool) -> str:
+    if isinstance(value, Link):
+        text = escape(value.text)
+        return f'<td data-v="{text}"><a href="#{escape(value.anchor, quote=True)}">{text}</a></td>'
     if missing(value):
-        return f'<td class="u" data-v="">{UNKNOWN}</td>'
+        return f'<td class="u" data-v="">{escape(empty)}</td>'
     if isinstance(value, dt.datetime):
         return f'<td class="t" data-v="{value.timestamp()}">{value:%Y-%m-%d %H:%M:%S}</td>'
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return f'<td class="n" data-v="{float(value)!r}">{_figure(float(value))}</td>'
+    if _is_number(value):
+        return f'<td class="n" data-v="{float(value)!r}">{_figure(float(value), name, whole)}</td>'
     text = str(value)
     return f'<td data-v="{escape(text, quote=True)}">{escape(text)}</td>'
 
 
-def _figure(value: float) -> str:
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value)}"
-    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) < 0.99 else f"{value:.6g}"
+def _figure(value: float, name: str, whole: bool) -> str:
+    """`whole`: all figures of the column are whole numbers, so that none needs decimals."""
+    if name in _SHARES:
+        return share(value)
+    if name in _CLOCK:
+        return clock(value)
+    if whole and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.3f}" if name.endswith("_seconds") else f"{value:.2f}"
+
+
+def share(value: float) -> str:
+    """A share in percent that does not round up to a perfection that was not there."""
+    for digits in (2, 4, 6):
+        text = f"{100 * value:.{digits}f}"
+        if value in (0.0, 1.0) or float(text) not in (0.0, 100.0):
+            return f"{text} %"
+    return "less than 100 %, by less than a millionth" if value > 0.5 else "more than 0 %, by less than a millionth"
+
+
+def clock(seconds: float) -> str:
+    """`13:24:00`, with days where there are any, and milliseconds where there are some."""
+    whole, ms = divmod(round(seconds * 1000), 1000)
+    days, rest = divmod(whole, 86_400)
+    begin = f"{days} d " if days else ""
+    return f"{begin}{rest // 3600}:{rest % 3600 // 60:02d}:{rest % 60:02d}" + (f".{ms:03d}" if ms else "")
 
 
 def csv(frame: Any) -> bytes:

@@ -41,6 +41,17 @@ class Picture:
     alt: str
     png: bytes
     svg: bytes
+    width: float = 10.0  # inches, as drawn
+
+    def preview(self) -> bytes:
+        """The PNG in 48 colours: a third of the size, for places where pictures are kept for ever."""
+        from PIL import Image
+
+        small = io.BytesIO()
+        Image.open(io.BytesIO(self.png)).convert("RGB").quantize(48, dither=Image.Dither.NONE).save(
+            small, "PNG", optimize=True
+        )
+        return small.getvalue()
 
 
 def _picture(name: str, title: str, alt: str, width: float, height: float, draw: Callable[[Any], None]) -> Picture:
@@ -57,7 +68,7 @@ def _picture(name: str, title: str, alt: str, width: float, height: float, draw:
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.set_layout_engine("none")  # it is laid out now, and stays so
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "dr-assets"})
-    return Picture(name, title, alt, png.getvalue(), svg.getvalue())
+    return Picture(name, title, alt, png.getvalue(), svg.getvalue(), width)
 
 
 def _nothing(axes: Any, text: str) -> None:
@@ -100,26 +111,35 @@ def rpo_over_time(report: RpoReport) -> Picture:
             return
         times, low, high = _envelope(report.signal)
         axes.fill_between(times, low, high, step="post", color=BLUE, alpha=0.3, linewidth=0)
-        axes.step(times, high, where="post", color=BLUE, linewidth=0.9, label="RPO (largest value of each moment)")
+        (line,) = axes.step(
+            times,
+            high,
+            where="post",
+            color=BLUE,
+            linewidth=0.9,
+            label="RPO: the largest of each moment (pale: down to the least)",
+        )
         axes.axhline(report.objective_seconds, color="black", linestyle="--", linewidth=1.2)
         axes.annotate(
-            f"objective {report.objective_seconds:g} s", (0.995, report.objective_seconds), xycoords=("axes fraction", "data"),
-            textcoords="offset points", xytext=(0, 4),
-                ha="right", fontsize=8,
+            f"objective {report.objective_seconds:g} s", (0.005, report.objective_seconds), xycoords=("axes fraction", "data"),
+            textcoords="offset points", xytext=(0, 4), ha="left", fontsize=8,
         )  # fmt: skip
         axes.set_yscale("symlog", linthresh=1.0)
         top = max(float(np.nanmax(high)), report.objective_seconds) * 4
         axes.set_ylim(0, top)
         _seconds_axis(axes)
-        for table, colour, hatch, marker, height, text in (
-            (report.breaches, VERMILION, "\\\\\\\\", "v", 0.96, "breach"),
-            (report.gaps, GREY, "////", "|", 0.03, "unknown (no reading)"),
-        ):
-            _spans(axes, table, colour, hatch, marker, height, text)
+        shown = [
+            _spans(axes, report, *more)
+            for more in (
+                (report.breaches, VERMILION, "\\\\\\\\", "v", 0.96, "breach (one mark for neighbours)"),
+                (report.gaps, GREY, "////", "^", 0.03, "unknown, no reading (likewise)"),
+            )
+            if len(more[0])
+        ]
         axes.set_xlim(report.start, report.end)
         axes.set_ylabel("RPO (s), linear below 1 s, then logarithmic")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
+        axes.legend(handles=[line, *shown], loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
         _time_axis(axes)
 
     return _picture("rpo-over-time", title, alt, 10, 4.2, draw)
@@ -135,20 +155,26 @@ def _seconds_axis(axes: Any) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _spans(axes: Any, table: Any, colour: str, hatch: str, marker: str, height: float, text: str) -> None:
-    """The stretches themselves, and a mark for each, for one of a minute is not seen in a year."""
-    if not len(table):
-        return
+def _spans(
+    axes: Any, report: RpoReport, table: Any, colour: str, hatch: str, marker: str, height: float, text: str
+) -> Any:
+    """The stretches themselves, and a mark for each (for neighbours one), for one of a minute is not seen in a year. Answers
+    what stands for them in the legend."""
+    from matplotlib.patches import Patch
+
+    first, last = _dates().date2num([report.start, report.end])
     starts, ends = (_dates().date2num(table[name].tolist()) for name in ("start", "end"))
     axes.broken_barh(
         list(zip(starts, ends - starts, strict=True)), (0, 1), transform=axes.get_xaxis_transform(), facecolor=colour,
-        alpha=0.3, hatch=hatch, edgecolor="black", linewidth=0,
+        alpha=0.4, hatch=hatch, edgecolor="black", linewidth=0,
     )  # fmt: skip
+    near = np.flatnonzero(np.append(True, starts[1:] - ends[:-1] > (last - first) / 150))
+    middle = (starts[near] + ends[np.append(near[1:], len(starts)) - 1]) / 2
     axes.plot(
-        (starts + ends) / 2, np.full(len(starts), height), transform=axes.get_xaxis_transform(), linestyle="none",
-        marker=marker, markersize=7, color=colour if marker == "v" else "black", markeredgecolor="black", label=text,
-        clip_on=False,
+        middle, np.full(len(middle), height), transform=axes.get_xaxis_transform(), linestyle="none", marker=marker,
+        markersize=7, color=colour, markeredgecolor="black", clip_on=False,
     )  # fmt: skip
+    return Patch(facecolor=colour, hatch=hatch, edgecolor="black", linewidth=0.6, label=text)
 
 
 def _envelope(signal: sig.Signal) -> tuple[list[dt.datetime], sig.Floats, sig.Floats]:
@@ -219,7 +245,7 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
         )
         for row, (_, event) in enumerate(events.iterrows()):
             if np.isnan(event["high_seconds"]):
-                axes.text(0, row, f"  no figure: {event['status']}", va="center", fontsize=8)
+                axes.text(left[row], row, f"  no figure: {event['status']}", va="center", fontsize=8, fontweight="bold")
             elif event["regression"] == "yes":
                 axes.text(
                     event["high_seconds"], row, "  slower than predicted", va="center", fontsize=8, fontweight="bold"
@@ -270,23 +296,28 @@ def lag_heat_map(found: WhatIf, stack: str) -> Picture:
         if np.isnan(cells).all():
             _nothing(axes, "No reading in this period: nothing is known")
             return
+        from matplotlib.colors import LogNorm
+
         axes.set_facecolor("white")
         axes.patch.set_hatch("////")
         axes.patch.set_edgecolor(GREY)
+        # Logarithmic, so that one bad hour does not make all others look alike; a lag of nothing is shown as a millisecond.
+        low, high = max(float(np.nanmin(cells)), 1e-3), max(float(np.nanmax(cells)), 1e-3)
+        scale = LogNorm(low, max(high, low * 10))
         image = axes.pcolormesh(
-            np.arange(25), np.arange(8), np.ma.masked_invalid(cells), cmap="cividis", edgecolor="white", linewidth=0.5
-        )
-        middle = (np.nanmin(cells) + np.nanmax(cells)) / 2
+            np.arange(25), np.arange(8), np.ma.masked_invalid(np.maximum(cells, 1e-3)), cmap="cividis", norm=scale,
+            edgecolor="white", linewidth=0.5,
+        )  # fmt: skip
         for (row, column), value in np.ndenumerate(cells):
             if not np.isnan(value):
                 axes.text(column + 0.5, row + 0.5, _short(value), ha="center", va="center", fontsize=6.5,
-                          color="white" if value < middle else "black")  # fmt: skip
+                          color="white" if scale(max(value, 1e-3)) < 0.5 else "black")  # fmt: skip
         axes.set_xticks(np.arange(24) + 0.5, [f"{number:02d}" for number in range(24)])
         axes.set_yticks(np.arange(7) + 0.5, WEEKDAYS)
         axes.invert_yaxis()
         axes.tick_params(length=0)
         axes.set_xlabel("hour of the day (UTC); hatched: unknown")
-        figure.colorbar(image, ax=axes, label="p95 of the RPO (s)", pad=0.01)
+        figure.colorbar(image, ax=axes, label="p95 of the RPO (s)", pad=0.01, format="%g")
 
     return _picture("lag-heat-map", title, alt, 10, 3.4, draw)
 
@@ -299,25 +330,33 @@ def _short(value: float) -> str:
 
 
 def exposure_calendar(report: ExposureReport, stack: str) -> Picture:
-    """A square for each day, a column for each week; exposed days are dark and carry their minutes."""
+    """A square for each day, a column for each week, a row of squares for each half year; exposed days are dark and carry their
+    minutes, from two hours on their hours."""
     days = [(dt.date.fromisoformat(row.period), float(row.exposure_seconds) / 60) for row in report.days.itertuples()]
     exposed = sum(minutes > 0 for _, minutes in days)
-    title = f"Days without a usable reader, stack {stack}"
+    title = f"Time without a usable reader, stack {stack}"
     alt = f"{title}: {report.seconds / 60:.1f} minutes of exposure on {exposed} of {len(days)} days."
-    years = sorted({day.year for day, _ in days})
+    monday = days[0][0] - dt.timedelta(days=days[0][0].weekday())
+    weeks = (days[-1][0] - monday).days // 7 + 1
+    bands = [monday + dt.timedelta(weeks=first) for first in range(0, weeks, _WEEKS)]
 
     def draw(figure: Any) -> None:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import LogNorm
 
-        scale = LogNorm(1, max([10.0, *(minutes for _, minutes in days)]))
-        colours = ScalarMappable(scale, "cividis_r")
-        rows = figure.subplots(len(years), 1, squeeze=False)[:, 0]
-        for axes, year in zip(rows, years, strict=True):
-            _year(axes, year, [(day, minutes) for day, minutes in days if day.year == year], colours)
-        figure.colorbar(colours, ax=list(rows), label="minutes of exposure", pad=0.01, format="%g")
+        colours = ScalarMappable(LogNorm(1, 1440), "cividis_r")
+        rows = figure.subplots(len(bands), 1, squeeze=False)[:, 0]
+        for axes, first in zip(rows, bands, strict=True):
+            after = first + dt.timedelta(weeks=_WEEKS)
+            _band(axes, first, min(max(weeks, 8), _WEEKS), [each for each in days if first <= each[0] < after], colours)
+        bar = figure.colorbar(colours, ax=list(rows), label="minutes of exposure in a day", pad=0.01)
+        bar.set_ticks([1, 10, 100, 1440], labels=["1", "10", "100", "1440"])
 
-    return _picture("exposure-calendar", title, alt, 10, 0.7 + 1.45 * len(years), draw)
+    across = min(max(weeks, 8), _WEEKS)
+    return _picture("exposure-calendar", title, alt, 1.6 + 0.31 * across, 0.8 + 2.5 * len(bands), draw)
+
+
+_WEEKS = 27
 
 
 def _lines(segments: list[Any], **style: Any) -> Any:
@@ -326,30 +365,31 @@ def _lines(segments: list[Any], **style: Any) -> Any:
     return LineCollection(segments, **style)
 
 
-def _year(axes: Any, year: int, days: list[tuple[dt.date, float]], colours: Any) -> None:
-    first = dt.date(year, 1, 1)
+def _band(axes: Any, first: dt.date, across: int, days: list[tuple[dt.date, float]], colours: Any) -> None:
+    """Up to half a year, `across` weeks wide; `first` is its first Monday."""
 
     def column(day: dt.date) -> int:
-        return ((day - first).days + first.weekday()) // 7
+        return (day - first).days // 7
 
-    faces = np.zeros((7, 54, 4))  # transparent where the period has no day
+    faces = np.zeros((7, across, 4))  # transparent where the period has no day
     for day, minutes in days:
         face = colours.to_rgba(max(minutes, 1.0)) if minutes > 0 else (1.0, 1.0, 1.0, 1.0)
         faces[day.weekday(), column(day)] = face
         if minutes > 0:
-            axes.text(column(day) + 0.5, day.weekday() + 0.5, f"{minutes:.0f}" if minutes >= 1 else "<1", ha="center",
-                      va="center", fontsize=6, color="white" if sum(face[:3]) < 1.5 else "black")  # fmt: skip
-    axes.pcolormesh(np.arange(55), np.arange(8), faces, edgecolor="none")
+            text = "<1" if minutes < 1 else f"{minutes:.0f}" if minutes < 120 else f"{minutes / 60:.0f} h"
+            axes.text(column(day) + 0.5, day.weekday() + 0.5, text, ha="center", va="center", fontsize=7,
+                      color="white" if sum(face[:3]) < 1.5 else "black")  # fmt: skip
+    axes.pcolormesh(np.arange(across + 1), np.arange(8), faces, edgecolor="none")
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
     edges = [np.add(square, (column(day), day.weekday())) for day, _ in days]
-    axes.add_collection(_lines(edges, colors="#BBBBBB", linewidths=0.5))
-    axes.set_xlim(-0.3, 54.3)
+    axes.add_collection(_lines(edges, colors="#999999", linewidths=0.5))
+    axes.set_xlim(-0.3, across + 0.3)
     axes.set_ylim(7.1, -0.2)
-    axes.set_aspect("equal")
-    months = [dt.date(year, month, 1) for month in range(1, 13)]
-    axes.set_xticks([column(day) + 0.5 for day in months], [f"{day:%b}" for day in months])
+    axes.set_aspect("equal", anchor="W")
+    weeks = sorted({column(day) for day, _ in days})
+    axes.set_xticks([week + 0.5 for week in weeks], [f"{first + dt.timedelta(weeks=week):%d\n%b}" for week in weeks])
     axes.set_yticks(np.arange(7) + 0.5, WEEKDAYS)
     axes.tick_params(length=0, labelsize=7)
-    axes.set_ylabel(f"{year} (UTC)")
+    axes.set_xlabel(f"week of Monday, {first:%Y} (UTC)" if weeks else "", fontsize=8, loc="left")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dr_assets.errors import DrError
+from dr_assets.reports import followup
 from dr_assets.reports import signal as sig
 from dr_assets.reports.exposure import proven_at, proves
 from dr_assets.reports.rpo import RpoReport
@@ -82,8 +83,12 @@ def history_checks(
     rto_target_seconds: float,
     now: dt.datetime,
     proof_days: float = PROOF_DAYS,
+    changes: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """What the history alone can tell, as checks for `readiness`. The lag of this moment blocks; the others cost points."""
+    """What the history alone can tell, as checks for `readiness`. The lag of this moment blocks; the others cost points.
+
+    `changes`: of corrective actions, as for `followup.actions`.
+    """
     checks = [_lag(rpo, now)]
     expected = rto.predictions["failover"]
     passed = (
@@ -105,7 +110,7 @@ def history_checks(
             "no drill within its objectives yet" if days is None else f"{days:.1f} days ago, at most {proof_days:g}",
         )
     )  # fmt: skip
-    late = overdue(records, now.date())
+    late = overdue(records, now.date(), changes)
     checks.append(_check("corrective actions", not late, f"overdue: {'; '.join(late)}" if late else None))
     checks.append(_regression(rto))
     return checks
@@ -138,19 +143,15 @@ def _check(name: str, passed: bool | None, reason: str | None, blocking: bool = 
     return {"name": name, "passed": passed, "reason": reason, "weight": 1, "blocking": blocking}
 
 
-def overdue(records: Sequence[Mapping[str, Any]], today: dt.date) -> list[str]:
-    """Corrective actions whose date has passed, in words. One without a date is never overdue; the pack shows it as such."""
-    found = []
-    for record in records:
-        for action in record.get("corrective_actions") or ():
-            due = _date(action.get("due"))
-            if due is not None and due < today:
-                found.append(f"{action.get('text')} (due {due}, {action.get('owner')})")
-    return found
+def overdue(
+    records: Sequence[Mapping[str, Any]], today: dt.date, changes: Sequence[Mapping[str, Any]] = ()
+) -> list[str]:
+    """Corrective actions that are open though their date has passed, in words."""
+    found = followup.actions(records, changes)
+    return [f"{each.text} (due {each.due}, {each.owner})" for each in found if each.overdue(today)]
 
 
-def _date(text: Any) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text[:10]) if isinstance(text, str) else None
-    except ValueError:
-        return None
+NOT_ASKED: Mapping[str, Any] = {
+    "name": "failover preconditions", "passed": None,
+    "reason": "AWS and the database were not asked when this was made (dr report --now asks them)",
+}  # fmt: skip

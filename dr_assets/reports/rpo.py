@@ -25,6 +25,7 @@ from dr_assets.reports.signal import Grouped, Ints, Series, Signal
 METRIC = "rpo-lag"
 PERIOD_SECONDS = 60.0
 PERIODS_HELD = 2
+_NOT_DATABASE = ("drift", "drills", "runs")  # topics of the sensors that no breach has to do with
 _FIGURES = (
     "known_seconds", "unknown_seconds", "unknown_share", "compliance", "mean_seconds", "p50_seconds", "p95_seconds",
     "p99_seconds", "max_seconds",
@@ -83,6 +84,7 @@ def rpo_report(
     metric: str = METRIC,
     period_seconds: float = PERIOD_SECONDS,
     problems: Sequence[str] = (),
+    incidents: Sequence[Mapping[str, Any]] = (),
 ) -> RpoReport:
     """The report of one stack over [start, end).
 
@@ -91,6 +93,7 @@ def rpo_report(
             periods before `start` are of use, too.
         records: drills and incidents; those that began within the period are set beside the telemetry.
         period_seconds: how often readings come.
+        incidents: the sensors' (`history.documents`); breaches name those that were going on.
 
     Raises DrError for a period that is empty or times without a zone.
     """
@@ -123,7 +126,7 @@ def rpo_report(
         months=by(
             [str(np.datetime64(number, "M")) for number in range(first_month, last_month + 1)], months - first_month
         ),
-        breaches=breaches(whole, objective_seconds, records),
+        breaches=breaches(whole, objective_seconds, records, incidents),
         gaps=gaps(whole),
         drills=drill_rpo(records, whole, start, end),
         problems=tuple(problems),
@@ -178,7 +181,12 @@ def _summary(whole: Signal, sites: Mapping[str, Signal], objective: float) -> An
     return pd.concat(rows, ignore_index=True)
 
 
-def breaches(signal: Signal, objective: float, records: Sequence[Mapping[str, Any]] = ()) -> Any:
+def breaches(
+    signal: Signal,
+    objective: float,
+    records: Sequence[Mapping[str, Any]] = (),
+    incidents: Sequence[Mapping[str, Any]] = (),
+) -> Any:
     """Every breach, oldest first.
 
     `ended_by`: "recovered" (a reading under the objective), "readings stopped" (what came then is unknown) or "period
@@ -189,7 +197,7 @@ def breaches(signal: Signal, objective: float, records: Sequence[Mapping[str, An
     runs = sig.runs_of(signal.values >= objective)
     count = len(signal.values)
     depth = _largest(signal, runs)
-    times = _record_times(records)
+    times = _record_times(records) + _incident_times(incidents)
     rows = []
     for number, (first, last) in enumerate(zip(runs.first.tolist(), runs.last.tolist(), strict=True)):
         begin, end = int(signal.starts[first]), int(signal.ends[last])
@@ -242,6 +250,17 @@ def _record_times(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, 
         begin, end = sig.parse_utc(record.get("started_at")), sig.parse_utc(record.get("ended_at"))
         if begin and end:
             found.append((str(record.get("id")), sig.to_ms(begin), sig.to_ms(end)))
+    return found
+
+
+def _incident_times(incidents: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
+    """Those about the database and its replication. One that is open reaches to the end of time."""
+    found = []
+    for each in incidents:
+        if str(each["topic"]).split(".")[0] in _NOT_DATABASE:
+            continue
+        over = each["ended"] if each["ended"] is not None else 2.0**53 / 1000
+        found.append((str(each["id"]), int(each["since"] * 1000), int(over * 1000)))
     return found
 
 

@@ -9,7 +9,8 @@ Formulas (docs/records.md, "RTO"). A record tells an interval [low, high] of sec
 - error = achieved high - predicted p50.
 - regression: low > predicted p95, where the prediction rests on at least three records. The whole interval must lie above:
   a slower probe is no slower failover.
-- trend = Theil-Sen slope: the median of the slopes between all pairs of records of the scenario, in seconds per 30 days.
+- trend = Theil-Sen slope: the median of the slopes between all pairs of records of the scenario that began before the end of
+  the period, in seconds per 30 days; unknown with fewer than three figures.
 - An unknown figure is never compliant, and no prediction rests on it.
 """
 
@@ -97,7 +98,7 @@ def rto_report(records: Sequence[Mapping[str, Any]], start: dt.datetime, end: dt
         "error_seconds", "basis", "regression",
     ]  # fmt: skip
     predictions = {scenario: predict(scenario, before) for scenario in SCENARIOS}
-    return RtoReport(pd.DataFrame(rows, columns=columns), _scenarios(inside, predictions), predictions)
+    return RtoReport(pd.DataFrame(rows, columns=columns), _scenarios(inside, before, predictions), predictions)
 
 
 def _row(record: Mapping[str, Any], begun: dt.datetime, prediction: Prediction) -> dict[str, Any]:
@@ -115,7 +116,9 @@ def _row(record: Mapping[str, Any], begun: dt.datetime, prediction: Prediction) 
     }  # fmt: skip
 
 
-def _scenarios(records: Sequence[Mapping[str, Any]], predictions: Mapping[str, Prediction]) -> Any:
+def _scenarios(
+    records: Sequence[Mapping[str, Any]], all_: Sequence[Mapping[str, Any]], predictions: Mapping[str, Prediction]
+) -> Any:
     import pandas as pd
 
     rows = []
@@ -130,7 +133,7 @@ def _scenarios(records: Sequence[Mapping[str, Any]], predictions: Mapping[str, P
                 "scenario": scenario, "count": len(mine), "succeeded": sum(e.get("status") == "succeeded" for e in mine),
                 "met": mets.count("yes"), "not_met": mets.count("no"), "unknown": mets.count("unknown"),
                 "median_seconds": float(np.median(known)) if known else float("nan"),
-                "worst_seconds": max(known, default=float("nan")), "trend_seconds_per_30_days": trend(mine),
+                "worst_seconds": max(known, default=float("nan")), "trend_seconds_per_30_days": trend([each for each in all_ if each.get("scenario") == scenario]),
                 "next_p50_seconds": number(prediction.p50_seconds), "next_p95_seconds": number(prediction.p95_seconds),
                 "basis": prediction.basis,
             }

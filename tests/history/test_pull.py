@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,3 +216,48 @@ def test_three_hundred_stacks_take_two_calls_a_region(store: FolderStore, raw_st
     assert (len(east.asked), len(west.asked)) == (2, 2)
     assert [each.known_minutes for each in found] == [2] * 300
     assert samples.stacks(store) == sorted(stack.environment_suffix for stack in stacks)
+
+
+def spooled(store: FolderStore, stack: Stack, minute: int, value: float) -> None:
+    said = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
+    spool = seen.Seen(store, stack.environment_suffix, "lag")
+    spool.add([{"at": BEGIN + minute * MINUTE, "value": value, **said}])
+    spool.flush()
+
+
+def test_of_two_who_pull_at_once_nothing_that_either_saw_is_lost(store: FolderStore, stack: Stack) -> None:
+    """The second one comes in between the first one's reading and writing, takes what was seen meanwhile, and deletes it."""
+    spooled(store, stack, 1, 5.0)
+    original, turns = store.replace, []
+
+    def late(key: str, data: bytes, before: bytes | None) -> bool:
+        if not turns:
+            turns.append(key)
+            spooled(store, stack, 2, 6.0)
+            assert pull(store, stack, CloudWatch(lag(stack, 10))).from_sensors == 2
+        return original(key, data, before)
+
+    store.replace = late  # type: ignore[method-assign]
+    pull(store, stack, CloudWatch(lag(stack, 3)))
+    assert store.list("seen/") == []
+    read = rows(store, stack)
+    assert [row["value"] for row in read if row["source"] == "sql"] == [5.0, 6.0]
+    assert len([row for row in read if row["source"] == "metric"]) == 10
+
+
+def test_killed_at_any_moment_of_a_pull_nothing_is_lost(store: FolderStore, stack: Stack) -> None:
+    for turn in range(8):
+        spooled(store, stack, 20 + turn, float(turn))
+        child = os.fork()
+        if child == 0:
+            while True:
+                pull(store, stack, CloudWatch(lag(stack, 30)))
+        time.sleep(0.004 * turn)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    found = pull(store, stack, CloudWatch(lag(stack, 30)))
+    assert found.problems == ()
+    read = rows(store, stack)
+    assert [row["value"] for row in read if row["source"] == "sql"] == [float(turn) for turn in range(8)]
+    assert found.known_minutes == 30
+    assert store.list("seen/") == store.list("aside/") == []

@@ -240,3 +240,42 @@ def test_killed_while_writing_the_day_is_whole_and_nothing_is_lost(store: Folder
         assert everything(store, problems=problems).num_rows in (10, 1440)
         assert problems == []
     assert samples.days(store, STACK, FAMILY) == [DAY]
+
+
+def test_of_two_who_merge_into_one_day_at_once_both_are_there(store: FolderStore) -> None:
+    children = []
+    for place in range(3):
+        child = os.fork()
+        if child == 0:
+            for number in range(place, 30, 3):
+                at = START + dt.timedelta(minutes=number)
+                samples.merge_day(store, STACK, FAMILY, DAY, samples.to_table([row(at, float(number))]), [])
+            os._exit(0)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    assert everything(store)["value"].to_pylist() == [float(number) for number in range(30)]
+
+
+def test_merging_the_same_again_writes_nothing(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0, 2.0), [])
+
+    def never(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(store, "replace", never)
+    assert samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0), []).num_rows == 2
+
+
+def test_a_damaged_day_is_set_aside_before_it_is_written_anew(store: FolderStore) -> None:
+    key = samples.key_of(STACK, FAMILY, DAY)
+    store.write(key, b"half a fi")
+    problems: list[str] = []
+    assert samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0), problems).num_rows == 1
+    assert len(problems) == 1 and key in problems[0]
+    assert everything(store)["value"].to_pylist() == [1.0]
+
+
+def test_where_others_always_come_first_it_is_said(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "replace", lambda *_: False)
+    with pytest.raises(DrError, match="again and again"):
+        samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0), [])

@@ -56,6 +56,16 @@ def test_create_never_replaces(store: Store) -> None:
     assert store.read("a/1.json") == b"one"
 
 
+def test_replace_refuses_what_another_has_changed(store: Store) -> None:
+    assert store.replace("a/1", b"one", None)
+    assert not store.replace("a/1", b"two", None)
+    assert not store.replace("a/1", b"two", b"other")
+    assert store.replace("a/1", b"two", b"one")
+    store.delete("a/1")
+    assert not store.replace("a/1", b"three", b"two")
+    assert store.list("") == []
+
+
 def test_a_bucket_that_is_not_there_is_named(store: Store) -> None:
     if isinstance(store, FolderStore):
         pytest.skip("a folder is made when it is first written to")

@@ -10,8 +10,9 @@ HOLD = 120
 Row = dict[str, Any]
 
 
-def values_of(rows: Sequence[Row], start: int, length: int) -> list[float | None]:
-    """The RPO in seconds at each second from `start` (since 1970) on; None is unknown. Readings lie on whole seconds."""
+def values_of(rows: Sequence[Row], start: int, length: int, every: int = 1) -> list[float | None]:
+    """The RPO in seconds at each second (or every so many) from `start` (since 1970) on; None is unknown. Readings lie on whole
+    seconds."""
     series: dict[tuple[str, str], dict[int, list[float]]] = {}
     for row in rows:
         # Not the times themselves: Python compares two of the same zone by the wall clock, which repeats in one night.
@@ -19,7 +20,7 @@ def values_of(rows: Sequence[Row], start: int, length: int) -> list[float | None
         readings = series.setdefault((row["site"], row["source"]), {}).setdefault(second, [])
         if row["value"] is not None:
             readings.append(float(row["value"]) / (1000 if row["unit"] == "ms" else 1))
-    return [_value_at(series, second) for second in range(start, start + length)]
+    return [_value_at(series, second) for second in range(start, start + length, every)]
 
 
 def _value_at(series: dict[tuple[str, str], dict[int, list[float]]], t: int) -> float | None:

@@ -17,13 +17,13 @@ import pytest
 
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
-from dr_assets.reports import pack, page, plots
+from dr_assets.reports import figures, pack, page, plots
 from dr_assets.stack import Stack
 from tests.reports.conftest import START
 
 DAY, SECOND = dt.timedelta(days=1), dt.timedelta(seconds=1)
 END = START + 7 * DAY
-GONE = pack.Subject("gone", 60, 300)
+GONE = figures.Subject("gone", 60, 300)
 
 
 def table() -> Any:
@@ -67,7 +67,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[pack.Pack, list[d
         ]
     )  # fmt: skip
     directory = tmp_path_factory.mktemp("pack") / "evidence"
-    subject = pack.Subject("l6p3z2w4", 60, 300, {"Stack": "l6p3z2w4"})
+    subject = figures.Subject("l6p3z2w4", 60, 300, {"Stack": "l6p3z2w4"})
     made = pack.write_pack(
         directory, subject, START, END, table(), records, now=END, problems=["samples/x: it was damaged"]
     )
@@ -109,7 +109,7 @@ def test_the_page_says_what_an_auditor_asks(written: Any) -> None:
     html = (written[0].directory / "index.html").read_text()
     for text in (
         "Ada", "Grace", "primary (us-east-1) to secondary (us-west-2)", "9.5 to 10 s, target 300 s, met: yes",
-        "unknown to unknown s, target 300 s, met: unknown", "parity: unknown: no answer", "the region is gone (by Grace)",
+        "unknown, target 300 s, met: unknown", "parity: unknown: no answer", "the region is gone (by Grace)",
         "CP-4 a, b, c", "8.5", "A1.3", "Art. 11(6)", "Art. 24(5), 24(6)", "Art. 26", "unassigned", "Next drill due: 2026-06-03",
         "samples/x: it was damaged",
     ):  # fmt: skip
@@ -122,8 +122,8 @@ def test_a_csv_stands_behind_every_table_and_starts_no_formula(written: Any) -> 
     for name in re.findall(r"<caption>(data/[a-z-]+\.csv)", html):
         assert (root / name).is_file()
     actions = (root / "data/actions.csv").read_text().splitlines()
-    assert actions[0] == "record,action,owner,due,overdue"
-    assert actions[1].endswith("'=HYPERLINK(evil),unassigned,2026-03-05,yes")
+    assert actions[0] == "record,number,action,owner,due,state,note"
+    assert actions[1].endswith(",1,'=HYPERLINK(evil),unassigned,2026-03-05,overdue,")
     breach = (root / "data/rpo-breaches.csv").read_text().splitlines()[1]
     assert breach.startswith("2026-03-03T09:20:00.000Z,2026-03-03T09:30:00.000Z,600,90,30,reading,recovered")
     drills = (root / "data/rpo-drills.csv").read_text().splitlines()
@@ -132,7 +132,7 @@ def test_a_csv_stands_behind_every_table_and_starts_no_formula(written: Any) -> 
 
 def test_the_same_history_gives_the_same_bytes(written: Any, tmp_path: Path) -> None:
     made, records = written
-    subject = pack.Subject("l6p3z2w4", 60, 300, {"Stack": "l6p3z2w4"})
+    subject = figures.Subject("l6p3z2w4", 60, 300, {"Stack": "l6p3z2w4"})
     again = pack.write_pack(
         tmp_path / "x", subject, START, END, table(), records, now=END, problems=["samples/x: it was damaged"]
     )
@@ -223,6 +223,28 @@ def test_whoever_touches_it_is_found_out(written: Any, tmp_path: Path, tamper: C
     assert any(said in problem for problem in pack.verify_pack(root)), pack.verify_pack(root)
 
 
+def test_one_byte_changed_in_any_file_is_found(written: Any) -> None:
+    root = written[0].directory
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        good = path.read_bytes()
+        place = len(good) // 2
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        said = pack.verify_pack(root, written[0].manifest_sha256)
+        path.write_bytes(good)
+        assert any(path.relative_to(root).as_posix() in problem for problem in said), path
+    assert pack.verify_pack(root, written[0].manifest_sha256) == []
+
+
+def test_a_manifest_written_anew_over_better_figures_is_found_by_its_hash(written: Any, tmp_path: Path) -> None:
+    made, records = written
+    better = pack.write_pack(
+        tmp_path / "x", made.figures.subject, START, END, samples.SCHEMA.empty_table(), records, now=END
+    )
+    assert pack.verify_pack(better.directory) == []
+    (problem,) = pack.verify_pack(better.directory, made.manifest_sha256)
+    assert "manifest.json was changed" in problem
+
+
 @pytest.mark.parametrize("history", ["empty", "gaps"])
 def test_a_stack_that_is_gone_and_left_nothing_gets_a_sensible_page(tmp_path: Path, history: str) -> None:
     readings = samples.SCHEMA.empty_table()
@@ -239,7 +261,7 @@ def test_a_stack_that_is_gone_and_left_nothing_gets_a_sensible_page(tmp_path: Pa
 
 
 def test_the_stack_file_tells_the_scope(stack: Stack) -> None:
-    subject = pack.Subject.of(stack)
+    subject = figures.Subject.of(stack)
     assert (subject.name, subject.rpo_seconds, subject.scope["Primary site"]) == ("l6p3z2w4", 60, "us-east-1")
 
 
@@ -287,15 +309,13 @@ def test_pictures_are_pictures(written: Any) -> None:
 
 
 def test_a_year_and_several_years_are_drawn() -> None:
-    found = pack.figures(GONE, START, START + 800 * DAY, table(), [])
+    found = figures.figures(GONE, START, START + 800 * DAY, table(), [])
     picture = plots.exposure_calendar(found.exposure, "x")
     assert picture.png.startswith(b"\x89PNG") and "800 days" in picture.alt
 
 
 def test_a_share_is_never_rounded_to_perfection() -> None:
-    from dr_assets.reports.contents import _share
-
-    assert [_share(value) for value in (1.0, 0.0, 0.5, 0.99999, 0.999999999)] == [
+    assert [page.share(value) for value in (1.0, 0.0, 0.5, 0.99999, 0.999999999)] == [
         "100.00 %", "0.00 %", "50.00 %", "99.9990 %", "less than 100 %, by less than a millionth",
     ]  # fmt: skip
 
@@ -308,7 +328,19 @@ def test_long_tables_are_cut_on_the_page_and_say_so() -> None:
 
 
 def test_importing_reports_loads_neither_pandas_nor_matplotlib() -> None:
-    names = ["rpo", "rto", "exposure", "readiness", "whatif", "plots", "pack", "contents"]
+    names = [
+        "rpo",
+        "rto",
+        "exposure",
+        "readiness",
+        "whatif",
+        "plots",
+        "pack",
+        "contents",
+        "figures",
+        "followup",
+        "views",
+    ]
     code = f"import sys; import {', '.join(f'dr_assets.reports.{name}' for name in names)}; print(sorted({{'pandas', 'matplotlib', 'dagster', 'boto3'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

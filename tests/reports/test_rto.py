@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from dr_assets.errors import DrError
 from dr_assets.history import samples
-from dr_assets.reports.exposure import exposure_report
+from dr_assets.reports import followup
+from dr_assets.reports.exposure import exposure_report, of_incidents
 from dr_assets.reports.readiness import history_checks, overdue, readiness
 from dr_assets.reports.rpo import rpo_report
 from dr_assets.reports.rto import predict, rto_report, trend
@@ -103,6 +104,95 @@ def test_exposure_is_a_union_clipped_to_the_period_and_divided_by_day(record: Re
     assert list(found.intervals["open"]) == ["no", "no", "yes"]
     elsewhere = exposure_report([], START, START + DAY, intervals=[(START + hour, START + 2 * hour, "topology")])
     assert elsewhere.seconds == 3600 and elsewhere.intervals.iloc[0]["source"] == "topology"
+
+
+def lag(*seconds: tuple[float, float]) -> Any:
+    """Readings of 0.5 s, one a minute, from each first second to before each last one after START."""
+    each = {"site": "secondary", "metric": "rpo-lag", "value": 0.5, "unit": "s", "source": "metric"}
+    return samples.to_table(
+        [{"at": START + at * SECOND, **each} for low, high in seconds for at in range(int(low), int(high), 60)]
+    )
+
+
+def test_what_a_drill_left_open_ends_where_protection_is_known_again(record: Record) -> None:
+    hour = 3600 * SECOND
+    broken = record(START + hour, exposure=None)
+    later = record(START + 5 * hour, exposure=1800)
+
+    def end(readings: Any, records: list[dict[str, Any]]) -> tuple[Any, str]:
+        found = rpo_report("x", readings, START, START + DAY, 60)
+        row = exposure_report(records, START, START + DAY, signal=found.signal, objective_seconds=60).intervals.iloc[0]
+        return (None if row["open"] == "yes" else row["end"], row["end_told_by"])
+
+    assert end(lag(), [broken]) == (None, "")
+    assert end(lag(), [broken, later]) == (START + 5.5 * hour, f"the record {later['id']}")
+    # Readings that stopped with the fault prove nothing; ten minutes of them do not either; an hour of them does.
+    assert end(lag((0, 3600)), [broken]) == (None, "")
+    assert end(lag((7200, 7800)), [broken]) == (None, "")
+    assert end(lag((7200, 10800)), [broken, later]) == (START + 2 * hour, "readings of the lag")
+    # They never stopped: the reader never stopped protecting.
+    assert end(lag((0, 86400)), [broken]) == (START + hour, "readings of the lag")
+    # What a drill saw itself is not bent by readings.
+    assert end(lag((0, 86400)), [later]) == (START + 5.5 * hour, "the record")
+
+
+def test_a_rebuild_that_the_sensors_saw_is_exposure(record: Record) -> None:
+    base = {
+        "topic": "events.resynchronizing",
+        "id": "x-events.resynchronizing-000001",
+        "since": START.timestamp() + 100,
+    }
+    over = {**base, "calm": START.timestamp() + 400, "ended": START.timestamp() + 700}
+    other = {**over, "topic": "replication"}
+    found = exposure_report([record(exposure=200)], START, END, intervals=of_incidents([over, other]))
+    assert found.seconds == 400  # 0 to 200 and 100 to 400
+    assert list(found.intervals["end_told_by"]) == ["the record", "the sensors"]
+    still = exposure_report(
+        [], START, END, now=START + DAY, intervals=of_incidents([{**base, "calm": None, "ended": None}])
+    )
+    assert still.open_since == START + 100 * SECOND
+
+
+def test_actions_as_they_stand(record: Record) -> None:
+    given = [{"text": "write it", "owner": "", "due": None}, {"text": "try it", "owner": "Ada", "due": "2026-03-10"}]
+    drill = record(corrective_actions=given)
+    assert overdue([drill], dt.date(2026, 3, 11)) == ["try it (due 2026-03-10, Ada)"]
+    base = {"record": drill["id"], "by": "Grace", "at": ""}
+    changes = [
+        {**base, "number": 1, "owner": "Joan", "due": "2026-03-12", "done": None, "note": "asked"},
+        {**base, "number": 2, "done": "2026-03-09"},
+        {**base, "number": 9, "done": "2026-03-09"},
+        {**base, "number": 1, "due": "2026-03-20"},
+    ]
+    found = followup.actions([drill], changes)
+    assert [(each.owner, each.due, each.done) for each in found] == [
+        ("Joan", "2026-03-20", None),
+        ("Ada", "2026-03-10", "2026-03-09"),
+    ]
+    assert overdue([drill], dt.date(2026, 3, 20), changes) == []
+    assert overdue([drill], dt.date(2026, 3, 21), changes) == ["write it (due 2026-03-20, Joan)"]
+    table = followup.actions_table(found, dt.date(2026, 3, 21))
+    assert list(table["state"]) == ["overdue", "done 2026-03-09"] and table.iloc[0]["note"] == "asked"
+
+
+def test_incidents_as_a_table() -> None:
+    from tests.reports import month
+
+    at = month.incident("writer", 1, START, 17, START + 300 * SECOND, "down", None, "at least 1")
+    opened = month.incident("replication", 2, START + 60 * SECOND, 9, None, "late", 61000.0, "at most 60000 ms")
+    before = month.incident("writer", 0, START - DAY, 1, START, "down", 0.0, "at least 1")
+    found = followup.incidents_table([opened, at, before], START, START + DAY)
+    assert list(found["topic"]) == ["writer", "replication"]
+    assert list(found["noticed_after_seconds"]) == [17, 9]
+    assert found.iloc[0]["duration_seconds"] == 300 and math.isnan(found.iloc[1]["duration_seconds"])
+    assert list(found["value"]) == ["unknown", "61000"]
+    assert len(followup.incidents_table([], START, END)) == 0
+
+
+def test_the_trend_rests_on_the_whole_history(record: Record) -> None:
+    drills = [record(START + 30 * n * DAY, parts=(0.0, 0.0, 0.0, 10.0 + n)) for n in range(6)]
+    row = rto_report(drills, START + 140 * DAY, END).scenarios.set_index("scenario").loc["failover"]
+    assert row["count"] == 1 and row["trend_seconds_per_30_days"] == pytest.approx(1)
 
 
 def test_a_proof_succeeded_within_both_objectives(record: Record) -> None:

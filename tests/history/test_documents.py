@@ -1,0 +1,101 @@
+"""Incidents, restores and corrective actions of the history: read whatever lies beside them, nothing overwritten."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr_assets.errors import DrError
+from dr_assets.history import documents
+from dr_assets.history.store import FolderStore
+from tests.reports import month
+
+S, UTC = month.S, dt.timezone.utc
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def put(store: FolderStore, key: str, document: Any) -> None:
+    store.write(key, json.dumps(document).encode())
+
+
+def test_incidents_come_by_their_beginning_those_kept_quiet_among_them(store: FolderStore) -> None:
+    for incident in month.incidents():
+        put(store, f"incidents/{S}/{incident['id']}.json", incident)
+    quiet = {k: v for k, v in month.incidents()[0].items() if k not in ("schema", "id", "last", "lost")} | {
+        "told": False,
+        "number": 9,
+    }
+    trace = {"at": "2026-10-02T00:00:00.000Z", "transition": "x", "incident": {**quiet, "ended": None}}
+    put(store, f"maintenance/{S}/trace/{S}-replication-000009.begun.json", trace)
+    put(store, f"maintenance/{S}/trace/{S}-replication-000009.ended.json", {**trace, "incident": quiet})
+    problems: list[str] = []
+    found = documents.incidents(store, S, problems)
+    assert problems == []
+    assert len(found) == 8
+    assert [each["since"] for each in found] == sorted(each["since"] for each in found)
+    (kept,) = [each for each in found if each["number"] == 9]
+    assert (kept["id"], kept["told"], kept["ended"]) == (f"{S}-replication-000009", False, quiet["ended"])
+    assert documents.incidents(store, "another", problems) == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[1]", b"{", b'"text"', b'{"schema": "dr-assets/incident/1"}', b'{"schema": "x"}', b"\xff\xfe", b"[" * 100_000],
+)  # fmt: skip
+def test_a_damaged_or_foreign_document_is_named_and_set_aside(store: FolderStore, data: bytes) -> None:
+    good = month.incidents()[0]
+    put(store, f"incidents/{S}/{good['id']}.json", good)
+    for folder in ("incidents", "restores", "actions", f"maintenance/{S}/trace"):
+        store.write(f"{folder}/{S}/bad.json" if folder.count("/") == 0 else f"{folder}/bad.json", data)
+    problems: list[str] = []
+    assert [each["id"] for each in documents.incidents(store, S, problems)] == [good["id"]]
+    assert documents.restores(store, S, problems) == []
+    assert documents.actions(store, S, problems) == []
+    assert len(problems) == 4
+    assert all("set aside as aside/" in problem for problem in problems)
+    assert len(store.list("aside/")) == 4
+    documents.incidents(store, S, again := [])
+    assert again == []
+
+
+def test_a_document_of_a_later_version_stays_where_it_is(store: FolderStore) -> None:
+    put(store, f"incidents/{S}/x.json", {"schema": "dr-assets/incident/2"})
+    problems: list[str] = []
+    assert documents.incidents(store, S, problems) == []
+    assert "Update DR Assets" in problems[0]
+    assert store.list("") == [f"incidents/{S}/x.json"]
+
+
+def test_only_a_verified_restore_counts(store: FolderStore) -> None:
+    for name, verified in (("a", True), ("b", False)):
+        put(store, f"restores/{S}/{name}.json",
+            {"schema": documents.RESTORE, "ended_at": f"2026-10-0{len(name)}T10:00:00.000Z", "verified": verified})  # fmt: skip
+    assert documents.restores(store, S, []) == [dt.datetime(2026, 10, 1, 10, tzinfo=UTC)]
+
+
+def change(**more: Any) -> dict[str, Any]:
+    return {"record": "r", "number": 1, "owner": None, "due": None, "done": None, "note": None, "by": "Ada",
+            "at": "2026-10-01T10:00:00+00:00", **more}  # fmt: skip
+
+
+def test_every_word_on_an_action_is_kept_in_order_also_at_the_same_moment(store: FolderStore) -> None:
+    for owner in ("Ada", "Grace", "Joan"):
+        documents.amend_action(store, S, change(owner=owner))
+    documents.amend_action(store, S, change(done="2026-10-02", at="2026-10-02T10:00:00+00:00"))
+    found = documents.actions(store, S, [])
+    assert [each["owner"] for each in found] == ["Ada", "Grace", "Joan", None]
+    assert found[-1]["done"] == "2026-10-02"
+
+
+@pytest.mark.parametrize("wrong", [{"number": 0}, {"due": "soon"}, {"at": "2026-10-01T10:00:00"}, {"by": None}])
+def test_what_is_no_change_is_refused(store: FolderStore, wrong: dict[str, Any]) -> None:
+    with pytest.raises(DrError, match="record, number, by and at"):
+        documents.amend_action(store, S, change(**wrong))
+    assert store.list("") == []

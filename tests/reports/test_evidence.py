@@ -1,0 +1,216 @@
+"""From a history in a folder to the pack: a whole month, a stack that is gone, damaged files, actions that people have dealt with."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dr_assets import evidence
+from dr_assets.cli import main
+from dr_assets.errors import DrError
+from dr_assets.history import samples
+from dr_assets.history.store import FolderStore
+from dr_assets.reports import figures, pack
+from dr_assets.stack import Stack
+from tests.reports import brute, month
+
+S, DAY, SECOND = month.S, dt.timedelta(days=1), dt.timedelta(seconds=1)
+OCTOBER = evidence.Period(month.START, month.END)
+
+
+@pytest.fixture(scope="module")
+def october(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    store = FolderStore(tmp_path_factory.mktemp("october"))
+    month.write(store)
+    return store
+
+
+@pytest.fixture
+def store(october: FolderStore, tmp_path: Path) -> FolderStore:
+    """A copy that a test may spoil."""
+    import shutil
+
+    shutil.copytree(october.root, tmp_path / "history")
+    return FolderStore(tmp_path / "history")
+
+
+@pytest.fixture(scope="module")
+def written(october: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> pack.Pack:
+    subject = figures.Subject(S, 60, 300, {"Stack": S}, 30)
+    return evidence.write(subject, october, OCTOBER, tmp_path_factory.mktemp("pack") / "x")
+
+
+def table(made: pack.Pack, name: str) -> list[dict[str, str]]:
+    with (made.directory / f"data/{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_figures_of_a_month_equal_the_second_implementation(october: FolderStore, written: pack.Pack) -> None:
+    rows: list[Any] = samples.read(october, S, "lag", month.START - DAY, month.END).to_pylist()
+    known: list[float | None] = []
+    for number in range(31):  # a day and what still holds from the one before: the slow way, but the whole month
+        start = month.START + number * DAY
+        near = [row for row in rows if start - brute.HOLD * SECOND <= row["at"] < start + DAY]
+        known += brute_day(near, int(start.timestamp()))
+    summary = table(written, "rpo-summary")[0]
+    for name, value in brute.figures(known, 60).items():
+        assert value is not None
+        assert float(summary[name]) == pytest.approx(value, rel=1e-8), name
+    assert len(table(written, "rpo-breaches")) == len(brute.stretches(known, lambda v: v is not None and v >= 60)) == 3
+    assert len(table(written, "rpo-gaps")) == len(brute.stretches(known, lambda v: v is None))
+
+
+def brute_day(rows: list[Any], start: int) -> list[float | None]:
+    """`brute.values_of` for many rows: within an hour it needs only that hour's."""
+    found: list[float | None] = []
+    for hour in range(24):
+        begin = start + hour * 3600
+        near = [row for row in rows if begin - brute.HOLD <= row["at"].timestamp() < begin + 3600]
+        found += [value for value in brute.values_of(near, begin, 3600, every=20) for _ in range(20)]
+    return found
+
+
+def test_what_drills_and_sensors_saw_is_in_the_tables(written: pack.Pack) -> None:
+    events = {row["id"]: row for row in table(written, "rto-events")}
+    assert len(events) == 6
+    assert [row["regression"] for row in events.values()] == ["no", "no", "yes", "unknown", "unknown", "yes"]
+    incidents = table(written, "incidents")
+    assert len(incidents) == 7
+    assert {row["noticed_after_seconds"] for row in incidents if row["topic"] == "writer"} == {"17"}
+    assert [row["during"] for row in table(written, "rpo-breaches")] == [
+        f"{S}-replication-000001",
+        "",
+        f"{S}-replication-000002",
+    ]
+    intervals = {row["source"]: row["end_told_by"] for row in table(written, "exposure-intervals")}
+    assert f"{S}-events.resynchronizing-000001" in intervals
+    assert sorted(set(intervals.values())) == ["readings of the lag", "the record", "the sensors"]
+    assert (written.directory / f"incidents/{S}-writer-000001.json").is_file()
+
+
+def test_every_file_of_samples_behind_the_figures_is_named_with_its_hash(
+    october: FolderStore, written: pack.Pack
+) -> None:
+    sources = {row["file"]: row["sha256"] for row in table(written, "sources")}
+    assert set(sources) == set(october.list("samples/"))
+    assert all(hashlib.sha256(october.read(key)).hexdigest() == said for key, said in sources.items())
+
+
+def test_without_having_looked_nothing_is_ready(written: pack.Pack, october: FolderStore, tmp_path: Path) -> None:
+    assert written.headline["ready"] == "no"
+    assert "were not asked" in written.figures.readiness.reasons[0]
+    quiet = evidence.Period(month.START, month.START + 5 * DAY)
+    subject, checks = figures.Subject(S, 60, 300), [{"name": "precondition: lag", "passed": True, "reason": None}]
+    made = evidence.write(subject, october, quiet, tmp_path / "x", checks)
+    assert made.headline["ready"] == "yes"
+    rows = table(made, "readiness")
+    assert sum(float(row["of"]) for row in rows) == pytest.approx(100)
+    assert f"{sum(float(row['points']) for row in rows):.0f} of 100" == made.headline["readiness score"]
+
+
+def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
+    store: FolderStore, stack: Stack, tmp_path: Path
+) -> None:
+    for key in store.list("samples/")[14:]:
+        store.delete(key)
+    for folder in ("samples", "records", "incidents"):
+        (store.root / folder / S).rename(store.root / folder / "gone")
+    subject = evidence.remembered(stack, store, "gone")
+    assert (subject.rpo_seconds, subject.rto_seconds) == (60, 300)
+    assert "not the one of the stack file" in subject.scope["Stack"]
+    made = evidence.write(subject, store, OCTOBER, tmp_path / "x")
+    assert pack.verify_pack(made.directory) == []
+    last = table(made, "rpo-gaps")[-1]
+    assert last["start"] == "2026-10-15T00:01:00.000Z" and last["end"] == "2026-11-01T00:00:00.000Z"
+    assert float(last["bound_seconds"]) > 17 * 86_400
+    with pytest.raises(DrError, match=r"Nothing is known of a stack 'other'.*it holds gone"):
+        evidence.remembered(stack, store, "other")
+
+
+def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: FolderStore, tmp_path: Path) -> None:
+    day = store.list("samples/")[4]
+    store.write(day, store.read(day)[:-50])
+    incident = store.list("incidents/")[0]
+    store.write(incident, b"{")
+    record = store.list("records/")[-1]
+    (store.root / record).write_bytes(store.read(record)[:-50])
+    made = evidence.write(figures.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
+    html = (made.directory / "index.html").read_text()
+    assert all(f"{key}: " in html for key in (day, incident, record))
+    lost = next(row for row in table(made, "rpo-days") if row["period"] == "2026-10-05")
+    assert float(lost["known_seconds"]) == 60  # what the last reading of the day before still said
+    assert len(table(made, "rto-events")) == 5
+    assert store.list("records/")[-1] == record  # of a chain nothing is moved
+    assert pack.verify_pack(made.directory) == []
+
+
+def dr(store: FolderStore, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.setenv("DR_HISTORY_URI", str(store.root))
+    return CliRunner().invoke(main, ["report", *arguments])
+
+
+def test_an_action_gets_an_owner_and_is_done(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed = json.loads(dr(store, monkeypatch, "action", "--json").stdout)
+    assert [(each["owner"], each["due"]) for each in listed] == [
+        ("Network team", "2026-10-27"),
+        ("Database team", "2026-11-20"),
+    ]
+    first, second = (each["record"] for each in listed)
+    assert dr(store, monkeypatch, "action", first, "1", "--done", "2026-10-20", "--by", "Ada").exit_code == 0
+    said = dr(store, monkeypatch, "action", second, "1", "--owner", "Joan", "--due", "2999-12-24")
+    assert "done 2026-10-20" in said.stdout and "due 2999-12-24  Joan: Find out why" in said.stdout
+    made = evidence.write(figures.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
+    assert [row["state"] for row in table(made, "actions")] == ["done 2026-10-20", "open"]
+    assert next(row for row in table(made, "readiness") if row["check"] == "corrective actions")["result"] == "passed"
+    missing = dr(store, monkeypatch, "action", first, "2", "--done", "2026-10-20")
+    assert missing.exit_code == 1 and "There is no corrective action" in missing.stderr
+    assert dr(store, monkeypatch, "action", first).exit_code == 2
+    assert dr(store, monkeypatch, "action", first, "--owner", "x").exit_code == 2
+
+
+def test_who_signs_and_when_the_next_drill_is_due(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = ("--from", "2026-10-01", "--to", "2026-11-01", "--out", str(tmp_path / "x"))
+    done = dr(store, monkeypatch, *asked, "--sign", "Service owner=Grace Hopper", "--next-due", "2026-12-01")
+    assert done.exit_code == 0, done.output
+    html = (tmp_path / "x/index.html").read_text()
+    assert "<td>Service owner&nbsp;</td><td>Grace Hopper&nbsp;</td>" in html and "Next drill due: 2026-12-01." in html
+    assert dr(store, monkeypatch, *asked, "--sign", "nobody").exit_code == 2
+    assert dr(store, monkeypatch, *asked, "--stack", "other").exit_code == 1
+
+
+def test_another_process_in_another_zone_gives_the_same_bytes(october: FolderStore, tmp_path: Path) -> None:
+    code = (
+        "import datetime as dt, sys\n"
+        "from dr_assets.evidence import *\n"
+        "from dr_assets.history.store import FolderStore\n"
+        "start = dt.datetime(2026, 10, 1, tzinfo=UTC)\n"
+        "found = gather(FolderStore(Path(sys.argv[1])), 'l6p3z2w4', Period(start, start + dt.timedelta(days=16)))\n"
+        "made = pack.write_pack(sys.argv[2], Subject('l6p3z2w4', 60, 300), found.period.start, found.period.end, found.samples,\n"
+        "    found.records, now=found.period.end, incidents=found.incidents, sources=found.sources)\n"
+        "print(made.manifest_sha256)\n"
+    )
+    here = {"PYTHONHASHSEED": "1", "TZ": "Asia/Kathmandu"}
+    there = subprocess.run(
+        [sys.executable, "-c", code, str(october.root), str(tmp_path / "there")], check=True, capture_output=True, text=True,
+        env={**os.environ, **here},
+    )  # fmt: skip
+    found = evidence.gather(october, S, evidence.Period(month.START, month.START + 16 * DAY))
+    made = pack.write_pack(
+        tmp_path / "here", figures.Subject(S, 60, 300), found.period.start, found.period.end, found.samples, found.records,
+        now=found.period.end, incidents=found.incidents, sources=found.sources,
+    )  # fmt: skip
+    assert there.stdout.strip() == made.manifest_sha256
