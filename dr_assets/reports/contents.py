@@ -135,18 +135,18 @@ def html(content: Content) -> str:
         (
             "rto", "Recovery time",
             image("rto-parts") + h3("Every drill and incident") + table("rto-events", "No drill and no incident in this period.", shown=views.took(content.figures))
-            + h3("By scenario, and what is to be expected next") + table("rto-scenarios", "", empty="too few"),
+            + h3("By scenario, and what is to be expected next") + table("rto-scenarios", "", empty={"trend_seconds_per_30_days": "too few"}),
         ),
         (
             "exposure", "Exposure and proofs",
             image("exposure-calendar") + table("exposure-intervals", "No exposure is known of in this period.", shown=views.exposed(content.figures))
-            + h3("Last proofs") + table("proofs", "", empty="never"),
+            + h3("Last proofs") + table("proofs", "", empty={"last": "never", "days_ago": "never"}),
         ),
         ("readiness", "Ready to fail over", _readiness(content) + table("readiness", "Nothing was checked.")),
         (
             "incidents", "Incidents seen by the sensors",
             page.paragraph(f"From the first bad reading, by its source's clock.{noticed} What a real failover took stands under Recovery time.")
-            + table("incidents", "None in this period.", shown=views.incidents(content.figures), empty="open"),
+            + table("incidents", "None in this period.", shown=views.incidents(content.figures), empty={"end": "open", "duration_seconds": "open"}),
         ),
         ("events", "Drills and incidents in full", events or page.paragraph("None in this period.")),
         ("actions", "Corrective actions", table("actions", "None is recorded.")),

@@ -88,7 +88,7 @@ def incidents_table(incidents: Sequence[Mapping[str, Any]], start: dt.datetime, 
                 "id": each["id"], "topic": each["topic"], "severity": each["severity"], "site": each["site"], "start": began,
                 "end": ended, "noticed_after_seconds": (noticed - began).total_seconds(),
                 "duration_seconds": (ended - began).total_seconds() if ended else float("nan"), "what": each["text"],
-                "value": "unknown" if each["value"] is None else f"{each['value']:.6g} {each.get('unit') or ''}".strip(),
+                "value": None if each["value"] is None else f"{each['value']:.6g} {each.get('unit') or ''}".strip(),
                 "objective": each["objective"], "told": "yes" if each.get("told", True) else "no, maintenance",
             }
         )  # fmt: skip

@@ -57,7 +57,8 @@ document.querySelectorAll("table.sort").forEach(table => table.querySelectorAll(
     const value = row => { const text = row.cells[column].dataset.v; return text === "" ? null : isNaN(text) ? text : +text; };
     [...body.rows].sort((a, b) => { const x = value(a), y = value(b);
       if (x === null || y === null) return (x === null) - (y === null);
-      return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1); }).forEach(row => body.append(row));
+      const order = typeof x === typeof y ? (x < y ? -1 : x > y ? 1 : 0) : typeof x === "number" ? -1 : 1;
+      return order * (up ? 1 : -1); }).forEach(row => body.append(row));
   };
 }));
 const folded = [...document.querySelectorAll("details:not([open])")];  // paper cannot be unfolded
@@ -147,10 +148,11 @@ _HEADINGS = {
 }  # fmt: skip
 
 
-def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: str = UNKNOWN) -> str:
+def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: Mapping[str, str] | None = None) -> str:
     """A sortable table of a DataFrame; more than ROWS rows are cut, and that is said.
 
-    `shown`: what stands on the page in place of `frame`, where the CSV has more columns. `empty`: what a missing value means.
+    `shown`: what stands on the page in place of `frame`, where the CSV has more columns. `empty`: what a missing value of
+    a column means, where that is not "unknown".
     """
     if not len(frame):
         return paragraph(nothing)
@@ -158,7 +160,7 @@ def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: str = U
     head = "".join(
         f'<th scope="col"><button type="button">{escape(heading(name))}</button></th>' for name in view.columns
     )
-    columns = [_cells(view[name].tolist(), name, empty) for name in view.columns]
+    columns = [_cells(view[name].tolist(), name, (empty or {}).get(name, UNKNOWN)) for name in view.columns]
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
     cut = f", the first {ROWS} of {len(frame)} rows" if len(frame) > ROWS else ""
     return (

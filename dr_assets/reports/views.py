@@ -39,7 +39,7 @@ def lost(found: Figures) -> Any:
 
 
 def took(found: Figures) -> Any:
-    """What drills and incidents took. `from`: how many earlier ones the prediction rests on."""
+    """What drills and incidents took. `basis`: how many earlier ones the prediction rests on."""
     frame = found.rto.events
     return _view(
         frame,
@@ -49,7 +49,7 @@ def took(found: Figures) -> Any:
             **{f"{part}_seconds": frame[f"{part}_seconds"] for part in ("detect", "decide", "database", "traffic")},
             "target_seconds": frame["target_seconds"], "met": frame["met"],
             "predicted p50 to p95 (s)": _pairs(frame["predicted_p50_seconds"], frame["predicted_p95_seconds"]),
-            "from": frame["basis"], "slower than predicted": frame["regression"],
+            "basis": frame["basis"], "slower than predicted": frame["regression"],
         },
     )  # fmt: skip
 
