@@ -34,8 +34,8 @@ nav { margin: 12px 0; } nav a { margin-right: 14px; white-space: nowrap; display
 th, td { border: 1px solid #bbb; padding: 3px 7px; text-align: left; vertical-align: top; overflow-wrap: break-word; max-width: 32em; }
 th { background: #eee; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.t { white-space: nowrap; } td.u { color: #555; font-style: italic; } td.sign { min-width: 14em; height: 2.4em; }
-th button { all: unset; cursor: pointer; font-weight: bold; } th button:focus-visible { outline: 2px solid #0b4f8a; }
-th[aria-sort=ascending] button::after { content: " \\25B2"; } th[aria-sort=descending] button::after { content: " \\25BC"; }
+th [role=button] { cursor: pointer; } th [role=button]:focus-visible { outline: 2px solid #0b4f8a; }
+th[aria-sort=ascending] [role=button]::after { content: " \\25B2"; } th[aria-sort=descending] [role=button]::after { content: " \\25BC"; }
 caption { text-align: left; font-size: 13px; color: #333; padding: 2px 0; } figure { margin: 12px 0; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { font-size: 13px; color: #333; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 6px 0; }
@@ -44,13 +44,15 @@ dt { font-weight: bold; } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 640px) { body { padding: 12px; } dl { display: block; } dd { margin: 0 0 6px; } .cards { grid-template-columns: 1fr 1fr; } }
 @media print { @page { size: A4 landscape; margin: 12mm; } body { padding: 0; max-width: none; font-size: 10pt; } nav { display: none; }
  .wide { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: 1px 4px; } thead { display: table-header-group; }
- details::details-content { content-visibility: visible; display: block; } figure img { max-width: 240mm; max-height: 150mm; }
- tr, figure, .card { break-inside: avoid; } h2, h3, h4, caption { break-after: avoid; } h2 { margin-top: 20px; } a { color: inherit; text-decoration: none; } }
+ details::details-content { content-visibility: visible; display: block; } figure img { max-width: 240mm; max-height: 125mm; }
+ tr, figure, .card { break-inside: avoid; } h2, h3, h4, caption, h2 + p { break-after: avoid; } h2 { margin-top: 20px; } a { color: inherit; text-decoration: none; } }
 """
 
 _JS = """
 document.querySelectorAll("table.sort").forEach(table => table.querySelectorAll("th").forEach((head, column) => {
-  head.querySelector("button").onclick = () => {
+  const button = head.querySelector("[role=button]");
+  button.onkeydown = event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); button.click(); } };
+  button.onclick = () => {
     const up = head.getAttribute("aria-sort") !== "ascending", body = table.tBodies[0];
     table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -158,7 +160,9 @@ def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: Mapping
         return paragraph(nothing)
     view = (frame if shown is None else shown).head(ROWS)
     head = "".join(
-        f'<th scope="col"><button type="button">{escape(heading(name))}</button></th>' for name in view.columns
+        # No <button>: Chromium leaves it out of the heads that it repeats on the next sheet of paper.
+        f'<th scope="col"><span role="button" tabindex="0">{escape(heading(name))}</span></th>'
+        for name in view.columns
     )
     columns = [_cells(view[name].tolist(), name, (empty or {}).get(name, UNKNOWN)) for name in view.columns]
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
