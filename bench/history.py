@@ -4,8 +4,11 @@
 
 Makes one-minute samples for each stack (one file a day, as the product writes them; with gaps, nulls and breaches), then lets each side
 read the same files and compute known time, compliance, percentiles and maximum for the whole period, each day, week and
-month, and the breaches. In turn, so that a machine that slows down slows all; the figures are compared, too. DuckDB and
+month, and the breaches. In turn, so that a machine that slows down slows all; every figure of every stack is compared, too. DuckDB and
 Polars are no dependencies: install them beside it (`pip install duckdb polars`), else they are passed over.
+
+All stacks: one process for each core, each with one thread, the same for every side, its start included. For DuckDB and Polars also
+stack after stack in one process with all their threads; the faster of the two counts.
 """
 
 import argparse
@@ -34,6 +37,7 @@ START = dt.datetime(2026, 1, 1, tzinfo=UTC)
 DAY_MS, HOLD_MS, OBJECTIVE = 86_400_000, 120_000, 60.0
 FAMILY = "lag"
 Figures = dict[str, list[tuple[float, ...]]]  # group -> rows; all times in ms
+THREADS = int(os.environ.get("POLARS_MAX_THREADS", "0"))  # in a worker: one for each of them
 
 
 # --- the year --------------------------------------------------------------------------------------------------------------
@@ -121,7 +125,7 @@ select (max(e) - min(t)) / 1000, max(v) from numbered group by run order by min(
 
 
 def duckdb(root: Path, stack: str, days: int) -> Figures:
-    db = importlib.import_module("duckdb").connect()
+    db = importlib.import_module("duckdb").connect(config={"threads": THREADS or os.cpu_count()})
     stop = int(START.timestamp() * 1000) + days * DAY_MS
     create, parts = SQL.strip().split(";")[:2]
     db.execute(create, {"files": f"{root}/samples/{stack}/{FAMILY}/*.parquet", "stop": stop})
@@ -188,15 +192,30 @@ def differ(mine: Figures, other: Figures) -> str:
     return "equal"
 
 
-def timed(side: Callable[[Path, str, int], Figures], root: Path, stacks: list[str], days: int) -> tuple[float, Figures]:
+def timed(side: Callable[[Path, str, int], Figures], root: Path, stack: str, days: int) -> tuple[float, Figures]:
     started = time.perf_counter()
-    for stack in stacks:
-        found = side(root, stack, days)
+    found = side(root, stack, days)
     return time.perf_counter() - started, found
 
 
-def work(job: tuple[Path, str, int]) -> None:
-    ours(*job)
+def work(job: tuple[str, Path, str, int]) -> Figures:
+    name, root, stack, days = job
+    return SIDES[name](root, stack, days)
+
+
+def pooled(name: str, root: Path, stacks: list[str], days: int) -> tuple[float, list[Figures]]:
+    """All stacks in a process for each core, each with one thread."""
+    os.environ["POLARS_MAX_THREADS"] = "1"  # read by a worker when it begins
+    try:
+        started = time.perf_counter()
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+            found = list(pool.map(work, [(name, root, stack, days) for stack in stacks], chunksize=1))
+        return time.perf_counter() - started, found
+    finally:
+        del os.environ["POLARS_MAX_THREADS"]
+
+
+SIDES: dict[str, Callable[[Path, str, int], Figures]] = {"DR Assets": ours, "DuckDB": duckdb, "Polars": polars}
 
 
 def main() -> None:
@@ -206,11 +225,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="make the files here, and use them when they are there")
     arguments = parser.parse_args()
-    sides: dict[str, Callable[[Path, str, int], Figures]] = {"DR Assets": ours}
-    for name, side in (("DuckDB", duckdb), ("Polars", polars)):
+    sides = ["DR Assets"]
+    for name in ("DuckDB", "Polars"):
         try:
             importlib.import_module(name.lower())
-            sides[name] = side
+            sides.append(name)
         except ImportError:
             print(f"{name} is not installed: not measured (pip install {name.lower()})")
     with tempfile.TemporaryDirectory() as folder:
@@ -220,49 +239,80 @@ def main() -> None:
         for number, stack in enumerate(stacks):
             if len(list((root / "samples" / stack / FAMILY).glob("*.parquet"))) != days:
                 make(root, stack, days, number)
-        print(
-            f"{len(stacks)} stacks, {days} days, about {len(stacks) * days * 1440:,} rows; made in {time.perf_counter() - started:.0f} s"
-        )
-        first = stacks[:1]
-        for side in sides.values():
-            timed(side, root, first, days)  # imports and the file cache are not what is compared
-        one: dict[str, list[float]] = {name: [] for name in sides}
-        figures: dict[str, Figures] = {}
-        for _ in range(arguments.rounds):
-            for name, side in sides.items():
-                seconds, figures[name] = timed(side, root, first, days)
-                one[name].append(seconds)
-        every = {name: timed(side, root, stacks, days)[0] for name, side in sides.items() if name != "DR Assets"}
-        # The others use every core by themselves; ours takes a process for each, its start included.
-        started = time.perf_counter()
-        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-            list(pool.map(work, [(root, stack, days) for stack in stacks], chunksize=1))
-        every["DR Assets"] = time.perf_counter() - started
-        best = min((statistics.median(one[name]) for name in sides if name != "DR Assets"), default=None)
-        print(
-            f"\n{os.cpu_count()} cores, median of {arguments.rounds} rounds, in turn\n\n| | one stack | all {len(stacks)} | figures |\n|---|---|---|---|"
-        )
+        print(f"{len(stacks)} stacks, {days} days, about {len(stacks) * days * 1440:,} rows; "
+              f"made in {time.perf_counter() - started:.0f} s")  # fmt: skip
+        measure(root, stacks, days, sides, arguments.rounds)
+
+
+def measure(root: Path, stacks: list[str], days: int, sides: list[str], rounds: int) -> None:
+    first = stacks[0]
+    for name in sides:
+        timed(SIDES[name], root, first, days)  # imports and the file cache are not what is compared
+    one: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
         for name in sides:
-            print(
-                f"| {name} | {statistics.median(one[name]):.2f} s | {every[name]:.1f} s | {differ(figures['DR Assets'], figures[name]) if name != 'DR Assets' else 'reference'} |"
-            )
-        if best:
-            print(f"\nDR Assets to the faster of the others: {statistics.median(one['DR Assets']) / best:.2f}")
-        for share in (4, 2, 1):
-            took = statistics.median(timed(ours, root, first, days // share)[0] for _ in range(arguments.rounds))
-            print(f"{days // share} days: {took:.2f} s, {1e6 * took / (days // share * 1440):.2f} µs a row")
-        print(f"a day's update (read, merge, write): {1000 * update(root, first[0]):.1f} ms")
-        print(
-            f"most memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB, of each worker: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB"
-        )
+            one[name].append(timed(SIDES[name], root, first, days)[0])
+    every: dict[str, tuple[float, str]] = {}
+    figures: dict[str, list[Figures]] = {}
+    for name in sides:
+        seconds, figures[name] = pooled(name, root, stacks, days)
+        every[name] = seconds, "processes"
+        if name != "DR Assets":
+            alone = sum(timed(SIDES[name], root, stack, days)[0] for stack in stacks)
+            every[name] = min(every[name], (alone, "threads"))
+        print(f"{name}: all in {every[name][0]:.1f} s", flush=True)
+    print(f"\n{os.cpu_count()} cores, one stack: median of {rounds} rounds, in turn\n")
+    print(f"| | one stack | all {len(stacks)} | by | figures |\n|---|---|---|---|---|")
+    for name in sides:
+        told = {differ(mine, other) for mine, other in zip(figures["DR Assets"], figures[name], strict=True)}
+        said = "reference" if name == "DR Assets" else ", ".join(sorted(told))
+        print(f"| {name} | {statistics.median(one[name]):.2f} s | {every[name][0]:.1f} s | {every[name][1]} | {said} |")
+    others = [name for name in sides if name != "DR Assets"]
+    if others:
+        best = min(statistics.median(one[name]) for name in others)
+        least = min(every[name][0] for name in others)
+        print(f"\nDR Assets to the faster of the others: one stack {statistics.median(one['DR Assets']) / best:.2f}, "
+              f"all {every['DR Assets'][0] / least:.2f}")  # fmt: skip
+    linear(root, stacks, days, rounds)
+    here, worker = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(f"most memory of one process: {max(here, worker):.0f} MiB")
+
+
+def linear(root: Path, stacks: list[str], days: int, rounds: int) -> None:
+    """What a row costs, whether there are few or many; what a day's update costs, whether a day or a year is there."""
+    for share in (8, 4, 2, 1):
+        took = statistics.median(timed(ours, root, stacks[0], days // share)[0] for _ in range(max(rounds, 5)))
+        print(f"{days // share} days: {took:.3f} s, {1e6 * took / (days // share * 1440):.2f} µs a row")
+    for share in (4, 2, 1):
+        some = stacks[: max(len(stacks) // share, 1)]
+        took = pooled("DR Assets", root, some, days)[0]
+        print(f"{len(some)} stacks: {took:.1f} s, {1e6 * took / (len(some) * days * 1440):.2f} µs a row")
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder)
+        make(alone, "one", 1, 0)
+        for text, place, stack in (("one day", alone, "one"), (f"{days} days", root, stacks[0])):
+            print(f"a day's update of a history of {text}: {1000 * update(place, stack):.1f} ms")
 
 
 def update(root: Path, stack: str) -> float:
-    store, day = FolderStore(root), START.date()
-    started = time.perf_counter()
-    table = samples.read(store, stack, FAMILY, START, START + dt.timedelta(days=1))
-    samples.write_day(store, stack, FAMILY, day, samples.merge(table, table))
-    return time.perf_counter() - started
+    """Median seconds to merge a day's pull into its partition, the flush to disk included."""
+    day, seconds = START.date(), []
+    for turn in range(9):
+        new = [{"at": START + dt.timedelta(minutes=n), "site": "secondary", "metric": "rpo-lag", "value": float(turn), "unit": "ms",
+                "source": "bench"} for n in range(1440)]  # fmt: skip
+        table = samples.to_table(new)
+        started = time.perf_counter()
+        samples.merge_day(FolderStore(root), stack, FAMILY, day, table, [])
+        seconds.append(time.perf_counter() - started)
+    old = samples.read(FolderStore(root), stack, FAMILY, START, START + dt.timedelta(days=1))
+    import pyarrow.compute as pc
+
+    samples.write_day(
+        FolderStore(root), stack, FAMILY, day, old.filter(pc.not_equal(old["source"].cast("string"), "bench"))
+    )
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

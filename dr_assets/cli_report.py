@@ -51,6 +51,7 @@ def report(
       dr report --from 2026-10-01 --to 2026-11-01 --out october
       dr report --pull --now --out today
       dr report verify october
+      dr report stacks --from 2026-10-01   the RPO of every stack side by side
       dr report action                     what must still be done
     """
     if context.invoked_subcommand:
@@ -122,6 +123,37 @@ def verify(directory: Path, expected: str | None) -> None:
     if problems:
         sys.exit(2)
     click.echo(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
+
+
+@report.command()
+@click.option("--from", "start", help="First moment, UTC. Default: 30 days before the end.")
+@click.option("--to", "end", help="The moment after the last, UTC. Default, and at most: now.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print every figure, also of each site and source, as CSV.")
+def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
+    """The RPO of every stack of the history side by side, those that are gone among them.
+
+    \b
+    Examples:
+      dr report stacks --from 2026-10-01 --to 2026-11-01
+      dr report stacks --csv > stacks.csv
+    """
+    from dr_assets import evidence
+    from dr_assets.history.store import open_store
+    from dr_assets.reports import page
+    from dr_assets.stack import load_stack
+
+    when = evidence.period(start, end, datetime.now(timezone.utc))
+    found = evidence.overview(load_stack(), open_store(), when)
+    if as_csv:
+        click.echo(page.csv(found).decode(), nl=False)
+        return
+    for _, row in found[found["scope"] == "stack"].iterrows():
+        known = "unknown" if page.missing(row["compliance"]) else page.share(row["compliance"])
+        worst = "" if page.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
+        click.echo(f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {page.share(row['unknown_share'])} "
+                   f"unknown, {row['breaches']} breaches{worst}")  # fmt: skip
+    if not len(found):
+        click.echo("The history holds no sample of any stack.")
 
 
 @report.command()

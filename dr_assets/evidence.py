@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import datetime as dt
 import mimetypes
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dr_assets.aws import Aws, explain
 from dr_assets.drills import engine, record, recording
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import documents, pull, samples
-from dr_assets.history.store import Store
+from dr_assets.history.store import Store, open_store
 from dr_assets.reports import followup, pack, rpo
 from dr_assets.reports.figures import Figures, Subject
 from dr_assets.reports.figures import figures as all_figures
 from dr_assets.reports.followup import Action
+from dr_assets.reports.signal import Signal
 from dr_assets.stack import SITES, Stack
 from dr_assets.world import World
 
@@ -183,6 +188,36 @@ def amend(
         "note": note, "by": by or recording.operator(), "at": now.astimezone(UTC).isoformat(),
     }  # fmt: skip
     documents.amend_action(store, stack, change)
+
+
+def overview(stack: Stack, store: Store, when: Period) -> Any:
+    """The RPO of every stack that ever left a sample, side by side: a DataFrame with one row for each stack, site and source.
+
+    `problems`: how many files could not be used. Several stacks are computed side by side, one process for each core. The objective
+    of each is told by `remembered`. Raises what `gather` raises.
+    """
+    from dr_assets.reports.rpo import combined
+
+    jobs = [(store.uri, remembered(stack, store, name), when) for name in samples.stacks(store)]
+    if len(jobs) <= _FEW:
+        return combined([_rpo(job) for job in jobs])
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        return combined(list(pool.map(_rpo, jobs)))
+
+
+_FEW = 4  # stacks, for which other processes are not worth their start
+
+
+def _rpo(job: tuple[str, Subject, Period]) -> rpo.RpoReport:
+    uri, subject, when = job
+    problems: list[str] = []
+    since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
+    table = samples.read(open_store(uri), subject.name, pull.FAMILY, since, when.end, problems=problems)
+    found = rpo.rpo_report(subject.name, table, when.start, when.end, subject.rpo_seconds, problems=problems)
+    return replace(found, signal=_NONE, sites={})  # half of a year's report, of which the overview needs nothing
+
+
+_NONE = Signal(*(np.empty(0, np.int64),) * 2, np.empty(0), np.empty(0, np.int64), np.empty(0))
 
 
 def present_checks(stack: Stack) -> list[dict[str, Any]]:

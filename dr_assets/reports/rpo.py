@@ -329,11 +329,17 @@ def told(met: Any) -> str:
 
 
 def combined(reports: Sequence[RpoReport]) -> Any:
-    """The stacks side by side: one row of figures each."""
+    """The stacks side by side: the rows of each one's summary, with its objective and how many files could not be used."""
     import pandas as pd
 
     if not reports:
-        return pd.DataFrame(columns=["stack", "scope", *_FIGURES, "breaches", "breach_seconds"])
-    rows = [report.summary.assign(stack=report.stack) for report in reports]
+        return pd.DataFrame(
+            columns=["stack", "scope", "objective_seconds", *_FIGURES, "breaches", "breach_seconds", "problems"]
+        )
+    rows = [
+        each.summary.assign(stack=each.stack, objective_seconds=each.objective_seconds, problems=len(each.problems))
+        for each in reports
+    ]
     found = pd.concat(rows, ignore_index=True)
-    return found[["stack", *(name for name in found.columns if name != "stack")]]
+    first = ["stack", "scope", "objective_seconds"]
+    return found[[*first, *(name for name in found.columns if name not in first)]]

@@ -137,6 +137,24 @@ def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
         evidence.remembered(stack, store, "other")
 
 
+def test_every_stack_side_by_side_those_that_are_gone_among_them(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.root / "samples" / "gone" / "lag").mkdir(parents=True)
+    for key in store.list(f"samples/{S}/")[:3]:
+        store.write(key.replace(S, "gone"), store.read(key))
+    asked = ("stacks", "--from", "2026-10-01", "--to", "2026-11-01")
+    few = dr(store, monkeypatch, *asked, "--csv").stdout
+    monkeypatch.setattr(evidence, "_FEW", 1)
+    assert dr(store, monkeypatch, *asked, "--csv").stdout == few  # in processes of their own
+    rows = list(csv.DictReader(few.splitlines()))
+    assert {(row["stack"], row["scope"]) for row in rows} >= {("gone", "stack"), (S, "stack"), (S, "primary/metric")}
+    said = dr(store, monkeypatch, *asked).stdout.splitlines()
+    assert len(said) == 2
+    assert said[1].startswith(f"{S}  99.74 % of known time under 60 s, 3.37 % unknown, 3 breaches, worst 911.9 s")
+    assert dr(FolderStore(store.root / "no"), monkeypatch, *asked).stdout.startswith("The history holds no sample")
+
+
 def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: FolderStore, tmp_path: Path) -> None:
     day = store.list("samples/")[4]
     store.write(day, store.read(day)[:-50])
