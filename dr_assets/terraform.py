@@ -59,6 +59,7 @@ _MODULE = {
     "monitoring/alarm-cpu": 'aws_cloudwatch_metric_alarm.state["cpu"]',
     "monitoring/alarm-connections": 'aws_cloudwatch_metric_alarm.state["connections"]',
     "monitoring/alarm-connectivity": 'aws_cloudwatch_metric_alarm.state["connectivity"]',
+    "monitoring/alarm-takes-writes": "aws_cloudwatch_metric_alarm.takes_writes",
 }
 # … and what needs the clusters, flat in the root.
 _ROOT = {
@@ -82,6 +83,9 @@ _GLOBAL = {
     "global/network/route-to-secondary": "aws_route.to_secondary",
     "global/dns/zone": "aws_route53_zone.private",
     "global/dns/health-check-failover": "aws_route53_health_check.failover",
+    "global/dns/health-check-home": "aws_route53_health_check.home",
+    "global/dns/health-check-not-moved": "aws_route53_health_check.not_moved",
+    "global/dns/health-check-seen-home": "aws_route53_health_check.seen_home",
     "global/dns/record-primary": "aws_route53_record.primary",
     "global/dns/record-secondary": "aws_route53_record.secondary",
 }

@@ -1,8 +1,10 @@
 # Traffic moves by health-check state alone: Route 53's control plane is in us-east-1, so nothing here may have to be
 # changed during a recovery.
 #
-# The PRIMARY record's health is connectivity to a writer at the primary site. Lag gates the SECONDARY record alone, and a
-# lag that is not measured does not: right after a failover the healthy new writer has none.
+# Traffic follows the writer, by what the probe's writes last proved. The PRIMARY record is healthy while the primary site
+# takes writes, or the secondary was not last seen taking any: so a silent probe moves nothing wherever the writer is, and a
+# primary region that is dark holds nobody once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag
+# that is not measured does not: right after a failover the healthy new writer has none.
 
 locals {
   alarm_names = {
@@ -44,6 +46,36 @@ resource "aws_route53_health_check" "https" {
   tags              = merge(local.site_tags[each.key], { Name = "health-check-https-${each.key}-${local.suffix}" })
 }
 
+# Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none. A check that has
+# never had data starts as healthy: without a probe traffic stays at home.
+resource "aws_route53_health_check" "not_moved" {
+  type                            = "CLOUDWATCH_METRIC"
+  cloudwatch_alarm_name           = local.alarm_names.secondary["takes-writes"]
+  cloudwatch_alarm_region         = var.secondary_region
+  insufficient_data_health_status = "LastKnownStatus"
+  tags                            = merge(local.global_tags, { Name = "health-check-not-moved-${local.suffix}" })
+}
+
+# Whether the primary site is seen taking writes now; a region that is dark is not.
+resource "aws_route53_health_check" "seen_home" {
+  type                            = "CLOUDWATCH_METRIC"
+  cloudwatch_alarm_name           = local.alarm_names.primary["connectivity"]
+  cloudwatch_alarm_region         = var.primary_region
+  insufficient_data_health_status = "Unhealthy"
+  tags                            = merge(local.global_tags, { Name = "health-check-seen-home-${local.suffix}" })
+}
+
+# Whether traffic stays at the primary site: it takes writes, or the secondary does not.
+resource "aws_route53_health_check" "home" {
+  type                   = "CALCULATED"
+  child_health_threshold = 1
+  child_healthchecks = [
+    aws_route53_health_check.seen_home.id,
+    aws_route53_health_check.not_moved.id,
+  ]
+  tags = merge(local.global_tags, { Name = "health-check-home-${local.suffix}" })
+}
+
 # Whether traffic may move to the secondary site: it takes writes and was not behind.
 resource "aws_route53_health_check" "failover" {
   type                   = "CALCULATED"
@@ -79,7 +111,7 @@ resource "aws_route53_record" "primary" {
   ttl             = local.record_ttl
   records         = [aws_rds_cluster.primary.endpoint]
   set_identifier  = "primary"
-  health_check_id = aws_route53_health_check.connectivity["primary"].id
+  health_check_id = aws_route53_health_check.home.id
 
   failover_routing_policy {
     type = "PRIMARY"

@@ -34,7 +34,7 @@ def test_the_readmes_commands_exist_and_explain_themselves(name: str) -> None:
 
 
 def test_about_a_hundred(stack: Stack) -> None:
-    assert len(catalog(stack)) == 103
+    assert len(catalog(stack)) == 108
 
 
 def test_no_machine_and_no_registry_is_named() -> None:

@@ -1,7 +1,9 @@
 """Rows of DNS: health checks on the alarms, the private zone, the failover records. Route 53's control plane: us-east-1.
 
-The PRIMARY record's health is connectivity to a writer at the primary site. Lag gates the SECONDARY record alone, and a
-lag that is not measured does not: right after a failover the healthy new writer has none.
+Traffic follows the writer, by what the probe's writes last proved. The PRIMARY record is healthy while the primary site takes
+writes, or the secondary was not last seen taking any: so a silent probe moves nothing wherever the writer is, and a primary
+region that is dark holds nobody once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag that is not
+measured does not: right after a failover the healthy new writer has none.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dr_assets.catalog.common import GLOBAL_REGION, resource
-from dr_assets.catalog.monitoring import alarm_name
+from dr_assets.catalog.monitoring import SIGNAL, alarm_name
 from dr_assets.core.model import Resource
 from dr_assets.core.values import Ref, Text
 from dr_assets.stack import SITES, Site, Stack
@@ -35,23 +37,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         ),
     )
     for name, metric, without_data, told in checks:
-        yield resource(
-            stack,
-            f"{site}/dns/{name}",
-            "route53.health_check",
-            f"{name}-{site}-{s}",
-            {
-                "Type": "CLOUDWATCH_METRIC",
-                "AlarmName": alarm_name(stack, site, metric),
-                "AlarmRegion": stack.region(site),
-                "InsufficientDataHealthStatus": without_data,
-                "Inverted": False,
-                "Disabled": False,
-            },
-            region=GLOBAL_REGION,
-            after=(f"{site}/monitoring/alarm-{metric}",),
-            title=told,
-        )
+        yield _metric_check(stack, f"{site}/dns/{name}", f"{name}-{site}-{s}", site, metric, without_data, told)
     host = stack.https_endpoints.of(site)
     if host:
         yield resource(
@@ -73,25 +59,53 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         )
 
 
+def _metric_check(stack: Stack, key: str, name: str, site: Site, metric: str, without_data: str, told: str) -> Resource:
+    desired = {
+        "Type": "CLOUDWATCH_METRIC",
+        "AlarmName": alarm_name(stack, site, metric),
+        "AlarmRegion": stack.region(site),
+        "InsufficientDataHealthStatus": without_data,
+        "Inverted": False,
+        "Disabled": False,
+    }
+    after = (f"{site}/monitoring/alarm-{metric}",)
+    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, after=after, title=told)
+
+
+def _calculated_check(
+    stack: Stack, key: str, name: str, children: tuple[str, ...], threshold: int, told: str
+) -> Resource:
+    desired = {
+        "Type": "CALCULATED",
+        "ChildHealthChecks": [Ref(child, "HealthCheckId") for child in children],
+        "HealthThreshold": threshold,
+        "Inverted": False,
+        "Disabled": False,
+    }
+    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, title=told)
+
+
 def global_rows(stack: Stack) -> Iterator[Resource]:
     s, zone = stack.environment_suffix, stack.hosted_zone_name
-    yield resource(
-        stack,
-        "global/dns/health-check-failover",
-        "route53.health_check",
-        f"health-check-failover-{s}",
-        {
-            "Type": "CALCULATED",
-            "ChildHealthChecks": [
-                Ref(f"secondary/dns/{name}", "HealthCheckId") for name in ("health-check", "health-check-lag")
-            ],
-            "HealthThreshold": 2,
-            "Inverted": False,
-            "Disabled": False,
-        },
-        region=GLOBAL_REGION,
-        title="Whether traffic may move to the secondary site: it takes writes and was not behind.",
-    )
+    # A check that has never had data starts as healthy: without a probe traffic stays at home.
+    yield _metric_check(
+        stack, "global/dns/health-check-not-moved", f"health-check-not-moved-{s}", "secondary", SIGNAL, "LastKnownStatus",
+        "Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none.",
+    )  # fmt: skip
+    yield _metric_check(
+        stack, "global/dns/health-check-seen-home", f"health-check-seen-home-{s}", "primary", "connectivity", "Unhealthy",
+        "Whether the primary site is seen taking writes now; a region that is dark is not.",
+    )  # fmt: skip
+    home = ("global/dns/health-check-seen-home", "global/dns/health-check-not-moved")
+    yield _calculated_check(
+        stack, "global/dns/health-check-home", f"health-check-home-{s}", home, 1,
+        "Whether traffic stays at the primary site: it takes writes, or the secondary does not.",
+    )  # fmt: skip
+    away = ("secondary/dns/health-check", "secondary/dns/health-check-lag")
+    yield _calculated_check(
+        stack, "global/dns/health-check-failover", f"health-check-failover-{s}", away, 2,
+        "Whether traffic may move to the secondary site: it takes writes and was not behind.",
+    )  # fmt: skip
     yield resource(
         stack,
         "global/dns/zone",
@@ -103,7 +117,10 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         settings={"Comment": f"DR Assets stack {s}"},
         title=f"The names below {zone}, seen from both VPCs.",
     )
-    health: dict[Site, str] = {"primary": "primary/dns/health-check", "secondary": "global/dns/health-check-failover"}
+    health: dict[Site, str] = {
+        "primary": "global/dns/health-check-home",
+        "secondary": "global/dns/health-check-failover",
+    }
     for site in SITES:
         desired: dict[str, Any] = {
             "Failover": site.upper(),

@@ -1,4 +1,4 @@
-"""Rows of the monitoring: five alarms at each site, the same at both.
+"""Rows of the monitoring: five alarms at each site, the same at both, and a sixth that tells DNS where the writer is.
 
 AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 replication is not being measured, and not at the writer, where there is never any.
@@ -17,6 +17,8 @@ from dr_assets.stack import Site, Stack
 PERIOD_SECONDS, PERIODS = 60, 2
 PROBE_NAMESPACE = "DRAssets"
 PROBE_METRIC = "WriterConnectivity"
+# No alert: it is in ALARM wherever the writer is. Health checks read its data; nobody is told of it.
+SIGNAL = "takes-writes"
 
 
 def alarm_name(stack: Stack, site: Site, metric: str) -> str:
@@ -41,9 +43,13 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
          f"More than {thresholds.connections} connections."),
         ("connectivity", PROBE_NAMESPACE, PROBE_METRIC, probe, "Minimum", below, 1, "missing",
          "The probe's writes through this site's cluster endpoint are not accepted."),
+        (SIGNAL, PROBE_NAMESPACE, PROBE_METRIC, probe, "Maximum", "GreaterThanOrEqualToThreshold", 1, "missing",
+         "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."),
     )  # fmt: skip
     for metric, namespace, name, dimensions, statistic, operator, threshold, missing, told in rows:
-        topic = [Ref(f"{site}/notifications/topic", "Arn")]
+        topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
+        # An accepted write proves the role at once; everything else must last.
+        periods = 1 if metric == SIGNAL else PERIODS
         yield resource(
             stack,
             f"{site}/monitoring/alarm-{metric}",
@@ -57,8 +63,8 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "Threshold": float(threshold),
                 "ComparisonOperator": operator,
                 "Period": PERIOD_SECONDS,
-                "EvaluationPeriods": PERIODS,
-                "DatapointsToAlarm": PERIODS,
+                "EvaluationPeriods": periods,
+                "DatapointsToAlarm": periods,
                 "TreatMissingData": missing,
                 "ActionsEnabled": True,
                 "AlarmActions": topic,

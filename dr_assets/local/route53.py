@@ -135,7 +135,7 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         from moto.moto_api._internal import mock_random
 
         check = Check(str(mock_random.uuid4()), reference, config)
-        self._check_config(check)
+        self._check_config(check, alarm_named=True)
         self.health_checks[check.id] = check
         self.references.add(reference)
         return check
@@ -154,16 +154,17 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         for element in params.get("ResetElements") or []:
             check.health_check_config.pop(element, None)
         try:
-            self._check_config(check)
+            self._check_config(check, alarm_named=params.get("AlarmIdentifier") is not None)
         except Route53ClientError:
             check.health_check_config = before
             raise
         check.health_check_version += 1
         return check
 
-    def _check_config(self, check: Check) -> None:
+    def _check_config(self, check: Check, alarm_named: bool) -> None:
         config = check.health_check_config
-        if check.type_ == "CLOUDWATCH_METRIC":
+        # The alarm's settings are copied when the alarm is named; what becomes of the alarm later is not noticed.
+        if check.type_ == "CLOUDWATCH_METRIC" and (alarm_named or not config.get("AlarmIdentifier")):
             identifier = config.get("AlarmIdentifier")
             if not identifier:
                 raise InvalidInput("AlarmIdentifier must be specified for health checks of type CLOUDWATCH_METRIC")

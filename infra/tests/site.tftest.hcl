@@ -324,6 +324,16 @@ run "alarms_at_the_reader" {
   }
 
   assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.takes_writes.comparison_operator == "GreaterThanOrEqualToThreshold" &&
+      aws_cloudwatch_metric_alarm.takes_writes.evaluation_periods == 1 &&
+      aws_cloudwatch_metric_alarm.takes_writes.alarm_actions == null &&
+      aws_cloudwatch_metric_alarm.takes_writes.dimensions == tomap({ Stack = "tst42", Site = "secondary" })
+    )
+    error_message = "What tells DNS where the writer is alerts nobody."
+  }
+
+  assert {
     condition     = aws_cloudwatch_metric_alarm.state["connectivity"].dimensions == tomap({ Stack = "tst42", Site = "secondary" })
     error_message = "The connectivity alarm looks at the probe's own metric."
   }

@@ -106,9 +106,9 @@ run "names" {
 
   assert {
     condition = toset(values(module.primary.alarm_names)) == toset([
-      for metric in ["replication-lag", "rpo-lag", "cpu", "connections", "connectivity"] : "aurora-${metric}-primary-tst42"
+      for metric in ["replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes"] : "aurora-${metric}-primary-tst42"
     ])
-    error_message = "A site has exactly five alarms, aurora-{metric}-{site}-{suffix}."
+    error_message = "A site has exactly six alarms, aurora-{metric}-{site}-{suffix}."
   }
 
   assert {
@@ -116,12 +116,14 @@ run "names" {
       for check in concat(
         values(aws_route53_health_check.connectivity), values(aws_route53_health_check.lag),
         values(aws_route53_health_check.https), [aws_route53_health_check.failover],
+        [aws_route53_health_check.home, aws_route53_health_check.not_moved, aws_route53_health_check.seen_home],
       ) : check.tags["Name"]
       ]) == toset([
       "health-check-primary-tst42", "health-check-secondary-tst42", "health-check-lag-primary-tst42",
       "health-check-lag-secondary-tst42", "health-check-https-secondary-tst42", "health-check-failover-tst42",
+      "health-check-home-tst42", "health-check-not-moved-tst42", "health-check-seen-home-tst42",
     ])
-    error_message = "The health checks are one on connectivity and one on lag for each site, one for failover, one for each HTTPS endpoint."
+    error_message = "The health checks are one on connectivity and one on lag for each site, one for failover and three for staying at home, one for each HTTPS endpoint."
   }
 }
 

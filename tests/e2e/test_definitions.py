@@ -91,7 +91,6 @@ def contract_edges() -> list[tuple[str, str]]:
             (a + "notifications/dead-letter-queue", a + "notifications/queue"),
             (a + "notifications/topic", a + "notifications/event-subscription"),
             (a + "aurora/cluster", a + "notifications/event-subscription"),
-            (a + "dns/health-check", f"global/dns/record-{site}") if site == "primary" else (a + "dns/health-check", "global/dns/health-check-failover"),
             (a + "aurora/cluster", f"global/dns/record-{site}"),
             (a + "monitoring/alarm-connectivity", a + "dns/health-check"),
             (a + "network/vpc", "global/network/peering"),
@@ -107,6 +106,15 @@ def contract_edges() -> list[tuple[str, str]]:
             rows.append((a + "notifications/topic", f"{a}monitoring/alarm-{alarm}"))
         for direction in SITES:
             rows.append((a + "backup/versioning", f"global/backup/replication-from-{direction}"))
+    rows += [
+        ("primary/monitoring/alarm-connectivity", "global/dns/health-check-seen-home"),
+        ("secondary/monitoring/alarm-takes-writes", "global/dns/health-check-not-moved"),
+        ("global/dns/health-check-seen-home", "global/dns/health-check-home"),
+        ("global/dns/health-check-not-moved", "global/dns/health-check-home"),
+        ("secondary/dns/health-check", "global/dns/health-check-failover"),
+        ("global/dns/health-check-home", "global/dns/record-primary"),
+        ("global/dns/health-check-failover", "global/dns/record-secondary"),
+    ]
     rows += [(f"primary/aurora/instance-{n}", "secondary/aurora/cluster") for n in (1, 2)]
     rows += [("global/backup/replication-role", f"global/backup/replication-from-{site}") for site in SITES]
     return rows

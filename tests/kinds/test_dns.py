@@ -224,7 +224,7 @@ def record_reads(*records: dict[str, Any]) -> FakeReads:
 
 
 @pytest.mark.parametrize(
-    ("site", "health"), [("primary", "primary/dns/health-check"), ("secondary", "global/dns/health-check-failover")]
+    ("site", "health"), [("primary", "global/dns/health-check-home"), ("secondary", "global/dns/health-check-failover")]
 )
 def test_each_record_and_its_health(stack: Stack, site: str, health: str) -> None:
     of = target(stack, f"global/dns/record-{site}")

@@ -12,7 +12,7 @@ from dr_assets.stack import SITES, Stack
 from .aws_double import FakeReads, creation, deletion, fields, look, next_call, tag_list, target
 
 KIND = KINDS["cloudwatch.alarm"]
-METRICS = ("replication-lag", "rpo-lag", "cpu", "connections", "connectivity")
+METRICS = ("replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes")
 
 
 def arn(name: str) -> str:
@@ -36,7 +36,7 @@ def reads(stack: Stack, *alarms: dict[str, Any], tags: dict[str, str] | None = N
     return FakeReads(KIND, describe_alarms={"MetricAlarms": list(alarms)}, list_tags_for_resource=tags_of)
 
 
-def test_one_describe_serves_all_five(stack: Stack) -> None:
+def test_one_describe_serves_all_six(stack: Stack) -> None:
     targets = [target(stack, f"primary/monitoring/alarm-{metric}") for metric in METRICS]
     double = reads(stack, *(alarm(stack, metric) for metric in METRICS))
     seen = KIND.read(double, targets)
@@ -106,7 +106,9 @@ def test_the_calls_are_such_as_aws_takes(stack: Stack, metric: str, site: str) -
     of = target(stack, f"{site}/monitoring/alarm-{metric}")
     operation, params = creation(of)
     assert operation == "put_metric_alarm"
-    assert params["AlarmActions"] == params["OKActions"] == [f"{site}/notifications/topic#Arn"]
+    # What tells DNS where the writer is alerts nobody.
+    told = [] if metric == "takes-writes" else [f"{site}/notifications/topic#Arn"]
+    assert params["AlarmActions"] == params["OKActions"] == told
     assert deletion(of, {"Arn": "x"}) == ("delete_alarms", {"AlarmNames": [of.name]})
 
 

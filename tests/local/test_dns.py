@@ -70,6 +70,16 @@ def test_cloudwatch_metric_check(client: Clients, name: str) -> None:
     config = route53.get_health_check(HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
     assert config["AlarmIdentifier"] == {"Region": SECONDARY, "Name": name + "-2"}
     assert (config["InsufficientDataHealthStatus"], config["Inverted"]) == ("Healthy", True)
+    # Whatever becomes of the alarm: an update that does not name it neither looks at it nor copies it anew.
+    client("cloudwatch", SECONDARY).put_metric_alarm(
+        AlarmName=name + "-2", Namespace="AWS/RDS", MetricName="CPUUtilization", Statistic="Average", Period=60,
+        EvaluationPeriods=3, DatapointsToAlarm=2, Threshold=1, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    kept = route53.update_health_check(HealthCheckId=check, Inverted=True)["HealthCheck"]
+    assert kept["CloudWatchAlarmConfiguration"]["MetricName"] == "AuroraGlobalDBReplicationLag"
+    with pytest.raises(ClientError) as caught:
+        route53.update_health_check(HealthCheckId=check, AlarmIdentifier={"Region": SECONDARY, "Name": name + "-2"})
+    assert caught.value.response["Error"]["Code"] == "InvalidInput"
     with pytest.raises(ClientError) as caught:
         route53.update_health_check(HealthCheckId=check, HealthCheckVersion=1, Inverted=False)
     assert caught.value.response["Error"]["Code"] == "HealthCheckVersionMismatch"

@@ -1,4 +1,4 @@
-# Five alarms, the same at both sites.
+# Five alarms, the same at both sites, and a sixth that tells DNS where the writer is.
 #
 # AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 # replication is not being measured, and not at the writer, where there is never any.
@@ -98,6 +98,27 @@ resource "aws_cloudwatch_metric_alarm" "state" {
   alarm_actions       = [aws_sns_topic.events.arn]
   ok_actions          = [aws_sns_topic.events.arn]
   tags                = merge(var.tags, { Name = "aurora-${each.key}-${var.site}-${var.suffix}" })
+
+  depends_on = [aws_sns_topic_policy.events]
+}
+
+# No alert: it is in ALARM wherever the writer is. Health checks read its data; nobody is told of it.
+resource "aws_cloudwatch_metric_alarm" "takes_writes" {
+  alarm_name          = "aurora-takes-writes-${var.site}-${var.suffix}"
+  alarm_description   = "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."
+  namespace           = local.state_alarms.connectivity.namespace
+  metric_name         = local.state_alarms.connectivity.metric
+  dimensions          = local.state_alarms.connectivity.dimensions
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  period              = 60
+  # An accepted write proves the role at once; everything else must last.
+  evaluation_periods  = 1
+  datapoints_to_alarm = 1
+  treat_missing_data  = "missing"
+  actions_enabled     = true
+  tags                = merge(var.tags, { Name = "aurora-takes-writes-${var.site}-${var.suffix}" })
 
   depends_on = [aws_sns_topic_policy.events]
 }

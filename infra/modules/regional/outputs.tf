@@ -88,5 +88,8 @@ output "event_queue_url" {
 
 output "alarm_names" {
   description = "Names of the alarms, by metric."
-  value       = { for key, alarm in merge(aws_cloudwatch_metric_alarm.lag, aws_cloudwatch_metric_alarm.state) : key => alarm.alarm_name }
+  value = merge(
+    { for key, alarm in merge(aws_cloudwatch_metric_alarm.lag, aws_cloudwatch_metric_alarm.state) : key => alarm.alarm_name },
+    { takes-writes = aws_cloudwatch_metric_alarm.takes_writes.alarm_name },
+  )
 }
