@@ -86,7 +86,7 @@ def headline(content: Content) -> dict[str, str]:
 
 def html(content: Content) -> str:
     frames, pictures = tables(content), {picture.name: picture for picture in content.pictures}
-    subject = content.figures.subject
+    found, subject = content.figures, content.figures.subject
     title = f"Disaster recovery evidence, stack {subject.name}"
     top = page.paragraph(
         f"{_span(content)}. Made {content.made.astimezone(sig.UTC):%Y-%m-%d %H:%M} UTC. All times are UTC."
@@ -120,33 +120,37 @@ def html(content: Content) -> str:
             "rpo", "Recovery point: telemetry and drills",
             image("rpo-over-time") + h3("The stack, and each site and source by itself") + table("rpo-summary", "")
             + h3("By month") + table("rpo-months", "")
-            + h3("Breaches") + long("rpo-breaches", "No breach in the known time of this period.", "breaches", shown=views.breaches(content.figures))
+            + h3("Breaches")
+            + long("rpo-breaches", "No breach in the known time of this period.", "breaches", shown=views.breaches(found))
             + h3("Unknown time") + long("rpo-gaps", "There was a reading at every moment.", "stretches")
             + h3("What drills and incidents lost, beside what telemetry said before the fault")
-            + table("rpo-drills", "No drill and no incident in this period.", shown=views.lost(content.figures))
+            + table("rpo-drills", "No drill and no incident in this period.", shown=views.lost(found))
             + page.folded("By week", table("rpo-weeks", "")) + page.folded("By day", table("rpo-days", "")),
         ),
         (
             "whatif", "Had the region failed",
-            page.paragraph("Each whole minute of the period is one experiment: what had not arrived then would have been lost.")
+            page.paragraph("Each whole minute is one experiment: what had not arrived then would have been lost.")
             + image("lag-heat-map") + table("whatif-overall", "") + page.folded("By hour", table("whatif-hours", ""))
             + page.folded("By weekday", table("whatif-weekdays", "")),
         ),
         (
             "rto", "Recovery time",
-            image("rto-parts") + h3("Every drill and incident") + table("rto-events", "No drill and no incident in this period.", shown=views.took(content.figures))
-            + h3("By scenario, and what is to be expected next") + table("rto-scenarios", "", empty={"trend_seconds_per_30_days": "too few"}),
+            image("rto-parts") + h3("Every drill and incident")
+            + table("rto-events", "No drill and no incident in this period.", shown=views.took(found))
+            + h3("By scenario, and what is to be expected next")
+            + table("rto-scenarios", "", empty={"trend_seconds_per_30_days": "too few"}),
         ),
         (
             "exposure", "Exposure and proofs",
-            image("exposure-calendar") + table("exposure-intervals", "No exposure is known of in this period.", shown=views.exposed(content.figures))
+            image("exposure-calendar")
+            + table("exposure-intervals", "No exposure is known of in this period.", shown=views.exposed(found))
             + h3("Last proofs") + table("proofs", "", empty={"last": "never", "days_ago": "never"}),
         ),
         ("readiness", "Ready to fail over", _readiness(content) + table("readiness", "Nothing was checked.")),
         (
             "incidents", "Incidents seen by the sensors",
-            page.paragraph(f"From the first bad reading, by its source's clock.{noticed} What a real failover took stands under Recovery time.")
-            + table("incidents", "None in this period.", shown=views.incidents(content.figures), empty={"end": "open", "duration_seconds": "open"}),
+            page.paragraph(f"From the first bad reading, by its source's clock.{noticed} What a failover took: see Recovery time.")
+            + table("incidents", "None in this period.", shown=views.incidents(found), empty={"end": "open", "duration_seconds": "open"}),
         ),
         ("events", "Drills and incidents in full", events or page.paragraph("None in this period.")),
         ("actions", "Corrective actions", table("actions", "None is recorded.")),

@@ -1,8 +1,8 @@
 """The pictures of the reports: PNG and SVG bytes with a text for those who cannot see them. No display, no pyplot, no network.
 
-May import its neighbours and numpy; matplotlib inside functions only. Everything that colour tells is told by a hatch, a marker or
-a number, too; the colours are Okabe and Ito's and the map is cividis, which are safe for the colour-blind and ordered in grey.
-Units and UTC stand in the labels. Equal input gives equal bytes.
+May import its neighbours and numpy; matplotlib and the Pillow it needs inside functions only. Everything that colour tells is told
+by a hatch, a marker or a number, too; the colours are Okabe and Ito's and the map is cividis, which are safe for the
+colour-blind and ordered in grey. Units and UTC stand in the labels. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
