@@ -156,7 +156,10 @@ def html(content: Content) -> str:
         ("actions", "Corrective actions", table("actions", "None is recorded.")),
         ("signoff", "Sign-off and next date", _sign_off(content)),
         ("standards", "Index to the standards", _index()),
-        ("integrity", "Integrity", _integrity(content) + page.folded("The files of samples behind the figures", table("sources", "No sample was found."))),
+        (
+            "integrity", "Integrity",
+            _integrity(content) + page.folded("The files of samples behind the figures", table("sources", "No sample was found.")),
+        ),
     ]  # fmt: skip
     return page.document(title, sections, top)
 
@@ -210,14 +213,17 @@ def _cards(content: Content) -> str:
     slowest = "no figure" if page.missing(worst) else f"slowest {worst:.4g} s"
     opened = found.exposure.open_since
     cards = [
-        page.card("Known time with an RPO under " + f"{subject.rpo_seconds:g} s", said["RPO compliance"], f"{said['RPO unknown']} of the time is unknown", good),
+        page.card(f"Known time with an RPO under {subject.rpo_seconds:g} s", said["RPO compliance"],
+                  f"{said['RPO unknown']} of the time is unknown", good),
         page.card("Breaches of the RPO", said["RPO breaches"], f"worst {_or_unknown(rpo.summary.iloc[0]['max_seconds'])}", good),
         page.card(f"RTO under {subject.rto_seconds:g} s", said["RTO met"], f"{said['RTO not met']} not, {said['RTO unknown']} unknown; {slowest}",
                   None if not len(events) else said["RTO not met"] == "0" == said["RTO unknown"]),
         page.card("Exposure (h:mm:ss)", page.clock(round(found.exposure.seconds)),
-                  "no usable reader protected the data" + (f"; still open since {opened:%Y-%m-%d %H:%M}" if opened else ""), False if opened else None),
+                  "no usable reader protected the data" + (f"; open since {opened:%Y-%m-%d %H:%M}" if opened else ""),
+                  False if opened else None),
         page.card("Last proof", said["last proof"], "succeeded within both objectives", said["last proof"] != "never"),
-        page.card(f"Ready to fail over, {content.end:%Y-%m-%d %H:%M}", said["ready"], f"score {said['readiness score']}", found.readiness.ready),
+        page.card(f"Ready to fail over, {content.end:%Y-%m-%d %H:%M}", said["ready"], f"score {said['readiness score']}",
+                  found.readiness.ready),
     ]  # fmt: skip
     named = page.items(rpo.problems, "") if rpo.problems else ""
     return f'<div class="cards">{"".join(cards)}</div>' + (

@@ -28,15 +28,17 @@ def event(record: Mapping[str, Any], file: str) -> str:
         f'<article class="event" id="{escape(anchor(record), quote=True)}"><h3>{escape(str(record.get("id")))}</h3>',
         page.facts(
             {
-                "Kind and scenario": f"{record.get('kind')}, {record.get('scenario')}: {scope.get('from_site')} ({scope.get('from_region')}) to {scope.get('to_site')} ({scope.get('to_region')})",
-                "Why": record.get("why"), "From, until": f"{_time(record.get('started_at'))} to {_time(record.get('ended_at'))} UTC",
-                "Participants": f"operator {who.get('operator')}, approved by {who.get('approved_by') or 'nobody'}, as {who.get('caller_arn') or 'an unknown AWS identity'}",
+                "Kind and scenario": f"{record.get('kind')}, {record.get('scenario')}: {_site(scope, 'from')} to {_site(scope, 'to')}",
+                "Why": record.get("why"),
+                "From, until": f"{_time(record.get('started_at'))} to {_time(record.get('ended_at'))} UTC",
+                "Participants": f"operator {who.get('operator')}, approved by {who.get('approved_by') or 'nobody'}, "
+                f"as {who.get('caller_arn') or 'an unknown AWS identity'}",
                 "Result": f"{record.get('status')}{': ' + str(record['reason']) if record.get('reason') else ''}",
                 "RTO": f"{_span(rto)}, target {_number(rto.get('target_seconds'))} s, met: {told(rto.get('met'))}",
                 "RPO": _loss(rpo),
                 "Exposure": _exposure(exposure),
                 "Preconditions": _conditions(record.get("preconditions") or []),
-                "Overrides": "; ".join(f"{o.get('precondition')}: {o.get('reason')} (by {o.get('by')})" for o in record.get("overrides") or ()) or "none",
+                "Overrides": "; ".join(map(_override, record.get("overrides") or ())) or "none",
                 "Postconditions": _conditions(record.get("postconditions") or []),
                 "Deviations": "; ".join(map(str, record.get("deviations") or ())) or "none recorded",
                 "Plan (SHA-256)": record.get("plan_hash"), "Record (SHA-256)": record.get("hash"), "File": file,
@@ -45,6 +47,14 @@ def event(record: Mapping[str, Any], file: str) -> str:
         "<h4>Timeline</h4>", _timeline(record.get("timeline") or []), "</article>",
     ]  # fmt: skip
     return "".join(pages)
+
+
+def _site(scope: Mapping[str, Any], end: str) -> str:
+    return f"{scope.get(f'{end}_site')} ({scope.get(f'{end}_region')})"
+
+
+def _override(taken: Mapping[str, Any]) -> str:
+    return f"{taken.get('precondition')}: {taken.get('reason')} (by {taken.get('by')})"
 
 
 def _time(text: Any) -> str:
