@@ -54,6 +54,12 @@ _METRICS: tuple[tuple[str, str, str, str, int, int, float], ...] = (
     (CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", 60, 300, 60.0),
 )
 _UNITS = {REPLICATION_LAG: "ms", RPO_LAG: "ms", CPU: "percent", CONNECTIONS: "count", CONNECTIVITY: "bool"}
+# The sites' own health checks: name, metric of the alarm, and what silence makes of it. Others may read the same alarm and
+# mean something else by its silence.
+SITE_CHECKS = (
+    ("health-check", CONNECTIVITY, "LastKnownStatus"),
+    ("health-check-lag", REPLICATION_LAG, "Healthy"),
+)
 ALARM_METRICS = (REPLICATION_LAG, RPO_LAG, CPU, CONNECTIONS, CONNECTIVITY)
 
 Source = Callable[[datetime], "tuple[list[Sample], int]"]
@@ -318,15 +324,16 @@ class Poller:
 
     def _known_checks(self, client: Any, at: datetime) -> Iterator[tuple[str, Sample]]:
         wanted = {
-            (alarm_name(stack, site, metric), stack.region(site)): (stack, site, name)
+            (alarm_name(stack, site, metric), stack.region(site), silence): (stack, site, name)
             for stack in self.stacks
             for site in SITES
-            for metric, name in ((CONNECTIVITY, "health-check"), (REPLICATION_LAG, "health-check-lag"))
+            for name, metric, silence in SITE_CHECKS
         }
         for page in client.get_paginator("list_health_checks").paginate():
             for check in page["HealthChecks"]:
-                alarm = check["HealthCheckConfig"].get("AlarmIdentifier") or {}
-                found = wanted.get((str(alarm.get("Name")), str(alarm.get("Region"))))
+                config = check["HealthCheckConfig"]
+                alarm, silence = config.get("AlarmIdentifier") or {}, config.get("InsufficientDataHealthStatus")
+                found = wanted.get((str(alarm.get("Name")), str(alarm.get("Region")), str(silence)))
                 if found:
                     stack, site, name = found
                     yield check["Id"], Sample(at, stack.environment_suffix, site, "health-check", name, None, "bool")

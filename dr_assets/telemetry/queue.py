@@ -37,7 +37,8 @@ TOLD: dict[str, str] = {
     "global-failover-failed": "A global failover failed",
     "resynchronizing": "The old primary is being rebuilt after a failover: the stack is unprotected",
     "poison": "The event queue holds a message that cannot be understood",
-    "unread": "The event queue cannot be read",
+    "unread": "The event queue refuses to be read",
+    "unanswered": "The event queue does not answer",
 }
 
 

@@ -62,6 +62,7 @@ class SqlView:
         self._stack, self._site, self._aws = stack, site, aws
         self._resolver, self._publish = resolver, publish
         self._secret: tuple[float, Credentials] | None = None
+        self._unpublished = False
         self._beats: list[tuple[float, int]] = []  # when a heartbeat was written (monotonic), and where in the log
 
     def __call__(self, at: datetime) -> tuple[list[Sample], int]:
@@ -136,7 +137,11 @@ class SqlView:
             publish_connectivity(self._aws, self._stack, self._site, accepted >= 1.0, at)
         except DrError as error:
             # The alarm's missing data and the rule for a silent probe tell people of it.
-            log.warning("the probe's metric of %s was not published: %s", self._site, error)
+            if not self._unpublished:
+                log.warning("the probe's metric of %s is not published: %s", self._site, error)
+            self._unpublished = True
+        else:
+            self._unpublished = False
 
 
 def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at: datetime) -> None:

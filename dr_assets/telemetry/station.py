@@ -18,6 +18,7 @@ from dr_assets.aws import Aws, explain
 from dr_assets.catalog import catalog
 from dr_assets.catalog.monitoring import alarm_name
 from dr_assets.core.model import Resource
+from dr_assets.errors import UnansweredError
 from dr_assets.history.store import Store, open_store
 from dr_assets.stack import SITES, Site, Stack
 from dr_assets.telemetry import queue as queues
@@ -33,7 +34,7 @@ from dr_assets.telemetry.watch import Ticked, Watch
 
 SHARE_SECONDS = 3.0
 EVENT_HOLD_SECONDS = 30.0
-UNREAD_SECONDS = 240.0  # a dark region is told of before that, and explains it
+UNANSWERED_SECONDS = 240.0  # a dark region is told of before that, and explains it
 EVENT_LONGEST_SECONDS = 24 * 3600.0
 SEEN = 500
 # How old the last good drill of a scenario may be, in days.
@@ -197,12 +198,13 @@ class Station:
             else:
                 ended += self._event(message, events)
         for site in SITES:
-            name = f"{site}/unread"
-            if site in unread:
-                since = events.get(name, {}).get("since", now.timestamp())
-                events[name] = {"since": since, "at": now.timestamp(), "note": unread[site]}
-            elif events.pop(name, None):
-                ended.append(name)
+            for what in ("unread", "unanswered"):
+                name = f"{site}/{what}"
+                if what in unread.get(site, {}):
+                    since = events.get(name, {}).get("since", now.timestamp())
+                    events[name] = {"since": since, "at": now.timestamp(), "note": unread[site][what][:200]}
+                elif events.pop(name, None):
+                    ended.append(name)
         for name in [name for name, event in events.items() if _over(name, event, now.timestamp())]:
             del events[name]
             ended.append(name)
@@ -248,37 +250,37 @@ class Station:
     def event_rule(self, subject: str) -> Rule:
         s, site, _, what = subject.split("/", 3)
         failed = what.endswith("failed")
-        hold = {"unread": UNREAD_SECONDS}.get(what, 0.0 if failed else EVENT_HOLD_SECONDS)
-        place = {"poison": "notifications/dead-letter-queue", "unread": "notifications/queue"}.get(
-            what, "aurora/cluster"
-        )
-        covers = {"poison": (), "unread": (WRITER, SOURCES)}.get(what, () if failed else (WRITER,))
+        hold = {"unanswered": UNANSWERED_SECONDS}.get(what, 0.0 if failed else EVENT_HOLD_SECONDS)
+        queue = {"poison": "dead-letter-queue", "unread": "queue", "unanswered": "queue"}.get(what)
+        place = f"notifications/{queue}" if queue else "aurora/cluster"
+        covers = {"poison": (), "unread": (), "unanswered": (WRITER, SOURCES)}.get(what, () if failed else (WRITER,))
         return Rule(
             s, site, "events", what, f"{EVENTS}.{what}", queues.TOLD.get(what, what), "docs/runbooks.md#events", below=1.0,
             hold=hold, clear_hold=0.0, severity="critical" if failed else "warning", resource=f"{site}/{place}",
             covered_by=covers,
         )  # fmt: skip
 
-    def _exchange(self, delete: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, str]]:
+    def _exchange(self, delete: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, dict[str, str]]]:
         """Both sites at once, each with a deadline. A site that does not answer gives nothing, and loses nothing: which one
-        that was, and what it said, comes second."""
+        that was, and whether it refused (`unread`) or was silent (`unanswered`), comes second."""
         found: dict[Site, list[Message]] = {}
-        said: dict[Site, str] = {}
+        said: dict[Site, dict[str, str]] = {}
 
         def one(site: Site) -> None:
             try:
                 self._queues.delete(site, delete.get(site, ()))
                 found[site] = self._queues.receive(site)
             except Exception as error:
-                said[site] = str(explain(error, "sqs", "receive_message", self.stack.region(site)))
+                problem = explain(error, "sqs", "receive_message", self.stack.region(site))
+                said[site] = {"unanswered" if isinstance(problem, UnansweredError) else "unread": str(problem)}
 
         threads = [threading.Thread(target=one, args=(site,), daemon=True) for site in SITES]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(self._poller.source_seconds)
-        late = f"no answer within {self._poller.source_seconds:g} s"
-        unread: dict[Site, str] = {site: said.get(site, late)[:200] for site in SITES if site not in found}
+        late = {"unanswered": f"no answer within {self._poller.source_seconds:g} s"}
+        unread = {site: said.get(site, late) for site in SITES if site not in found}
         return [message for site in SITES for message in found.get(site, [])], unread
 
     # --- the decision ----------------------------------------------------------------------------------------------
@@ -287,6 +289,12 @@ class Station:
         site = state.roles.get(self.stack.environment_suffix, ("primary", 0.0))[0]
         return recommend(self.stack, snapshot.samples, self.clock(), _site(site), self.vote)
 
+    @property
+    def lag_gate_ms(self) -> float:
+        """The most lag at which it may act by itself: what the objective allows to lose. While the writer is down the lag
+        grows with the clock, so a rehearsal's gate of a second would refuse every real outage."""
+        return self.stack.rpo_seconds * 1000.0
+
     def failover_conditions(self, advice: Recommendation) -> list[Mapping[str, Any]]:
         """The preconditions of the failover that is recommended, asked of AWS and of the target's database now.
 
@@ -294,7 +302,10 @@ class Station:
         """
         from dr_assets.drills import engine
 
-        prepared = engine.prepare(self.stack, engine.Request("failover", "automatic failover", "armed"))
+        settings = {"lag_gate_ms": self.lag_gate_ms}
+        prepared = engine.prepare(
+            self.stack, engine.Request("failover", "automatic failover", "armed", settings=settings)
+        )
         plan = prepared.plan
         there = None if plan.to_site == advice.target else f"the writer is at the {plan.from_site} site by now"
         return [

@@ -11,7 +11,7 @@ import pytest
 from dr_assets.catalog.monitoring import alarm_name
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import SITES, Stack, load_stack
-from dr_assets.telemetry.poll import ALARM_METRICS
+from dr_assets.telemetry.poll import ALARM_METRICS, SITE_CHECKS
 
 ACCOUNT = "123456789012"
 
@@ -61,11 +61,11 @@ def furnish(stack: Stack) -> None:
                 AlarmName=alarm_name(stack, site, metric), Namespace="Test", MetricName=metric, Statistic="Maximum",
                 Period=60, EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
             )  # fmt: skip
-        for name, metric in (("health-check", "connectivity"), ("health-check-lag", "replication-lag")):
+        for name, metric, silence in (*SITE_CHECKS, ("another-on-the-same-alarm", "connectivity", "Unhealthy")):
             checks.create_health_check(
                 CallerReference=f"{name}-{site}",
                 HealthCheckConfig={
-                    "Type": "CLOUDWATCH_METRIC", "InsufficientDataHealthStatus": "LastKnownStatus",
+                    "Type": "CLOUDWATCH_METRIC", "InsufficientDataHealthStatus": silence,
                     "AlarmIdentifier": {"Name": alarm_name(stack, site, metric), "Region": region},
                 },
             )  # fmt: skip

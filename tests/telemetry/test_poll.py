@@ -14,12 +14,14 @@ import boto3
 import pytest
 
 from dr_assets.aws import Aws
+from dr_assets.catalog import catalog
+from dr_assets.catalog.monitoring import alarm_name
 from dr_assets.history.store import FolderStore
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import SITES, Stack
 from dr_assets.telemetry import queue as queues_module
 from dr_assets.telemetry.alerts import SnsTransport
-from dr_assets.telemetry.poll import Poller
+from dr_assets.telemetry.poll import SITE_CHECKS, Poller
 from dr_assets.telemetry.queue import Queues
 from dr_assets.telemetry.samples import Sample, Snapshot, utc_now
 from dr_assets.telemetry.station import Station
@@ -85,6 +87,22 @@ def test_what_the_sources_say(poller: Poller, stack: Stack) -> None:
     answers = value(snapshot, "secondary", "region", "answers")
     assert answers is not None
     assert answers.value == 1.0
+
+
+def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) -> None:
+    rows = {resource.key: resource.desired for resource in catalog(stack)}
+    for site in SITES:
+        for name, metric, silence in SITE_CHECKS:
+            desired = rows[f"{site}/dns/{name}"]
+            assert desired["AlarmName"] == alarm_name(stack, site, metric)
+            assert desired["InsufficientDataHealthStatus"] == silence
+
+
+def test_another_check_on_the_same_alarm_is_not_taken_for_the_site_s_own(poller: Poller) -> None:
+    """The conftest's third check of each site is unhealthy while there is no data."""
+    checks = [s for _ in range(3) for s in poller.tick().samples if s.source == "health-check"]
+    assert {s.metric for s in checks} == {"health-check", "health-check-lag"}
+    assert {s.value for s in checks} == {1.0}
 
 
 def test_no_data_is_unknown_and_an_absent_alarm_too(stack: Stack, cloud: EmbeddedAws) -> None:
@@ -326,6 +344,26 @@ def test_a_dead_region_s_queue_neither_blocks_nor_loses(station: Station, stack:
     while not messages and time.monotonic() < deadline:
         ticked, messages = station.drain(ticked.cursor)
     assert [message.kind for message in messages] == ["rds"]
+    finish(station, ticked)
+
+
+def test_a_queue_that_may_not_be_read_is_told_of_once_until_it_may(
+    station: Station, stack: Stack, cloud: EmbeddedAws
+) -> None:
+    clock = [utc_now()]
+    station.clock = lambda: clock[0]
+    cloud.control.fault("error", region=stack.secondary_region, operation="ReceiveMessage", code="AccessDenied")
+    cursor, steps = None, []
+    for _ in range(6):
+        ticked, _ = station.drain(cursor)
+        clock[0] += timedelta(seconds=15)
+        cursor, steps = ticked.cursor, [*steps, *((t.step, t.incident) for t in ticked.transitions)]
+    ((step, incident),) = steps
+    assert (step, incident.topic, incident.resource) == ("opened", "events.unread", "secondary/notifications/queue")
+    assert "not permitted: AccessDenied" in incident.evidence[0]
+    cloud.control.clear_faults()
+    ticked, _ = station.drain(cursor)
+    assert [(t.step, t.incident.id) for t in ticked.transitions] == [("resolved", incident.id)]
     finish(station, ticked)
 
 
