@@ -35,6 +35,9 @@ class DrillRequest(dg.Config):
     settings: dict[str, float] = Field(
         default={}, description="Fields of the plan: rate, lag_gate_ms, baseline_seconds …"
     )
+    from_site: str = Field(
+        default="", description="Refuse unless the writer is still at this site. Empty: wherever it is"
+    )
     incident: bool = Field(default=False, description="The real thing, not a rehearsal")
 
 
@@ -82,6 +85,7 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
             tuple(Override(name, reason, person) for name, reason in config.overrides.items()),
             dict(config.settings),
             "incident" if config.incident else "drill",
+            from_site=config.from_site or None,
         )
         try:
             drill = drills.begin(request, watch(context))

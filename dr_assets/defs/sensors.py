@@ -324,7 +324,7 @@ def _failover(
     config = {
         "approved_by": f"{arming.by}, who armed it until {iso(arming.until)}: {arming.why}",
         "operator": "automatic failover", "why": f"{incident.id}: {'; '.join(advice.reasons)}", "incident": True,
-        "settings": {"lag_gate_ms": station.lag_gate_ms},
+        "settings": {"lag_gate_ms": station.lag_gate_ms}, "from_site": advice.writer,
     }  # fmt: skip
     request = dg.RunRequest(
         run_key=f"failover-{incident.id}",  # once for each incident, whatever happens to this sensor

@@ -51,6 +51,7 @@ class Request:
         overrides: preconditions that somebody took upon themselves.
         settings: fields of `Plan` that differ from its defaults.
         kind: `drill`, or `incident` where this is the real thing.
+        from_site: where the writer was when this was decided; refused once it is elsewhere. None: wherever it is.
     """
 
     scenario: Scenario
@@ -61,6 +62,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "drill"
     corrective_actions: tuple[Mapping[str, Any], ...] = ()
+    from_site: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,17 @@ def clients() -> Aws:
 def prepare(stack: Stack, request: Request, aws: Aws | None = None) -> Prepared:
     """The plan for where the writer is now, with every precondition evaluated. Writes nothing.
 
-    Raises RefusedError where there is nothing to move, UnansweredError where no region tells who the writer is.
+    Raises RefusedError where there is nothing to move, or the writer is not where it was when this was decided;
+    UnansweredError where no region tells who the writer is.
     """
     aws = aws or clients()
     topology = _topology(stack, aws)
     plan = make_plan(stack, request.scenario, topology, **request.settings)
+    if request.from_site not in (None, plan.from_site):
+        raise RefusedError(
+            f"The {request.scenario} away from the {request.from_site} site was decided while the writer was there; it is at the "
+            f"{plan.from_site} site by now. Look again before you decide anew."
+        )
     conditions = evaluate(scene_of(stack, aws, plan))
     return Prepared(plan, tuple(conditions), tuple(blocking(conditions, request.overrides)))
 

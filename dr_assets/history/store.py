@@ -135,10 +135,16 @@ class FolderStore:
 
 
 class BucketStore:
-    """A prefix of an S3 bucket. PutObject is atomic; `create` and `replace` use S3's conditional writes (If-None-Match, If-Match)."""
+    """A prefix of an S3 bucket. PutObject is atomic; `create` and `replace` use S3's conditional writes (If-None-Match, If-Match).
 
-    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+    Args:
+        once: a client that tries once, for the conditional writes: one that was carried out and whose answer was lost would be
+            refused when it is repeated, as if somebody else had been faster. Default: `client`.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client: Any, once: Any = None) -> None:
         self.bucket, self._prefix, self._client = bucket, prefix.strip("/"), client
+        self._once = once or client
         self.uri = f"s3://{bucket}/{self._prefix}".rstrip("/")
 
     def _key(self, key: str) -> str:
@@ -147,8 +153,10 @@ class BucketStore:
     def _call(self, operation: str, **params: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        client = self._once if params.keys() & {"IfNoneMatch", "IfMatch"} else self._client
         try:
-            return getattr(self._client, operation)(Bucket=self.bucket, **params)
+            found = getattr(client, operation)(Bucket=self.bucket, **params)
+            return {**found, "Body": found["Body"].read()} if operation == "get_object" else found
         except ClientError as error:
             told = error.response.get("Error", {})
             code, request = told.get("Code"), error.response.get("ResponseMetadata", {}).get("RequestId")
@@ -164,7 +172,7 @@ class BucketStore:
             raise AwsCallError(f"s3 {operation} on {self.uri} failed: {error}. Correct {URI_VARIABLE}.") from error
 
     def read(self, key: str) -> bytes:
-        data: bytes = self._call("get_object", Key=self._key(key))["Body"].read()
+        data: bytes = self._call("get_object", Key=self._key(key))["Body"]
         return data
 
     def write(self, key: str, data: bytes) -> None:
@@ -179,7 +187,7 @@ class BucketStore:
                 self.create(key, data)
                 return True
             found = self._call("get_object", Key=self._key(key))
-            if found["Body"].read() != before:
+            if found["Body"] != before:
                 return False
             self._call("put_object", Key=self._key(key), Body=data, IfMatch=found["ETag"])
         except (FileExistsError, KeyError):  # somebody put one there, or took it away
@@ -210,8 +218,15 @@ def open_store(uri: str | None = None) -> Store:
     parsed = urlparse(uri)
     if parsed.scheme == "s3" and parsed.netloc:
         import boto3
+        from botocore.config import Config
 
-        return BucketStore(parsed.netloc, parsed.path, boto3.client("s3"))
+        # A bucket that does not answer must not hold an alert or a drill up for minutes; its objects are small.
+        def client(attempts: int) -> Any:
+            retries = {"mode": "standard", "total_max_attempts": attempts}
+            config = Config(connect_timeout=3, read_timeout=10, retries=retries, user_agent_extra="dr-assets")
+            return boto3.client("s3", config=config)
+
+        return BucketStore(parsed.netloc, parsed.path, client(2), client(1))
     if parsed.scheme == "file":
         return FolderStore(Path(parsed.path))
     if "://" in uri:

@@ -96,3 +96,29 @@ def test_impossible_places_and_keys_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DrError, match="cannot be written"):
         FolderStore(tmp_path / "file").write("a/x", b"")
+
+
+def test_a_conditional_write_is_tried_once_and_a_read_again(cloud: EmbeddedAws, store: Store) -> None:
+    """Repeated, a write whose answer was lost would be refused by what it has written itself."""
+    if isinstance(store, FolderStore):
+        pytest.skip("the retries are botocore's")
+    store.write("a/1", b"one")
+    cloud.control.fault("error", service="s3", code="InternalError")
+    cloud.control.clear_calls()
+    with pytest.raises(AwsCallError, match=r"put_object.*InternalError"):
+        store.create("a/2", b"two")
+    assert len(cloud.control.calls()) == 1
+    with pytest.raises(AwsCallError, match=r"get_object.*InternalError"):
+        store.read("a/1")
+    assert len(cloud.control.calls()) == 3
+    cloud.control.clear_faults()
+    assert store.list("a/") == ["a/1"]
+
+
+def test_a_bucket_that_never_answers_is_given_up(cloud: EmbeddedAws, store: Store) -> None:
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder answers")
+    cloud.control.fault("dark", service="s3")
+    with pytest.raises(AwsCallError, match=r"put_object on s3://history-l6p3z2w4/some/prefix failed: Read timeout"):
+        store.create("a/1", b"one")
+    cloud.control.clear_faults()

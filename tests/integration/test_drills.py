@@ -329,6 +329,16 @@ def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
     assert {item["name"]: item["passed"] for item in written["preconditions"]}["lag"] is False
 
 
+def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    """Somebody has failed over by hand meanwhile: the same request would now fail back, with loss allowed."""
+    with pytest.raises(RefusedError, match="away from the secondary site was decided while the writer was there"):
+        engine.start(stack, store, request("failover", from_site="secondary"))
+    assert moves(aws) == []
+    assert unfinished(store, stack.environment_suffix) == []
+
+
 def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
     with pytest.raises(RefusedError, match="nobody approved"):
         engine.start(stack, store, engine.Request("switchover", "tester", "a test"))
