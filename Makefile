@@ -31,6 +31,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/stack.py
 	$(BIN)/python bench/drills.py
+	$(BIN)/python bench/alerts.py
 
 clean:
 	rm -rf $(VENV) .dr build *.egg-info
