@@ -67,6 +67,7 @@ def _command(scenario: Scenario, told: str) -> click.Command:
         from dr_assets import render
         from dr_assets.drills import engine, recording
         from dr_assets.drills.preconditions import PRECONDITIONS, Override
+        from dr_assets.drills.request import Request
         from dr_assets.history.store import open_store
         from dr_assets.stack import load_stack
 
@@ -83,7 +84,7 @@ def _command(scenario: Scenario, told: str) -> click.Command:
             taken.append(Override(name, reason.strip(), person))
 
         def request(approved_by: str | None) -> Any:
-            return engine.Request(
+            return Request(
                 scenario,
                 person,
                 why,

@@ -23,6 +23,7 @@ from dr_assets.aws import Aws
 from dr_assets.cli_report import show
 from dr_assets.drills import engine, record
 from dr_assets.drills.plan import Scenario
+from dr_assets.drills.request import Request
 from dr_assets.history.store import Store, open_store
 from dr_assets.local import EmbeddedAws
 from dr_assets.reports.pack import Pack, verify_pack
@@ -177,7 +178,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
     )
     for scenario, expected, on_step in plans:
         with _timed(stages, scenario) as done:
-            asked = engine.Request(
+            asked = Request(
                 scenario,
                 "demo",
                 f"demonstration: {expected}",

@@ -21,6 +21,7 @@ import numpy as np
 
 from dr_assets.aws import Aws, explain
 from dr_assets.drills import engine, record, recording
+from dr_assets.drills.request import Request
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import documents, pull, samples
 from dr_assets.history.store import Store, open_store
@@ -226,7 +227,7 @@ def present_checks(stack: Stack) -> list[dict[str, Any]]:
     Where nobody can say who the writer is, that is one unknown check, which blocks.
     """
     try:
-        prepared = engine.prepare(stack, engine.Request("failover", "readiness", "readiness"))
+        prepared = engine.prepare(stack, Request("failover", "readiness", "readiness"))
     except DrError as error:
         return [{"name": "failover preconditions", "passed": None, "reason": str(error)}]
     return [

@@ -18,7 +18,7 @@ from dr_assets.service import Verification, outcome_json, summary
 from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
-    from dr_assets.drills.engine import Prepared
+    from dr_assets.drills.request import Prepared
     from dr_assets.launch import JobResult
 
 # Piped into a file or a log there is no width to keep to.

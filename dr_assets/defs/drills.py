@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 from dr_assets.drills import engine, recording
 from dr_assets.drills.plan import STEPS, Scenario
 from dr_assets.drills.preconditions import Override
+from dr_assets.drills.request import Request
 from dr_assets.errors import DrError
 from dr_assets.history.store import open_store
 from dr_assets.stack import load_stack
@@ -46,7 +47,7 @@ class DrillSession(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     _drill: engine.Drill | None = PrivateAttr(default=None)
 
-    def begin(self, request: engine.Request, on_step: engine.OnStep) -> engine.Drill:
+    def begin(self, request: Request, on_step: engine.OnStep) -> engine.Drill:
         self._drill = engine.begin(load_stack(), open_store(), request, on_step)
         return self._drill
 
@@ -77,7 +78,7 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
     )
     def preconditions(context: dg.OpExecutionContext, config: DrillRequest, drills: DrillSession) -> str:
         person = config.operator or recording.operator()
-        request = engine.Request(
+        request = Request(
             scenario,
             person,
             config.why,

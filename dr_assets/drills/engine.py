@@ -7,8 +7,7 @@ call the failed region on the way of a recovery. May import its neighbours, `his
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
@@ -21,9 +20,10 @@ from dr_assets.drills import postconditions, recording
 from dr_assets.drills.journal import Journal, now_text, parse_utc
 from dr_assets.drills.lease import Lease
 from dr_assets.drills.measurement import Measurement, NotSteadyError
-from dr_assets.drills.plan import Plan, Scenario, make_plan, new_id
+from dr_assets.drills.plan import Plan, make_plan, new_id
 from dr_assets.drills.planes import improper, plane
-from dr_assets.drills.preconditions import Condition, Override, blocking, evaluate
+from dr_assets.drills.preconditions import Condition, blocking, evaluate
+from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.scene import Scene
 from dr_assets.errors import AwsCallError, DrError, RefusedError, UnansweredError
 from dr_assets.history.store import Store
@@ -40,38 +40,6 @@ OnStep = Callable[[str, str], None]
 
 class StepFailedError(DrError):
     """A step could not be completed. The drill can be resumed, or aborted where nothing has been changed yet."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Who wants what, and why.
-
-    Attributes:
-        approved_by: who approved the plan; a drill without approval is refused.
-        overrides: preconditions that somebody took upon themselves.
-        settings: fields of `Plan` that differ from its defaults.
-        kind: `drill`, or `incident` where this is the real thing.
-        from_site: where the writer was when this was decided; refused once it is elsewhere. None: wherever it is.
-    """
-
-    scenario: Scenario
-    operator: str
-    why: str
-    approved_by: str | None = None
-    overrides: tuple[Override, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "drill"
-    corrective_actions: tuple[Mapping[str, Any], ...] = ()
-    from_site: str | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A plan and every precondition, evaluated; nothing has been done."""
-
-    plan: Plan
-    conditions: tuple[Condition, ...]
-    blocking: tuple[Condition, ...]
 
 
 def clients() -> Aws:

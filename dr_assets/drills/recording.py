@@ -8,15 +8,13 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dr_assets.drills import record
 from dr_assets.drills.journal import Journal, now_text, parse_utc
+from dr_assets.drills.request import Prepared, Request
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
-
-if TYPE_CHECKING:
-    from dr_assets.drills.engine import Prepared, Request
 
 
 def request_json(request: Request, prepared: Prepared) -> dict[str, Any]:

@@ -301,9 +301,10 @@ class Station:
         Raises DrError where nobody can say who the writer is, or it has moved meanwhile.
         """
         from dr_assets.drills import engine
+        from dr_assets.drills.request import Request
 
         settings = {"lag_gate_ms": self.lag_gate_ms}
-        request = engine.Request("failover", "automatic failover", "armed", settings=settings, from_site=advice.writer)
+        request = Request("failover", "automatic failover", "armed", settings=settings, from_site=advice.writer)
         return [item.as_json() for item in engine.prepare(self.stack, request).conditions]
 
     def test_alert(self, by: str) -> dict[str, str]:

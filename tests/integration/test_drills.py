@@ -24,6 +24,7 @@ from dr_assets.drills.journal import unfinished
 from dr_assets.drills.plan import STEPS
 from dr_assets.drills.preconditions import Override
 from dr_assets.drills.reconcile import reconcile
+from dr_assets.drills.request import Request
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
 from dr_assets.local import EmbeddedAws
@@ -89,8 +90,8 @@ def until(done: Callable[[], bool], seconds: float = 90.0) -> None:
         time.sleep(0.1)
 
 
-def request(scenario: Any, **more: Any) -> engine.Request:
-    return engine.Request(scenario, "tester", "a test", approved_by="tester", settings=FAST, **more)
+def request(scenario: Any, **more: Any) -> Request:
+    return Request(scenario, "tester", "a test", approved_by="tester", settings=FAST, **more)
 
 
 def sql(stack: Stack, address: list[Any], text: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -341,7 +342,7 @@ def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
 
 def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
     with pytest.raises(RefusedError, match="nobody approved"):
-        engine.start(stack, store, engine.Request("switchover", "tester", "a test"))
+        engine.start(stack, store, Request("switchover", "tester", "a test"))
     assert moves(aws) == []
     assert unfinished(store, stack.environment_suffix) == []
 
