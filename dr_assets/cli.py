@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,15 +79,17 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
         signal.signal(number, lambda *_: ended.set())
     try:
         with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
+            # What is emulated must not stand beside the evidence of a real stack, whose suffix may be the same.
+            environment = {**aws.env(), "DR_HISTORY_URI": str(Path(".dr/embedded/history").absolute())}
             if ready_file:
                 document = {
                     "aws_endpoint_url": aws.endpoint_url,
                     "nameserver": aws.nameserver,
-                    "environment": aws.env(),
+                    "environment": environment,
                 }
                 write_atomically(ready_file, json.dumps(document, indent=2) + "\n")
-            for name, value in aws.env().items():
-                click.echo(f"export {name}={value}")
+            for name, value in environment.items():
+                click.echo(f"export {name}={shlex.quote(value)}")
             click.echo("# the embedded AWS is up; paste these lines into another shell. Ctrl-C ends it.", err=True)
             while not ended.wait(0.5):
                 if not aws.alive:

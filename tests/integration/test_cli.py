@@ -156,7 +156,9 @@ def test_up_writes_its_ready_file_and_ends_on_sigterm(tmp_path: Path) -> None:
         document = json.loads(ready.read_text())
         assert document["aws_endpoint_url"].startswith("http://127.0.0.1:")
         assert dr("verify", env=document["environment"]).returncode == 2
+        # What is emulated keeps away from a real stack's evidence.
+        assert document["environment"]["DR_HISTORY_URI"].endswith("/.dr/embedded/history")
     finally:
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     assert not ready.exists()
