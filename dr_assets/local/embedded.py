@@ -123,6 +123,7 @@ class EmbeddedAws:
         words = Path(self._directory.name) / "stderr.txt"
         command = [sys.executable, "-m", "dr_assets.local.server", "--port", "0", "--owner-stdin"]
         command += ["--ready-file", str(ready), "--settle-seconds", str(self._settle_seconds)]
+        command += ["--owned-folder", self._directory.name]
         command += ["--databases"] if self._databases else []
         package_parent = str(Path(__file__).resolve().parents[2])
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}

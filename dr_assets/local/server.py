@@ -1,12 +1,13 @@
 """The embedded AWS as a process: `python -m dr_assets.local.server --port 0 --ready-file F`.
 
 Serves the gateway on a loopback port until SIGTERM, SIGINT or (with --owner-stdin) the end of its standard input, which
-the kernel closes also when the owner is killed. Writes nothing but the ready file.
+the kernel closes also when the owner is killed. Writes nothing but the ready file; with --owned-folder that folder goes when the owner has gone.
 """
 
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -28,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready-file", type=Path, required=True, help="written once the port answers")
     parser.add_argument("--settle-seconds", type=float, default=0.0, help="how long in-between statuses last")
     parser.add_argument("--owner-stdin", action="store_true", help="end when standard input ends")
+    parser.add_argument(
+        "--owned-folder", type=Path, help="removed when standard input ends: who made it may have been killed"
+    )
     parser.add_argument("--databases", action="store_true", help="put a real PostgreSQL pair behind the global cluster")
     options = parser.parse_args(argv)
 
@@ -45,8 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
+    gone = threading.Event()
     if options.owner_stdin:
-        threading.Thread(target=_wait_for_owner, args=(end,), daemon=True).start()
+        threading.Thread(target=_wait_for_owner, args=(gone, end), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     extra, close = _databases(gateway, end) if options.databases else ({}, lambda: None)
     write_ready_file(options.ready_file, server.server_port, extra)
@@ -55,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     gateway.stop()
     close()
     sys.stderr.flush()
+    if options.owned_folder and gone.is_set():
+        shutil.rmtree(options.owned_folder, ignore_errors=True)  # the owner, where it lives, is doing the same
     # Every thread is a daemon and nothing is on disk: leave at once, whatever a backend is doing.
     os._exit(0)
 
@@ -99,9 +106,10 @@ def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None)
     part.replace(path)
 
 
-def _wait_for_owner(end: threading.Event) -> None:
+def _wait_for_owner(gone: threading.Event, end: threading.Event) -> None:
     while os.read(0, 4096):
         pass
+    gone.set()
     end.set()
 
 

@@ -22,6 +22,7 @@ import pytest
 
 from dr_assets.drills.database import Credentials
 from dr_assets.endpoints import Address
+from dr_assets.local.postgres.supervisor import free_shared_memory
 
 HOST = "global.example.test"
 USER = "dr_test"
@@ -105,7 +106,8 @@ class Server:
     def start(self) -> None:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
-                    "shared_buffers": "16MB", "max_connections": 40, "log_destination": "stderr"}  # fmt: skip
+                    "shared_buffers": "16MB", "max_connections": 40, "log_destination": "stderr",
+                    "dynamic_shared_memory_type": "mmap"}  # fmt: skip
         command = [
             self.bin / "postgres",
             "-D",
@@ -149,6 +151,7 @@ class Server:
         self.pid = 0
         if self.keeper:
             self.keeper.communicate()
+            free_shared_memory(self.folder / "data")
         self.keeper = None
 
     def read_only(self, yes: bool = True) -> None:

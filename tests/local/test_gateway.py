@@ -266,6 +266,7 @@ def test_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
         "import json, time\n"
         "from dr_assets.local import EmbeddedAws\n"
         "aws = EmbeddedAws().start()\n"
+        f"open({str(tmp_path / 'folder')!r}, 'w').write(aws._directory.name)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(aws._process.pid))\n"
         "time.sleep(60)\n"
     )
@@ -276,10 +277,12 @@ def test_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
             assert time.monotonic() < deadline and owner.poll() is None
             time.sleep(0.05)
         server = int((tmp_path / "pid").read_text())
-        assert _alive(server)
+        folder = Path((tmp_path / "folder").read_text())
+        assert _alive(server) and folder.is_dir()
         owner.send_signal(signal.SIGKILL)
         owner.wait(5)
         assert _wait_gone(server)
+        assert not folder.exists()
     finally:
         owner.kill()
 
