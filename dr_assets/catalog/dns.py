@@ -18,25 +18,16 @@ from dr_assets.core.values import Ref, Text
 from dr_assets.stack import SITES, Site, Stack
 
 TTL_SECONDS = 60
+# Each site's own checks: name, metric of the alarm, what silence makes of it, and what it tells.
+SITE_CHECKS = (
+    ("health-check", "connectivity", "LastKnownStatus", "Whether writes are accepted at the site; a silent probe moves no traffic."),
+    ("health-check-lag", "replication-lag", "Healthy", "Whether the site's replication lag is within bounds."),
+)  # fmt: skip
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     s = stack.environment_suffix
-    checks = (
-        (
-            "health-check",
-            "connectivity",
-            "LastKnownStatus",
-            f"Whether writes are accepted at the {site} site; a silent probe moves no traffic.",
-        ),
-        (
-            "health-check-lag",
-            "replication-lag",
-            "Healthy",
-            f"Whether the {site} site's replication lag is within bounds.",
-        ),
-    )
-    for name, metric, without_data, told in checks:
+    for name, metric, without_data, told in SITE_CHECKS:
         yield _metric_check(stack, f"{site}/dns/{name}", f"{name}-{site}-{s}", site, metric, without_data, told)
     host = stack.https_endpoints.of(site)
     if host:

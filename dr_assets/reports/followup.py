@@ -92,16 +92,5 @@ def incidents_table(incidents: Sequence[Mapping[str, Any]], start: dt.datetime, 
                 "objective": each["objective"], "told": "yes" if each.get("told", True) else "no, maintenance",
             }
         )  # fmt: skip
-    columns = [
-        "id",
-        "topic",
-        "severity",
-        "site",
-        "start",
-        "end",
-        "noticed_after_seconds",
-        "duration_seconds",
-        "what",
-        "value",
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "objective", "told"])
+    columns = "id topic severity site start end noticed_after_seconds duration_seconds what value objective told"
+    return pd.DataFrame(rows, columns=columns.split())

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from dr_assets.errors import RefusedError
 from dr_assets.history.store import Store
 from dr_assets.stack import Site, Stack
-from dr_assets.telemetry.samples import CONNECTIVITY, ROLE, Sample, iso, newest, parse_time
+from dr_assets.telemetry.samples import CONNECTIVITY, Sample, iso, newest, parse_time
 
 Verdict = Literal["down", "up", "unknown"]
 Advice = Literal["failover", "hold", "unknown"]
@@ -158,13 +158,6 @@ def _evidence(
         return Evidence(source, "unknown", age, f"said {sample.value:g} {age:.0f} s ago: stale")
     verdict: Verdict = "up" if sample.value >= 1.0 else "down"
     return Evidence(source, verdict, age, sample.note or f"value {sample.value:g}")
-
-
-def writer_of(samples: Iterable[Sample], stack: str) -> Site | None:
-    """The writer's site as the newest topology has it."""
-    roles = [s for s in newest(samples).values() if s.stack == stack and s.metric == ROLE and s.value == 1.0]
-    latest = max(roles, key=lambda sample: sample.at, default=None)
-    return None if latest is None else "primary" if latest.site == "primary" else "secondary"
 
 
 # --- acting on it: off unless armed ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 
 from dr_assets.aws import Aws, explain
 from dr_assets.catalog.common import GLOBAL_REGION
+from dr_assets.catalog.dns import SITE_CHECKS
 from dr_assets.catalog.monitoring import PROBE_METRIC, PROBE_NAMESPACE, alarm_name
 from dr_assets.core.topology import parse_topology
 from dr_assets.errors import UnansweredError
@@ -54,12 +55,6 @@ _METRICS: tuple[tuple[str, str, str, str, int, int, float], ...] = (
     (CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", 60, 300, 60.0),
 )
 _UNITS = {REPLICATION_LAG: "ms", RPO_LAG: "ms", CPU: "percent", CONNECTIONS: "count", CONNECTIVITY: "bool"}
-# The sites' own health checks: name, metric of the alarm, and what silence makes of it. Others may read the same alarm and
-# mean something else by its silence.
-SITE_CHECKS = (
-    ("health-check", CONNECTIVITY, "LastKnownStatus"),
-    ("health-check-lag", REPLICATION_LAG, "Healthy"),
-)
 ALARM_METRICS = (REPLICATION_LAG, RPO_LAG, CPU, CONNECTIONS, CONNECTIVITY)
 
 Source = Callable[[datetime], "tuple[list[Sample], int]"]
@@ -323,11 +318,12 @@ class Poller:
         return samples, calls
 
     def _known_checks(self, client: Any, at: datetime) -> Iterator[tuple[str, Sample]]:
+        # Others may read the same alarm and mean something else by its silence.
         wanted = {
             (alarm_name(stack, site, metric), stack.region(site), silence): (stack, site, name)
             for stack in self.stacks
             for site in SITES
-            for name, metric, silence in SITE_CHECKS
+            for name, metric, silence, _ in SITE_CHECKS
         }
         for page in client.get_paginator("list_health_checks").paginate():
             for check in page["HealthChecks"]:

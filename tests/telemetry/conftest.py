@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from dr_assets.catalog.dns import SITE_CHECKS
 from dr_assets.catalog.monitoring import alarm_name
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import SITES, Stack, load_stack
-from dr_assets.telemetry.poll import ALARM_METRICS, SITE_CHECKS
+from dr_assets.telemetry.poll import ALARM_METRICS
 
 ACCOUNT = "123456789012"
 
@@ -61,7 +62,7 @@ def furnish(stack: Stack) -> None:
                 AlarmName=alarm_name(stack, site, metric), Namespace="Test", MetricName=metric, Statistic="Maximum",
                 Period=60, EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
             )  # fmt: skip
-        for name, metric, silence in (*SITE_CHECKS, ("another-on-the-same-alarm", "connectivity", "Unhealthy")):
+        for name, metric, silence, _ in (*SITE_CHECKS, ("another-on-the-same-alarm", "connectivity", "Unhealthy", "")):
             checks.create_health_check(
                 CallerReference=f"{name}-{site}",
                 HealthCheckConfig={

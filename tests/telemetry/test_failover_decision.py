@@ -10,7 +10,7 @@ import pytest
 from dr_assets.errors import RefusedError
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
-from dr_assets.telemetry.failover_decision import OWN_PROBE_VOTE, arm, armed, disarm, recommend, refusals, writer_of
+from dr_assets.telemetry.failover_decision import OWN_PROBE_VOTE, arm, armed, disarm, recommend, refusals
 from dr_assets.telemetry.samples import Sample
 from tests.telemetry.helpers import S, at, roles, sample
 
@@ -82,7 +82,6 @@ def test_stale_evidence_does_not_vote(stack: Stack) -> None:
 
 def test_the_writer_may_be_at_either_site(stack: Stack) -> None:
     samples = evidence("ddddd", site="secondary") + roles(0, "secondary")
-    assert writer_of(samples, S) == "secondary"
     found = recommend(stack, samples, at(5), "secondary")
     assert (found.advice, found.target) == ("failover", "primary")
     assert recommend(stack, samples, at(5), "primary").advice == "unknown"

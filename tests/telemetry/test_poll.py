@@ -15,13 +15,14 @@ import pytest
 
 from dr_assets.aws import Aws
 from dr_assets.catalog import catalog
+from dr_assets.catalog.dns import SITE_CHECKS
 from dr_assets.catalog.monitoring import alarm_name
 from dr_assets.history.store import FolderStore
 from dr_assets.local import EmbeddedAws
 from dr_assets.stack import SITES, Stack
 from dr_assets.telemetry import queue as queues_module
 from dr_assets.telemetry.alerts import SnsTransport
-from dr_assets.telemetry.poll import SITE_CHECKS, Poller
+from dr_assets.telemetry.poll import Poller
 from dr_assets.telemetry.queue import Queues
 from dr_assets.telemetry.samples import Sample, Snapshot, utc_now
 from dr_assets.telemetry.station import Station
@@ -92,7 +93,7 @@ def test_what_the_sources_say(poller: Poller, stack: Stack) -> None:
 def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) -> None:
     rows = {resource.key: resource.desired for resource in catalog(stack)}
     for site in SITES:
-        for name, metric, silence in SITE_CHECKS:
+        for name, metric, silence, _ in SITE_CHECKS:
             desired = rows[f"{site}/dns/{name}"]
             assert desired["AlarmName"] == alarm_name(stack, site, metric)
             assert desired["InsufficientDataHealthStatus"] == silence
