@@ -33,12 +33,12 @@ from typing import Any
 import boto3
 
 from dr_assets.aws import Aws
-from dr_assets.catalog.monitoring import alarm_name
-from dr_assets.demo import environment
-from dr_assets.local import EmbeddedAws
+from dr_assets.cli.demo import environment
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.monitoring.samples import CONNECTIVITY
+from dr_assets.reconcile.stack_state import World
+from dr_assets.resources.alarms.rows import alarm_name
 from dr_assets.stack import SITES, Stack, load_stack
-from dr_assets.telemetry.samples import CONNECTIVITY
-from dr_assets.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_SECONDS = 30.0

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from typing import Any
 
-from dr_assets.demo import environment
-from dr_assets.drills import engine
+from dr_assets.cli.demo import environment
+from dr_assets.cli.run_job import provision_config, run_job
+from dr_assets.drills import runner
+from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import open_store
-from dr_assets.launch import provision_config, run_job
-from dr_assets.local import EmbeddedAws
 from dr_assets.stack import load_stack
 
 SETTINGS = {"rate": 100.0, "baseline_seconds": 1.0, "probe_interval": 0.05}
@@ -29,8 +29,8 @@ def main(rounds: int) -> int:
         assert result.success, result.failures
         for number in range(rounds):
             scenario: Any = "failback" if number % 2 else "switchover"
-            asked = engine.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
-            records.append(engine.start(stack, open_store(folder), asked))
+            asked = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
+            records.append(runner.start(stack, open_store(folder), asked))
             rto, rpo = records[-1]["rto"], records[-1]["rpo"]
             print(f"{number + 1:3} {scenario:10} RTO {rto['high_seconds']:.3f} s, lost {rpo['lost_commits']} of "
                   f"{rpo['acknowledged']}, {records[-1]['status']}", flush=True)  # fmt: skip

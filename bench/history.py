@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
-from dr_assets.reports.rpo import rpo_report
+from dr_assets.reports.analysis.rpo import rpo_report
 
 UTC = dt.timezone.utc
 START = dt.datetime(2026, 1, 1, tzinfo=UTC)

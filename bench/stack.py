@@ -18,10 +18,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from dr_assets.catalog import catalog
-from dr_assets.local import EmbeddedAws
-from dr_assets.local.terraform import Terraform, TerraformMissingError
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import load_stack
+from tests.support.terraform import Terraform, TerraformMissingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    dr = [sys.executable, "-m", "dr_assets.cli"]
+    dr = [sys.executable, "-m", "dr_assets.cli.main"]
     with EmbeddedAws() as ours, EmbeddedAws() as theirs, tempfile.TemporaryDirectory() as folder:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DR_", "DAGSTER"))} | ours.env()
         first = timed([*dr, "provision", "--poll", "0.2"], env)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Drift, Resource
-from dr_assets.core.values import canonical
 from dr_assets.errors import DrError
+from dr_assets.reconcile.stack_state import World
 from dr_assets.stack import Stack
-from dr_assets.world import World
 
 DIRECTORY_VARIABLE = "DR_TERRAFORM_DIR"
 

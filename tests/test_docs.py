@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dr_assets.catalog import catalog
-from dr_assets.cli import main
-from dr_assets.local.__main__ import page
+from dr_assets.cli.main import main
+from dr_assets.emulator.__main__ import page
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +16,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("inf
 
 
 def test_everything_emulated_stands_on_its_page() -> None:
-    assert (ROOT / "docs" / "emulated.md").read_text() == page(), "python -m dr_assets.local > docs/emulated.md"
+    assert (ROOT / "docs" / "emulated.md").read_text() == page(), "python -m dr_assets.emulator > docs/emulated.md"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

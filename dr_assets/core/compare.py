@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dr_assets.core.expressions import canonical, is_resolved, plain
 from dr_assets.core.model import MANAGERS, Drift, Observed
-from dr_assets.core.values import canonical, is_resolved, plain
 
 
 def compare(desired: Mapping[str, Any], observed: Observed, owned: frozenset[str] = frozenset()) -> tuple[Drift, ...]:

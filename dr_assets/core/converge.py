@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dr_assets.core.compare import compare
+from dr_assets.core.expressions import ByRole, Role, Scope, UnknownScope, Unresolved, is_resolved, resolve, symbols
 from dr_assets.core.model import (
     MANAGED_BY,
     MANAGERS,
@@ -22,7 +23,6 @@ from dr_assets.core.model import (
     Target,
     changed_fields,
 )
-from dr_assets.core.values import ByRole, Role, Scope, UnknownScope, Unresolved, is_resolved, resolve, symbols
 from dr_assets.errors import AwsCallError, ForeignResourceError, RefusedError, UnansweredError
 from dr_assets.stack import Site
 

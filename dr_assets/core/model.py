@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
-from dr_assets.core.values import references
+from dr_assets.core.expressions import references
 
 Observed = Mapping[str, Any]
 Status = Literal["in_sync", "created", "updated", "waiting", "absent", "drifted", "unknown"]

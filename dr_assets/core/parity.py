@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr_assets.core.compare import same
+from dr_assets.core.expressions import plain
 from dr_assets.core.model import Drift, Observed, Resource
-from dr_assets.core.values import plain
 
 # For each area and name: the fields that must be equal at both sites. Names and identifiers differ by nature, and
 # role-dependent fields (TreatMissingData of lag alarms …) are judged by each resource's own desired state.

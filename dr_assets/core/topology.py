@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dr_assets.core.values import Role
+from dr_assets.core.expressions import Role
 from dr_assets.stack import Site, Stack
 
 HOME: Site = "primary"

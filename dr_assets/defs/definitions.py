@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from dr_assets.catalog import catalog
-from dr_assets.defs.assets import build_assets
-from dr_assets.defs.checks import build_objective_check, build_parity_check, build_terraform_check
-from dr_assets.defs.drills import DrillSession, build_drill_jobs
-from dr_assets.defs.jobs import build_destroy_job, build_jobs, build_schedules
-from dr_assets.defs.reports import HISTORY_JOB, REPORT_JOB, build_report_assets, build_report_jobs
+from dr_assets.defs.drills.jobs import DrillSession, build_drill_jobs
+from dr_assets.defs.monitoring.sensors import build_sensors, objective_checks
+from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB, build_report_assets, build_report_jobs
 from dr_assets.defs.resources import AwsStack
-from dr_assets.defs.schedules import build_schedules as build_more_schedules
-from dr_assets.defs.sensors import build_sensors, objective_checks
+from dr_assets.defs.stack.assets import build_assets
+from dr_assets.defs.stack.checks import build_objective_check, build_parity_check, build_terraform_check
+from dr_assets.defs.stack.jobs import build_destroy_job, build_jobs, build_schedules
+from dr_assets.defs.stack.schedules import build_schedules as build_more_schedules
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.terraform import working_directory
 

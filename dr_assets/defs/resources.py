@@ -16,8 +16,8 @@ from pydantic import Field, PrivateAttr
 from dr_assets.aws import Aws
 from dr_assets.core.model import Outcome
 from dr_assets.errors import DrError
+from dr_assets.reconcile.stack_state import World
 from dr_assets.stack import load_stack
-from dr_assets.world import World
 
 Mode = Literal["verify", "provision"]
 MODE_VARIABLE = "DR_MODE"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from dr_assets.aws import Aws
+from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Plan, Scenario
 from dr_assets.drills.preconditions import EVERY, Check
-from dr_assets.drills.scene import Scene
 from dr_assets.stack import Stack
 
 

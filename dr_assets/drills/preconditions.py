@@ -14,10 +14,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dr_assets.core.parity import compare_pair, pairs
-from dr_assets.drills.database import connect
+from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Scenario
-from dr_assets.drills.scene import Scene
 from dr_assets.errors import DrError
+from dr_assets.postgres.connection import connect
 
 Check = Callable[[Scene], "str | None"]
 PLANNED: tuple[Scenario, ...] = ("switchover", "failback")

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from dr_assets import evidence
 from dr_assets.history.store import FolderStore
-from dr_assets.reports.figures import Subject
+from dr_assets.reports import evidence
+from dr_assets.reports.analysis.report import Subject
 from dr_assets.stack import load_stack
-from tests.reports import month
+from tests.support import month
 
 SCREENSHOTS = os.environ.get("DR_SCREENSHOTS")
 pytestmark = [

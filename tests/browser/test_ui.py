@@ -96,7 +96,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     env["DAGSTER_HOME"] = str(home)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dr_assets.cli", "ui", "--port", str(port)],
+            [sys.executable, "-m", "dr_assets.cli.main", "ui", "--port", str(port)],
             cwd=ROOT,
             env=env,
             stdout=out,

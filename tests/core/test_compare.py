@@ -1,7 +1,7 @@
 """The one comparison that serves every kind, and the one spelling of policies."""
 
 from dr_assets.core.compare import compare, normal_policy
-from dr_assets.core.values import Unresolved
+from dr_assets.core.expressions import Unresolved
 
 
 def fields(desired: dict, observed: dict, owned: frozenset[str] = frozenset()) -> list[str]:

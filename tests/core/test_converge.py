@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dr_assets.core.converge import converge, remove
+from dr_assets.core.expressions import ByRole, Ref, UnknownScope, Unresolved
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
-from dr_assets.core.values import ByRole, Ref, UnknownScope, Unresolved
 from dr_assets.errors import ForeignResourceError, RefusedError, UnansweredError
 
 TAGS = {"ManagedBy": "dr-assets", "TaskID": "s1"}

@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 import pytest
 
 from dr_assets.core.topology import NOTHING, Topology
+from dr_assets.drills.call_planes import improper, plane
 from dr_assets.drills.plan import make_plan, new_id
-from dr_assets.drills.planes import improper, plane
 from dr_assets.errors import RefusedError
 from dr_assets.stack import Stack
 

@@ -12,7 +12,7 @@ import pytest
 from dr_assets.errors import DrError
 from dr_assets.history import documents
 from dr_assets.history.store import FolderStore
-from tests.reports import month
+from tests.support import month
 
 S, UTC = month.S, dt.timezone.utc
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 
+from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history.store import BucketStore, FolderStore, Store, open_store
-from dr_assets.local import EmbeddedAws
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.launch import JobResult, provision_config, run_job
-from dr_assets.local import EmbeddedAws
+from dr_assets.cli.run_job import JobResult, provision_config, run_job
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile.stack_state import World
 from dr_assets.stack import Stack, load_stack
-from dr_assets.world import World
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from dr_assets.catalog import catalog
-from dr_assets.local import EmbeddedAws
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def dr(*args: str, env: dict[str, str] | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dr_assets.cli", *args]
+    command = [sys.executable, "-m", "dr_assets.cli.main", *args]
     return subprocess.run(
         command,
         env={**os.environ, **(env or {})},
@@ -118,7 +118,7 @@ def test_wrong_stack_file_is_one_clear_error() -> None:
 
 def test_verify_does_not_load_dagster() -> None:
     code = (
-        "import sys, dr_assets.cli, dr_assets.service, dr_assets.render\n"
+        "import sys, dr_assets.cli.main, dr_assets.reconcile.service, dr_assets.render\n"
         "sys.exit(any(name.split('.')[0] in ('dagster', 'pandas', 'moto') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -147,7 +147,9 @@ def test_graph_and_permissions_ask_nothing_of_aws(stack: Stack) -> None:
 def test_up_writes_its_ready_file_and_ends_on_sigterm(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     process = subprocess.Popen(
-        [sys.executable, "-m", "dr_assets.cli", "up", "--ready-file", str(ready)], cwd=ROOT, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "dr_assets.cli.main", "up", "--ready-file", str(ready)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 90

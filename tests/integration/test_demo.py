@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.mark.exhaustive
 def test_the_demonstration_goes_as_it_must() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dr_assets.cli", "demo"],
+        [sys.executable, "-m", "dr_assets.cli.main", "demo"],
         capture_output=True,
         text=True,
         env=dict(os.environ),

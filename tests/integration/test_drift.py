@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from dr_assets import service
 from dr_assets.aws import Aws
-from dr_assets.catalog import catalog
 from dr_assets.core.compare import compare
+from dr_assets.core.expressions import resolve
 from dr_assets.core.model import Call, Resource, Target
-from dr_assets.core.values import resolve
-from dr_assets.kinds import KINDS
-from dr_assets.local import EmbeddedAws
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import service
+from dr_assets.reconcile.stack_state import World
+from dr_assets.resources.catalog import catalog
+from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack, load_stack
-from dr_assets.world import World
 
 Field = tuple[str, str]
 EVERYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}

@@ -14,20 +14,20 @@ import dagster as dg
 import psycopg
 import pytest
 
-from dr_assets import service
 from dr_assets.aws import Aws
+from dr_assets.cli.demo import environment
 from dr_assets.defs.definitions import build_definitions
-from dr_assets.demo import environment
-from dr_assets.drills import engine, record
-from dr_assets.drills.database import Credentials
+from dr_assets.drills import record, runner
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.plan import STEPS
 from dr_assets.drills.preconditions import Override
-from dr_assets.drills.reconcile import reconcile
 from dr_assets.drills.request import Request
+from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
-from dr_assets.local import EmbeddedAws
+from dr_assets.lost_writes.compare import reconcile
+from dr_assets.postgres.connection import Credentials
+from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
 
 from .conftest import build
@@ -133,7 +133,7 @@ def test_a_switchover_loses_nothing_and_a_failback_brings_the_writer_home(
     aws: EmbeddedAws, stack: Stack, store: FolderStore
 ) -> None:
     for scenario, writer in (("switchover", "secondary"), ("failback", "primary")):
-        written = engine.start(stack, store, request(scenario))
+        written = runner.start(stack, store, request(scenario))
         assert (written["status"], written["reason"]) == ("succeeded", None)
         assert written["rpo"]["lost_commits"] == 0
         assert written["rpo"]["acknowledged"] > 20
@@ -178,7 +178,7 @@ def test_the_interval_agrees_with_what_an_independent_client_saw(
     for thread in threads:
         thread.start()
     try:
-        written = engine.start(stack, store, request("switchover"))
+        written = runner.start(stack, store, request("switchover"))
     finally:
         ending.set()
         for thread in threads:
@@ -213,7 +213,7 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
         aws.control.database("heal")
         aws.control.database("hold_rebuild", on=False)
 
-    written = engine.start(stack, store, request("failover"), stall)
+    written = runner.start(stack, store, request("failover"), stall)
     assert written["status"] == "succeeded", written["reason"]
     aside = aws.control.database("kept_aside", site="primary")["aside"]
     old = set(sql(stack, aside, ROWS, written["id"]))
@@ -260,7 +260,7 @@ def test_with_the_writers_region_dark_the_recovery_needs_nothing_of_it(
         if step == "protected":
             aws.control.clear_faults()
 
-    written = engine.start(stack, store, request("failover"), fail)
+    written = runner.start(stack, store, request("failover"), fail)
     assert written["status"] == "succeeded", written["reason"]
     recovery = [call for call in written["calls"] if call["phase"] == "recovery"]
     assert {call["region"] for call in recovery} == {stack.secondary_region}
@@ -280,7 +280,7 @@ def test_an_old_writer_that_still_accepts_writes_fails_the_drill(
         if step == "protected":
             aws.control.database("hold_rebuild", on=False)
 
-    written = engine.start(stack, store, request("failover"), release)
+    written = runner.start(stack, store, request("failover"), release)
     assert written["status"] == "failed"
     assert "old-writer-refuses: the old writer accepted a write" in written["reason"]
     assert written["corrective_actions"]
@@ -292,10 +292,10 @@ def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack:
     def second(step: str, text: str) -> None:
         if step == "follow":
             with pytest.raises(RefusedError) as caught:
-                engine.start(stack, store, request("failback"))
+                runner.start(stack, store, request("failback"))
             refused.append(str(caught.value))
 
-    assert engine.start(stack, store, request("switchover"), second)["status"] == "succeeded"
+    assert runner.start(stack, store, request("switchover"), second)["status"] == "succeeded"
     assert "Another drill is running" in refused[0]
     assert len(moves(aws)) == 1
 
@@ -305,7 +305,7 @@ def test_nothing_hangs_on_the_arrival_or_order_of_events(
     aws: EmbeddedAws, stack: Stack, store: FolderStore, trouble: str
 ) -> None:
     aws.control.database("events", trouble=trouble)
-    written = engine.start(stack, store, request("switchover"))
+    written = runner.start(stack, store, request("switchover"))
     assert written["status"] == "succeeded"
     told = [entry for entry in written["timeline"] if entry["source"] == "RDS event"]
     assert bool(told) is (trouble == "disordered")
@@ -320,10 +320,10 @@ def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
     with pytest.raises(
         RefusedError, match=r"1 of 7 preconditions stand against it:\n  lag: replication is \d+ ms behind"
     ):
-        engine.start(stack, store, request("failover"))
+        runner.start(stack, store, request("failover"))
     assert moves(aws) == []
     threading.Timer(5.0, lambda: aws.control.database("heal")).start()
-    written = engine.start(stack, store, request("failover", overrides=STALLED))
+    written = runner.start(stack, store, request("failover", overrides=STALLED))
     assert written["overrides"] == [
         {"precondition": "lag", "reason": "replication was stalled on purpose", "by": "tester"}
     ]
@@ -335,14 +335,14 @@ def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
 ) -> None:
     """Somebody has failed over by hand meanwhile: the same request would now fail back, with loss allowed."""
     with pytest.raises(RefusedError, match="away from the secondary site was decided while the writer was there"):
-        engine.start(stack, store, request("failover", from_site="secondary"))
+        runner.start(stack, store, request("failover", from_site="secondary"))
     assert moves(aws) == []
     assert unfinished(store, stack.environment_suffix) == []
 
 
 def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
     with pytest.raises(RefusedError, match="nobody approved"):
-        engine.start(stack, store, Request("switchover", "tester", "a test"))
+        runner.start(stack, store, Request("switchover", "tester", "a test"))
     assert moves(aws) == []
     assert unfinished(store, stack.environment_suffix) == []
 
@@ -357,7 +357,7 @@ def test_killed_at_every_step_it_is_resumed_and_acts_once(
     for step in order:
         assert killed_at(step, stack, store, scenario) == signal.SIGKILL, step
     drill = unfinished(store, stack.environment_suffix)
-    written = engine.resume(stack, store, drill[0]) if drill else record.load(store, stack.environment_suffix)[-1]
+    written = runner.resume(stack, store, drill[0]) if drill else record.load(store, stack.environment_suffix)[-1]
     assert written["status"] == "succeeded", written["reason"]
     assert len(moves(aws)) == 1
     assert aws.control.database()["writer"] == "secondary"
@@ -393,9 +393,9 @@ def run_and_die(step: str, stack: Stack, store: FolderStore, scenario: str) -> N
     waiting = unfinished(store, stack.environment_suffix)
     on_step = lambda name, text: die() if name == step else None  # noqa: E731
     if waiting:
-        engine.resume(stack, store, waiting[0], on_step)
+        runner.resume(stack, store, waiting[0], on_step)
     else:
-        engine.start(stack, store, request(scenario), on_step)
+        runner.start(stack, store, request(scenario), on_step)
 
 
 def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
@@ -403,16 +403,16 @@ def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
 ) -> None:
     killed_at("act", stack, store, "switchover")
     drill = unfinished(store, stack.environment_suffix)[0]
-    written = engine.abort(stack, store, drill, "tester")
+    written = runner.abort(stack, store, drill, "tester")
     assert (written["status"], written["rto"]["met"], written["rpo"]["met"]) == ("aborted", None, None)
     assert moves(aws) == []
     with pytest.raises(DrError, match="has ended"):
-        engine.resume(stack, store, drill)
+        runner.resume(stack, store, drill)
     killed_at("follow", stack, store, "switchover")
     drill = unfinished(store, stack.environment_suffix)[0]
     with pytest.raises(RefusedError, match="has begun to move the writer"):
-        engine.abort(stack, store, drill, "tester")
-    assert engine.resume(stack, store, drill)["status"] == "succeeded"
+        runner.abort(stack, store, drill, "tester")
+    assert runner.resume(stack, store, drill)["status"] == "succeeded"
 
 
 def test_as_a_dagster_job_an_op_for_each_step(

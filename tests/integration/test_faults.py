@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from dr_assets import service
-from dr_assets.local import EmbeddedAws
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import service
 from dr_assets.stack import Stack
 
 from .conftest import provision
@@ -54,7 +54,7 @@ def test_a_dark_region_is_unknown_and_the_other_one_right(built: EmbeddedAws, st
 
 
 def test_an_unanswered_verification_fails_its_step_and_is_no_drift(built: EmbeddedAws, stack: Stack) -> None:
-    from dr_assets.launch import run_job
+    from dr_assets.cli.run_job import run_job
 
     built.control.fault("error", service="kms", region="us-west-2", rate=1.0)
     result = run_job(stack, "verify_stack", {})

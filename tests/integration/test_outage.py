@@ -15,16 +15,16 @@ import pytest
 
 from bench.alerts import Daemon, Hook, Mailbox, furnished, keys, probing, until
 from dr_assets.aws import Aws
-from dr_assets.defs.drills import build_drill_jobs
-from dr_assets.defs.sensors import build_sensors
-from dr_assets.demo import environment
+from dr_assets.cli.demo import environment
+from dr_assets.defs.drills.jobs import build_drill_jobs
+from dr_assets.defs.monitoring.sensors import build_sensors
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.failover.vote import arm
 from dr_assets.history.store import open_store
-from dr_assets.local import EmbeddedAws
+from dr_assets.monitoring.samples import utc_now
+from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import Stack, load_stack
-from dr_assets.telemetry.failover_decision import arm
-from dr_assets.telemetry.samples import utc_now
-from dr_assets.telemetry.sql_view import publish_connectivity
-from tests.telemetry.conftest import furnish
+from tests.support.furnished import furnish
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # Generous: what is told is the subject here; how soon is measured by bench/alerts.py.

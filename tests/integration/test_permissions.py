@@ -2,10 +2,10 @@
 
 import pytest
 
-from dr_assets import service
-from dr_assets.launch import destroy_config, run_job
-from dr_assets.local import EmbeddedAws
-from dr_assets.permissions import policy
+from dr_assets.cli.run_job import destroy_config, run_job
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import service
+from dr_assets.resources.iam_policy import policy
 from dr_assets.stack import Stack
 
 from .conftest import build

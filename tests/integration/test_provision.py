@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dr_assets import service
 from dr_assets.aws import Aws
-from dr_assets.catalog import catalog
-from dr_assets.launch import destroy_config, run_job
-from dr_assets.local import EmbeddedAws
+from dr_assets.cli.run_job import destroy_config, run_job
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import service
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 
 from .conftest import build, mutating, provision

@@ -13,13 +13,13 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
-from dr_assets.cli import main
+from dr_assets.cli.main import main
 from dr_assets.defs.definitions import build_definitions
-from dr_assets.defs.reports import report_config
+from dr_assets.defs.reports.assets import report_config
+from dr_assets.emulator import EmbeddedAws
 from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
-from dr_assets.local import EmbeddedAws
-from dr_assets.permissions import policy
+from dr_assets.resources.iam_policy import policy
 from dr_assets.stack import Stack, load_stack
 
 from .test_permissions import action

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.local import EmbeddedAws
+from dr_assets.emulator import EmbeddedAws
 from dr_assets.stack import SITES, Stack
 
 from .conftest import build
@@ -57,7 +57,7 @@ def test_the_password_is_nowhere_but_in_the_secrets(
 
 def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws, stack: Stack) -> None:
     """The password is read back from the secret, so whoever goes on after a crash goes on with the same one."""
-    from dr_assets.world import World
+    from dr_assets.reconcile.stack_state import World
 
     first = World(stack, Aws())
     for key in ("primary/encryption/data-key", "primary/credentials/secret", "primary/credentials/password"):
@@ -72,7 +72,7 @@ def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws,
 
 
 def test_a_secret_that_went_astray_is_found_and_set_right(built: EmbeddedAws, stack: Stack) -> None:
-    from dr_assets import service
+    from dr_assets.reconcile import service
 
     good = passwords(stack)["primary"]
     client = Aws().client("secretsmanager", stack.secondary_region)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from dr_assets import service
 from dr_assets.aws import Aws
-from dr_assets.local import EmbeddedAws
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import service
+from dr_assets.reconcile.stack_state import World
 from dr_assets.stack import SITES, Site, Stack
-from dr_assets.world import World
 
 from .conftest import build, mutating, provision
 

@@ -13,10 +13,10 @@ import dns.rdatatype
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.demo import environment
-from dr_assets.local import EmbeddedAws
+from dr_assets.cli.demo import environment
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import SITES, Site, Stack, load_stack
-from dr_assets.telemetry.sql_view import publish_connectivity
 
 from .conftest import build
 

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from dr_assets import evidence
-from dr_assets.cli import main
+from dr_assets.cli.main import main
 from dr_assets.errors import DrError
 from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
-from dr_assets.reports import figures, pack
+from dr_assets.reports import evidence
+from dr_assets.reports.analysis import report
+from dr_assets.reports.pack import build
 from dr_assets.stack import Stack
-from tests.reports import brute, month
+from tests.support import brute_force as brute
+from tests.support import month
 
 S, DAY, SECOND = month.S, dt.timedelta(days=1), dt.timedelta(seconds=1)
 OCTOBER = evidence.Period(month.START, month.END)
@@ -45,17 +47,17 @@ def store(october: FolderStore, tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture(scope="module")
-def written(october: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> pack.Pack:
-    subject = figures.Subject(S, 60, 300, {"Stack": S}, 30)
+def written(october: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> build.Pack:
+    subject = report.Subject(S, 60, 300, {"Stack": S}, 30)
     return evidence.write(subject, october, OCTOBER, tmp_path_factory.mktemp("pack") / "x")
 
 
-def table(made: pack.Pack, name: str) -> list[dict[str, str]]:
+def table(made: build.Pack, name: str) -> list[dict[str, str]]:
     with (made.directory / f"data/{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_figures_of_a_month_equal_the_second_implementation(october: FolderStore, written: pack.Pack) -> None:
+def test_the_figures_of_a_month_equal_the_second_implementation(october: FolderStore, written: build.Pack) -> None:
     rows: list[Any] = samples.read(october, S, "lag", month.START - DAY, month.END).to_pylist()
     known: list[float | None] = []
     for number in range(31):  # a day and what still holds from the one before: the slow way, but the whole month
@@ -80,7 +82,7 @@ def brute_day(rows: list[Any], start: int) -> list[float | None]:
     return found
 
 
-def test_what_drills_and_sensors_saw_is_in_the_tables(written: pack.Pack) -> None:
+def test_what_drills_and_sensors_saw_is_in_the_tables(written: build.Pack) -> None:
     events = {row["id"]: row for row in table(written, "rto-events")}
     assert len(events) == 6
     assert [row["regression"] for row in events.values()] == ["no", "no", "yes", "unknown", "unknown", "yes"]
@@ -99,18 +101,18 @@ def test_what_drills_and_sensors_saw_is_in_the_tables(written: pack.Pack) -> Non
 
 
 def test_every_file_of_samples_behind_the_figures_is_named_with_its_hash(
-    october: FolderStore, written: pack.Pack
+    october: FolderStore, written: build.Pack
 ) -> None:
     sources = {row["file"]: row["sha256"] for row in table(written, "sources")}
     assert set(sources) == set(october.list("samples/"))
     assert all(hashlib.sha256(october.read(key)).hexdigest() == said for key, said in sources.items())
 
 
-def test_without_having_looked_nothing_is_ready(written: pack.Pack, october: FolderStore, tmp_path: Path) -> None:
+def test_without_having_looked_nothing_is_ready(written: build.Pack, october: FolderStore, tmp_path: Path) -> None:
     assert written.headline["ready"] == "no"
     assert "were not asked" in written.figures.readiness.reasons[0]
     quiet = evidence.Period(month.START, month.START + 5 * DAY)
-    subject, checks = figures.Subject(S, 60, 300), [{"name": "precondition: lag", "passed": True, "reason": None}]
+    subject, checks = report.Subject(S, 60, 300), [{"name": "precondition: lag", "passed": True, "reason": None}]
     made = evidence.write(subject, october, quiet, tmp_path / "x", checks)
     assert made.headline["ready"] == "yes"
     rows = table(made, "readiness")
@@ -129,7 +131,7 @@ def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
     assert (subject.rpo_seconds, subject.rto_seconds) == (60, 300)
     assert "not the one of the stack file" in subject.scope["Stack"]
     made = evidence.write(subject, store, OCTOBER, tmp_path / "x")
-    assert pack.verify_pack(made.directory) == []
+    assert build.verify_pack(made.directory) == []
     last = table(made, "rpo-gaps")[-1]
     assert last["start"] == "2026-10-15T00:01:00.000Z" and last["end"] == "2026-11-01T00:00:00.000Z"
     assert float(last["bound_seconds"]) > 17 * 86_400
@@ -162,14 +164,14 @@ def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: Folde
     store.write(incident, b"{")
     record = store.list("records/")[-1]
     (store.root / record).write_bytes(store.read(record)[:-50])
-    made = evidence.write(figures.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
+    made = evidence.write(report.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
     html = (made.directory / "index.html").read_text()
     assert all(f"{key}: " in html for key in (day, incident, record))
     lost = next(row for row in table(made, "rpo-days") if row["period"] == "2026-10-05")
     assert float(lost["known_seconds"]) == 60  # what the last reading of the day before still said
     assert len(table(made, "rto-events")) == 5
     assert store.list("records/")[-1] == record  # of a chain nothing is moved
-    assert pack.verify_pack(made.directory) == []
+    assert build.verify_pack(made.directory) == []
 
 
 def dr(store: FolderStore, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
@@ -189,7 +191,7 @@ def test_an_action_gets_an_owner_and_is_done(
     assert dr(store, monkeypatch, "action", first, "1", "--done", "2026-10-20", "--by", "Ada").exit_code == 0
     said = dr(store, monkeypatch, "action", second, "1", "--owner", "Joan", "--due", "2999-12-24")
     assert "done 2026-10-20" in said.stdout and "due 2999-12-24  Joan: Find out why" in said.stdout
-    made = evidence.write(figures.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
+    made = evidence.write(report.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
     assert [row["state"] for row in table(made, "actions")] == ["done 2026-10-20", "open"]
     assert next(row for row in table(made, "readiness") if row["check"] == "corrective actions")["result"] == "passed"
     missing = dr(store, monkeypatch, "action", first, "2", "--done", "2026-10-20")
@@ -227,8 +229,8 @@ def test_another_process_in_another_zone_gives_the_same_bytes(october: FolderSto
         env={**os.environ, **here},
     )  # fmt: skip
     found = evidence.gather(october, S, evidence.Period(month.START, month.START + 16 * DAY))
-    made = pack.write_pack(
-        tmp_path / "here", figures.Subject(S, 60, 300), found.period.start, found.period.end, found.samples, found.records,
+    made = build.write_pack(
+        tmp_path / "here", report.Subject(S, 60, 300), found.period.start, found.period.end, found.samples, found.records,
         now=found.period.end, incidents=found.incidents, sources=found.sources,
     )  # fmt: skip
     assert there.stdout.strip() == made.manifest_sha256

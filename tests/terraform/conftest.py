@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dr_assets.local import EmbeddedAws
-from dr_assets.local.terraform import Terraform, TerraformMissingError
+from dr_assets.emulator import EmbeddedAws
+from tests.support.terraform import Terraform, TerraformMissingError
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 

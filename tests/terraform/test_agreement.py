@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from dr_assets import service
 from dr_assets.aws import Aws
-from dr_assets.catalog import catalog
+from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.defs.definitions import build_definitions
-from dr_assets.launch import provision_config, run_job
-from dr_assets.local.terraform import changes
+from dr_assets.reconcile import service
+from dr_assets.reconcile.stack_state import World
+from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.terraform import ACCEPTER, addresses
-from dr_assets.world import World
+from tests.support.terraform import changes
 
 from .conftest import Applied
 

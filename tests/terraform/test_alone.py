@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.launch import provision_config, run_job
-from dr_assets.local import EmbeddedAws
-from dr_assets.local.terraform import changes
+from dr_assets.cli.run_job import provision_config, run_job
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile.stack_state import World
 from dr_assets.stack import Stack
 from dr_assets.terraform import IGNORED, imports
-from dr_assets.world import World
+from tests.support.terraform import changes
 
 from .conftest import INFRA, ready
 

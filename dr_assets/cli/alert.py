@@ -1,0 +1,152 @@
+"""`dr alert`: a test alert, silence for a maintenance, automatic failover armed for a while, and how all that stands now.
+
+Added to `dr` by `cli.py`. May import `telemetry`, `drills`, `history`, `stack`, `errors`. Knows no Dagster.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dr_assets.ticks.status import Overview
+
+
+@click.group()
+def alert() -> None:
+    """Try the way alerts take, keep them quiet for a while, let a failover begin by itself for a while.
+
+    \b
+    Examples:
+      dr alert status
+      dr alert test
+      dr alert silence --hours 2 --why "minor version upgrade"
+      dr alert arm --hours 12 --why "nobody is on call tonight"
+    """
+
+
+@alert.command()
+@click.option("--by", help="Who asks; default: the user logged in.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def test(by: str | None, as_json: bool) -> None:
+    """Send a test alert and its resolution through every transport. Fails when one does not take it."""
+    from dr_assets.drills.record_builder import operator
+    from dr_assets.stack import load_stack
+    from dr_assets.ticks.monitor import Station
+
+    results = Station(load_stack()).test_alert(by or operator())
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    for name, result in {} if as_json else results.items():
+        click.echo(f"{name}: {result}")
+
+
+@alert.command()
+@click.option("--hours", type=float, required=True, help="How long, at most 24.")
+@click.option("--why", required=True, help="The reason; it stays on record.")
+@click.option("--topic", default="*", show_default=True, help="One topic (writer, replication, capacity …), or all.")
+@click.option("--by", help="Who says so; default: the user logged in.")
+def silence(hours: float, why: str, topic: str, by: str | None) -> None:
+    """Alert nobody for a while. What would have been told leaves a trace in the history."""
+    from dr_assets.alerting.maintenance_windows import open_window
+    from dr_assets.drills.record_builder import operator
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    now = datetime.now(timezone.utc)
+    window = open_window(
+        open_store(), load_stack().environment_suffix, now, now + timedelta(hours=hours), by or operator(), why, topic
+    )
+    click.echo(f"silent until {window.until.isoformat(timespec='seconds')} ({window.id})")
+
+
+@alert.command()
+@click.argument("window")
+def unsilence(window: str) -> None:
+    """End the maintenance WINDOW (its id, as `dr alert status` shows it) before its time."""
+    from dr_assets.alerting.maintenance_windows import close_window, windows
+    from dr_assets.errors import DrError
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    store, stack, now = open_store(), load_stack().environment_suffix, datetime.now(timezone.utc)
+    found = next((each for each in windows(store, stack, now) if each.id == window and each.silences(now)), None)
+    if found is None:
+        raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
+    close_window(store, found, now)
+    click.echo(f"{window} has ended")
+
+
+@alert.command()
+@click.option("--hours", type=float, required=True, help="How long, at most 168 (seven days).")
+@click.option("--why", required=True, help="The reason; it stays on record.")
+@click.option("--by", help="Who allows it; default: the user logged in.")
+def arm(hours: float, why: str, by: str | None) -> None:
+    """Let the sensor launch the failover drill job as an incident by itself, for a while. Off unless this was said.
+
+    It acts only on the recommendation "failover", on evidence younger than a minute, while every precondition holds, and once
+    for each incident. DR_HISTORY_URI must name the history that the sensors use.
+    """
+    from dr_assets.drills.record_builder import operator
+    from dr_assets.failover.vote import arm as arm_failover
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    now, stack = datetime.now(timezone.utc), load_stack().environment_suffix
+    arming = arm_failover(open_store(), stack, now, now + timedelta(hours=hours), by or operator(), why)
+    click.echo(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
+
+
+@alert.command()
+@click.option("--by", help="Who ends it; default: the user logged in.")
+def disarm(by: str | None) -> None:
+    """End the arming before its time. A failover that was launched already goes on."""
+    from dr_assets.drills.record_builder import operator
+    from dr_assets.failover.vote import disarm as disarm_failover
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    stack = load_stack().environment_suffix
+    was = disarm_failover(open_store(), stack, datetime.now(timezone.utc), by or operator())
+    click.echo(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
+
+
+@alert.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """What is armed, silenced, open and not delivered now, as the sensors wrote it into the history."""
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+    from dr_assets.ticks.status import overview
+
+    found = overview(open_store(), load_stack().environment_suffix, datetime.now(timezone.utc))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _show(found)
+
+
+def _show(found: Overview) -> None:
+    def until(at: datetime) -> str:
+        return f"{at:%Y-%m-%d %H:%M} UTC"
+
+    arming = found.arming
+    armed = f"armed until {until(arming.until)} by {arming.by}: {arming.why}" if arming else "off"
+    click.echo(f"automatic failover of {found.stack}: {armed}")
+    for window in found.silences:
+        what = "everything" if window.topic == "*" else window.topic
+        click.echo(f"silent until {until(window.until)}: {what}, by {window.by}: {window.why} ({window.id})")
+    for incident, note in [
+        *((each, "") for each in found.open),
+        *((each, ", nobody was told") for each in found.untold),
+    ]:
+        since = datetime.fromtimestamp(incident.since, timezone.utc)
+        click.echo(f"open since {until(since)}: {incident.id} {incident.severity}: {incident.text}{note}")
+        click.echo(f"  {incident.runbook}")
+    for name in found.undelivered:
+        click.echo(f"not delivered yet: {name}")
+    if not (found.silences or found.open or found.untold or found.undelivered):
+        click.echo("nothing is silenced, nothing is open")

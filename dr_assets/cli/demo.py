@@ -1,0 +1,261 @@
+"""The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs;
+then drills on a real PostgreSQL pair: a switchover and back, a failover with replication stalled and back; then the report.
+
+Never touches a real AWS: it starts an embedded one of its own and talks to nothing else. May import everything.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dr_assets.aws import Aws
+from dr_assets.cli import render
+from dr_assets.cli.report import show
+from dr_assets.drills import record, runner
+from dr_assets.drills.plan import Scenario
+from dr_assets.drills.request import Request
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.history.store import Store, open_store
+from dr_assets.reconcile import service
+from dr_assets.reconcile.stack_state import World
+from dr_assets.reports import evidence
+from dr_assets.reports.pack.build import Pack, verify_pack
+from dr_assets.stack import Stack, load_stack
+
+STALL_SECONDS = 2.0
+REPORT = Path(".dr") / "demo-report"
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One change behind the product's back, and what must be named for it: one field of one asset ("": it is absent)."""
+
+    told: str
+    asset: str
+    field: str
+    do: Callable[[Aws, World], Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    result: str
+    seconds: float
+    good: bool
+
+
+def run() -> int:
+    """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
+    stages: list[Stage] = []
+    begun = datetime.now(timezone.utc)
+    with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
+        stack = load_stack()
+        render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
+        _provision(stack, stages, "provision")
+        _verify(stack, stages, "verify", ())
+        sabotages = sabotage_plan(stack)
+        with _timed(stages, "change six things behind its back") as done:
+            aws = Aws()
+            world = World(stack, aws)
+            for sabotage in sabotages:
+                sabotage.do(aws, world)
+                render.out.print(f"  {sabotage.told}")
+            done(f"{len(sabotages)} changes in both regions", True)
+        _verify(stack, stages, "verify again", [(s.asset, s.field) for s in sabotages])
+        _provision(stack, stages, "heal")
+        _verify(stack, stages, "verify once more", ())
+        with _timed(stages, "outputs") as done:
+            values = service.read_outputs(stack)
+            render.outputs(values)
+            missing = [name for name, value in values.items() if value is None]
+            done(f"{len(values)} values" + (f", missing: {', '.join(missing)}" if missing else ""), not missing)
+        with tempfile.TemporaryDirectory(prefix="dr-demo-") as folder:
+            store = open_store(folder)
+            _drills(stack, store, embedded, stages)
+            written = _report(stack, store, begun, stages)
+    table = Table(
+        "step",
+        "result",
+        "seconds",
+        "",
+        title="\nSummary",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
+    for stage in stages:
+        table.add_row(
+            stage.name,
+            stage.result,
+            f"{stage.seconds:.1f}",
+            "[green]as it must[/]" if stage.good else "[red]SURPRISE[/]",
+        )
+    render.out.print(table)
+    render.out.print()
+    show(written)
+    return 0 if all(stage.good for stage in stages) else 1
+
+
+def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
+    """Six changes that people really make by hand, three in each region."""
+    s, one, two = stack.environment_suffix, stack.primary_region, stack.secondary_region
+
+    def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, World], Any]:
+        return lambda aws, _: getattr(aws.client(service_name, region, writing=True), operation)(**params)
+
+    def open_port(aws: Aws, world: World) -> Any:
+        group = world.field("primary/network/security-group", "GroupId")
+        anyone = [{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+        return aws.client("ec2", one, writing=True).authorize_security_group_ingress(
+            GroupId=group, IpPermissions=anyone
+        )
+
+    def disable_key(aws: Aws, world: World) -> Any:
+        return aws.client("kms", two, writing=True).disable_key(
+            KeyId=world.field("secondary/encryption/data-key", "KeyId")
+        )
+
+    def publish(aws: Aws, world: World) -> Any:
+        bucket = world.field("secondary/backup/bucket", "Name")
+        return aws.client("s3", two, writing=True).delete_public_access_block(Bucket=bucket)
+
+    parameter = {"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}
+    return (
+        Sabotage(f"PostgreSQL opened to the world ({one})",
+                 "primary/network/security-group", "Ingress", open_port),
+        Sabotage(f"backups cut to one day ({one})", "primary/aurora/cluster", "BackupRetentionPeriod",
+                 call("rds", "modify_db_cluster", one, DBClusterIdentifier=f"aurora-primary-{s}", BackupRetentionPeriod=1,
+                      ApplyImmediately=True)),
+        Sabotage(f"statement logging switched off ({one})", "primary/aurora/cluster-parameter-group", "Parameters.log_statement",
+                 call("rds", "modify_db_cluster_parameter_group", one,
+                      DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}", Parameters=[parameter])),
+        Sabotage(f"the data key disabled ({two})", "secondary/encryption/data-key", "Enabled", disable_key),
+        Sabotage(f"the backup bucket's public-access block removed ({two})", "secondary/backup/public-access-block", "", publish),
+        Sabotage(f"the lag alarm's actions switched off ({two})", "secondary/monitoring/alarm-replication-lag", "ActionsEnabled",
+                 call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"])),
+    )  # fmt: skip
+
+
+def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
+    from dr_assets.cli.run_job import provision_config, run_job
+
+    with _timed(stages, name) as done:
+        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+            result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.1), tick)
+        render.job(result, name)
+        changed = sum(1 for outcome in result.outcomes if outcome.calls)
+        done(f"{len(result.outcomes)} resources, {changed} changed", result.success and not result.failed_checks)
+
+
+def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stage]) -> None:
+    """A switchover must lose nothing, a failover with replication stalled must lose something, a failback nothing again."""
+
+    def stall(step: str, text: str) -> None:
+        render.step(step, text)
+        if step == "act":
+            embedded.control.database("partition")
+            render.out.print(
+                f"  replication stalls; commits go on for {STALL_SECONDS:.0f} s before the failover is called"
+            )
+            time.sleep(STALL_SECONDS)
+        if step == "protected":
+            embedded.control.database("heal")
+
+    plans: tuple[tuple[Scenario, str, runner.OnStep], ...] = (
+        ("switchover", "nothing lost", render.step),
+        ("failback", "nothing lost", render.step),
+        ("failover", "what had not arrived is lost", stall),
+        ("failback", "nothing lost", render.step),
+    )
+    for scenario, expected, on_step in plans:
+        with _timed(stages, scenario) as done:
+            asked = Request(
+                scenario,
+                "demo",
+                f"demonstration: {expected}",
+                approved_by="demo",
+                settings={"baseline_seconds": 1.0},
+            )
+            written = runner.start(stack, store, asked, on_step)
+            render.record(written)
+            rto, rpo = written["rto"], written["rpo"]
+            lost = rpo["lost_commits"]
+            good = written["status"] == "succeeded" and bool(rto["met"]) and bool(rpo["met"])
+            good = good and (lost > 0 if scenario == "failover" else lost == 0)
+            done(
+                f"RTO {rto['high_seconds']:.1f} s (< {rto['target_seconds']} s), RPO {rpo['lost_seconds']:.1f} s "
+                f"(< {rpo['target_seconds']} s): {lost} of {rpo['acknowledged']} commits lost",
+                good,
+            )
+    with _timed(stages, "records") as done:
+        problems = record.verify_chain(store, stack.environment_suffix)
+        for problem in problems:
+            render.out.print(problem, markup=False)
+        count = len(record.load(store, stack.environment_suffix))
+        done(
+            f"{count} records, chained by hash" + ("" if not problems else ": BROKEN"),
+            count == len(plans) and not problems,
+        )
+
+
+def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) -> Pack:
+    """The lag of these minutes from CloudWatch, the drills' records, and the evidence pack over both."""
+    with _timed(stages, "report") as done:
+        now = datetime.now(timezone.utc)
+        when = evidence.Period(begun, now)
+        for pulled in evidence.pull_period(stack, store, when, now):
+            render.out.print(f"{pulled.day}: {pulled.from_cloudwatch} readings of replication lag from CloudWatch")
+        written = evidence.write(stack, store, when, REPORT, evidence.present_checks(stack))
+        problems = verify_pack(written.directory, written.manifest_sha256)
+        done(
+            f"RTO met in {written.headline['RTO met']}; RPO compliance {written.headline['RPO compliance']}",
+            written.headline["RTO met"] == "4 of 4" and not problems,
+        )
+    return written
+
+
+def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tuple[str, str]]) -> None:
+    with _timed(stages, name) as done:
+        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+            result = service.verify(stack, tick)
+        render.verification(result)
+        found = {(outcome.key, item.field) for outcome in result.outcomes for item in outcome.drift}
+        found |= {(outcome.key, "") for outcome in result.outcomes if outcome.status == "absent"}
+        good = found == set(expected) and all(o.status in ("in_sync", "drifted", "absent") for o in result.outcomes)
+        done(f"{len(found)} differences, {len(expected)} expected; {result.api_calls} AWS calls", good)
+
+
+@contextmanager
+def _timed(stages: list[Stage], name: str) -> Iterator[Callable[[str, bool], None]]:
+    render.out.rule(f"[bold]{name}", align="left")
+    started = time.monotonic()
+    told: list[tuple[str, bool]] = []
+    yield lambda result, good: told.append((result, good))
+    result, good = told[-1] if told else ("nothing reported", False)
+    stages.append(Stage(name, result, time.monotonic() - started, good))
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """These variables for the time being, and no AWS setting or stack override of the caller's beside them."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DR_")) or name == "DAGSTER_HOME":
+            del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,215 @@
+"""`dr drill`: rehearse a switchover, a failover or a failback from a shell, or do the real thing. Added to `dr` by `cli.py`.
+
+Results go to stdout, progress to stderr. Exit 0 when the drill succeeded within its objectives, 2 when it did not, 1 on an error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dr_assets.errors import DrError
+
+if TYPE_CHECKING:
+    from dr_assets.drills.plan import Scenario
+
+_SCENARIOS: dict[Scenario, str] = {
+    "switchover": "Move the writer to the other site, losing nothing. Called in the writer's region.",
+    "failover": "Move the writer to the other site although the writer's region may be gone. May lose data.",
+    "failback": "Bring the writer home, losing nothing.",
+}
+
+
+# The drill counts its own rows, and heartbeats differ at every moment.
+LEFT_OUT = ("dr_drill", "dr_heartbeat")
+
+
+@click.group()
+def drill() -> None:
+    """Rehearse a change of the writer, measured: commits really lost, the gap a client saw.
+
+    \b
+    Examples:
+      dr drill switchover --dry-run        the plan and every precondition; nothing is done
+      dr drill switchover --yes
+      dr drill failover --yes --why "region is down" --incident
+      dr drill failback
+      dr drill resume 20261123T190211Z-failover-3f9a2c
+    """
+
+
+def _command(scenario: Scenario, told: str) -> click.Command:
+    @click.command(scenario, help=told)
+    @click.option("--yes", is_flag=True, help="Approve the plan without being asked.")
+    @click.option(
+        "--dry-run", is_flag=True, help="Show the plan and every precondition; do nothing. Exit 2 where one blocks."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print the record (with --dry-run: the plan) as JSON.")
+    @click.option("--why", default="rehearsal", show_default=True, help="The reason, for the record.")
+    @click.option("--operator", help="Who does it, for the record; default: the user logged in.")
+    @click.option("--incident", is_flag=True, help="This is the real thing, not a rehearsal.")
+    @click.option(
+        "--override", "overrides", multiple=True, metavar="NAME=REASON", help="Act although precondition NAME blocks."
+    )
+    @click.option("--rate", type=float, help="Rows per second that the ledger writes.")
+    @click.option(
+        "--lag-gate", "lag_gate_ms", type=float, help="The most replication lag at which to act, in milliseconds."
+    )
+    def run(
+        yes: bool, dry_run: bool, as_json: bool, why: str, operator: str | None, incident: bool,
+        overrides: tuple[str, ...], rate: float | None, lag_gate_ms: float | None,
+    ) -> None:  # fmt: skip
+        from dr_assets.cli import render
+        from dr_assets.drills import record_builder, runner
+        from dr_assets.drills.preconditions import PRECONDITIONS, Override
+        from dr_assets.drills.request import Request
+        from dr_assets.history.store import open_store
+        from dr_assets.stack import load_stack
+
+        stack = load_stack()
+        person = operator or record_builder.operator()
+        settings = {name: value for name, value in (("rate", rate), ("lag_gate_ms", lag_gate_ms)) if value is not None}
+        taken = []
+        for text in overrides:
+            name, _, reason = text.partition("=")
+            if name not in PRECONDITIONS or not reason.strip():
+                raise DrError(
+                    f"--override {text!r} is not NAME=REASON with one of the preconditions: {', '.join(PRECONDITIONS)}."
+                )
+            taken.append(Override(name, reason.strip(), person))
+
+        def request(approved_by: str | None) -> Any:
+            return Request(
+                scenario,
+                person,
+                why,
+                approved_by,
+                tuple(taken),
+                settings,
+                "incident" if incident else "drill",
+            )
+
+        if dry_run or not yes:
+            prepared = runner.prepare(stack, request(None))
+            if dry_run and as_json:
+                click.echo(json.dumps(render.plan_json(prepared), indent=2))
+            elif not as_json or not yes:
+                render.plan(prepared)
+            if dry_run:
+                sys.exit(2 if prepared.blocking else 0)
+            if not prepared.blocking and not click.confirm(
+                f"Carry this {scenario} out on {stack.environment_suffix}?", err=True
+            ):
+                raise DrError("Nothing was done.")
+        finish(runner.start(stack, open_store(), request(person), render.step), as_json)
+
+    return run
+
+
+for _name, _told in _SCENARIOS.items():
+    drill.add_command(_command(_name, _told))
+
+
+@drill.command()
+@click.argument("drill_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def resume(drill_id: str, as_json: bool) -> None:
+    """Go on with a drill whose process ended. Nothing that was done is done again."""
+    from dr_assets.cli import render
+    from dr_assets.drills import runner
+
+    _with_store(lambda stack, store: finish(runner.resume(stack, store, drill_id, render.step), as_json))
+
+
+@drill.command()
+@click.argument("drill_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def abort(drill_id: str, as_json: bool) -> None:
+    """End a drill that has not begun to move the writer. It leaves a record."""
+    from dr_assets.cli import render
+    from dr_assets.drills import record_builder, runner
+
+    def do(stack: Any, store: Any) -> None:
+        written = runner.abort(stack, store, drill_id, record_builder.operator())
+        click.echo(json.dumps(written, indent=2)) if as_json else render.record(written)
+
+    _with_store(do)
+
+
+@drill.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """The records of this stack, the chain checked, and drills that wait to be resumed."""
+    from dr_assets.cli import render
+    from dr_assets.drills import record
+    from dr_assets.drills.journal import unfinished
+
+    def do(stack: Any, store: Any) -> None:
+        records = record.load(store, stack.environment_suffix)
+        problems = record.verify_chain(store, stack.environment_suffix)
+        waiting = unfinished(store, stack.environment_suffix)
+        if as_json:
+            click.echo(json.dumps({"records": records, "problems": problems, "unfinished": waiting}, indent=2))
+        else:
+            render.records(records, problems, waiting)
+        sys.exit(2 if problems else 0)
+
+    _with_store(do)
+
+
+@drill.command("reconcile")
+@click.argument("old", metavar="OLD_HOST[:PORT]")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write the proposal (JSON lines).")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def reconcile_(old: str, out: Path, as_json: bool) -> None:
+    """Compare the old writer's data, kept aside, with the new writer's, row by row; propose, never apply.
+
+    \b
+    Example:
+      dr drill reconcile 10.0.1.17:5432 --out lost.jsonl
+    """
+    from dr_assets.drills.runner import clients, prepare_scene
+    from dr_assets.lost_writes.compare import reconcile
+    from dr_assets.postgres.connection import connect
+    from dr_assets.postgres.endpoints import Resolver
+    from dr_assets.stack import load_stack
+
+    host, _, port = old.partition(":")
+    if port and not port.isdigit():
+        raise DrError(f"{old!r} is not HOST or HOST:PORT.")
+    scene = prepare_scene(load_stack(), clients())
+    address = Resolver().resolve(host, int(port or scene.credentials.port))
+    with (
+        connect(address, scene.credentials, read_only=True, seconds=None) as before,
+        connect(scene.writer_address(), scene.credentials, seconds=None) as after,
+    ):
+        found = reconcile(before, after, out, exclude_schemas=LEFT_OUT)
+    if as_json:
+        click.echo(json.dumps(found.as_json() | {"not_compared": dict(found.not_compared)}, indent=2))
+    else:
+        click.echo(
+            f"{out}: {found.insert} to insert, {found.update} to update, {found.delete} to delete; nothing was applied"
+        )
+        for table, reason in found.not_compared:
+            click.echo(f"not compared: {table}: {reason}", err=True)
+
+
+def _with_store(do: Callable[[Any, Any], None]) -> None:
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    do(load_stack(), open_store())
+
+
+def finish(written: dict[str, Any], as_json: bool) -> None:
+    """Print the record and leave: 0 within the objectives, else 2."""
+    from dr_assets.cli import render
+
+    click.echo(json.dumps(written, indent=2)) if as_json else render.record(written)
+    good = written["status"] == "succeeded" and written["rto"]["met"] and written["rpo"]["met"]
+    sys.exit(0 if good else 2)

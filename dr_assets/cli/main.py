@@ -1,0 +1,324 @@
+"""`dr`: the project's jobs from a shell, with progress while they work and `--json` for machines.
+
+Results go to stdout, progress and errors to stderr. Dagster is loaded only by the commands that run a job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr_assets.cli.alert import alert
+from dr_assets.cli.drill import drill
+from dr_assets.cli.report import report
+from dr_assets.errors import DrError
+
+EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
+
+
+class _Group(click.Group):
+    """Prints our own errors as one line and exits 1; a traceback is for faults of ours alone."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DrError as error:
+            click.echo(f"dr: {error}", err=True)
+            ctx.exit(EXIT_ERROR)
+        except KeyboardInterrupt:
+            click.echo("dr: interrupted; run the same command again, it goes on where it stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stack-file", type=click.Path(path_type=Path), help="Instead of infra/stack.auto.tfvars.json.")
+@click.version_option(package_name="dr-assets")
+def main(stack_file: Path | None) -> None:
+    """Keep a two-region Aurora disaster-recovery stack provisioned, verified and proven.
+
+    \b
+    Examples:
+      dr up                       an AWS of your own, on this machine, until Ctrl-C
+      dr verify                   compare AWS with the stack; exit 2 when they differ
+      dr provision                create what is absent, correct what differs
+      dr outputs --json           endpoints, buckets, topics
+      dr drill switchover         move the writer and measure RPO and RTO
+      dr report --out DIR         the evidence: RPO, RTO, exposure, drills
+    """
+    if stack_file:
+        os.environ["DR_STACK_FILE"] = str(stack_file)
+
+
+@main.command()
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path), help="Write aws_endpoint_url and environment here as JSON."
+)
+@click.option(
+    "--settle-seconds", default=0.5, show_default=True, help="How long clusters and instances take to become ready."
+)
+def up(ready_file: Path | None, settle_seconds: float) -> None:
+    """Run the embedded AWS, with a real PostgreSQL pair behind its clusters, until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      dr up --ready-file ready.json
+    """
+    import signal
+    import threading
+
+    from dr_assets.emulator import EmbeddedAws
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
+            # What is emulated must not stand beside the evidence of a real stack, whose suffix may be the same.
+            environment = {**aws.env(), "DR_HISTORY_URI": str(Path(".dr/embedded/history").absolute())}
+            if ready_file:
+                document = {
+                    "aws_endpoint_url": aws.endpoint_url,
+                    "nameserver": aws.nameserver,
+                    "environment": environment,
+                }
+                write_atomically(ready_file, json.dumps(document, indent=2) + "\n")
+            for name, value in environment.items():
+                click.echo(f"export {name}={shlex.quote(value)}")
+            click.echo("# the embedded AWS is up; paste these lines into another shell. Ctrl-C ends it.", err=True)
+            while not ended.wait(0.5):
+                if not aws.alive:
+                    raise DrError(f"The embedded AWS ended by itself. Its last words: {aws.stderr[-1000:]}")
+    finally:
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(as_json: bool) -> None:
+    """Compare every resource with the stack, writing nothing.
+
+    Exits 0 when all is in sync, 2 when something is absent, drifted, waiting or unknown, 1 on an error.
+
+    \b
+    Examples:
+      dr verify
+      dr verify --json | jq '.resources[] | select(.status != "in_sync")'
+    """
+    from dr_assets.cli import render
+    from dr_assets.reconcile import service
+    from dr_assets.stack import load_stack
+
+    stack = load_stack()
+    with render.progress("verifying", _total(stack), quiet=as_json) as tick:
+        result = service.verify(stack, tick)
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        render.verification(result)
+    sys.exit(0 if result.in_sync else EXIT_NOT_IN_SYNC)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--adopt", is_flag=True, help="Change resources that Terraform manages, too.")
+@click.option("--allow-away", is_flag=True, help="Write although the writer is not at its home site.")
+@click.option("--poll", default=15.0, show_default=True, help="Seconds between looks at a resource that is not ready.")
+def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None:
+    """Create what is absent and correct what differs, in the order of the lineage.
+
+    Safe to interrupt and to repeat: nothing is made twice. Never deletes.
+
+    \b
+    Example:
+      dr provision
+    """
+    from dr_assets.cli.run_job import provision_config
+
+    _run("provision_stack", provision_config(adopt, allow_away, poll), "provisioning", as_json)
+
+
+@main.command()
+@click.option(
+    "--yes", "suffix", metavar="SUFFIX", required=True, help="The stack's environment suffix, as confirmation."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--adopt", is_flag=True, help="Destroy resources that Terraform manages, too.")
+@click.option("--poll", default=15.0, show_default=True, help="Seconds between looks at a resource being deleted.")
+def destroy(suffix: str, as_json: bool, adopt: bool, poll: float) -> None:
+    """Delete the whole stack, in reverse lineage. Refused while deletion_protection is true.
+
+    \b
+    Example:
+      dr destroy --yes l6p3z2w4
+    """
+    from dr_assets.cli.run_job import destroy_config
+    from dr_assets.reconcile.stack_state import refuse_destroy
+    from dr_assets.stack import load_stack
+
+    refusal = refuse_destroy(load_stack(), suffix)
+    if refusal:
+        raise DrError(refusal)
+    _run("destroy_stack", destroy_config(suffix, adopt, poll), "destroying", as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print flat JSON.")
+def outputs(as_json: bool) -> None:
+    """Print endpoints, buckets, topics and keys: the same names as Terraform's outputs.
+
+    \b
+    Example:
+      dr outputs --json > outputs.json
+    """
+    from dr_assets.cli import render
+    from dr_assets.reconcile import service
+    from dr_assets.stack import load_stack
+
+    values = service.read_outputs(load_stack())
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+    else:
+        render.outputs(values)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """Who is the writer, and how each layer stands.
+
+    \b
+    Example:
+      dr status
+    """
+    from dr_assets.cli import render
+    from dr_assets.reconcile import service
+    from dr_assets.stack import load_stack
+
+    stack = load_stack()
+    with render.progress("reading", _total(stack), quiet=as_json) as tick:
+        result = service.verify(stack, tick)
+    if as_json:
+        click.echo(json.dumps(service.status_json(stack, result), indent=2))
+    else:
+        render.status(stack, result)
+
+
+@main.command()
+@click.option("--dot", is_flag=True, help="Graphviz instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: key -> what it needs.")
+def graph(dot: bool, as_json: bool) -> None:
+    """Print the lineage: every resource in provisioning order, with what it needs. Asks nothing of AWS.
+
+    \b
+    Examples:
+      dr graph
+      dr graph --dot | dot -Tsvg > stack.svg
+    """
+    from dr_assets.resources import lineage
+    from dr_assets.resources.catalog import catalog
+    from dr_assets.stack import load_stack
+
+    resources = catalog(load_stack())
+    if as_json:
+        click.echo(json.dumps({resource.key: list(resource.needs) for resource in resources}, indent=2))
+    else:
+        click.echo(lineage.as_dot(resources) if dot else lineage.as_text(resources))
+
+
+@main.command()
+@click.option("--write", is_flag=True, help="Also what provision and destroy need; without, verify alone.")
+@click.option("--sensors", is_flag=True, help="Also what the sensors need.")
+@click.option("--reports", is_flag=True, help="Also what the history and the reports need.")
+def permissions(write: bool, sensors: bool, reports: bool) -> None:
+    """Print the least-privilege IAM policy. Asks nothing of AWS.
+
+    \b
+    Example:
+      dr permissions --write > policy.json
+    """
+    from dr_assets.resources.iam_policy import policy
+
+    click.echo(json.dumps(policy(write, sensors, reports), indent=2))
+
+
+@main.command("terraform-imports")
+def terraform_imports() -> None:
+    """Print import blocks with which Terraform adopts what `dr provision` built.
+
+    \b
+    Example:
+      dr terraform-imports > infra/imports.tf && terraform -chdir=infra plan
+    """
+    from dr_assets.aws import Aws
+    from dr_assets.reconcile.stack_state import World
+    from dr_assets.stack import load_stack
+    from dr_assets.terraform import imports
+
+    click.echo(imports(World(load_stack(), Aws())))
+
+
+@main.command()
+def demo() -> None:
+    """Provision, verify, break, find, heal, destroy nothing of yours: all on an embedded AWS that ends with the demo."""
+    from dr_assets.cli.demo import run
+
+    sys.exit(run())
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Open the Dagster UI on an embedded AWS; one Ctrl-C ends both."""
+    from dr_assets.cli.ui import run
+
+    sys.exit(run(port))
+
+
+main.add_command(drill)
+main.add_command(alert)
+main.add_command(report)
+
+
+def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None:
+    from dr_assets.aws import Aws
+    from dr_assets.cli import render
+    from dr_assets.cli.run_job import run_job
+    from dr_assets.stack import load_stack
+
+    stack = load_stack()
+    Aws().account((stack.primary_region, stack.secondary_region))  # missing credentials end it here, in one line
+    with render.progress(verb, _total(stack), quiet=as_json) as tick:
+        result = run_job(stack, job, run_config, tick)
+    if as_json:
+        click.echo(json.dumps(render.job_json(result), indent=2))
+    else:
+        render.job(result, verb)
+    sys.exit(0 if result.success and not result.failed_checks else EXIT_ERROR)
+
+
+def _total(stack: Any) -> int:
+    from dr_assets.resources.catalog import catalog
+
+    return len(catalog(stack))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees either nothing or all of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DrError(f"Cannot write {path}: {error.strerror}. Choose a folder that exists and is writable.") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""`dr report`: the evidence of a period, written and verified. Added to `dr` by `cli.py`.
+
+May import `evidence`, `history`, `reports`, `stack`, `errors`. Knows no Dagster.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dr_assets.reports.pack.build import Pack
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--from", "start", help="First moment, UTC: 2026-11-01 or 2026-11-01T06:00. Default: 30 days before the end."
+)
+@click.option("--to", "end", help="The moment after the last, UTC. Default, and at most: now.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pack; an earlier pack there is replaced.")
+@click.option(
+    "--stack", "name", help="Another stack of the history, such as one that is gone. Default: the stack file's."
+)
+@click.option("--pull", is_flag=True, help="First pull the period's days from CloudWatch into the history.")
+@click.option("--now", "present", is_flag=True, help="Also ask AWS whether a failover is possible at this moment.")
+@click.option("--to-buckets", is_flag=True, help="Also put the pack into both sites' backup buckets.")
+@click.option(
+    "--sign", "signed", multiple=True, metavar="ROLE=NAME", help="Who signs; without any there are lines to sign on."
+)
+@click.option(
+    "--next-due", type=click.DateTime(["%Y-%m-%d"]), help="Next drill. Default: 90 days after the last proof."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def report(
+    context: click.Context, start: str | None, end: str | None, out: Path | None, name: str | None, pull: bool, present: bool,
+    to_buckets: bool, signed: tuple[str, ...], next_due: datetime | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Write the evidence of a period: one HTML page, the CSV of every table, pictures, raw records, a manifest.
+
+    Reads the history (DR_HISTORY_URI). AWS is asked only with --pull, --now and --to-buckets.
+
+    \b
+    Examples:
+      dr report --from 2026-10-01 --to 2026-11-01 --out october
+      dr report --pull --now --out today
+      dr report verify october
+      dr report stacks --from 2026-10-01   the RPO of every stack side by side
+      dr report action                     what must still be done
+    """
+    if context.invoked_subcommand:
+        return
+    if out is None:
+        raise click.UsageError("Say where to write the pack: --out DIR.")
+    from dr_assets.history.store import open_store
+    from dr_assets.reports import evidence
+    from dr_assets.stack import load_stack
+
+    now = datetime.now(timezone.utc)
+    when, stack, store = evidence.period(start, end, now), load_stack(), open_store()
+    subject = evidence.remembered(stack, store, name or stack.environment_suffix)
+    if subject.name != stack.environment_suffix and (pull or present or to_buckets):
+        raise click.UsageError(f"{subject.name} is not the stack of the stack file: AWS cannot be asked about it.")
+    signatures = [_signature(text, now) for text in signed]
+    for pulled in evidence.pull_period(stack, store, when, now) if pull else ():
+        click.echo(
+            f"{pulled.day}: {pulled.known_minutes} of {pulled.minutes} minutes known"
+            + "".join(f"; {problem}" for problem in pulled.problems),
+            err=True,
+        )
+    checks = evidence.present_checks(stack) if present else ()
+    due = next_due.date() if next_due else None
+    written = evidence.write(subject, store, when, out, checks, sign_off=signatures, next_due=due)
+    stored: list[str] = []
+    if to_buckets:
+        from dr_assets.aws import Aws
+
+        stored = evidence.to_buckets(stack, written, when, Aws())
+    if as_json:
+        document = {
+            "page": str(written.directory / "index.html"), "from": when.start.isoformat(), "to": when.end.isoformat(),
+            "figures": dict(written.headline), "manifest_sha256": written.manifest_sha256, "stored": stored,
+        }  # fmt: skip
+        click.echo(json.dumps(document, indent=2))
+        return
+    show(written)
+    for uri in stored:
+        click.echo(f"stored  {uri}")
+
+
+def _signature(text: str, now: datetime) -> dict[str, str]:
+    role, _, person = text.partition("=")
+    if not role.strip() or not person.strip():
+        raise click.UsageError(f"--sign {text!r} is not ROLE=NAME.")
+    return {"role": role.strip(), "name": person.strip(), "date": f"{now:%Y-%m-%d}"}
+
+
+def show(written: Pack) -> None:
+    """Print a pack's headline figures and where it is."""
+    width = max(len(name) for name in written.headline)
+    for name, value in written.headline.items():
+        click.echo(f"{name:<{width}}  {value}")
+    click.echo(f"\nreport  {written.directory / 'index.html'}")
+    click.echo(f"SHA-256 of its manifest (keep it elsewhere)  {written.manifest_sha256}")
+
+
+@report.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--sha256", "expected", help="The SHA-256 of the manifest, as it was told when the pack was written.")
+def verify(directory: Path, expected: str | None) -> None:
+    """Prove that a pack is whole: every file, every record, the chain. Exit 2 when it is not."""
+    from dr_assets.reports.pack.build import verify_pack
+
+    problems = verify_pack(directory, expected)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(2)
+    click.echo(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
+
+
+@report.command()
+@click.option("--from", "start", help="First moment, UTC. Default: 30 days before the end.")
+@click.option("--to", "end", help="The moment after the last, UTC. Default, and at most: now.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print every figure, also of each site and source, as CSV.")
+def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
+    """The RPO of every stack of the history side by side, those that are gone among them.
+
+    \b
+    Examples:
+      dr report stacks --from 2026-10-01 --to 2026-11-01
+      dr report stacks --csv > stacks.csv
+    """
+    from dr_assets.history.store import open_store
+    from dr_assets.reports import evidence
+    from dr_assets.reports.pack import html
+    from dr_assets.stack import load_stack
+
+    when = evidence.period(start, end, datetime.now(timezone.utc))
+    found = evidence.overview(load_stack(), open_store(), when)
+    if as_csv:
+        click.echo(html.csv(found).decode(), nl=False)
+        return
+    for _, row in found[found["scope"] == "stack"].iterrows():
+        known = "unknown" if html.missing(row["compliance"]) else html.share(row["compliance"])
+        worst = "" if html.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
+        click.echo(f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {html.share(row['unknown_share'])} "
+                   f"unknown, {row['breaches']} breaches{worst}")  # fmt: skip
+    if not len(found):
+        click.echo("The history holds no sample of any stack.")
+
+
+@report.command()
+@click.argument("record", required=False)
+@click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--owner", help="Who does it.")
+@click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="By when.")
+@click.option("--done", type=click.DateTime(["%Y-%m-%d"]), help="When it was done.")
+@click.option("--note", help="What is to be said about it.")
+@click.option("--by", help="Who says so; default: the user logged in.")
+@click.option("--stack", "name", help="Another stack of the history. Default: the stack file's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def action(
+    record: str | None, number: int | None, owner: str | None, due: datetime | None, done: datetime | None, note: str | None,
+    by: str | None, name: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """The corrective actions of drills and incidents; with RECORD and NUMBER: give one an owner, a date, or say it is done.
+
+    Records are never changed: what is said here stands in documents of its own.
+
+    \b
+    Examples:
+      dr report action
+      dr report action 20261123T190211Z-failover-3f9a2c 1 --owner "Database team" --due 2026-12-15
+      dr report action 20261123T190211Z-failover-3f9a2c 1 --done 2026-12-10
+    """
+    from dr_assets.history.store import open_store
+    from dr_assets.reports import evidence
+    from dr_assets.stack import load_stack
+
+    store, now = open_store(), datetime.now(timezone.utc)
+    stack = name or load_stack().environment_suffix
+    said = {"owner": owner, "due": due, "done": done, "note": note}
+    if record is not None or any(said.values()):
+        if record is None or number is None or not any(said.values()):
+            raise click.UsageError("Give RECORD and NUMBER, and one of --owner, --due, --done and --note.")
+        evidence.amend(
+            store, stack, record, number, now, by=by, owner=owner, note=note, due=due.date() if due else None,
+            done=done.date() if done else None,
+        )  # fmt: skip
+    found = evidence.actions(store, stack)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        state = f"done {each.done}" if each.done else "OVERDUE" if each.overdue(now.date()) else "open"
+        click.echo(f"{each.record} {each.number}  {state}  due {each.due or 'no date'}  {each.owner}: {each.text}")
+    if not found:
+        click.echo("No corrective action is recorded.")

@@ -1,0 +1,79 @@
+"""Runs the project's Dagster jobs in this process, for the `dr` command and the tests.
+
+With DAGSTER_HOME set the run is recorded in that instance and can be looked at in the UI; without, it leaves nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import environ
+from typing import Any
+
+import dagster as dg
+
+from dr_assets.core.model import Outcome
+from dr_assets.defs.definitions import build_definitions
+from dr_assets.defs.resources import PROGRESS
+from dr_assets.defs.stack.jobs import CONFIRM, mode_config
+from dr_assets.stack import Stack
+
+
+def provision_config(adopt: bool = False, allow_away: bool = False, poll_seconds: float = 15.0) -> dict[str, Any]:
+    """Run config of `provision_stack`."""
+    return mode_config("provision", adopt=adopt, allow_away=allow_away, poll_seconds=poll_seconds)
+
+
+def destroy_config(suffix: str, adopt: bool = False, poll_seconds: float = 15.0) -> dict[str, Any]:
+    """Run config of `destroy_stack`; `suffix` is the confirmation."""
+    config = mode_config("provision", adopt=adopt, poll_seconds=poll_seconds)
+    return {**config, "ops": {CONFIRM: {"config": {"confirm_suffix": suffix}}}}
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a run ended. `failures`: one text for each failed step; `skipped`: steps that could not be tried."""
+
+    success: bool
+    run_id: str
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[str, ...]
+    failed_checks: tuple[str, ...]
+
+
+def run_job(
+    stack: Stack,
+    name: str,
+    run_config: dict[str, Any],
+    on_outcome: Callable[[Outcome], None] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> JobResult:
+    """Run job `name` to its end. Never raises for a failed step: the result tells."""
+    outcomes: list[Outcome] = []
+
+    def listen(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if on_outcome:
+            on_outcome(outcome)
+
+    token = PROGRESS.set(listen)
+    try:
+        if instance is None and environ.get("DAGSTER_HOME"):
+            instance = dg.DagsterInstance.get()
+        config = {**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        job = build_definitions(stack).resolve_job_def(name)
+        result = job.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+    finally:
+        PROGRESS.reset(token)
+    failures = tuple(_failure_text(event) for event in result.all_events if event.is_step_failure)
+    checks = tuple(
+        f"{'/'.join(evaluation.asset_key.path)}:{evaluation.check_name}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    )
+    return JobResult(result.success, result.run_id, tuple(outcomes), failures, checks)
+
+
+def _failure_text(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    return str(data.error.message if data.error else event.message)

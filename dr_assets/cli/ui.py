@@ -1,0 +1,84 @@
+"""`dr ui`: the embedded AWS and `dagster dev` side by side; one Ctrl-C (or SIGTERM) ends both.
+
+DR_MODE is `provision` there, since that AWS is nobody's. Dagster's own records stay in DAGSTER_HOME, by default
+`.dr/dagster` below the folder the command was started in, so that runs and history survive a restart (the embedded AWS does not).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.errors import DrError
+from dr_assets.stack import load_stack
+
+HOME = Path(".dr") / "dagster"
+# Nothing is sent anywhere, no newsletter dialogue stands before the first look, and a slow sensor delays no other.
+SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 8\n"
+
+
+def run(port: int) -> int:
+    """Serve until interrupted. Returns the exit code: 0 after Ctrl-C, Dagster's own when it ends by itself."""
+    load_stack()  # a wrong stack file is told here, not by Dagster's loader
+    if not Path("definitions.py").is_file():
+        raise DrError("definitions.py is not in this folder. Run `dr ui` from the project's folder.")
+    home = Path(os.environ.get("DAGSTER_HOME") or HOME).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(SETTINGS, encoding="utf-8")
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    with EmbeddedAws(settle_seconds=1.0, databases=True) as aws:
+        env = {**environment(home), **aws.env()}
+        command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+        # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
+        dagster = subprocess.Popen([*command, "-w", "workspace.yaml"], env=env, start_new_session=True)
+        click.echo(f"Embedded AWS at {aws.endpoint_url}; the UI comes up at http://127.0.0.1:{port} (Ctrl-C ends both)")
+        try:
+            while not asked.wait(0.3):
+                if dagster.poll() is not None:
+                    return dagster.returncode or 1
+                if not aws.alive:
+                    raise DrError(f"The embedded AWS ended by itself. Its last words: {aws.stderr[-1000:]}")
+        finally:
+            _end(dagster)
+    return 0
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What Dagster runs with, besides the embedded AWS's own settings.
+
+    The databases are at hand, so sensors ask them and publish the probe's metric. What is emulated must not reach anybody's
+    real history or pager.
+    """
+    own = {
+        "DR_MODE": "provision",
+        "DR_TELEMETRY_SQL": "publish",
+        "DAGSTER_HOME": str(home),
+        # Not "history": Dagster keeps its own runs in a folder of that name.
+        "DR_HISTORY_URI": str(home / "dr" / "history"),
+        "DR_REPORTS_DIR": str(home / "dr" / "reports"),
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("DR_ALERT_")} | own
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to `dagster dev` and its children; SIGKILL for what has not gone after 15 s."""
+    for number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue

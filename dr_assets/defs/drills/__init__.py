@@ -1,0 +1,1 @@
+"""Dagster adapters of the drills: jobs, schedules."""

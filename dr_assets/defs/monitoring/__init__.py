@@ -1,0 +1,1 @@
+"""Dagster adapters of the monitoring: sensors and the checks they evaluate."""

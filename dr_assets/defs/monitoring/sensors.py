@@ -1,0 +1,335 @@
+"""The sensors: thin shells that read, let `telemetry` decide and tell, and put crossings into Dagster's event log.
+
+They never act on AWS, except that `health_checks` asks for a failover run where somebody armed that for this stack. A sensor's
+cursor is returned, and so kept, only after every alert it stands for was delivered: a failed delivery fails the tick.
+Each puts only what it tells people of into the event log: several see the same readings. All start STOPPED.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+
+from dr_assets.defs.stack.assets import asset_key
+from dr_assets.defs.stack.jobs import PROVISION, VERIFY
+from dr_assets.errors import DrError
+from dr_assets.failover.vote import armed, refusals
+from dr_assets.monitoring.evaluate import Observation, State
+from dr_assets.monitoring.incidents import Transition
+from dr_assets.monitoring.rules import DRIFT, RUNS, WRITER, Rule, owner_of, rules_for
+from dr_assets.monitoring.samples import Sample, iso
+from dr_assets.stack import Stack
+from dr_assets.ticks.monitor import Station
+from dr_assets.ticks.tick import Ticked
+
+SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
+CHECK = "within_objective"
+FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
+RUNS_EACH_TICK = 50
+# Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
+OVERLAP = timedelta(seconds=2)
+
+MakeStation = Callable[[], Station]
+
+
+def build_sensors(
+    stack: Stack, station: MakeStation | None = None, failover_job: str | None = None
+) -> list[dg.SensorDefinition]:
+    """The six sensors of a stack.
+
+    Args:
+        station: where they get their eyes and voice from (tests); made at the first tick, not at load.
+        failover_job: the job that an armed automatic failover launches, once its preconditions hold; None: it can only be
+            recommended.
+    """
+    made: list[Station] = []
+
+    def post() -> Station:
+        if not made:
+            made.append(station() if station else Station(stack))
+            if failover_job and made[0].preconditions is None and station is None:
+                made[0].preconditions = made[0].failover_conditions
+        return made[0]
+
+    def sensor(name: str, seconds: int, told: str, **more: Any) -> Callable[[Any], dg.SensorDefinition]:
+        return dg.sensor(
+            name=name,
+            minimum_interval_seconds=seconds,
+            default_status=dg.DefaultSensorStatus.STOPPED,
+            description=told,
+            tags={"dr/stack": stack.environment_suffix},
+            **more,
+        )
+
+    @sensor("replication_lag", FAST_SECONDS, "Replication lag, what a failover would lose, CPU and connections.")
+    def replication_lag(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return _result(context, post(), "replication_lag", post().look("replication_lag", context.cursor))
+
+    target = {"job_name": failover_job} if failover_job else {}
+
+    @sensor("health_checks", FAST_SECONDS, "Whether the writer takes writes, from independent sources.", **target)
+    def health_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        ticked = post().look("health_checks", context.cursor)
+        asked, note = _failover(post(), ticked, failover_job, context)
+        return _result(context, post(), "health_checks", ticked, asked, note)
+
+    @sensor("event_queue", FAST_SECONDS, "RDS events and alarm notifications; deleted once they are dealt with.")
+    def event_queue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        ticked, messages = post().drain(context.cursor)
+        for message in messages:
+            if message.kind == "poison":
+                context.log.warning(
+                    f"message {message.id} at {message.site} cannot be understood (receive {message.receives}); left to "
+                    f"the dead-letter queue: {message.body.get('problem', 'unknown shape')}"
+                )
+        return _result(context, post(), "event_queue", ticked, note=f"{len(messages)} messages")
+
+    @sensor("drift", SLOW_SECONDS, "What verification found to differ from the stack file.")
+    def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        runs, since = _runs(context, "drift", (VERIFY, PROVISION), post())
+        samples = [sample for run in runs for sample in _check_samples(context, stack, run)]
+        ticked = post().judge("drift", context.cursor, samples, _drift_rule, {"since": since})
+        return _result(context, post(), "drift", ticked)
+
+    @sensor("run_failure", SLOW_SECONDS, "Runs that failed, until the same job succeeds.")
+    def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        runs, since = _runs(context, "run_failure", None, post())
+        samples = [_run_sample(stack, run) for run in runs]
+        ticked = post().judge("run_failure", context.cursor, samples, _run_rule, {"since": since})
+        return _result(context, post(), "run_failure", ticked)
+
+    @sensor("drill_overdue", DAILY_SECONDS, "Drills that are overdue, and proof that a later change made stale.")
+    def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        samples = post().drill_samples(lambda proof: _changed_since(context, proof))
+        ticked = post().judge("drill_overdue", context.cursor, samples, post().drill_rule)
+        return _result(context, post(), "drill_overdue", ticked)
+
+    return [replication_lag, health_checks, event_queue, drift, run_failure, drill_overdue]
+
+
+# --- what a tick leaves in Dagster -----------------------------------------------------------------------------------------
+
+
+def _result(
+    context: dg.SensorEvaluationContext, station: Station, sensor: str, ticked: Ticked,
+    run_requests: Sequence[dg.RunRequest] = (), note: str = "",
+) -> dg.SensorResult:  # fmt: skip
+    events = list(events_of(station, sensor, ticked))
+    if station.watch(sensor).trouble:
+        context.log.warning(f"the history store refuses: {station.watch(sensor).trouble}")
+    if run_requests:
+        return dg.SensorResult(cursor=ticked.cursor, asset_events=events, run_requests=list(run_requests))
+    said = [f"{transition.incident.id} {transition.step}" for transition in ticked.transitions]
+    polled = station.problems if sensor in ("replication_lag", "health_checks") else []
+    reason = "; ".join(filter(None, [*said, note, *polled])) or "nothing new"
+    return dg.SensorResult(cursor=ticked.cursor, asset_events=events, skip_reason=reason)
+
+
+def events_of(station: Station, sensor: str, ticked: Ticked) -> Iterable[Any]:
+    """An observation for each crossing and each step of an incident, one for each watched resource at the heartbeat, and the
+    evaluation of each declared check that any of these is about. What verification found has checks of its own."""
+    declared = {rule.key for rule in station.rules}
+    beats: dict[str, list[Observation]] = {}
+    touched: dict[str, None] = {}
+    for observation in ticked.observations:
+        rule, resource = observation.rule, observation.rule.resource
+        if resource not in station.resources or owner_of(rule.topic) != sensor:
+            continue
+        if rule.key in declared:
+            touched[resource] = None
+        if observation.kind == "heartbeat":
+            if rule.key in declared:
+                beats.setdefault(resource, []).append(observation)
+            continue
+        yield dg.AssetObservation(
+            asset_key(resource),
+            description=f"{rule.text}: {observation.kind}",
+            metadata={
+                "kind": observation.kind, "source": rule.source, "metric": rule.metric, "site": rule.site,
+                "value": "unknown" if observation.value is None else observation.value, "objective": rule.objective,
+                "note": observation.note,
+            },
+        )  # fmt: skip
+    for resource, several in beats.items():
+        values = {f"{o.rule.source} {o.rule.metric}": "unknown" if o.value is None else o.value for o in several}
+        yield dg.AssetObservation(asset_key(resource), description="heartbeat", metadata=values)
+    for transition in ticked.transitions:
+        if transition.incident.resource in station.resources:
+            yield _incident_event(transition)
+    for resource in touched:
+        yield evaluation(ticked.state, station.rules, resource)
+
+
+def _incident_event(transition: Transition) -> dg.AssetObservation:
+    incident = transition.incident
+    evidence = "\n".join(f"- {line}" for line in incident.evidence)
+    return dg.AssetObservation(
+        asset_key(incident.resource),
+        description=f"incident {incident.id} {transition.step}",
+        metadata={
+            "incident": incident.id, "step": transition.step, "severity": incident.severity, "what": incident.text,
+            "since": dg.MetadataValue.timestamp(incident.since), "evidence": dg.MetadataValue.md(evidence),
+            "runbook": incident.runbook,
+        },
+    )  # fmt: skip
+
+
+def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCheckEvaluation:
+    """The check `within_objective` of one resource: fails on a breach, warns where something is unknown."""
+    tracks = [
+        (rule, state.tracks[rule.key]) for rule in rules if rule.resource == resource and rule.key in state.tracks
+    ]
+    bad = [rule.text for rule, track in tracks if track.raised]
+    unknown = [f"{rule.source} {rule.metric}" for rule, track in tracks if track.silent]
+    words = "; ".join(bad) or (f"unknown: {', '.join(unknown)}" if unknown else "within the objectives")
+    return dg.AssetCheckEvaluation(
+        check_name=CHECK,
+        asset_key=asset_key(resource),
+        passed=not bad and not unknown,
+        severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
+        description=words,
+        metadata={"breaches": len(bad), "unknown": len(unknown)},
+    )
+
+
+def objective_checks(stack: Stack) -> list[dg.AssetCheckSpec]:
+    """The specs of the evaluations that these sensors emit; `checks.build_objective_check` declares them."""
+    keys = dict.fromkeys(rule.resource for rule in rules_for(stack) if rule.resource)
+    told = "What the sensors read is within the objectives; they evaluate it, a run only repeats what they said last"
+    return [dg.AssetCheckSpec(CHECK, asset=asset_key(key), description=told) for key in keys]
+
+
+# --- what the sensors read from Dagster itself -----------------------------------------------------------------------------
+
+
+def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, station: Station) -> tuple[list[Any], float]:
+    """Runs that ended since the cursor, oldest first, and the time to go on from. A new sensor begins with the last hour."""
+    state = station.watch(sensor).load(context.cursor)
+    since = float(state.more.get("since") or time.time() - 3600.0)
+    after = datetime.fromtimestamp(since, timezone.utc) - OVERLAP
+    found: list[Any] = []
+    full: list[float] = []
+    for job in jobs or (None,):
+        wanted = dg.RunsFilter(
+            job_name=job,
+            statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
+            updated_after=after,
+        )
+        page = context.instance.get_run_records(
+            wanted, limit=RUNS_EACH_TICK, order_by="update_timestamp", ascending=True
+        )
+        found += page
+        if len(page) == RUNS_EACH_TICK:
+            full.append(_ended(page[-1]))
+    found.sort(key=_ended)
+    # A full page may have more behind it: go on from there.
+    return found, min(full) if full else max([since, *(_ended(record) for record in found)])
+
+
+def _ended(record: Any) -> float:
+    return float(record.update_timestamp.replace(tzinfo=timezone.utc).timestamp())
+
+
+def _run_sample(stack: Stack, record: Any) -> Sample:
+    run = record.dagster_run
+    at = datetime.fromtimestamp(record.end_time or _ended(record), timezone.utc)
+    return Sample(
+        at, stack.environment_suffix, "global", "dagster", run.job_name, 1.0 if run.is_success else 0.0, "bool",
+        f"run {run.run_id} {'succeeded' if run.is_success else 'failed'}",
+    )  # fmt: skip
+
+
+def _run_rule(subject: str) -> Rule:
+    s, site, source, job = subject.split("/", 3)
+    return Rule(
+        s, site, source, job, f"{RUNS}.{job}", f"The job {job} failed", "docs/runbooks.md#a-run-failed", below=1.0, hold=0.0,
+        clear_hold=0.0, severity="critical" if "drill" in job else "warning",
+    )  # fmt: skip
+
+
+def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
+    events = context.instance.get_records_for_run(
+        record.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    )
+    for item in events.records:
+        event = item.event_log_entry.dagster_event
+        found = event.asset_check_evaluation_data
+        # Warnings are about what is not ready yet, or not known: no drift.
+        if found.check_name == CHECK or (not found.passed and found.severity == dg.AssetCheckSeverity.WARN):
+            continue
+        key = "/".join(found.asset_key.path)
+        at = datetime.fromtimestamp(item.timestamp, timezone.utc)
+        note = f"{found.check_name}: {found.description or ''}"
+        value = 1.0 if found.passed else 0.0
+        metric = f"{found.check_name}:{key}"
+        yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, "bool", note[:200])
+
+
+def _drift_rule(subject: str) -> Rule:
+    s, site, source, metric = subject.split("/", 3)
+    key = metric.split(":", 1)[1]
+    area = key.split("/")[1]
+    return Rule(
+        s, site, source, metric, f"{DRIFT}.{area}", f"{key} differs from the stack file", "docs/runbooks.md#drift", below=1.0,
+        hold=0.0, clear_hold=0.0, resource=key,
+    )  # fmt: skip
+
+
+def _changed_since(context: Any, proof: datetime) -> str | None:
+    """What a provisioning run changed after that time, in words; None: nothing."""
+    wanted = dg.RunsFilter(job_name=PROVISION, updated_after=proof)
+    for record in context.instance.get_run_records(wanted, limit=5):
+        run = record.dagster_run.run_id
+        found = context.instance.get_records_for_run(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        for item in found.records:
+            made = item.event_log_entry.dagster_event.step_materialization_data.materialization
+            status = made.metadata.get("status")
+            if status is not None and status.value in ("created", "updated") and item.timestamp > proof.timestamp():
+                return f"{'/'.join(made.asset_key.path)} was {status.value} by run {run}"
+    return None
+
+
+# --- automatic failover: off unless armed ----------------------------------------------------------------------------------
+
+
+def _failover(
+    station: Station, ticked: Ticked, job: str | None, context: dg.SensorEvaluationContext
+) -> tuple[list[dg.RunRequest], str]:
+    stack = station.stack.environment_suffix
+    incident = ticked.state.incidents.get(f"{stack}/{WRITER}")
+    if incident is None:
+        return [], ""
+    advice = station.advise(ticked.state, station.poll())
+    note = f"recommendation: {advice.advice} ({'; '.join(advice.reasons)})"
+    if advice.advice != "failover":
+        return [], note
+    context.log.warning(f"{note}; launch with: {advice.as_json()['launch']}")
+    try:
+        arming = armed(station.store, stack, station.clock())
+    except (DrError, OSError) as error:
+        context.log.exception(f"whether automatic failover of {stack} is armed cannot be read: it is taken to be off")
+        return [], f"{note}; whether it is armed cannot be read: {error}"
+    if arming is None or job is None:
+        return [], note
+    try:
+        conditions = station.preconditions(advice) if station.preconditions else ()
+    except DrError as error:
+        conditions = [{"name": "preconditions", "passed": None, "reason": str(error)}]
+    against = refusals(advice, arming, conditions, station.clock(), station.vote)
+    if against:
+        context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
+        return [], note
+    config = {
+        "approved_by": f"{arming.by}, who armed it until {iso(arming.until)}: {arming.why}",
+        "operator": "automatic failover", "why": f"{incident.id}: {'; '.join(advice.reasons)}", "incident": True,
+        "settings": {"lag_gate_ms": station.lag_gate_ms}, "from_site": advice.writer,
+    }  # fmt: skip
+    request = dg.RunRequest(
+        run_key=f"failover-{incident.id}",  # once for each incident, whatever happens to this sensor
+        job_name=job,
+        run_config={"ops": {"failover_preconditions": {"config": config}}},
+        tags={"dr/incident": incident.id, "dr/automatic": "true"},
+    )
+    return [request], note

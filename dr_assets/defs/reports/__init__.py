@@ -1,0 +1,1 @@
+"""Dagster adapters of the history and the reports: assets, checks, schedules."""

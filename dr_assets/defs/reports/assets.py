@@ -1,0 +1,260 @@
+"""The history and the reports as assets: thin shells over `history.pull` and `evidence`.
+
+`replication_samples` is partitioned by day (UTC); the reports read the whole history for the period they are asked for. They
+read AWS, never change it; `dr_report` writes a folder and, when asked, the sites' backup buckets.
+"""
+
+import base64
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dr_assets.aws import Aws
+from dr_assets.defs.stack.assets import OWNER, asset_key
+from dr_assets.errors import DrError
+from dr_assets.history.cloudwatch_import import pull_day
+from dr_assets.history.store import open_store
+from dr_assets.reports import evidence
+from dr_assets.reports.analysis.report import Figures
+from dr_assets.reports.pack.build import pictures
+from dr_assets.reports.pack.charts import Picture
+from dr_assets.stack import SITES, Stack
+
+HISTORY_JOB, REPORT_JOB = "replication_history", "evidence_report"
+GROUPS = ("history", "reports")
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
+OUT_VARIABLE, DEFAULT_OUT = "DR_REPORTS_DIR", ".dr/reports"
+_ROWS = 50
+
+
+class ReportPeriod(dg.Config):
+    """The period of a report. Times in UTC; the end is exclusive and at most now."""
+
+    start: str = Field(default="", description="2026-11-01 or 2026-11-01T06:00; default: 30 days before the end")
+    end: str = Field(default="", description="The moment after the last; default: now")
+
+    def period(self) -> evidence.Period:
+        return evidence.period(self.start or None, self.end or None, datetime.now(timezone.utc))
+
+
+class PackConfig(ReportPeriod):
+    """Where the evidence pack goes."""
+
+    out: str = Field(default="", description=f"Folder; default: {OUT_VARIABLE}, else {DEFAULT_OUT}, a folder a period")
+    to_buckets: bool = Field(default=False, description="Also into both sites' backup buckets")
+    present: bool = Field(default=False, description="Also ask AWS whether a failover is possible at this moment")
+
+
+def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
+    """`replication_samples` and the five reports. Calls nothing."""
+    days = dg.DailyPartitionsDefinition(FIRST_DAY, timezone="UTC", end_offset=1)  # today's, so far, as well
+    clusters = [asset_key(f"{site}/aurora/cluster") for site in SITES]
+
+    @dg.asset(
+        group_name="history", kinds={"cloudwatch", "parquet"}, owners=[OWNER], deps=clusters, partitions_def=days,
+        tags={"stack": stack.environment_suffix}, code_version="1",
+        check_specs=[dg.AssetCheckSpec("complete", asset="replication_samples", description="Every source answered")],
+        description="The day's one-minute replication and RPO lag from CloudWatch, merged with what the sensors and the "
+        "database said. Replaces the day; doing it again gives the same bytes.",
+    )  # fmt: skip
+    def replication_samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        day, now = date.fromisoformat(context.partition_key), datetime.now(timezone.utc)
+        pulled = _told(lambda: pull_day([stack], open_store(), day, Aws(), now))[0]
+        for problem in pulled.problems:
+            context.log.warning(problem)
+        return dg.MaterializeResult(
+            metadata={
+                "file": pulled.key, "samples": pulled.samples, "from_cloudwatch": pulled.from_cloudwatch,
+                "from_sensors": pulled.from_sensors, "known_minutes": pulled.known_minutes,
+                "unknown_minutes": pulled.unknown_minutes, "problems": "\n".join(pulled.problems) or "none",
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    passed=not pulled.problems, check_name="complete", severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"problems": "\n".join(pulled.problems) or "none"},
+                )
+            ],
+        )  # fmt: skip
+
+    def report(name: str, told: str, deps: Sequence[Any], **more: Any) -> Callable[[Any], Any]:
+        decorate: Callable[[Any], Any] = dg.asset(
+            name=name, group_name="reports", kinds={"pandas"}, owners=[OWNER], deps=deps, description=told,
+            tags={"stack": stack.environment_suffix}, code_version="1", **more,
+        )  # fmt: skip
+        return decorate
+
+    @report("rpo_history", "How long the RPO was within its objective, how long nobody knows, every breach and gap.",
+            [replication_samples])  # fmt: skip
+    def rpo_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        found = _figures(stack, config)
+        rpo = found.rpo
+        return dg.MaterializeResult(
+            metadata={
+                **_period(rpo), "compliance": _figure(rpo.compliance), "unknown_share": rpo.unknown_share,
+                "breaches": len(rpo.breaches), "p95_seconds": _figure(rpo.summary.iloc[0]["p95_seconds"]),
+                "max_seconds": _figure(rpo.summary.iloc[0]["max_seconds"]), "objective_seconds": rpo.objective_seconds,
+                "summary": _table(rpo.summary), "days": _table(rpo.days), "breach_list": _table(rpo.breaches),
+                **_drawn(found, "rpo-over-time", "lag-heat-map"),
+            }
+        )  # fmt: skip
+
+    @report("rto_history", "Every drill and incident: RTO and its parts, trend, what the next failover will take.", [])
+    def rto_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        found = _figures(stack, config)
+        events, expected = found.rto.events, found.rto.predictions["failover"]
+        return dg.MaterializeResult(
+            metadata={
+                **_period(found.rpo), "drills_and_incidents": len(events), "met": int((events["met"] == "yes").sum()),
+                "not_met": int((events["met"] == "no").sum()), "unknown": int((events["met"] == "unknown").sum()),
+                "predicted_failover_p95_seconds": _figure(expected.p95_seconds), "objective_seconds": stack.rto_seconds,
+                "events": _table(events), "scenarios": _table(found.rto.scenarios), "incidents": _table(found.incidents),
+                **_drawn(found, "rto-parts"),
+            }
+        )  # fmt: skip
+
+    @report("exposure", "Time without a usable reader, time since the last proof.", [replication_samples])
+    def exposure(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        found = _figures(stack, config)
+        return dg.MaterializeResult(
+            metadata={
+                **_period(found.rpo), "exposure_minutes": found.exposure.seconds / 60,
+                "open_since": str(found.exposure.open_since or "not open"),
+                "intervals": _table(found.exposure.intervals), "proofs": _table(found.exposure.proofs),
+                **_drawn(found, "exposure-calendar"),
+            }
+        )  # fmt: skip
+
+    @report("readiness", "Can we fail over now? Yes or no with reasons; every point of the score belongs to a check.",
+            [rpo_history, rto_history, exposure],
+            check_specs=[dg.AssetCheckSpec("ready", asset="readiness", description="Every blocking check passed")],
+            )  # fmt: skip
+    def readiness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        ready = _figures(stack, ReportPeriod(), evidence.present_checks(stack)).readiness
+        reasons = "\n".join(f"- {reason}" for reason in ready.reasons) or "none"
+        context.log.info(f"ready: {ready.answer}, {ready.score:.0f} of 100")
+        return dg.MaterializeResult(
+            metadata={
+                "ready": ready.answer, "score": round(ready.score, 1), "reasons": dg.MetadataValue.md(reasons),
+                "checks": _table(ready.checks),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    passed=ready.ready, check_name="ready", severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"reasons": dg.MetadataValue.md(reasons)},
+                )
+            ],
+        )  # fmt: skip
+
+    @report("dr_report", "The evidence pack: one HTML page, CSV, pictures, records, and a manifest that proves them whole.",
+            [rpo_history, rto_history, exposure, readiness])  # fmt: skip
+    def dr_report(config: PackConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        when = _told(config.period)
+        folder = Path(config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT) / stack.environment_suffix / when.name
+        checks = evidence.present_checks(stack) if config.present else ()
+        written = _told(lambda: evidence.write(stack, open_store(), when, folder, checks))
+        stored = _told(lambda: evidence.to_buckets(stack, written, when, Aws())) if config.to_buckets else []
+        shown = [picture for picture in written.pictures if picture.name in ("rpo-over-time", "rto-parts")]
+        return dg.MaterializeResult(
+            metadata={
+                **{name.replace(" ", "_"): value for name, value in written.headline.items()},
+                "page": dg.MetadataValue.path(str(written.directory / "index.html")),
+                "manifest_sha256": written.manifest_sha256, "stored": "\n".join(stored) or "not asked for",
+                "problems": "\n".join(written.figures.rpo.problems) or "none", **_shown(shown),
+            }
+        )  # fmt: skip
+
+    return [replication_samples, rpo_history, rto_history, exposure, readiness, dr_report]
+
+
+def build_report_jobs() -> list[Any]:
+    """`replication_history`, one day; `evidence_report`, every report of a period."""
+    return [
+        dg.define_asset_job(
+            HISTORY_JOB, dg.AssetSelection.groups("history"), tags={"dr/mode": "history"},
+            description="Pull a day's samples from CloudWatch into the history.",
+        ),
+        dg.define_asset_job(
+            REPORT_JOB, dg.AssetSelection.groups("reports"), tags={"dr/mode": "report"},
+            description="All reports of a period, and the evidence pack. Reads AWS, changes nothing there.",
+        ),
+    ]  # fmt: skip
+
+
+def report_config(start: str, end: str, to_buckets: bool = False) -> Mapping[str, Any]:
+    """Run config of `evidence_report` for one period."""
+    asked = {"start": start, "end": end}
+    ops: dict[str, Any] = {name: {"config": dict(asked)} for name in ("rpo_history", "rto_history", "exposure")}
+    ops["dr_report"] = {"config": {**asked, "to_buckets": to_buckets}}
+    return {"ops": ops}
+
+
+def _told(do: Any) -> Any:
+    """Our own errors end the step at once, in one line; trying again would not help."""
+    try:
+        return do()
+    except DrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
+    def make() -> Figures:
+        found = evidence.gather(open_store(), stack.environment_suffix, config.period())
+        return evidence.figures(stack, found, checks)
+
+    made: Figures = _told(make)
+    return made
+
+
+def _period(rpo: Any) -> dict[str, Any]:
+    return {
+        "from": dg.MetadataValue.timestamp(rpo.start),
+        "to": dg.MetadataValue.timestamp(rpo.end),
+        "problems": "\n".join(rpo.problems) or "none",
+    }
+
+
+def _figure(value: Any) -> Any:
+    """A figure, or the word unknown: NaN is no answer."""
+    return "unknown" if _nothing(value) else float(value)
+
+
+def _nothing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))  # None, NaN and NaT alike
+
+
+def _table(frame: Any) -> Any:
+    """The first rows as a Markdown table; the whole of it is in the pack's CSV."""
+    lines = [f"| {' | '.join(frame.columns)} |", f"|{'---|' * len(frame.columns)}"]
+    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.head(_ROWS).itertuples(index=False)]
+    if len(frame) > _ROWS:
+        lines.append(f"\n{len(frame) - _ROWS} more rows: see the pack's CSV.")
+    return dg.MetadataValue.md("\n".join(lines) if len(frame) else "none")
+
+
+def _cell(value: Any) -> str:
+    if _nothing(value):
+        return "unknown"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _drawn(found: Figures, *names: str) -> dict[str, Any]:
+    return _shown(pictures(found, names))
+
+
+def _shown(drawn: Sequence[Picture]) -> dict[str, Any]:
+    """The pictures themselves, in the asset's metadata: in few colours, for the event log keeps them for ever."""
+    return {
+        picture.name.replace("-", "_"): dg.MetadataValue.md(
+            f"![{picture.alt}](data:image/png;base64,{base64.b64encode(picture.preview()).decode()})"
+        )
+        for picture in drawn
+    }

@@ -1,0 +1,1 @@
+"""Dagster adapters of the stack's resources: assets, checks, jobs, schedules."""

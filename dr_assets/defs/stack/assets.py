@@ -1,0 +1,183 @@
+"""One asset for each resource of the catalogue, made by one factory: lineage, metadata, versions, the desired-state check.
+
+In verify mode an absent or drifted resource fails its check; in provision mode it is brought to what is desired. Where
+AWS does not answer, the step fails: unknown is neither drift nor health.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from dr_assets.core.expressions import digest
+from dr_assets.core.model import Drift, Outcome, Resource
+from dr_assets.defs.resources import PROGRESS, AwsStack, run_selection
+from dr_assets.errors import DrError, UnansweredError
+from dr_assets.reconcile.stack_state import World
+from dr_assets.resources.registry import KINDS
+from dr_assets.stack import Stack
+
+CHECK = "desired_state"
+OWNER = "team:disaster-recovery"
+
+_DRIFT_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("field", "string", "the field as AWS names it"),
+        dg.TableColumn("desired", "string", "what the stack says"),
+        dg.TableColumn("observed", "string", "what AWS says"),
+    ]
+)
+
+
+def asset_key(key: str) -> dg.AssetKey:
+    return dg.AssetKey(key.split("/"))
+
+
+def build_assets(stack: Stack, resources: Iterable[Resource]) -> list[dg.AssetsDefinition]:
+    return [build_asset(stack, resource) for resource in resources]
+
+
+def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
+    """The asset of one resource."""
+    kind = KINDS[resource.kind]
+    key = asset_key(resource.key)
+
+    @dg.asset(
+        key=key,
+        deps=[asset_key(need) for need in resource.needs],
+        # The graph labels a node with the last part of its key alone: the group says which site's it is.
+        group_name=f"{resource.area}_{resource.site}",
+        kinds={"aws", *kind.compute_kinds},
+        owners=[OWNER],
+        description=f"{resource.title}\n\n{kind.label}, {resource.region}.",
+        tags={"site": resource.site, "region": resource.region, "stack": stack.environment_suffix},
+        metadata={"kind": kind.name, "region": resource.region},
+        code_version=digest(resource.desired),
+        check_specs=[dg.AssetCheckSpec(CHECK, asset=key, description="AWS agrees with the stack, field by field")],
+    )
+    def _asset(context: dg.AssetExecutionContext, aws: AwsStack) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        world = aws.cover(run_selection(context))
+        calls, started = len(world.aws.log), time.monotonic()
+        outcome = reconcile(context, aws, world, resource)
+        listener = PROGRESS.get()
+        if listener:
+            listener(outcome)
+        metadata = describe(world, resource, outcome)
+        metadata |= {"api_calls": len(world.aws.log) - calls, "seconds": round(time.monotonic() - started, 3)}
+        context.log.info(f"{resource.key}: {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
+        return dg.MaterializeResult(
+            metadata=metadata,
+            data_version=dg.DataVersion(version_of(outcome)),
+            check_results=[check_result(key, outcome)],
+        )
+
+    return _asset
+
+
+def reconcile(context: Any, aws: AwsStack, world: World, resource: Resource) -> Outcome:
+    """Verify or settle one resource; what cannot be answered or must not be done ends the step.
+
+    Raises dg.RetryRequested while it is becoming ready (so other branches go on), dg.Failure otherwise.
+    """
+    looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
+    try:
+        if not aws.writes:
+            from dr_assets.core.converge import converge
+
+            outcome = converge(resource, world, write=False)
+        else:
+            if context.retry_number:
+                world.forget(resource.key)
+            outcome = world.settle(resource)
+    except UnansweredError as error:
+        if aws.writes and context.retry_number < 5:
+            raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
+        raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
+    except DrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    if outcome.status == "unknown":
+        raise dg.Failure(
+            f"{resource.key} is unknown: {outcome.reason}", metadata={"status": "unknown"}, allow_retries=False
+        )
+    if aws.writes and outcome.status == "waiting":
+        if context.retry_number >= looks:
+            raise dg.Failure(
+                f"{resource.key} is not ready after {aws.wait_seconds:.0f} s: {outcome.reason}. Look at it in the console, "
+                "then run again: nothing is made twice.",
+                allow_retries=False,
+            )
+        context.log.info(f"{resource.key}: waiting: {outcome.reason}")
+        raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds)
+    return outcome
+
+
+def describe(world: World, resource: Resource, outcome: Outcome) -> dict[str, Any]:
+    """Metadata of the materialization: what it is called in AWS, how it is, in what it differs."""
+    kind = KINDS[resource.kind]
+    metadata: dict[str, Any] = {"status": outcome.status, "drift": drift_table(outcome.drift)}
+    observed = outcome.observed or {}
+    from dr_assets.core.expressions import is_resolved, resolve
+    from dr_assets.core.model import Target
+
+    name = resolve(resource.name, world)
+    if is_resolved(name):
+        metadata["name"] = str(name)
+        target = Target(resource.key, resource.kind, resource.region, str(name), {})
+        link = kind.console(target)
+        if link:
+            metadata["console"] = dg.MetadataValue.url(link)
+        arn = kind.arn(target, observed)
+        if arn:
+            metadata["arn"] = str(arn)
+    if observed.get("Status"):
+        metadata["aws_status"] = str(observed["Status"])
+    if outcome.calls:
+        metadata["changes_made"] = ", ".join(outcome.calls)
+    return metadata
+
+
+def drift_table(drift: Iterable[Drift]) -> dg.TableMetadataValue:
+    """The drifted fields as a table of texts."""
+    records = [
+        dg.TableRecord({"field": item.field, "desired": _text(item.desired), "observed": _text(item.observed)})
+        for item in drift
+    ]
+    return dg.MetadataValue.table(records, _DRIFT_SCHEMA)
+
+
+def check_result(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+    """Passed when in sync; a warning while waiting; an error when absent or drifted."""
+    severity = dg.AssetCheckSeverity.WARN if outcome.status == "waiting" else dg.AssetCheckSeverity.ERROR
+    # In provision mode the drift is what was healed: the check says how it is now.
+    shown = () if outcome.good else outcome.drift
+    return dg.AssetCheckResult(
+        passed=outcome.good,
+        check_name=CHECK,
+        asset_key=key,
+        severity=severity,
+        description=outcome.reason or outcome.status.replace("_", " "),
+        metadata={
+            "status": outcome.status,
+            "fields": ", ".join(item.field for item in shown) or "none",
+            "drift": drift_table(shown),
+        },
+    )
+
+
+def version_of(outcome: Outcome) -> str:
+    """A hash of the observed values over the desired fields: an unchanged resource keeps its version, drift changes it."""
+    if outcome.observed is None:
+        return "absent"
+    return digest({field: _scoped(outcome.desired[field], outcome.observed.get(field)) for field in outcome.desired})
+
+
+def _scoped(want: Any, have: Any) -> Any:
+    """Tags that others added do not make it another version."""
+    if isinstance(want, Mapping) and isinstance(have, Mapping) and "TaskID" in want:
+        return {key: have.get(key) for key in want}
+    return have
+
+
+def _text(value: Any) -> str:
+    return "not set" if value is None else value if isinstance(value, str) else repr(value)

@@ -1,0 +1,135 @@
+"""The jobs: provision, verify and destroy the stack; and the hourly verification."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from dr_assets.core.model import Resource
+from dr_assets.defs.resources import PROGRESS, AwsStack
+from dr_assets.defs.stack.assets import asset_key
+from dr_assets.errors import DrError, UnansweredError
+from dr_assets.reconcile.stack_state import refuse_destroy
+
+PROVISION, VERIFY, DESTROY = "provision_stack", "verify_stack", "destroy_stack"
+CONFIRM = "confirm_destroy"
+
+
+def mode_config(mode: str, **more: Any) -> dict[str, Any]:
+    """Run config that sets the mode, whatever DR_MODE says."""
+    return {"resources": {"aws": {"config": {"mode": mode, **more}}}}
+
+
+def build_jobs(left_out: dg.AssetChecksDefinition | None = None) -> list[Any]:
+    """Args: left_out: checks that others than these jobs evaluate."""
+    # The resources and their checks; history and reports have jobs of their own.
+    everything: dg.AssetSelection = dg.AssetSelection.all() - dg.AssetSelection.groups("history", "reports")
+    if left_out is not None:
+        everything = everything - dg.AssetSelection.checks(left_out)
+    return [
+        dg.define_asset_job(
+            VERIFY,
+            selection=everything,
+            config=mode_config("verify"),
+            description="Compare every resource with the stack, field by field. Writes nothing to AWS.",
+            tags={"dr/mode": "verify"},
+        ),
+        dg.define_asset_job(
+            PROVISION,
+            selection=everything,
+            config=mode_config("provision"),
+            description="Create what is absent and correct what differs, in the order of the lineage. Never deletes.",
+            tags={"dr/mode": "provision"},
+        ),
+    ]
+
+
+def build_schedules(jobs: Sequence[Any]) -> list[dg.ScheduleDefinition]:
+    verify = next(job for job in jobs if job.name == VERIFY)
+    return [
+        dg.ScheduleDefinition(
+            name="verify_hourly",
+            job=verify,
+            cron_schedule="0 * * * *",
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Verification every hour on the hour (UTC).",
+        )
+    ]
+
+
+class Confirmation(dg.Config):
+    """What `destroy_stack` wants to be told."""
+
+    confirm_suffix: str
+
+
+@dg.op(name=CONFIRM, out=dg.Out(dg.Nothing), description="Refuses unless the suffix was typed and protection is off.")
+def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: AwsStack) -> None:
+    world = aws.world()
+    refusal = refuse_destroy(world.stack, config.confirm_suffix)
+    if refusal:
+        raise dg.Failure(refusal, allow_retries=False)
+    try:
+        # Away from home the reverse lineage would take the writer's instances first, which AWS refuses half-way through.
+        world.refuse_away_from_home()
+    except DrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.log.info(f"destroying {len(world.resources)} resources of stack {world.stack.environment_suffix}")
+
+
+def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
+    """One op for each resource, in reverse lineage: whatever needs a thing goes before it."""
+    dependents: dict[str, list[str]] = {resource.key: [] for resource in resources}
+    for resource in resources:
+        for need in resource.needs:
+            dependents[need].append(resource.key)
+    ops = [_destroy_op(resource, dependents[resource.key]) for resource in resources]
+    wiring: dict[Any, dict[str, dg.IDependencyDefinition]] = {CONFIRM: {}}
+    for resource in resources:
+        inputs: dict[str, dg.IDependencyDefinition] = {
+            _name(key): dg.DependencyDefinition(_op_name(key)) for key in dependents[resource.key]
+        }
+        wiring[_op_name(resource.key)] = inputs or {"confirmed": dg.DependencyDefinition(CONFIRM)}
+    graph = dg.GraphDefinition(name=DESTROY, node_defs=[confirm_destroy, *ops], dependencies=wiring)
+    return graph.to_job(
+        name=DESTROY,
+        description="Delete every resource in reverse lineage. Wants the suffix as confirmation; refused under deletion protection.",
+        tags={"dr/mode": "destroy"},
+    )
+
+
+def _destroy_op(resource: Resource, dependents: Sequence[str]) -> dg.OpDefinition:
+    inputs = {_name(key): dg.In(dg.Nothing) for key in dependents} or {"confirmed": dg.In(dg.Nothing)}
+
+    @dg.op(name=_op_name(resource.key), ins=inputs, out=dg.Out(dg.Nothing), description=f"Delete {resource.key}.")
+    def _op(context: dg.OpExecutionContext, aws: AwsStack) -> None:
+        world = aws.world()
+        looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
+        try:
+            outcome = world.dismantle(resource)
+        except UnansweredError as error:
+            if context.retry_number < 5:
+                raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
+            raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
+        except DrError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        if outcome.status == "unknown":
+            raise dg.Failure(f"{resource.key} is unknown: {outcome.reason}", allow_retries=False)
+        if outcome.status == "waiting":
+            raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds)
+        listener = PROGRESS.get()
+        if listener:
+            listener(outcome)
+        context.log.info(f"{resource.key}: absent ({', '.join(outcome.calls) or outcome.reason or 'was not there'})")
+        context.log_event(dg.AssetObservation(asset_key(resource.key), metadata={"status": "absent"}))
+
+    return _op
+
+
+def _name(key: str) -> str:
+    return key.replace("/", "__").replace("-", "_")
+
+
+def _op_name(key: str) -> str:
+    return f"destroy__{_name(key)}"

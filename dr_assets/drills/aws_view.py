@@ -1,0 +1,181 @@
+"""What a drill looks at before and after it acts: direct reads in the target's region, each made once per look.
+
+May import `stack`, `core`, `aws`, `world`, `errors`, `endpoints` and its neighbours. The reads that a recovery needs ask only the
+region that is to take over; whatever asks the other region or a global service says so and is left out of a failover.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any
+
+from dr_assets.aws import Aws, explain
+from dr_assets.core.topology import Topology, parse_topology
+from dr_assets.drills.plan import Scenario
+from dr_assets.errors import DrError
+from dr_assets.postgres.connection import Credentials
+from dr_assets.postgres.endpoints import Address, Resolver
+from dr_assets.reconcile.stack_state import World
+from dr_assets.stack import Site, Stack
+
+LAG_METRIC = "AuroraGlobalDBReplicationLag"
+
+
+@dataclass
+class Scene:
+    """The stack as a drill sees it.
+
+    Attributes:
+        scenario: what is to be done.
+        from_site / to_site: who is the writer now, and who is to be it.
+        lag_gate_ms: the most replication lag at which the drill may act (milliseconds).
+        lag_fresh_seconds: how old a lag reading may be.
+    """
+
+    stack: Stack
+    aws: Aws
+    scenario: Scenario
+    from_site: Site
+    to_site: Site
+    lag_gate_ms: float = 1000.0
+    lag_fresh_seconds: float = 180.0
+    resolver: Resolver = field(default_factory=Resolver)
+
+    @property
+    def from_region(self) -> str:
+        return self.stack.region(self.from_site)
+
+    @property
+    def to_region(self) -> str:
+        return self.stack.region(self.to_site)
+
+    def again(self) -> Scene:
+        """The same scene, with nothing remembered of what was read."""
+        return Scene(self.stack, self.aws, self.scenario, self.from_site, self.to_site, self.lag_gate_ms,
+                     self.lag_fresh_seconds, self.resolver)  # fmt: skip
+
+    def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
+        """One read. Raises UnansweredError, AwsCallError, CredentialsError."""
+        try:
+            return self.aws.reads().call(service, operation, region, **params)
+        except Exception as error:
+            raise explain(error, service, operation, region) from error
+
+    def cluster_id(self, site: Site) -> str:
+        return f"aurora-{site}-{self.stack.environment_suffix}"
+
+    # --- read in the target's region -------------------------------------------------------------------------------
+
+    @cached_property
+    def global_cluster(self) -> dict[str, Any]:
+        """The entry of DescribeGlobalClusters. Raises DrError when there is none."""
+        name = self.stack.global_cluster_name
+        found = self.call("rds", "describe_global_clusters", self.to_region, GlobalClusterIdentifier=name)
+        if not found["GlobalClusters"]:
+            raise DrError(f"There is no global cluster {name}. Run `dr provision` first.")
+        entry: dict[str, Any] = found["GlobalClusters"][0]
+        return entry
+
+    @property
+    def topology(self) -> Topology:
+        return parse_topology(self.stack, self.global_cluster)
+
+    @property
+    def writer_endpoint(self) -> str:
+        """The global writer endpoint, which applications use. Raises DrError where AWS gives none."""
+        endpoint = self.global_cluster.get("Endpoint")
+        if not endpoint:
+            raise DrError(f"The global cluster {self.stack.global_cluster_name} has no writer endpoint.")
+        return str(endpoint)
+
+    @property
+    def target_arn(self) -> str:
+        """Raises DrError where the site has no cluster in the global cluster."""
+        arn = self.topology.members.get(self.to_site)
+        if arn is None:
+            raise DrError(f"The {self.to_site} site has no cluster in {self.stack.global_cluster_name}.")
+        return arn
+
+    @cached_property
+    def target_cluster(self) -> dict[str, Any]:
+        found = self.call(
+            "rds", "describe_db_clusters", self.to_region, DBClusterIdentifier=self.cluster_id(self.to_site)
+        )
+        cluster: dict[str, Any] = found["DBClusters"][0]
+        return cluster
+
+    @cached_property
+    def target_instances(self) -> Sequence[dict[str, Any]]:
+        filters = [{"Name": "db-cluster-id", "Values": [self.cluster_id(self.to_site)]}]
+        found: Sequence[dict[str, Any]] = self.call("rds", "describe_db_instances", self.to_region, Filters=filters)[
+            "DBInstances"
+        ]
+        return found
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """From the target site's secret, as an application at that site reads it."""
+        name = f"rds-master-password-{self.to_site}-{self.stack.environment_suffix}"
+        text = self.call("secretsmanager", "get_secret_value", self.to_region, SecretId=name)["SecretString"]
+        try:
+            return Credentials.from_secret(json.loads(text))
+        except ValueError:
+            raise DrError(f"The secret {name} in {self.to_region} is not JSON. Provision the stack again.") from None
+
+    def target_address(self) -> Address:
+        """Where the target's own cluster endpoint leads. Raises DrError where the name does not resolve."""
+        return self.resolver.resolve(str(self.target_cluster["Endpoint"]), self.credentials.port)
+
+    def writer_address(self) -> Address:
+        """Where the global writer endpoint leads now."""
+        return self.resolver.resolve(self.writer_endpoint, self.credentials.port)
+
+    def lag(self) -> tuple[float, datetime] | None:
+        """The newest lag at the target (milliseconds, UTC), or None where CloudWatch has none of the last hour."""
+        now = datetime.now(timezone.utc)
+        query = {
+            "Id": "lag",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "AWS/RDS",
+                    "MetricName": LAG_METRIC,
+                    "Dimensions": [{"Name": "DBClusterIdentifier", "Value": self.cluster_id(self.to_site)}],
+                },
+                "Period": 60,
+                "Stat": "Maximum",
+            },
+        }
+        found = self.call("cloudwatch", "get_metric_data", self.to_region, MetricDataQueries=[query],
+                          StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1),
+                          ScanBy="TimestampDescending")  # fmt: skip
+        series = found["MetricDataResults"][0]
+        points = sorted(zip(series["Timestamps"], series["Values"], strict=True), reverse=True)
+        return (float(points[0][1]), points[0][0].astimezone(timezone.utc)) if points else None
+
+    # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
+
+    @cached_property
+    def world(self) -> World:
+        return World(self.stack, self.aws)
+
+    @cached_property
+    def verification(self) -> dict[str, tuple[str, str]]:
+        """Key -> (status, what is wrong), of every resource."""
+        found: dict[str, tuple[str, str]] = {}
+        for outcome in self.world.verify():
+            fields = ", ".join(item.field for item in outcome.drift)
+            found[outcome.key] = (outcome.status, fields or outcome.reason)
+        return found
+
+    def wrong(self, *parts: str) -> str | None:
+        """Which resources whose key contains one of `parts` are not in sync, as one text; None when all are."""
+        bad = [
+            f"{key} {status.replace('_', ' ')}{f' ({why})' if why else ''}"
+            for key, (status, why) in self.verification.items()
+            if status != "in_sync" and (not parts or any(part in key for part in parts))
+        ]
+        return "; ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "") if bad else None

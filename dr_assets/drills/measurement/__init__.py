@@ -1,0 +1,1 @@
+"""What a drill measures: commits through the writer endpoint, the client's view, RPO and RTO from both."""

@@ -1,0 +1,145 @@
+"""The client: writes end to end through an endpoint, as an application would, and records what it saw.
+
+May import its neighbours, `endpoints` and psycopg. One row is overwritten again and again, so a probe leaves no trail.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+from dr_assets.drills.measurement.rpo_rto import Attempt
+from dr_assets.errors import DrError
+from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
+from dr_assets.postgres.endpoints import Address
+
+WRITE = (
+    "insert into dr_drill.dr_probe (drill, probe, n) values (%s, %s, %s)"
+    " on conflict (drill, probe) do update set n = excluded.n, written_at = clock_timestamp()"
+)
+# "unknown": a server answered, but neither took the write nor said that it takes none (a wrong password, say).
+Verdict = Literal["accepted", "refused", "unreachable", "unknown"]
+# While it connects, libpq tells a server's refusal only in words.
+_NOT_SERVING = (
+    "starting up",
+    "shutting down",
+    "in recovery mode",
+    "not yet accepting connections",
+    "not accepting commands",
+)
+
+
+class Probe:
+    """A thread that writes through `where` every `interval` seconds, over a pooled connection that it keeps while it is good.
+
+    A connection that fails is dropped, and the name is looked up again (as long as its resolver's cache allows). Attempts are
+    appended to `path` as JSON lines, so that they outlive the process.
+    """
+
+    def __init__(
+        self, drill: str, name: str, where: Callable[[], Address], credentials: Callable[[], Credentials],
+        interval: float, path: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._drill, self._name, self._where, self._credentials = drill, name, where, credentials
+        self._interval, self._path = interval, path
+        self._before = read_attempts(path) if path else []
+        self._attempts: list[Attempt] = []
+        self._connection: psycopg.Connection[Any] | None = None
+        self._at: Address | None = None
+        # Times of one series are monotonic: a clock that is set meanwhile must not lengthen or shorten an outage.
+        self._epoch = time.time() - time.monotonic()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"probe-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        if self._thread.ident:
+            self._thread.join(10)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every attempt so far, those of an earlier process first, in the order in which they began."""
+        return [*self._before, *self._attempts]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an earlier process began the series: between the two nothing was seen."""
+        return bool(self._before)
+
+    def _now(self) -> float:
+        return self._epoch + time.monotonic()
+
+    def _run(self) -> None:
+        number = 0
+        if self._path and self._path.exists():
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # an earlier process may have died within a line
+        while not self._ending.is_set():
+            number += 1
+            attempt = self._try(number)
+            self._attempts.append(attempt)
+            if self._path:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(attempt)) + "\n")
+            self._ending.wait(max(0.0, self._interval - (attempt.ended - attempt.begun)))
+        self._drop()
+
+    def _try(self, number: int) -> Attempt:
+        begun = self._now()
+        try:
+            if self._connection is None:
+                self._at = None
+                self._at = self._where()
+                self._connection = open_connection(self._at, self._credentials(), f"dr-probe-{self._name}")
+            with impatient(self._connection):
+                self._connection.execute(WRITE, (self._drill, self._name, number))
+        except (psycopg.Error, DrError) as error:
+            self._drop()
+            ip = self._at.ip if self._at else None
+            return Attempt(begun, self._now(), False, ip, f"{type(error).__name__}: {str(error).strip()[:200]}")
+        assert self._at is not None
+        return Attempt(begun, self._now(), True, self._at.ip)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+
+def read_attempts(path: Path) -> list[Attempt]:
+    """The attempts on disk; a torn line is left out. No file: none."""
+    found = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, TypeError):
+                found.append(Attempt(**json.loads(line)))
+    return found
+
+
+def write_once(address: Address, credentials: Credentials, drill: str) -> tuple[Verdict, str]:
+    """Try one write at that very address. An old writer that accepts it means two writers.
+
+    Only "refused" proves that it takes no writes; "unreachable" proves no more than that this client cannot reach it.
+    """
+    try:
+        with open_connection(address, credentials, "dr-fence") as connection, impatient(connection, 2.0):
+            connection.execute(WRITE, (drill, "fence", 1))
+    except psycopg.Error as error:
+        if is_read_only(error) or any(words in str(error) for words in _NOT_SERVING):
+            return "refused", f"{address.ip} takes no writes: {str(error).strip()[:200]}"
+        if error.sqlstate or "FATAL:" in str(error):
+            return "unknown", f"{address.ip} answers, but did not decide on the write: {str(error).strip()[:200]}"
+        return "unreachable", f"{address.ip} does not answer: {str(error).strip()[:200]}"
+    return "accepted", f"{address.ip} took a write"

@@ -1,0 +1,192 @@
+"""The ledger: sequenced commits through the writer endpoint, with a durable record of what was acknowledged.
+
+May import its neighbours, `endpoints` and psycopg. What is on this side's disk counts, not what is in memory: a commit is
+acknowledged once its line has reached the disk. No sequence number is ever used twice, so no fate is ever ambiguous.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from dr_assets.drills.measurement.rpo_rto import Row
+from dr_assets.errors import DrError
+from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
+from dr_assets.postgres.endpoints import Address
+
+SCHEMA = """
+create schema if not exists dr_drill;
+create table if not exists dr_drill.dr_ledger (
+    drill text, writer int, seq bigint, committed_at timestamptz not null default clock_timestamp(),
+    primary key (drill, writer, seq));
+create table if not exists dr_drill.dr_probe (
+    drill text, probe text, n bigint, written_at timestamptz not null default clock_timestamp(), primary key (drill, probe));
+"""
+INSERT = "insert into dr_drill.dr_ledger (drill, writer, seq) values (%s, %s, %s) returning committed_at"
+RETRY_SECONDS = 0.05
+
+
+@dataclass
+class Fates:
+    """What became of the rows. `acknowledged` maps (writer, seq) to the server's commit time (seconds of the epoch)."""
+
+    acknowledged: dict[Row, float] = field(default_factory=dict)
+    unknown: set[Row] = field(default_factory=set)
+    refused: set[Row] = field(default_factory=set)
+
+    writers: set[int] = field(default_factory=set)
+
+    @property
+    def next_writer(self) -> int:
+        """A writer number that no row has had."""
+        return max(self.writers, default=0) + 1
+
+
+def read_journal(path: Path) -> Fates:
+    """The fates on disk. A line torn by a crash was never acknowledged; it is left out. No file: no fates."""
+    fates = Fates()
+    if not path.exists():
+        return fates
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            row, fate = (int(entry["w"]), int(entry["s"])), entry["fate"]
+            if fate == "acknowledged":
+                fates.acknowledged[row] = datetime.fromisoformat(entry["at"]).timestamp()
+            elif fate == "unknown":
+                fates.unknown.add(row)
+            elif fate == "refused":
+                fates.refused.add(row)
+            fates.writers.add(row[0])
+    return fates
+
+
+class LedgerWriter:
+    """A thread that commits `rate` rows a second through `where` (resolved at every connection) until stopped.
+
+    After an error it finds the writer anew; a standby that answers is left again at once.
+    """
+
+    def __init__(
+        self, drill: str, path: Path, where: Callable[[], Address], credentials: Callable[[], Credentials], rate: float
+    ) -> None:
+        self._drill, self._path, self._where, self._credentials = drill, path, where, credentials
+        self._interval = 1.0 / rate
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = read_journal(path).next_writer
+        self._seq = 0
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._acknowledged = 0
+        self._last_error: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> Fates:
+        """End the thread and answer every fate on disk, those of earlier writers included."""
+        self._ending.set()
+        if self._thread.ident:
+            self._thread.join(10)
+        return read_journal(self._path)
+
+    @property
+    def acknowledged(self) -> int:
+        """Rows this writer has on disk as acknowledged."""
+        return self._acknowledged
+
+    @property
+    def last_error(self) -> str | None:
+        return self._last_error
+
+    def _run(self) -> None:
+        try:
+            self._write_rows()
+        except OSError as error:  # what cannot be recorded must not be written: the next row would have no fate
+            self._last_error = f"the ledger's journal {self._path} cannot be written ({error.strerror})"
+
+    def _write_rows(self) -> None:
+        connection: psycopg.Connection[Any] | None = None
+        with self._path.open("a", encoding="utf-8") as file:
+            if file.tell():
+                file.write("\n")  # an earlier writer may have died within a line
+            # On disk before the first row is sent: whoever comes after a crash takes another number.
+            self._append(file, {"w": self._writer, "s": 0, "fate": "begun"})
+            while not self._ending.is_set():
+                if connection is None:
+                    connection = self._connect()
+                    if connection is None:
+                        self._ending.wait(RETRY_SECONDS)
+                        continue
+                begun = time.monotonic()
+                if not self._write(connection, file):
+                    with suppress(psycopg.Error):
+                        connection.close()
+                    connection = None
+                    continue
+                self._ending.wait(max(0.0, self._interval - (time.monotonic() - begun)))
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> psycopg.Connection[Any] | None:
+        connection = None
+        try:
+            connection = open_connection(self._where(), self._credentials(), "dr-ledger")
+            with impatient(connection, 2.0):
+                row = connection.execute("select pg_is_in_recovery()").fetchone()
+                if row and row[0]:
+                    connection.close()
+                    return None
+                connection.execute(SCHEMA)
+            return connection
+        except (psycopg.Error, DrError) as error:
+            self._last_error = str(error).strip()
+            if connection is not None:
+                connection.close()
+            return None
+
+    def _write(self, connection: psycopg.Connection[Any], file: Any) -> bool:
+        self._seq += 1
+        entry: dict[str, Any] = {"w": self._writer, "s": self._seq, "sent": datetime.now(timezone.utc).isoformat()}
+        try:
+            with impatient(connection):
+                row = connection.execute(INSERT, (self._drill, self._writer, self._seq)).fetchone()
+        except psycopg.Error as error:
+            self._last_error = str(error).strip()
+            # A server that says it takes no writes has taken none; silence may hide a commit.
+            entry["fate"] = "refused" if is_read_only(error) and not _ending_server(error) else "unknown"
+            self._append(file, entry)
+            return False
+        assert row is not None
+        self._append(file, entry | {"fate": "acknowledged", "at": row[0].astimezone(timezone.utc).isoformat()})
+        self._acknowledged += 1
+        return True
+
+    def _append(self, file: Any, entry: dict[str, Any]) -> None:
+        file.write(json.dumps(entry) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ending_server(error: psycopg.Error) -> bool:
+    """A server that is shutting down may have committed before it said so."""
+    return error.sqlstate in ("57P01", "57P02")
+
+
+def survivors(connection: psycopg.Connection[Any], drill: str) -> set[Row]:
+    """The drill's rows that this server holds; none where not even the table has reached it."""
+    there = connection.execute("select to_regclass('dr_drill.dr_ledger')").fetchone()
+    if there is None or there[0] is None:
+        return set()
+    rows = connection.execute("select writer, seq from dr_drill.dr_ledger where drill = %s", (drill,))
+    return {(int(writer), int(seq)) for writer, seq in rows}

@@ -1,0 +1,24 @@
+"""`python -m dr_assets.emulator`: print the page docs/emulated.md. Imports the standard library and this package's lists."""
+
+import sys
+
+from dr_assets.emulator import DIFFERS, EMULATED
+
+HEAD = """# What is emulated
+
+`make demo`, `make ui`, `dr up` and the tests run against an embedded AWS: a [moto](https://github.com/getmoto/moto) server,
+extended where it lacks what a disaster-recovery stack needs. Product code meets it through boto3 alone and cannot tell it
+from AWS. Whatever it shows is emulated, in particular:
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [HEAD]
+    parts += [f"## {area}\n\n" + "\n".join(f"* {line}" for line in lines) + "\n" for area, lines in EMULATED.items()]
+    parts.append("## Not as AWS has it\n\n" + "\n".join(f"* {line}" for line in DIFFERS) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""The embedded CloudWatch: metrics, alarms and their evaluation."""

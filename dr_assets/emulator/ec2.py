@@ -1,0 +1,90 @@
+"""VPC peering between regions, as each side sees it.
+
+Imports moto's EC2. moto 5.2.5 shares one peering object between both regions, shows the requester's tags on both sides,
+ignores every filter and finds no fault with an unknown id.
+"""
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2 import urls
+from moto.ec2.exceptions import InvalidVPCPeeringConnectionIdError
+from moto.ec2.models import EC2Backend
+from moto.ec2.responses import EC2Response
+
+from dr_assets.emulator.gateway.extended import Extended
+
+
+class DrEc2Backend(Extended, EC2Backend):  # type: ignore[misc]
+    """One region's EC2."""
+
+    moto_urls = urls
+
+    def response_class(self) -> Any:
+        """Ours."""
+        return DrEc2Response
+
+
+class PeeringSide:
+    """A peering connection with the tags of one region's side, which AWS keeps apart."""
+
+    def __init__(self, backend: DrEc2Backend, peering: Any) -> None:
+        self._backend = backend
+        self._peering = peering
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peering, name)
+
+    @property
+    def tag_set(self) -> list[dict[str, str]]:
+        """This side's tags."""
+        tags: list[dict[str, str]] = self._backend.describe_tags(filters={"resource-id": [self._peering.id]})
+        return tags
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The serializer looks for this name first."""
+        return self.tag_set
+
+    def matches(self, name: str, values: list[str]) -> bool:
+        """One filter of DescribeVpcPeeringConnections."""
+        if name.startswith("tag:"):
+            return any(tag["key"] == name[4:] and tag["value"] in values for tag in self.tag_set)
+        if name == "tag-key":
+            return any(tag["key"] in values for tag in self.tag_set)
+        requester, accepter = self._peering.requester_vpc_info, self._peering.accepter_vpc_info
+        known = {
+            "vpc-peering-connection-id": self._peering.id,
+            "status-code": self._peering.status["Code"],
+            "requester-vpc-info.vpc-id": requester["VpcId"],
+            "requester-vpc-info.cidr-block": requester["CidrBlock"],
+            "requester-vpc-info.owner-id": requester["OwnerId"],
+            "accepter-vpc-info.vpc-id": accepter["VpcId"],
+            "accepter-vpc-info.cidr-block": accepter["CidrBlock"],
+            "accepter-vpc-info.owner-id": accepter["OwnerId"],
+        }
+        if name not in known:
+            raise NotImplementedError(f"filter {name} of DescribeVpcPeeringConnections")
+        return known[name] in values
+
+
+class DrEc2Response(EC2Response):  # type: ignore[misc]
+    """The EC2 API."""
+
+    def describe_vpc_peering_connections(self) -> ActionResult:
+        """With filters, unknown ids refused, and this side's tags."""
+        backend = self.ec2_backend
+        wanted = self._get_param("VpcPeeringConnectionIds", []) or []
+        for peering_id in wanted:
+            if peering_id not in backend.vpc_pcxs:
+                raise InvalidVPCPeeringConnectionIdError(peering_id)
+        sides = [PeeringSide(backend, p) for p in backend.vpc_pcxs.values() if not wanted or p.id in wanted]
+        for item in self._get_param("Filters", []) or []:
+            sides = [side for side in sides if side.matches(item["Name"], item["Values"])]
+        return ActionResult({"VpcPeeringConnections": sides})
+
+    def accept_vpc_peering_connection(self) -> ActionResult:
+        """With this side's tags."""
+        backend = self.ec2_backend
+        peering = backend.accept_vpc_peering_connection(self._get_param("VpcPeeringConnectionId"))
+        return ActionResult({"VpcPeeringConnection": PeeringSide(backend, peering)})

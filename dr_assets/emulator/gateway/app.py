@@ -1,0 +1,298 @@
+"""The WSGI application in front of moto: control API, call log, faults, one lock around the backends.
+
+Imports moto's dispatcher, the extensions and this package's pure modules. Nothing here sleeps while it holds the lock.
+"""
+
+import contextlib
+import io
+import json
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+
+from dr_assets.emulator.clock import clock
+from dr_assets.emulator.gateway import extensions
+from dr_assets.emulator.gateway.faults import Fault
+from dr_assets.emulator.gateway.wire import Answer, Call, error_answer, error_code, identify
+from dr_assets.emulator.rds import roles
+
+CALLS_KEPT = 200_000
+DARK_CAP_SECONDS = 60.0
+StartResponse = Callable[..., Any]
+
+
+class Gateway:
+    """WSGI application. Threads may call it at the same time."""
+
+    def __init__(self) -> None:
+        self._moto = DomainDispatcherApplication(extensions.create_app)
+        # moto's backends are plain dicts and lists without locks of their own.
+        self._lock = threading.Lock()
+        self._log_lock = threading.Lock()
+        self._calls: deque[dict[str, object]] = deque(maxlen=CALLS_KEPT)
+        self._count = 0
+        self._faults: list[Fault] = []
+        self._stopping = threading.Event()
+        extensions.attach_faults(self.region_dark)
+
+    # -- WSGI ----------------------------------------------------------------------------------------------------------
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        body = _read_body(environ)
+        path = environ.get("PATH_INFO", "/")
+        if path.startswith("/_dr/"):
+            answer = self._control(environ["REQUEST_METHOD"], path[len("/_dr/") :], environ, body)
+        elif path.startswith("/moto-api"):
+            answer = self._dispatch(environ, body)
+        else:
+            answer = self._aws(environ, body)
+        try:
+            phrase = HTTPStatus(answer.status).phrase
+        except ValueError:
+            phrase = "Unknown"
+        start_response(f"{answer.status} {phrase}", answer.headers)
+        return [answer.body]
+
+    def _aws(self, environ: dict[str, Any], body: bytes) -> Answer:
+        call = identify(environ, body)
+        record = self._record(call)
+        fault = self._fault_for(call)
+        if fault is not None and fault.mode == "dark":
+            record.update(status=0, error_code="dark")
+            self._hold(environ, fault)
+        if fault is not None and fault.mode == "slow":
+            self._stopping.wait(fault.seconds)
+        if fault is not None and fault.mode in ("throttle", "error"):
+            answer = fault.refusal(call)
+        else:
+            answer = self._execute(call, environ, body)
+        names = {name.lower() for name, _ in answer.headers}
+        if "x-amzn-requestid" not in names:
+            answer.headers.append(("x-amzn-RequestId", call.request_id))
+        record.update(status=answer.status, error_code=error_code(answer.status, answer.headers, answer.body))
+        return answer
+
+    def _execute(self, call: Call, environ: dict[str, Any], body: bytes) -> Answer:
+        poll = extensions.long_poll(call, body)
+        if poll is None:
+            return self._dispatch(environ, body, call)
+        # moto's long polling sleeps inside the backend, which would hold the lock: poll from outside instead.
+        seconds, short_body, empty = poll
+        deadline = time.monotonic() + seconds
+        environ["CONTENT_LENGTH"] = str(len(short_body))
+        while True:
+            answer = self._dispatch(environ, short_body, call)
+            left = deadline - time.monotonic()
+            if left <= 0 or not empty(answer) or self._stopping.wait(min(0.05, left)):
+                return answer
+
+    def _dispatch(self, environ: dict[str, Any], body: bytes, call: Call | None = None) -> Answer:
+        environ = dict(environ)
+        environ["wsgi.input"] = io.BytesIO(body)
+        started: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], None]:
+            started[:] = [int(status.split(" ", 1)[0]), list(headers)]
+            return lambda _data: None
+
+        try:
+            with self._lock:
+                clock.request += 1
+                chunks = self._moto(environ, start)
+                content = b"".join(chunks)
+                if hasattr(chunks, "close"):
+                    chunks.close()
+        except NotImplementedError as error:
+            name = f"{call.service}:{call.operation}" if call else environ.get("PATH_INFO", "")
+            message = f"The embedded AWS does not implement {name} ({error})"
+            sys.stderr.write(message + "\n")
+            return error_answer(call or identify(environ, body), 501, "NotImplemented", message)
+        except Exception as error:
+            traceback.print_exc()
+            message = f"The embedded AWS failed: {type(error).__name__}: {error}"
+            return error_answer(call or identify(environ, body), 500, "InternalFailure", message)
+        status, headers = started
+        if call and status == 404 and not content and call.protocol not in ("rest-xml", "rest-json"):
+            message = f"The embedded AWS does not know {call.service}:{call.operation}"
+            return error_answer(call, 501, "NotImplemented", message)
+        return Answer(status, headers, content)
+
+    # -- call log ------------------------------------------------------------------------------------------------------
+
+    def _record(self, call: Call) -> dict[str, object]:
+        record: dict[str, object] = {
+            "n": 0,
+            "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "region": call.region,
+            "service": call.service,
+            "operation": call.operation,
+            "mutating": call.mutating,
+            "status": None,
+            "error_code": None,
+            "access_key": call.access_key,
+        }
+        with self._log_lock:
+            self._count += 1
+            record["n"] = self._count
+            self._calls.append(record)
+        return record
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def _fault_for(self, call: Call) -> Fault | None:
+        with self._log_lock:
+            return next((fault for fault in self._faults if fault.hits(call)), None)
+
+    def _hold(self, environ: dict[str, Any], fault: Fault) -> None:
+        """Never answer: hold the connection until the client leaves, the fault ends, the cap or shutdown; then drop it."""
+        connection = environ.get("werkzeug.socket")
+        deadline = time.monotonic() + min(fault.seconds or DARK_CAP_SECONDS, DARK_CAP_SECONDS)
+        while time.monotonic() < deadline and fault in self._faults and not self._stopping.wait(0.05):
+            if connection is not None and _closed(connection):
+                break
+        if connection is not None:
+            with contextlib.suppress(OSError):  # it may be gone already
+                connection.shutdown(2)
+        # werkzeug drops the connection without an answer when the application raises a connection error.
+        raise ConnectionAbortedError("dark")
+
+    # -- control API ---------------------------------------------------------------------------------------------------
+
+    def _control(self, method: str, route: str, environ: dict[str, Any], body: bytes) -> Answer:
+        try:
+            data = json.loads(body) if body else {}
+            result = self._route(method, route.strip("/"), parse_qs(environ.get("QUERY_STRING", "")), data)
+        except (ValueError, KeyError, TypeError) as error:
+            return _json(400, {"error": str(error)})
+        return _json(404, {"error": f"no {method} /_dr/{route}"}) if result is None else _json(200, result)
+
+    def _route(self, method: str, route: str, query: dict[str, list[str]], data: dict[str, Any]) -> object | None:
+        match method, route:
+            case "GET", "calls":
+                since = int(query.get("since", ["0"])[0])
+                with self._log_lock:
+                    return [dict(record) for record in self._calls if int(str(record["n"])) > since]
+            case "DELETE", "calls":
+                with self._log_lock:
+                    self._calls.clear()
+                return {}
+            case "GET", "faults":
+                return [fault.describe() for fault in self._faults]
+            case "POST", "faults":
+                fault = Fault.parse(data)
+                with self._log_lock:
+                    self._faults.append(fault)
+                return {"id": fault.id}
+            case "DELETE", "faults":
+                with self._log_lock:
+                    self._faults = []
+                return {}
+            case "POST", "settle":
+                seconds = float(data["seconds"])
+                if seconds < 0:
+                    raise ValueError("seconds must not be negative")
+                clock.settle_seconds = seconds
+                return {"seconds": seconds}
+            case "GET", "alarms":
+                return self._alarms({})
+            case "POST", "alarms":
+                return self._alarms(data)
+            case "POST", "reset":
+                self.reset()
+                return {}
+            case "GET", "database":
+                return databases().describe()
+            case "POST", "database":
+                return databases().control(data)
+            case "GET", "health":
+                return {"settle_seconds": clock.settle_seconds, "calls": self._count}
+        return None
+
+    def _alarms(self, data: dict[str, Any]) -> dict[str, Any]:
+        extensions.install("cloudwatch")  # an import: not under the lock
+        with self._lock:
+            clock.request += 1
+            return extensions.alarms_control(data)
+
+    def reset(self) -> None:
+        """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; calls are numbered on."""
+        with self._lock:
+            extensions.reset()
+            clock.reset()
+        with self._log_lock:
+            self._calls.clear()
+            self._faults = []
+
+    def within(self, do: Callable[[], Any]) -> Any:
+        """Do something with the backends as a request would: alone, and with time having passed."""
+        with self._lock:
+            clock.request += 1
+            extensions.settle()
+            return do()
+
+    def region_dark(self, region: str) -> bool:
+        """Whether nothing in that region answers."""
+        with self._log_lock:
+            return any(
+                f.mode == "dark" and f.region == region and not f.service and not f.operation for f in self._faults
+            )
+
+    def warm_up(self) -> None:
+        """Import the backends a stack needs, one by one, so that no first call pays for it."""
+        for service in extensions.SERVICES:
+            if self._stopping.is_set():
+                return
+            # Imports need no lock of ours: a request that comes meanwhile waits for its own service only.
+            app = extensions.create_app(service)
+            with self._moto.lock:
+                self._moto.app_instances.setdefault(service, app)
+
+    def stop(self) -> None:
+        """Let go of everything that is being held."""
+        self._stopping.set()
+
+
+def databases() -> Any:
+    """The driver of the PostgreSQL pair. ValueError where this server has none."""
+    found = roles.driver()
+    if not hasattr(found, "control"):
+        raise ValueError("this server has no databases: start it with them")
+    return found
+
+
+def _json(status: int, data: object) -> Answer:
+    return Answer(status, [("Content-Type", "application/json")], json.dumps(data).encode())
+
+
+def _read_body(environ: dict[str, Any]) -> bytes:
+    """The whole body: boto3 sends a length, other clients may send chunks (werkzeug has decoded those)."""
+    stream = environ["wsgi.input"]
+    if environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
+        body: bytes = stream.read()
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING")
+        environ.pop("wsgi.input_terminated", None)
+        return body
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    return bytes(stream.read(length)) if length else b""
+
+
+def _closed(connection: Any) -> bool:
+    """Whether the peer has closed: a readable socket without data."""
+    import select
+    import socket
+
+    try:
+        readable, _, _ = select.select([connection], [], [], 0)
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):
+        return True

@@ -1,0 +1,118 @@
+"""The embedded AWS as a process: `python -m dr_assets.emulator.gateway.server --port 0 --ready-file F`.
+
+Serves the gateway on a loopback port until SIGTERM, SIGINT or (with --owner-stdin) the end of its standard input, which
+the kernel closes also when the owner is killed. Writes nothing but the ready file; with --owned-folder that folder goes when the owner has gone.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LIVE_SECONDS = 0.3
+
+# Must be set before moto is imported: without it AWS managed policies cannot be attached.
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(prog="dr_assets.emulator.gateway.server", description="An AWS on a loopback port.")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, required=True, help="written once the port answers")
+    parser.add_argument("--settle-seconds", type=float, default=0.0, help="how long in-between statuses last")
+    parser.add_argument("--owner-stdin", action="store_true", help="end when standard input ends")
+    parser.add_argument(
+        "--owned-folder", type=Path, help="removed when standard input ends: who made it may have been killed"
+    )
+    parser.add_argument("--databases", action="store_true", help="put a real PostgreSQL pair behind the global cluster")
+    options = parser.parse_args(argv)
+
+    from werkzeug.serving import make_server
+
+    from dr_assets.emulator.clock import clock
+    from dr_assets.emulator.gateway.app import Gateway
+    from dr_assets.emulator.gateway.handler import QuietHandler
+
+    clock.settle_seconds = options.settle_seconds
+    gateway = Gateway()
+    server = make_server("127.0.0.1", options.port, gateway, threaded=True, request_handler=QuietHandler)
+    # Held connections (fault mode dark) must not keep the process alive.
+    server.daemon_threads = True  # type: ignore[attr-defined]
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    gone = threading.Event()
+    if options.owner_stdin:
+        threading.Thread(target=_wait_for_owner, args=(gone, end), daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    extra, close = _databases(gateway, end) if options.databases else ({}, lambda: None)
+    write_ready_file(options.ready_file, server.server_port, extra)
+    threading.Thread(target=gateway.warm_up, daemon=True).start()
+    end.wait()
+    gateway.stop()
+    close()
+    sys.stderr.flush()
+    if options.owned_folder and gone.is_set():
+        shutil.rmtree(options.owned_folder, ignore_errors=True)  # the owner, where it lives, is doing the same
+    # Every thread is a daemon and nothing is on disk: leave at once, whatever a backend is doing.
+    os._exit(0)
+
+
+def _databases(gateway: Any, end: threading.Event) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The PostgreSQL pair, its nameserver, and a thread that publishes the lag measured on it and lets time pass.
+
+    Answers what stands in the ready file, and how to end it all.
+    """
+    from dr_assets.emulator.gateway import extensions
+    from dr_assets.emulator.postgres import PostgresPair
+    from dr_assets.emulator.rds import roles
+    from dr_assets.emulator.rds.databases import PairDriver
+    from dr_assets.emulator.route53.nameserver import Nameserver
+
+    driver = PairDriver(PostgresPair(), gateway.region_dark)
+    roles.attach(driver)
+    nameserver = Nameserver(
+        lambda: gateway.within(driver.names), lambda *asked: gateway.within(lambda: extensions.zone_record(*asked))
+    )
+
+    def live() -> None:
+        while not end.wait(LIVE_SECONDS):
+            try:
+                gateway.within(lambda: None)
+                driver.publish(lambda *what: gateway.within(lambda: extensions.publish(*what)))
+            except Exception:
+                traceback.print_exc()
+
+    threading.Thread(target=live, name="live", daemon=True).start()
+
+    def close() -> None:
+        nameserver.stop()
+        driver.pair.close()
+
+    return {"nameserver": nameserver.address}, close
+
+
+def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None) -> None:
+    """Say where the server is, atomically: a reader sees all of it or nothing."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid(), **(extra or {})}))
+    part.replace(path)
+
+
+def _wait_for_owner(gone: threading.Event, end: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    gone.set()
+    end.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The embedded RDS: Aurora clusters, global clusters, parameter groups, events, and the PostgreSQL pair behind them."""

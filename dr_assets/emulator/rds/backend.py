@@ -1,0 +1,366 @@
+"""The extended RDS backend: clusters and instances. Global clusters and groups are mixins beside it.
+
+Imports moto's RDS backend and the models. It only overrides what moto 5.2.5 lacks or gets wrong; each method says what.
+"""
+
+from typing import Any
+
+from moto.ec2.models import ec2_backends
+from moto.rds import urls
+from moto.rds.exceptions import (
+    DBClusterNotFoundError,
+    DBClusterToBeDeletedHasActiveMembers,
+    DBInstanceAlreadyExists,
+    DBInstanceNotFoundError,
+    DBParameterGroupNotFoundError,
+    DBSubnetGroupNotFoundError,
+    InvalidDBClusterStateFault,
+    InvalidDBInstanceEngine,
+    InvalidParameterCombination,
+    InvalidParameterValue,
+    RDSClientError,
+)
+from moto.rds.models import RDSBackend
+
+from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.rds import roles
+from dr_assets.emulator.rds.events import select_events
+from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
+from dr_assets.emulator.rds.groups import Groups
+from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, AuroraInstance, available
+from dr_assets.emulator.rds.restore import Restores
+from dr_assets.emulator.rds.windows import window_error
+
+# ModifyDBCluster parameter -> the field it changes.
+_CLUSTER_FIELDS = {
+    "backup_retention_period": "backup_retention_period",
+    "port": "port",
+    "preferred_backup_window": "preferred_backup_window",
+    "deletion_protection": "deletion_protection",
+    "copy_tags_to_snapshot": "copy_tags_to_snapshot",
+    "enable_iam_database_authentication": "iam_auth",
+    "vpc_security_group_ids": "vpc_security_group_ids",
+    "db_cluster_parameter_group_name": "parameter_group",
+    "enable_global_write_forwarding": "_global_write_forwarding_requested",
+    "engine_version": "engine_version",
+    "storage_type": "storage_type",
+}
+# ModifyDBInstance parameter -> the field it changes.
+_INSTANCE_FIELDS = {
+    "db_instance_class": "db_instance_class",
+    "auto_minor_version_upgrade": "auto_minor_version_upgrade",
+    "publicly_accessible": "publicly_accessible",
+    "promotion_tier": "promotion_tier",
+    "ca_certificate_identifier": "ca_certificate_identifier",
+    "monitoring_interval": "monitoring_interval",
+    "monitoring_role_arn": "monitoring_role_arn",
+    "db_parameter_group_name": "db_parameter_group_name",
+    "enable_performance_insights": "performance_insights_enabled",
+    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
+    "performance_insights_retention_period": "performance_insights_retention_period",
+    "database_insights_mode": "database_insights_mode",
+    "copy_tags_to_snapshot": "copy_tags_to_snapshot",
+    "deletion_protection": "deletion_protection",
+}
+
+
+class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # type: ignore[misc]
+    """One region's RDS."""
+
+    moto_urls = urls
+
+    def response_class(self) -> Any:
+        """Ours."""
+        from dr_assets.emulator.rds.responses import AuroraResponse
+
+        return AuroraResponse
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let time pass: remove what has been deleted, finish role changes. Called before every request."""
+        for resources in (self.databases, self.clusters, self.global_clusters):
+            for name in [name for name, item in resources.items() if getattr(item, "gone", False)]:
+                del resources[name]
+        for item in list(self.global_clusters.values()):
+            item.settle()
+        roles.driver().observe(self.global_store.values())
+
+    def describe_events(self, **params: Any) -> list[Any]:
+        """Of the last hour, or as asked."""
+        return select_events(self.events, params)
+
+    # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def create_db_cluster(self, kwargs: dict[str, Any]) -> AuroraCluster:
+        """moto: overwrites a cluster of the same name, checks no group, key or membership."""
+        params = dict(kwargs)
+        identifier = params["db_cluster_identifier"].lower()
+        self._validate_db_identifier(identifier)
+        if identifier in self.clusters:
+            raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
+        if not str(params.get("engine", "")).startswith("aurora"):
+            return super().create_db_cluster(kwargs)  # type: ignore[no-any-return]
+        self._check_cluster(params)
+        item = None
+        if params.get("global_cluster_identifier"):
+            item = self.find_global(params["global_cluster_identifier"])
+            self._check_membership(item, params)
+        if item is not None and item.writer is not None:
+            # A reader has the writer's accounts.
+            params["master_username"] = item.writer.master_username
+        elif not params.get("manage_master_user_password") and not params.get("master_user_password"):
+            raise InvalidParameterValue("The parameter MasterUserPassword must be provided and must not be blank.")
+        params["storage_encrypted"] = bool(params.get("storage_encrypted")) or bool(item and item.storage_encrypted)
+        if params["storage_encrypted"]:
+            params["kms_key_id"] = self._validate_kms_key(params.get("kms_key_id") or "alias/aws/rds")
+        elif params.get("kms_key_id"):
+            raise InvalidParameterCombination("KmsKeyId can only be specified when StorageEncrypted is true")
+        cluster = AuroraCluster(self, item, **params)
+        self.clusters[identifier] = cluster
+        if item is not None:
+            item.join(cluster)
+        return cluster
+
+    def _check_membership(self, item: AuroraGlobalCluster, params: dict[str, Any]) -> None:
+        """What AWS refuses of a cluster that joins a global cluster."""
+        if item.status == "deleting" or item.change is not None:
+            raise bad_state(f"Global Cluster {item.arn} is in an invalid state: {item.status}")
+        if params.get("manage_master_user_password"):
+            raise InvalidParameterCombination(
+                "ManageMasterUserPassword isn't supported for a cluster that is a member of a global cluster"
+            )
+        if params["engine"] != item.engine:
+            raise InvalidParameterCombination(f"The engine must be {item.engine}, as of the global cluster")
+        version = params.setdefault("engine_version", item.engine_version)
+        if version != item.engine_version:
+            raise InvalidParameterCombination(
+                f"The engine version {version} differs from the global cluster's {item.engine_version}"
+            )
+        writer = item.writer
+        if writer is None:
+            params.setdefault("database_name", item.database_name)
+            return
+        for key, name in (
+            ("master_username", "user name"),
+            ("master_user_password", "password"),
+            ("database_name", "database name"),
+        ):
+            if params.get(key):
+                raise InvalidParameterCombination(f"Cannot specify {name} for cross region replication cluster")
+        if any(member.region == self.region_name for member in item.members):
+            raise InvalidParameterValue(f"Global cluster {item.resource_id} already has a member in {self.region_name}")
+        if item.storage_encrypted and not params.get("kms_key_id"):
+            raise InvalidParameterCombination(
+                "KmsKeyId should be explicitly specified for cross region replication cluster"
+            )
+        if writer.status != "available" or not available(writer.members):
+            raise InvalidDBClusterStateFault(
+                f"Source cluster: {writer.arn} is in a state which is not valid for physical replication"
+            )
+
+    def _check_cluster(self, params: dict[str, Any]) -> None:
+        """References that must exist and values that AWS refuses."""
+        group = params.get("db_cluster_parameter_group_name")
+        if group and not group.startswith("default.") and group not in self.db_cluster_parameter_groups:
+            raise RDSClientError("DBClusterParameterGroupNotFound", f"DBClusterParameterGroup not found: {group}")
+        subnets = params.get("db_subnet_group_name")
+        if subnets and subnets != "default" and subnets not in self.subnet_groups:
+            raise DBSubnetGroupNotFoundError(subnets)
+        known = ec2_backends[self.account_id][self.region_name]
+        for group_id in params.get("vpc_security_group_ids") or []:
+            if known.get_security_group_from_id(group_id) is None:
+                raise InvalidParameterValue(f"Invalid security group , groupId= {group_id}, groupName=.")
+        days = params.get("backup_retention_period")
+        if days is not None and not 1 <= days <= 35:
+            raise InvalidParameterValue(
+                f"Invalid backup retention period: {days}. Retention period must be between 1 and 35"
+            )
+        message = window_error(params.get("preferred_backup_window"), params.get("preferred_maintenance_window"))
+        if message:
+            raise InvalidParameterValue(message)
+
+    def modify_db_cluster(self, kwargs: dict[str, Any]) -> Any:
+        """moto: KeyError for an unknown cluster; loses IAM authentication and the log export configuration."""
+        params = dict(kwargs)
+        cluster = self._cluster(params["db_cluster_identifier"])
+        if not isinstance(cluster, AuroraCluster):
+            return super().modify_db_cluster(kwargs)
+        if cluster.status not in ("available", "modifying"):
+            raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is {cluster.status}, not available")
+        windows = ("preferred_backup_window", "preferred_maintenance_window")
+        self._check_cluster({**{key: getattr(cluster, key) for key in windows}, **params})
+        if cluster.membership is not None and params.get("manage_master_user_password"):
+            raise InvalidParameterCombination(
+                "ManageMasterUserPassword isn't supported for a cluster that is a member of a global cluster"
+            )
+        if params.get("master_user_password"):
+            if cluster.is_global_reader:
+                raise InvalidDBClusterStateFault(
+                    f"{cluster.resource_id} is read-only: change the password at the writer"
+                )
+            cluster.master_user_password = params["master_user_password"]
+        for key, field in _CLUSTER_FIELDS.items():
+            if params.get(key) is not None:
+                setattr(cluster, field, params[key])
+        if params.get("preferred_maintenance_window"):
+            cluster.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
+        exports = params.get("cloudwatch_logs_export_configuration") or {}
+        off, on = set(exports.get("DisableLogTypes") or []), list(exports.get("EnableLogTypes") or [])
+        kept = [name for name in cluster.enabled_cloudwatch_logs_exports if name not in off]
+        cluster.enabled_cloudwatch_logs_exports = kept + [name for name in on if name not in kept]
+        if (name := params.get("new_db_cluster_identifier")) and name.lower() != cluster.resource_id:
+            members = cluster._members
+            del self.clusters[cluster.resource_id]
+            cluster.db_cluster_identifier = name
+            self.clusters[cluster.resource_id] = cluster
+            for member in members:
+                member.db_cluster_identifier = cluster.resource_id
+        cluster.begin("modifying")
+        return cluster
+
+    def delete_db_cluster(
+        self, cluster_identifier: str, snapshot_name: str | None = None, skip_final_snapshot: bool | None = None
+    ) -> Any:
+        """moto: removes it at once, also the writer of a global cluster, and without a decision on the last snapshot."""
+        cluster = self._cluster(cluster_identifier)
+        if not isinstance(cluster, AuroraCluster):
+            return super().delete_db_cluster(cluster_identifier, snapshot_name)
+        if cluster.status == "deleting":
+            raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is already being deleted")
+        if cluster.deletion_protection:
+            raise InvalidParameterCombination(
+                "Cannot delete protected Cluster, please disable deletion protection and try again."
+            )
+        if not skip_final_snapshot and not snapshot_name:
+            raise InvalidParameterCombination(
+                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
+            )
+        if any(member.status != "deleting" for member in cluster._members):
+            raise DBClusterToBeDeletedHasActiveMembers()
+        item = cluster.membership
+        if item is not None and cluster is item.writer and len(item.members) > 1:
+            raise bad_state(
+                "Unable to delete cluster that is a primary member of global cluster while there are other global "
+                "cluster members"
+            )
+        if item is not None:
+            raise InvalidDBClusterStateFault(
+                "This cluster is a part of a global cluster, please remove it from globalcluster first"
+            )
+        if snapshot_name:
+            self.create_db_cluster_snapshot(cluster.resource_id, snapshot_name)
+        cluster.begin("deleting")
+        return cluster
+
+    def _cluster(self, identifier: str) -> Any:
+        name = identifier.rsplit(":", 1)[-1].lower()
+        if name not in self.clusters:
+            raise DBClusterNotFoundError(identifier)
+        return self.clusters[name]
+
+    # -- instances -----------------------------------------------------------------------------------------------------
+
+    def create_db_instance(self, db_kwargs: dict[str, Any]) -> Any:
+        """moto: overlooks names in another case, keeps no Performance Insights, gives every instance zone `a`."""
+        params = dict(db_kwargs)
+        owner = params.get("db_cluster_identifier")
+        if owner is None or not isinstance(self.clusters.get(owner), AuroraCluster):
+            return super().create_db_instance(db_kwargs)
+        identifier = params["db_instance_identifier"].lower()
+        self._validate_db_identifier(identifier)
+        if identifier in self.databases:
+            raise DBInstanceAlreadyExists()
+        cluster = self._cluster(owner)
+        if cluster.status == "deleting":
+            raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is being deleted")
+        if params["engine"] != cluster.engine:
+            raise InvalidDBInstanceEngine(str(params["engine"]), str(cluster.engine))
+        refused = [
+            key
+            for key in ("master_username", "master_user_password", "kms_key_id", "backup_retention_period")
+            if key in params
+        ]
+        if refused:
+            raise InvalidParameterCombination(f"The DB cluster decides on {', '.join(refused)}, not its instances")
+        zone = params.get("availability_zone")
+        if zone and not zone.startswith(self.region_name):
+            raise InvalidParameterValue(f"{zone} is not a zone of {self.region_name}")
+        message = window_error(None, params.get("preferred_maintenance_window"))
+        if message:
+            raise InvalidParameterValue(message)
+        instance = AuroraInstance(self, **params)
+        instance.check_monitoring()
+        self.databases[identifier] = instance
+        cluster.designate_writer()
+        return instance
+
+    def modify_db_instance(self, db_instance_identifier: str, db_kwargs: dict[str, Any]) -> Any:
+        """moto: sets request parameters as attributes of the same name, which loses several of them."""
+        instance = self.describe_db_instances(db_instance_identifier)[0]
+        if not isinstance(instance, AuroraInstance):
+            return super().modify_db_instance(db_instance_identifier, db_kwargs)
+        params = dict(db_kwargs)
+        if instance.status not in ("available", "modifying"):
+            raise _instance_state(f"DB Instance {instance.resource_id} is {instance.status}, not available")
+        group = params.get("db_parameter_group_name")
+        if group and not group.startswith("default.") and group not in self.db_parameter_groups:
+            raise DBParameterGroupNotFoundError(group)
+        before = {field: getattr(instance, field) for field in _INSTANCE_FIELDS.values()}
+        try:
+            for key, field in _INSTANCE_FIELDS.items():
+                if params.get(key) is not None:
+                    setattr(instance, field, params[key])
+            if params.get("monitoring_interval") == 0:
+                instance.monitoring_role_arn = None
+            instance.check_monitoring()
+            instance.check_insights()
+        except RDSClientError:
+            for field, value in before.items():
+                setattr(instance, field, value)
+            raise
+        if params.get("preferred_maintenance_window"):
+            instance.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
+        if name := params.get("new_db_instance_identifier"):
+            del self.databases[instance.resource_id]
+            instance.db_instance_identifier = name
+            self.databases[instance.resource_id] = instance
+        instance.begin("modifying")
+        return instance
+
+    def delete_db_instance(self, db_instance_identifier: str, **kwargs: Any) -> Any:
+        """moto: removes it at once."""
+        if db_instance_identifier not in self.databases:
+            raise DBInstanceNotFoundError(db_instance_identifier)
+        instance = self.databases[db_instance_identifier]
+        if not isinstance(instance, AuroraInstance):
+            return super().delete_db_instance(db_instance_identifier, **kwargs)
+        if instance.status == "deleting":
+            raise _instance_state(f"Instance {instance.resource_id} is already being deleted.")
+        if instance.deletion_protection:
+            raise InvalidParameterCombination(
+                "Cannot delete protected DB Instance, please disable deletion protection and try again."
+            )
+        cluster = instance.cluster
+        others = [member for member in cluster._members if member is not instance and member.status != "deleting"]
+        if not others and cluster.is_writer and cluster.read_replica_identifiers:
+            raise InvalidDBClusterStateFault(
+                "Cannot delete the last instance of the master cluster. Delete the replica cluster before deleting the "
+                "last master cluster instance."
+            )
+        if instance.chosen_writer and others:
+            cluster.failover(min(others, key=lambda member: (member.promotion_tier, member.created)))
+        instance.begin("deleting")
+        return instance
+
+    def reboot_db_instance(self, db_instance_identifier: str) -> Any:
+        """moto: an unknown instance is found, the status never changes."""
+        instance = self.describe_db_instances(db_instance_identifier)[0]
+        if isinstance(instance, AuroraInstance):
+            instance.begin("rebooting")
+        return instance
+
+
+def _instance_state(message: str) -> RDSClientError:
+    """moto's class for it has a code that AWS's model does not know."""
+    return RDSClientError("InvalidDBInstanceState", message)

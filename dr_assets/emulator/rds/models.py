@@ -1,0 +1,376 @@
+"""Aurora clusters, instances and global clusters as AWS shows them, over moto's RDS models.
+
+Imports moto's models, the clock and the role driver. Each override says what moto 5.2.5 lacks.
+"""
+
+import copy
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from moto.rds.exceptions import InvalidParameterCombination, InvalidParameterValue
+from moto.rds.models import DBCluster, DBInstanceClustered, GlobalCluster, RDSBackend
+from moto.utilities.utils import get_partition
+
+from dr_assets.emulator.clock import Settling, clock
+from dr_assets.emulator.rds import roles
+from dr_assets.emulator.rds.events import announcer
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
+
+
+def endpoint_hash(account_id: str, region: str) -> str:
+    """The twelve characters in RDS host names: AWS has one such text for each account and region."""
+    digest = hashlib.sha256(f"{account_id}/{region}".encode()).digest()
+    return "c" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:11])
+
+
+class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
+    """A cluster of an engine that may join a global cluster."""
+
+    def __init__(self, backend: RDSBackend, global_cluster: "AuroraGlobalCluster | None" = None, **kwargs: Any) -> None:
+        self.membership = global_cluster
+        self._replication_source: str | None = None
+        self._read_replicas: list[str] = []
+        super().__init__(backend, **kwargs)
+        # moto: a random text for each cluster, so the endpoint of a cluster created anew would differ.
+        self.url_identifier = endpoint_hash(self.account_id, self.region)
+        # moto: `default.aurora8.0` for every engine but Neptune.
+        self.parameter_group = kwargs.get("db_cluster_parameter_group_name") or default_group(
+            self.engine, self.engine_version
+        )
+        # moto: stored case as given; AWS answers the window in lower case.
+        window: str = kwargs.get("preferred_maintenance_window") or "wed:02:40-wed:03:10"
+        self.preferred_maintenance_window = window.lower()
+        # moto: a made-up key, also without encryption.
+        self.kms_key_id = kwargs.get("kms_key_id")
+        # moto: gp2/io1 and an allocated storage that Aurora does not have.
+        self.storage_type = kwargs.get("storage_type")
+        self.license_model = "postgresql-license" if "postgres" in self.engine else "general-public-license"
+        self.publicly_accessible = None
+        if kwargs.get("master_user_password"):
+            # moto: not kept, and not checked, for members of a global cluster.
+            self.master_user_password = kwargs["master_user_password"]
+        self.begin("creating")
+
+    # moto: the first read answers `creating`, whatever the time. Settling replaces it (mixin order).
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this member is the global writer (moto: an attribute set once, at creation)."""
+        return self.membership is not None and self.membership.writer is self
+
+    @is_writer.setter
+    def is_writer(self, value: bool) -> None:
+        """moto sets it; the membership knows."""
+
+    @property
+    def is_global_reader(self) -> bool:
+        """Whether this is a read-only member of a global cluster."""
+        return self.membership is not None and self.membership.writer is not self
+
+    @property
+    def global_cluster_identifier(self) -> str | None:
+        """moto: keeps what CreateDBCluster was told, also after removal."""
+        return self.membership.global_cluster_identifier if self.membership else None
+
+    @global_cluster_identifier.setter
+    def global_cluster_identifier(self, value: str | None) -> None:
+        """moto sets it; the membership knows."""
+
+    @property
+    def replication_source_identifier(self) -> str | None:
+        """ARN of the writer at a reader. moto: never set by a global cluster."""
+        if self.membership is not None:
+            writer = self.membership.writer
+            return str(writer.arn) if writer is not None and writer is not self else None
+        return self._replication_source
+
+    @replication_source_identifier.setter
+    def replication_source_identifier(self, value: str | None) -> None:
+        self._replication_source = value
+
+    @property
+    def read_replica_identifiers(self) -> list[str]:
+        """ARNs of the readers at the writer. moto: never set by a global cluster."""
+        if self.membership is not None:
+            return self.membership.readers if self.is_writer else []
+        return self._read_replicas
+
+    @read_replica_identifiers.setter
+    def read_replica_identifiers(self, value: list[str]) -> None:
+        self._read_replicas = value
+
+    @property
+    def scaling_configuration_info(self) -> dict[str, Any] | None:
+        """moto: a structure of nulls for every cluster that is not serverless; AWS leaves it out."""
+        return super().scaling_configuration_info if self.scaling_configuration else None
+
+    @property
+    def global_write_forwarding_status(self) -> str | None:
+        """moto: lacks it."""
+        if not self.is_global_reader:
+            return None
+        return "enabled" if self._global_write_forwarding_requested else "disabled"
+
+    @property
+    def multi_az(self) -> bool:
+        """Instances in more than one zone. moto: also true for any replica, and false where zones were not given."""
+        return len({instance.availability_zone for instance in self._members}) > 1
+
+    @property
+    def status(self) -> str:
+        """In-between statuses, the membership's role change first."""
+        change = self.membership.change if self.membership else None
+        if change is not None and str(self.arn) in (change.from_arn, change.to_arn):
+            return change.status
+        return Settling.status.fget(self)  # type: ignore[attr-defined,no-any-return]
+
+    @status.setter
+    def status(self, value: str) -> None:
+        self._settled_status = value
+
+    def designate_writer(self) -> None:
+        """Lowest promotion tier first, when there is no instance writer. moto: also at a read-only global member."""
+        if any(member.chosen_writer for member in self._members) or not self._members:
+            return
+        min(self._members, key=lambda member: (member.promotion_tier, member.created)).chosen_writer = True
+
+    def failover(self, target_instance: Any) -> None:
+        """Move the writer role within the cluster (FailoverDBCluster)."""
+        for member in self._members:
+            member.chosen_writer = member is target_instance
+
+    def save_automated_backup(self) -> None:
+        """moto: takes a snapshot named by the minute, which fails when a cluster is created anew within it."""
+
+    def answer(self) -> "AuroraCluster":
+        """A copy for the answer of a request that ends this cluster's life."""
+        return copy.copy(self)
+
+
+class AuroraInstance(Settling, DBInstanceClustered):  # type: ignore[misc]
+    """An instance of an Aurora cluster."""
+
+    def __init__(self, backend: RDSBackend, db_cluster_identifier: str, **kwargs: Any) -> None:
+        self.chosen_writer = False
+        # moto: no promotion tier but 1 when the caller gives none explicitly (AWS: 1 as well), kept as given.
+        super().__init__(db_cluster_identifier=db_cluster_identifier, backend=backend, **kwargs)
+        # moto: the same resource id for every instance.
+        seed = f"{self.arn}/{self.created.isoformat()}"
+        self.dbi_resource_id = "db-" + hashlib.sha256(seed.encode()).hexdigest()[:26].upper()
+        self.ca_certificate_identifier = kwargs.get("ca_certificate_identifier") or "rds-ca-rsa2048-g1"
+        self.availability_zone = kwargs.get("availability_zone") or self._emptiest_zone()
+        self.engine_lifecycle_support = "open-source-rds-extended-support"
+        # moto: Performance Insights is not kept.
+        self.performance_insights_enabled = bool(kwargs.get("enable_performance_insights"))
+        self.performance_insights_kms_key_id = kwargs.get("performance_insights_kms_key_id")
+        self.performance_insights_retention_period = kwargs.get("performance_insights_retention_period")
+        self.database_insights_mode = kwargs.get("database_insights_mode") or "standard"
+        self.check_insights()
+        self.begin("creating")
+
+    def check_insights(self) -> None:
+        """Resolve the key and the defaults of Performance Insights."""
+        if not self.performance_insights_enabled:
+            self.performance_insights_kms_key_id = None
+            self.performance_insights_retention_period = None
+            return
+        key = self.performance_insights_kms_key_id or "alias/aws/rds"
+        self.performance_insights_kms_key_id = self.backend._validate_kms_key(key)
+        days = self.performance_insights_retention_period = self.performance_insights_retention_period or 7
+        if days not in (7, 731) and not (days % 31 == 0 and 31 <= days <= 23 * 31):
+            raise InvalidParameterValue(
+                f"Invalid Performance Insights Retention period. Valid values are: [7, 731] or a month * 31, not {days}"
+            )
+
+    def check_monitoring(self) -> None:
+        """As AWS: an interval it knows, and a role with it."""
+        if self.monitoring_interval not in MONITORING_INTERVALS:
+            raise InvalidParameterValue(f"Invalid value for MonitoringInterval: {self.monitoring_interval}")
+        if self.monitoring_interval and not self.monitoring_role_arn:
+            raise InvalidParameterCombination(
+                "A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0."
+            )
+
+    def _emptiest_zone(self) -> str:
+        """AWS spreads instances over the subnet group's zones. moto: always zone `a`."""
+        group = self.backend.subnet_groups.get(self.cluster.db_subnet_group_name)
+        zones = sorted({subnet.availability_zone for subnet in group._subnets}) if group else [f"{self.region}a"]
+        used = [instance.availability_zone for instance in self.cluster._members]
+        return str(min(zones, key=used.count))
+
+    @property
+    def is_cluster_writer(self) -> bool:
+        """One in the writer's cluster, none in a read-only global member (those have readers only)."""
+        return self.chosen_writer and not self.cluster.is_global_reader
+
+    @is_cluster_writer.setter
+    def is_cluster_writer(self, value: bool) -> None:
+        self.chosen_writer = value
+
+    @property
+    def address(self) -> str:
+        """moto: `aaaaaaaaaa` for everyone."""
+        return f"{self.db_instance_identifier}.{self.cluster.url_identifier}.{self.region}.rds.amazonaws.com"
+
+    @property
+    def db_subnet_group(self) -> Any:
+        """The cluster's. moto: only what CreateDBInstance named."""
+        return self.backend.subnet_groups.get(self.cluster.db_subnet_group_name)
+
+    @db_subnet_group.setter
+    def db_subnet_group(self, value: Any) -> None:
+        """The cluster's, whatever CreateDBInstance named."""
+
+    @property
+    def iam_database_authentication_enabled(self) -> bool:
+        """The cluster's. moto: the instance's own."""
+        return bool(self.cluster.iam_database_authentication_enabled)
+
+    @property
+    def enhanced_monitoring_resource_arn(self) -> str | None:
+        """moto: lacks it."""
+        if not self.monitoring_interval:
+            return None
+        log_stream = f"log-group:RDSOSMetrics:log-stream:{self.dbi_resource_id}"
+        return f"arn:{get_partition(self.region)}:logs:{self.region}:{self.account_id}:{log_stream}"
+
+    @property
+    def certificate_details(self) -> dict[str, Any]:
+        """moto: lacks it."""
+        return {"CAIdentifier": self.ca_certificate_identifier}
+
+    def save_automated_backup(self) -> None:
+        """moto: takes an instance snapshot; Aurora backs up the cluster's volume."""
+
+
+class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
+    """An Aurora global database. Kept in one place, answered in every region."""
+
+    def __init__(self, *args: Any, database_name: str | None, tags: list[dict[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # moto: knows neither.
+        self.database_name = database_name
+        self.tags = tags
+        self.writer: AuroraCluster | None = None
+        self.change: roles.RoleChange | None = None
+        self.rebuilding: roles.RoleChange | None = None
+        self.engine_lifecycle_support = "open-source-rds-extended-support"
+        self.begin("creating")
+
+    @property
+    def arn(self) -> str:
+        """Without a region. moto: removes the region's name wherever it stands, also inside the identifier."""
+        return f"arn:{self.partition}:rds::{self.account_id}:global-cluster:{self.global_cluster_identifier}"
+
+    @property
+    def status(self) -> str:
+        """The role change first."""
+        if self.change is not None:
+            return self.change.status
+        return Settling.status.fget(self)  # type: ignore[attr-defined,no-any-return]
+
+    @status.setter
+    def status(self, value: str) -> None:
+        self._settled_status = value
+
+    @property
+    def failover_state(self) -> dict[str, Any] | None:
+        """moto: lacks it. AWS fills it only while a switchover or failover is under way."""
+        change = self.change
+        if change is None:
+            return None
+        return {
+            "Status": change.status,
+            "FromDbClusterArn": change.from_arn,
+            "ToDbClusterArn": change.to_arn,
+            "IsDataLossAllowed": change.kind == "failover",
+        }
+
+    @property
+    def readers(self) -> list[str]:
+        """ARNs of the read-only members."""
+        return [str(member.arn) for member in self.members if member is not self.writer]
+
+    @property
+    def global_cluster_members(self) -> list[dict[str, Any]]:
+        """moto: lacks SynchronizationStatus and the true GlobalWriteForwardingStatus."""
+        return [self._member(member) for member in self.members]
+
+    def _member(self, member: AuroraCluster) -> dict[str, Any]:
+        lost = self.rebuilding is not None and self.rebuilding.from_arn == str(member.arn)
+        result: dict[str, Any] = {
+            "DBClusterArn": str(member.arn),
+            "IsWriter": member is self.writer,
+            "Readers": self.readers if member is self.writer else [],
+            "SynchronizationStatus": "pending-resync" if lost else "connected",
+        }
+        if member is not self.writer:
+            result["GlobalWriteForwardingStatus"] = member.global_write_forwarding_status
+        return result
+
+    def join(self, cluster: AuroraCluster) -> None:
+        """The first member is the writer."""
+        cluster.membership = self
+        self.members.append(cluster)
+        if self.writer is None:
+            self.writer = cluster
+
+    def leave(self, cluster: AuroraCluster) -> None:
+        """A removed member goes on as a cluster of its own."""
+        self.members.remove(cluster)
+        cluster.membership = None
+        if self.writer is cluster:
+            self.writer = self.members[0] if self.members else None
+
+    def settle(self) -> None:
+        """Swap the roles when the driver says that the target accepts writes; notice the end of the rebuild."""
+        change = self.change
+        if change is not None and roles.driver().failed(change):
+            self.change = None
+            announcer.tell(
+                self._by(change.to_arn), "RDS-EVENT-0187" if change.kind == "switchover" else "RDS-EVENT-0239"
+            )
+            announcer.release()
+        elif change is not None and roles.driver().finished(change):
+            self.change = None
+            old, self.writer = self._by(change.from_arn), self._by(change.to_arn)
+            self.rebuilding = change if change.kind == "failover" else None
+            if change.kind == "switchover":
+                announcer.tell(old, "RDS-EVENT-0182")
+                announcer.tell(self.writer, "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397")
+            else:
+                announcer.tell(self.writer, "RDS-EVENT-0238", "RDS-EVENT-0397")
+                announcer.tell(old, "RDS-EVENT-0240")
+            announcer.release()
+        if self.rebuilding is not None and roles.driver().resynchronised(self.rebuilding):
+            announcer.tell(self._by(self.rebuilding.from_arn), "RDS-EVENT-0241")
+            announcer.release()
+            self.rebuilding = None
+
+    def _by(self, arn: str) -> AuroraCluster:
+        return next(member for member in self.members if str(member.arn) == arn)
+
+    def start(self, kind: Any, target: AuroraCluster) -> None:
+        """Begin a switchover or failover."""
+        assert self.writer is not None
+        identifier = self.global_cluster_identifier
+        change = roles.RoleChange(kind, identifier, str(self.writer.arn), str(target.arn), clock.now(), clock.request)
+        roles.driver().begin(change)
+        self.rebuilding = None
+        self.change = change
+        if kind == "switchover":
+            announcer.tell(target, "RDS-EVENT-0181")
+
+
+def default_group(engine: str, version: str) -> str:
+    """Name of AWS's default parameter group: `default.aurora-postgresql14` for 14.13."""
+    major = version.split(".", maxsplit=1)[0] if "postgres" in engine else ".".join(version.split(".")[:2])
+    return f"default.{engine}{major}"
+
+
+def available(instances: Iterable[Any]) -> bool:
+    """Whether one of these instances can serve."""
+    return any(instance.status == "available" for instance in instances)

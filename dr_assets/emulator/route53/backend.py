@@ -1,0 +1,398 @@
+"""Route 53: health checks that follow their alarm's metric, failover answers, private zones, exact record changes.
+
+Imports moto's Route 53 (and CloudWatch's and EC2's state for references), `alarms`, `health` and `extensions`. moto 5.2.5
+keeps neither alarm, missing-data rule nor version of a health check, ignores caller references, and changes records without
+comparing them.
+"""
+
+import copy
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.route53 import urls
+from moto.route53.exceptions import (
+    DnsNameInvalidForZone,
+    InvalidActionValue,
+    InvalidInput,
+    NoSuchHealthCheck,
+    PublicZoneVPCAssociation,
+    Route53ClientError,
+)
+from moto.route53.models import FakeZone, RecordSet, Route53Backend, route53_backends, validate_domain_name
+from moto.route53.responses import Route53
+
+from dr_assets.emulator.gateway import extensions
+from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.route53 import health
+from dr_assets.emulator.route53.health import Look
+
+_UPDATABLE = (
+    "IPAddress", "Port", "ResourcePath", "FullyQualifiedDomainName", "SearchString", "FailureThreshold", "Inverted",
+    "Disabled", "HealthThreshold", "ChildHealthChecks", "EnableSNI", "Regions", "AlarmIdentifier",
+    "InsufficientDataHealthStatus",
+)  # fmt: skip
+
+
+class Check:
+    """A health check: its configuration exactly as set, with AWS's defaults."""
+
+    def __init__(self, check_id: str, reference: str, config: dict[str, Any]) -> None:
+        self.id = check_id
+        self.caller_reference = reference
+        self.health_check_version = 1
+        self.requested = copy.deepcopy(config)
+        self.health_check_config = {**_defaults(config), **copy.deepcopy(config)}
+        self.cloud_watch_alarm_configuration: dict[str, Any] | None = None
+        # A new check is healthy until there is enough data to find otherwise. What the metric said when it last said
+        # anything is kept apart from what was made of its silence: LastKnownStatus goes by the former.
+        self.seen = Look(True, "The health check is new.")
+        self.known = True
+
+    @property
+    def type_(self) -> str:
+        """HTTP, HTTPS, TCP, CLOUDWATCH_METRIC, CALCULATED, ..."""
+        return str(self.health_check_config["Type"])
+
+
+def _defaults(config: dict[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"Inverted": False, "Disabled": False}
+    kind = config["Type"]
+    if kind == "CLOUDWATCH_METRIC":
+        return {**defaults, "InsufficientDataHealthStatus": "LastKnownStatus"}
+    if kind in ("CALCULATED", "RECOVERY_CONTROL"):
+        return defaults
+    secure = kind.startswith("HTTPS")
+    port = {} if kind == "TCP" else {"Port": 443 if secure else 80}
+    defaults.update(port, RequestInterval=30, FailureThreshold=3, MeasureLatency=False, EnableSNI=secure)
+    return defaults
+
+
+class Rounds:
+    """When health checks look at their metrics: every 10 s, at the alarms' pace."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+
+    def reset(self) -> None:
+        """Look at the next request."""
+        self.next = 0.0
+
+    @staticmethod
+    def backends() -> Iterator["DrRoute53Backend"]:
+        """Those that exist."""
+        for account in list(route53_backends):
+            yield from list(route53_backends[account].values())
+
+    def pass_time(self, now: float, all_of_them: bool = False) -> None:
+        """Let every check look that is due."""
+        if now < self.next and not all_of_them:
+            return
+        from dr_assets.emulator.cloudwatch.backend import watch
+
+        self.next = now + health.INTERVAL_SECONDS / watch.pace
+        for backend in self.backends():
+            # Parents after the others: they count what those have found.
+            for check in sorted(backend.health_checks.values(), key=lambda each: each.type_ == "CALCULATED"):
+                backend.look(check)
+
+
+rounds = Rounds()
+
+
+def resolve(name: str, kind: str) -> health.Answer | None:
+    """What the hosted zones of every account answer for a name (see `DrRoute53Backend.resolve`)."""
+    return next(filter(None, (backend.resolve(name, kind) for backend in Rounds.backends())), None)
+
+
+class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
+    """Route 53 of one partition."""
+
+    moto_urls = urls
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        # Caller references are used up: also a deleted check's cannot be used again.
+        self.references: set[str] = set()
+
+    def response_class(self) -> Any:
+        """Ours."""
+        return DrRoute53
+
+    # -- health checks -------------------------------------------------------------------------------------------------
+
+    def new_check(self, reference: str, config: dict[str, Any]) -> Check:
+        """CreateHealthCheck."""
+        same = next((check for check in self.health_checks.values() if check.caller_reference == reference), None)
+        if same is not None and same.requested == config:
+            found: Check = same
+            return found
+        if reference in self.references:
+            raise Route53ClientError(
+                "HealthCheckAlreadyExists", f"A health check with the caller reference {reference} already exists."
+            )
+        from moto.moto_api._internal import mock_random
+
+        check = Check(str(mock_random.uuid4()), reference, config)
+        self._check_config(check, alarm_named=True)
+        self.health_checks[check.id] = check
+        self.references.add(reference)
+        return check
+
+    def change_check(self, check_id: str, params: dict[str, Any]) -> Check:
+        """UpdateHealthCheck: what is not spoken of stays."""
+        check: Check = self.get_health_check(check_id)
+        version = params.get("HealthCheckVersion")
+        if version is not None and version != check.health_check_version:
+            raise Route53ClientError(
+                "HealthCheckVersionMismatch",
+                f"The version of the health check is {check.health_check_version}, not {version}",
+            )
+        before = copy.deepcopy(check.health_check_config)
+        check.health_check_config.update({key: params[key] for key in _UPDATABLE if params.get(key) is not None})
+        for element in params.get("ResetElements") or []:
+            check.health_check_config.pop(element, None)
+        try:
+            self._check_config(check, alarm_named=params.get("AlarmIdentifier") is not None)
+        except Route53ClientError:
+            check.health_check_config = before
+            raise
+        check.health_check_version += 1
+        return check
+
+    def _check_config(self, check: Check, alarm_named: bool) -> None:
+        config = check.health_check_config
+        # The alarm's settings are copied when the alarm is named; what becomes of the alarm later is not noticed.
+        if check.type_ == "CLOUDWATCH_METRIC" and (alarm_named or not config.get("AlarmIdentifier")):
+            identifier = config.get("AlarmIdentifier")
+            if not identifier:
+                raise InvalidInput("AlarmIdentifier must be specified for health checks of type CLOUDWATCH_METRIC")
+            alarm = self.alarm(identifier)
+            if alarm is None:
+                raise InvalidInput(f"The alarm {identifier['Name']} was not found in {identifier['Region']}")
+            if (reason := health.unsupported(alarm)) is not None:
+                raise InvalidInput(f"The alarm {identifier['Name']} cannot be used by a health check: {reason}")
+            check.cloud_watch_alarm_configuration = {
+                "EvaluationPeriods": alarm.evaluation_periods,
+                "Threshold": alarm.threshold,
+                "ComparisonOperator": alarm.comparison_operator,
+                "Period": alarm.period,
+                "MetricName": alarm.metric_name,
+                "Statistic": alarm.statistic,
+                "Namespace": alarm.namespace,
+                "Dimensions": [{"Name": d.name, "Value": d.value} for d in alarm.dimensions or []],
+            }
+        if check.type_ == "CALCULATED":
+            children = config.get("ChildHealthChecks") or []
+            for child in children:
+                if child not in self.health_checks:
+                    raise InvalidInput(f"The child health check {child} does not exist")
+            if config.get("HealthThreshold") is None:
+                raise InvalidInput("HealthThreshold must be specified for health checks of type CALCULATED")
+
+    def alarm(self, identifier: dict[str, str]) -> Any:
+        """The alarm a check names, or `None`."""
+        from moto.cloudwatch.models import cloudwatch_backends
+
+        return cloudwatch_backends[self.account_id][identifier["Region"]].alarms.get(identifier["Name"])
+
+    def delete_health_check(self, health_check_id: str) -> None:
+        """moto: no error for an unknown one, and its tags stay."""
+        self.get_health_check(health_check_id)
+        del self.health_checks[health_check_id]
+        self.resource_tags.pop(health_check_id, None)
+
+    def look(self, check: Check) -> bool:
+        """Look at a check now and remember what was found; with inversion, what DNS goes by."""
+        config = check.health_check_config
+        if config["Disabled"]:
+            check.seen = Look(True, "The health check is disabled.")
+        elif check.type_ == "CLOUDWATCH_METRIC":
+            check.seen, check.known = self._look_at_metric(check)
+        elif check.type_ == "CALCULATED":
+            children = [self.health_checks[c] for c in config.get("ChildHealthChecks") or [] if c in self.health_checks]
+            # Parents among the children keep what they found last: a circle of parents would look for ever.
+            found = [self.healthy(each) if each.type_ == "CALCULATED" else self.look(each) for each in children]
+            check.seen = health.look_at_children(found, config["HealthThreshold"])
+        return self.healthy(check)
+
+    def _look_at_metric(self, check: Check) -> tuple[Look, bool]:
+        from moto.cloudwatch.models import cloudwatch_backends
+
+        from dr_assets.emulator.cloudwatch.backend import watch
+
+        config, now = check.health_check_config, time.time()
+        region = config["AlarmIdentifier"]["Region"]
+        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, watch.pace)
+        # Nobody reads metrics out of a region that does not answer.
+        data = [] if extensions.dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
+        return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.known)
+
+    @staticmethod
+    def healthy(check: Check) -> bool:
+        """What was found at the last look, inverted where the check says so. Endpoints are not probed: always healthy."""
+        return check.seen.healthy != check.health_check_config["Inverted"]
+
+    def resolve(self, name: str, kind: str) -> health.Answer | None:
+        """What the zones answer for a name, by the last looks; `None` for a name that no zone has."""
+
+        def well(check: str) -> bool:
+            found = self.health_checks.get(check)
+            return found is None or self.healthy(found)
+
+        wanted = name.rstrip(".").lower()
+        for zone in list(self.zones.values()):
+            if ("." + wanted).endswith("." + zone.name.rstrip(".").lower()):
+                answer = health.answer(list(zone.rrsets), wanted, kind, well)
+                if answer is not None:
+                    return answer
+        return None
+
+    # -- zones ---------------------------------------------------------------------------------------------------------
+
+    def check_new_zone(self, name: str, reference: str, vpc: dict[str, str] | None) -> None:
+        """What CreateHostedZone refuses."""
+        if any(zone.caller_reference == reference for zone in self.zones.values()):
+            raise Route53ClientError(
+                "HostedZoneAlreadyExists",
+                f"A hosted zone has already been created with the caller reference {reference}",
+            )
+        if vpc:
+            self._check_vpc(name, vpc["VPCId"], vpc["VPCRegion"])
+
+    def _check_vpc(self, name: str, vpc_id: str, region: str) -> None:
+        from moto.ec2.models import ec2_backends
+
+        if vpc_id not in ec2_backends[self.account_id][region].vpcs:
+            raise Route53ClientError("InvalidVPCId", f"The VPC {vpc_id} does not exist in {region}")
+        for zone in self.zones.values():
+            if zone.name == name and any(vpc["vpc_id"] == vpc_id for vpc in zone.vpcs):
+                raise Route53ClientError(
+                    "ConflictingDomainExists", f"The VPC {vpc_id} in region {region} has already been associated with the "
+                    f"hosted zone {zone.resource_id} with the same domain name."
+                )  # fmt: skip
+
+    def associate_vpc_with_hosted_zone(self, zone_id: str, vpcid: str, vpcregion: str) -> FakeZone:
+        """moto: a second entry for the same VPC, also for one that does not exist."""
+        zone = self.get_hosted_zone(zone_id)
+        if not zone.private_zone:
+            raise PublicZoneVPCAssociation()
+        if not any(vpc["vpc_id"] == vpcid for vpc in zone.vpcs):
+            self._check_vpc(zone.name, vpcid, vpcregion)
+            zone.add_vpc(vpcid, vpcregion)
+        return zone
+
+    def disassociate_vpc_from_hosted_zone(self, zone_id: str, vpcid: str) -> FakeZone:
+        """moto: no error for a VPC that is not associated."""
+        zone = self.get_hosted_zone(zone_id)
+        if not any(vpc["vpc_id"] == vpcid for vpc in zone.vpcs):
+            raise Route53ClientError(
+                "VPCAssociationNotFound", f"The VPC {vpcid} is not associated with {zone.resource_id}"
+            )
+        return super().disassociate_vpc_from_hosted_zone(zone_id, vpcid)
+
+    def change_tags_for_resource(self, resource_type: str, resource_id: str, *args: Any, **kwargs: Any) -> None:
+        """moto: tags on health checks that do not exist."""
+        if resource_type == "healthcheck" and resource_id not in self.health_checks:
+            raise NoSuchHealthCheck(resource_id)
+        super().change_tags_for_resource(resource_type, resource_id, *args, **kwargs)
+
+    # -- records -------------------------------------------------------------------------------------------------------
+
+    def change_resource_record_sets(self, zoneid: str, change_list: list[dict[str, Any]]) -> None:
+        """All changes or none, each compared with what is there. moto: a journal of past changes instead."""
+        zone = self.get_hosted_zone(zoneid)
+        records = list(zone.rrsets)
+        for change in change_list:
+            records = self._changed(zone, records, change["Action"], dict(change["ResourceRecordSet"]))
+        zone.rrsets = records
+
+    def _changed(self, zone: FakeZone, records: list[Any], action: str, wanted: dict[str, Any]) -> list[Any]:
+        if action not in ("CREATE", "UPSERT", "DELETE"):
+            raise InvalidActionValue(action)
+        validate_domain_name(wanted["Name"], code="InvalidChangeBatch")
+        wanted["Name"] = wanted["Name"].rstrip(".") + "."
+        if not ("." + wanted["Name"]).endswith("." + zone.name.rstrip(".") + "."):
+            raise DnsNameInvalidForZone(name=wanted["Name"], zone_name=zone.name)
+        if "ResourceRecords" in wanted:
+            wanted["ResourceRecords"] = [record["Value"] for record in wanted["ResourceRecords"]]
+        if (check := wanted.get("HealthCheckId")) and action != "DELETE" and check not in self.health_checks:
+            raise NoSuchHealthCheck(check)
+        new = RecordSet(wanted)
+        place = next((i for i, record in enumerate(records) if _key(record) == _key(new)), None)
+        name = f"[name='{new.name}', type='{new.type}', set identifier='{new.set_identifier}']"
+        if action == "CREATE" and place is not None:
+            raise _invalid(f"Tried to create resource record set {name} but it already exists")
+        if action == "DELETE":
+            if place is None:
+                raise _invalid(f"Tried to delete resource record set {name} but it was not found")
+            if _values(records[place]) != _values(new):
+                raise _invalid(
+                    f"Tried to delete resource record set {name} but the values provided do not match the current values"
+                )
+            return [record for i, record in enumerate(records) if i != place]
+        if new.failover and not new.set_identifier:
+            raise _invalid(f"SetIdentifier is missing in failover record {name}")
+        if place is None:
+            self._check_siblings(records, new, name)
+            return [*records, new]
+        return [new if i == place else record for i, record in enumerate(records)]
+
+    @staticmethod
+    def _check_siblings(records: list[Any], new: Any, name: str) -> None:
+        """A simple record excludes others of its name, and there is one PRIMARY and one SECONDARY."""
+        for record in records:
+            if (record.name, record.type) != (new.name, new.type):
+                continue
+            if not record.set_identifier or not new.set_identifier:
+                raise _invalid(f"RRSet {name} conflicts with a record of the same name and type")
+            if new.failover and record.failover == new.failover:
+                raise _invalid(f"Failover type {new.failover} is already used by another record of {name}")
+
+
+def _key(record: Any) -> tuple[str, str, str | None]:
+    return record.name, record.type, record.set_identifier
+
+
+def _values(record: Any) -> dict[str, Any]:
+    values = {key: value for key, value in vars(record).items() if value not in (None, [], "")}
+    values["ttl"] = str(values.get("ttl"))
+    return values
+
+
+def _invalid(message: str) -> Route53ClientError:
+    return Route53ClientError("InvalidChangeBatch", f"[{message}]")
+
+
+class DrRoute53(Route53):  # type: ignore[misc]
+    """The Route 53 API."""
+
+    def create_health_check(self) -> ActionResult:
+        """Every field kept."""
+        check = self.backend.new_check(self._get_param("CallerReference"), dict(self._get_param("HealthCheckConfig")))
+        return ActionResult({"HealthCheck": check, "Location": f"https://route53.amazonaws.com/healthcheck/{check.id}"})
+
+    def update_health_check(self) -> ActionResult:
+        """Every field, with its version."""
+        check = self.backend.change_check(self._get_param("HealthCheckId"), dict(self.params))
+        return ActionResult({"HealthCheck": check})
+
+    def get_health_check_status(self) -> ActionResult:
+        """Of every checker region; moto answers success whatever happens."""
+        check = self.backend.get_health_check(self._get_param("HealthCheckId"))
+        word = "Success" if self.backend.look(check) else "Failure"
+        regions = check.health_check_config.get("Regions") or ["us-east-1", "us-west-2", "eu-west-1"]
+        report = {"Status": f"{word}: {check.seen.reason}", "CheckedTime": utcnow()}
+        observations = [{"Region": r, "IPAddress": "127.0.0.1", "StatusReport": report} for r in regions]
+        return ActionResult({"HealthCheckObservations": observations})
+
+    def create_hosted_zone(self) -> ActionResult:
+        """A VPC makes the zone private, also without PrivateZone in its configuration."""
+        name = self._get_param("Name").rstrip(".") + "."
+        vpc = self._get_param("VPC")
+        self.backend.check_new_zone(name, self._get_param("CallerReference"), vpc)
+        if vpc:
+            self.params["HostedZoneConfig"] = {**(self._get_param("HostedZoneConfig") or {}), "PrivateZone": True}
+        return super().create_hosted_zone()

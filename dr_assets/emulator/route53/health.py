@@ -1,0 +1,114 @@
+"""What Route 53 makes of health checks, and which record of a name it answers with. Pure but for what it is handed.
+
+Imports `alarms` and `metrics`. Sources: Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy" (a check on
+a CloudWatch alarm reads the alarm's metric, not its state), and "How Amazon Route 53 chooses records when health checking is
+configured" (failover: the primary while it is healthy, also when neither is; a record without a check is always healthy).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dr_assets.emulator.cloudwatch import alarms
+from dr_assets.emulator.cloudwatch.alarms import Rule
+from dr_assets.emulator.cloudwatch.metrics import Datum
+
+# Route 53 copies an alarm's settings; its treatment of missing data is not among them.
+_MISSING = "missing"
+INTERVAL_SECONDS = 10  # how often a check looks at its metric
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a health check: whether it is healthy (before inversion) and why."""
+
+    healthy: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The record set that DNS answers with."""
+
+    type: str
+    ttl: int
+    values: tuple[str, ...]
+
+
+def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
+    """The rule of a check on an alarm, from its `CloudWatchAlarmConfiguration`: the alarm's settings when it was copied."""
+    periods = int(config["EvaluationPeriods"])
+    return Rule(
+        config["Namespace"], config["MetricName"], frozenset((d["Name"], d["Value"]) for d in config["Dimensions"]),
+        config["Statistic"], int(config["Period"]), periods, periods, float(config["Threshold"]),
+        config["ComparisonOperator"], _MISSING, None, pace,
+    )  # fmt: skip
+
+
+def unsupported(alarm: Any) -> str | None:
+    """Why Route 53 does not take an alarm (one of moto's); `None` where it does."""
+    if alarm.rule is not None or alarm.metric_data_queries or not alarm.metric_name:
+        return "alarms on several alarms or on mathematics with metrics are not supported"
+    if alarm.extended_statistic or not alarm.statistic:
+        return "extended statistics are not supported"
+    if int(alarm.period) < 60:
+        return "high-resolution metrics are not supported"
+    if int(alarm.datapoints_to_alarm or alarm.evaluation_periods) != int(alarm.evaluation_periods):
+        return '"M out of N" alarms are not supported'
+    return None
+
+
+def look_at_metric(
+    data: Iterable[Datum], rule: Rule, now: float, insufficient: str, last_known: bool
+) -> tuple[Look, bool]:
+    """A CLOUDWATCH_METRIC check, and what is known of the metric from now on.
+
+    Args:
+        data: what was put for the metric.
+        insufficient: Healthy, Unhealthy or LastKnownStatus, where the metric does not tell.
+        last_known: whether the metric was well when it last told anything.
+    """
+    verdict = alarms.evaluate(data, rule, now, "INSUFFICIENT_DATA")
+    if verdict.state == "INSUFFICIENT_DATA":
+        healthy = {"Healthy": True, "Unhealthy": False}.get(insufficient, last_known)
+        return Look(healthy, f"{verdict.reason} InsufficientDataHealthStatus is {insufficient}."), last_known
+    return Look(verdict.state == "OK", verdict.reason), verdict.state == "OK"
+
+
+def look_at_children(children: Iterable[bool], threshold: int) -> Look:
+    """A CALCULATED check: at least `threshold` children healthy; 0 is always healthy."""
+    healthy = sum(children)
+    return Look(healthy >= threshold, f"{healthy} of the child health checks are healthy, {threshold} are needed.")
+
+
+def choose(records: Iterable[Any], healthy: Callable[[str], bool]) -> Any:
+    """The record set of a name and type that is answered: the simple one, or the failover record; `None` without any.
+
+    `healthy` is asked by health check id. Weighted, latency and geolocation records are not chosen among: the first answers.
+    """
+    by_role: dict[str, Any] = {}
+    for record in records:
+        if not record.failover:
+            return record
+        by_role[record.failover] = record
+    primary, secondary = by_role.get("PRIMARY"), by_role.get("SECONDARY")
+
+    def well(record: Any) -> bool:
+        return record is not None and (not record.health_check_id or healthy(record.health_check_id))
+
+    if well(primary) or not well(secondary):
+        return primary if primary is not None else secondary
+    return secondary
+
+
+def answer(records: Iterable[Any], name: str, kind: str, healthy: Callable[[str], bool]) -> Answer | None:
+    """What a zone answers for a name and a type (`A`, `CNAME`, ...); a CNAME answers for every type.
+
+    `None`: the zone has no such name. An answer without values: it has the name, and nothing of that type.
+    """
+    mine = [record for record in records if record.name.rstrip(".").lower() == name]
+    for wanted in (kind, "CNAME"):
+        found = choose([record for record in mine if record.type == wanted], healthy)
+        if found is not None and found.records:
+            return Answer(str(found.type), int(found.ttl or 0), tuple(str(value) for value in found.records))
+    return Answer(kind, 0, ()) if mine else None

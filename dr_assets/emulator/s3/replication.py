@@ -1,0 +1,230 @@
+"""S3 replication of objects: what was put under an enabled rule is copied, and both ends say how far that has come.
+
+Imports moto's IAM state (the role's permissions), `clock` and `extensions` (which regions are dark). Source: S3 User Guide,
+"What does Amazon S3 replicate?", "Getting replication status information" and "Setting up permissions for live replication".
+Copies are made when somebody looks, once the settle time is over; a copy that cannot reach its region stays PENDING and is
+tried again, one that is not permitted or has no destination is FAILED for good. Replicas are never replicated, what was there
+before the rule neither.
+"""
+
+import copy
+import json
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from dr_assets.emulator.clock import clock
+from dr_assets.emulator.gateway import extensions
+
+Status = Literal["PENDING", "COMPLETED", "FAILED", "REPLICA"]
+HEADER = "x-amz-replication-status"
+
+
+@dataclass
+class Task:
+    """One version, or delete marker, on its way."""
+
+    backend: Any
+    bucket: str
+    name: str
+    item: Any
+    marker: bool
+    begun: float = field(default_factory=clock.now)
+    # Destination bucket -> status; None until the rules have been looked at.
+    ends: dict[str, Status] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the settle time, as it is now, is over."""
+        return clock.now() >= self.begun + clock.settle_seconds
+
+
+def status(item: Any) -> Status | None:
+    """`ReplicationStatus` of an object; `None` for one that no rule is about."""
+    return getattr(item, "dr_replication_status", None)
+
+
+class Replicator:
+    """Everything that is on its way, of every account."""
+
+    def __init__(self) -> None:
+        self._tasks: list[Task] = []
+
+    def reset(self) -> None:
+        """Forget it."""
+        self._tasks = []
+
+    def enqueue(self, backend: Any, bucket: str, item: Any, marker: bool = False) -> None:
+        """An object was put or its tags changed, or a delete marker was set."""
+        if status(item) == "REPLICA" or not backend.get_bucket_replication(bucket):
+            return
+        # Tags arrive after the object: whether a rule is about it is decided when the request is over.
+        if not any(task.item is item and task.ends is None for task in self._tasks):
+            self._tasks.append(Task(backend, bucket, item.name, item, marker))
+
+    def pass_time(self) -> None:
+        """Go on with every task that can go on."""
+        if self._tasks:
+            self._tasks = [task for task in self._tasks if not self._done(task)]
+
+    def _done(self, task: Task) -> bool:
+        source = task.backend.buckets.get(task.bucket)
+        if source is None or not any(each is task.item for each in source.keys.getlist(task.name, [])):
+            return True  # deleted meanwhile
+        configuration = getattr(source, "replication", None)
+        if not configuration:
+            return True
+        tags = task.backend.tagger.get_tag_dict_for_resource(task.item.arn) if not task.marker else {}
+        rules = matching(configuration["Rule"], task.name, tags, task.item, task.marker)
+        if task.ends is None:
+            task.ends = dict.fromkeys(rules, "PENDING")
+        else:
+            task.ends = {end: state for end, state in task.ends.items() if end in rules}
+        if not task.ends:
+            return True
+        if task.due and not extensions.dark(source.region_name):
+            for end in [end for end, state in task.ends.items() if state == "PENDING"]:
+                task.ends[end] = self._copy(task, end, rules[end], str(configuration.get("Role", "")))
+        states = set(task.ends.values())
+        whole: Status = "FAILED" if "FAILED" in states else "PENDING" if "PENDING" in states else "COMPLETED"
+        if not task.marker:  # AWS keeps no status of delete markers
+            task.item.dr_replication_status = whole
+        return "PENDING" not in states
+
+    def _copy(self, task: Task, end: str, rule: dict[str, Any], role: str) -> Status:
+        target = task.backend.buckets.get(end)
+        if target is None:
+            return "FAILED"
+        if extensions.dark(target.region_name):
+            return "PENDING"
+        rights = Rights.of(task.backend.account_id, role)
+        if not target.is_versioned or rights is None or not rights.to_copy(task.bucket, end, task.name, task.marker):
+            return "FAILED"
+        there = target.keys.getlist(task.name, [])
+        same = next((each for each in there if each.version_id == task.item.version_id), None)
+        if same is None:
+            same = _replica_of_marker(task, there) if task.marker else _replica(task, target, rule)
+            # Versions stand in the order in which they were made, whenever they arrive.
+            target.keys.setlist(task.name, sorted([*there, same], key=lambda each: each.last_modified))
+        if not task.marker:
+            tagger = task.backend.tagger
+            tagger.delete_all_tags_for_resource(same.arn)
+            if rights.to_read_tags(task.bucket, task.name):  # else the object goes without them
+                tagger.copy_tags(task.item.arn, same.arn)
+        return "COMPLETED"
+
+
+def _replica(task: Task, target: Any, rule: dict[str, Any]) -> Any:
+    """The object with a body of its own: moto ends that of a version when the version is deleted."""
+    replica = copy.copy(task.item)
+    replica.dr_replication_status = "REPLICA"
+    replica.lock, replica.multipart = threading.Lock(), None
+    replica._value_buffer = tempfile.SpooledTemporaryFile(replica._max_buffer_size)  # noqa: SIM115 (the key closes it)
+    replica.value = task.item.value
+    replica.bucket_name, replica.region_name = target.name, target.region_name
+    replica._metadata = copy.copy(task.item._metadata)
+    replica.set_storage_class(rule["Destination"].get("StorageClass") or task.item.storage_class)
+    return replica
+
+
+def _replica_of_marker(task: Task, there: list[Any]) -> Any:
+    replica = copy.copy(task.item)
+    replica.dr_replication_status = "REPLICA"
+    replica.key = there[-1] if there else task.item.key
+    return replica
+
+
+def matching(
+    rules: list[dict[str, Any]], name: str, tags: dict[str, str], item: Any, marker: bool
+) -> dict[str, dict[str, Any]]:
+    """Destination bucket -> the enabled rule with the highest priority that is about this object."""
+    found: dict[str, dict[str, Any]] = {}
+    for rule in sorted(rules, key=lambda each: int(each.get("Priority") or 1)):
+        if rule.get("Status") == "Enabled" and _about(rule, name, tags, item, marker):
+            found[rule["Destination"]["Bucket"].rsplit(":", 1)[-1]] = rule
+    return found
+
+
+def _about(rule: dict[str, Any], name: str, tags: dict[str, str], item: Any, marker: bool) -> bool:
+    first_version = "Filter" not in rule
+    condition = rule.get("Filter") or {}
+    both = condition.get("And") or condition
+    wanted = both.get("Tag") or []
+    wanted = [wanted] if isinstance(wanted, dict) else wanted
+    prefix = (rule.get("Prefix") if first_version else both.get("Prefix")) or ""
+    if not name.startswith(prefix):
+        return False
+    if marker:
+        # Rules without a filter are of the first version, which always copies delete markers; tags rule them out.
+        enabled = (rule.get("DeleteMarkerReplication") or {}).get("Status") == "Enabled"
+        return first_version or (enabled and not wanted)
+    if str(getattr(item, "encryption", None)).startswith("aws:kms"):
+        selected = (rule.get("SourceSelectionCriteria") or {}).get("SseKmsEncryptedObjects") or {}
+        if selected.get("Status") != "Enabled":
+            return False
+    return all(tags.get(tag["Key"]) == (tag.get("Value") or "") for tag in wanted)
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What the policies of a role allow. Conditions are not read; a Deny wins."""
+
+    statements: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, account: str, role: str) -> "Rights | None":
+        """Of a role by its ARN; `None` where there is no such role or S3 may not assume it."""
+        from moto.iam.models import iam_backends
+
+        for backend in list(iam_backends[account].values()):
+            for found in list(backend.roles.values()):
+                if found.arn == role:
+                    documents = [*found.policies.values(), *(each.document for each in found.managed_policies.values())]
+                    trusted = any(_trusts_s3(each) for each in _statements(found.assume_role_policy_document))
+                    return cls([each for text in documents for each in _statements(text)]) if trusted else None
+        return None
+
+    def to_copy(self, source: str, target: str, name: str, marker: bool) -> bool:
+        """Whether an object, or its delete marker, may go from a bucket to another."""
+        return (
+            self.allow("s3:GetReplicationConfiguration", source)
+            and self.allow("s3:ListBucket", source)
+            and self.allow("s3:GetObjectVersionForReplication", f"{source}/{name}")
+            and self.allow("s3:ReplicateDelete" if marker else "s3:ReplicateObject", f"{target}/{name}")
+        )
+
+    def to_read_tags(self, source: str, name: str) -> bool:
+        """Whether the tags may go with it. s3:ReplicateTags is not needed: s3:ReplicateObject implies it."""
+        return self.allow("s3:GetObjectVersionTagging", f"{source}/{name}")
+
+    def allow(self, action: str, place: str) -> bool:
+        """One action on a bucket or an object."""
+        effects = {
+            statement.get("Effect")
+            for statement in self.statements
+            if any(fnmatchcase(action.lower(), str(each).lower()) for each in _listed(statement.get("Action")))
+            and any(fnmatchcase(f"arn:aws:s3:::{place}", str(each)) for each in _listed(statement.get("Resource")))
+        }
+        return effects == {"Allow"}
+
+
+def _statements(document: Any) -> list[dict[str, Any]]:
+    parsed = json.loads(document) if isinstance(document, str) else document or {}
+    return _listed(parsed.get("Statement"))
+
+
+def _trusts_s3(statement: dict[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    services = _listed(principal.get("Service")) if isinstance(principal, dict) else []
+    return statement.get("Effect") == "Allow" and "s3.amazonaws.com" in services
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+replicator = Replicator()

@@ -1,0 +1,73 @@
+"""SNS: e-mail subscriptions that wait for confirmation, raw delivery as set. Imports moto's SNS."""
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.sns import urls
+from moto.sns.models import SNSBackend
+from moto.sns.responses import SNSResponse
+
+from dr_assets.emulator.gateway.extended import Extended
+
+_CONFIRMED_BY_HAND = frozenset({"email", "email-json", "http", "https"})
+
+
+class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
+    """E-mail subscriptions wait for their confirmation; raw delivery `false` is false."""
+
+    moto_urls = urls
+
+    def response_class(self) -> Any:
+        """Ours."""
+        return DrSnsResponse
+
+    def subscribe(self, topic_arn: str, endpoint: str, protocol: str) -> Any:
+        """moto: every subscription is confirmed at once."""
+        subscription = super().subscribe(topic_arn, endpoint, protocol)
+        if protocol in _CONFIRMED_BY_HAND:
+            subscription.attributes.update(PendingConfirmation=True, ConfirmationWasAuthenticated=False)
+            # Nothing is delivered before it is confirmed. moto: posts to the endpoint, and waits for its answer meanwhile.
+            subscription.publish = lambda *_message, **_more: None
+        return subscription
+
+    def set_subscription_attributes(self, arn: str, name: str, value: Any) -> None:
+        """moto: keeps the text `false`, which counts as true when it delivers."""
+        if name == "RawMessageDelivery":
+            value = str(value).lower() == "true"
+        super().set_subscription_attributes(arn, name, value)
+
+
+class _Listed:
+    """A subscription as lists show it: without an ARN until it is confirmed."""
+
+    def __init__(self, subscription: Any) -> None:
+        self.topic_arn, self.endpoint = subscription.topic_arn, subscription.endpoint
+        self.protocol, self.owner = subscription.protocol, subscription.owner
+        pending = subscription.attributes.get("PendingConfirmation") is True
+        self.subscription_arn = "PendingConfirmation" if pending else subscription.arn
+
+
+class DrSnsResponse(SNSResponse):  # type: ignore[misc]
+    """The SNS API."""
+
+    def subscribe(self) -> ActionResult:
+        """`pending confirmation` instead of an ARN, unless the caller asks for the ARN."""
+        result = super().subscribe()
+        arn = result.result["SubscriptionArn"]
+        pending = self.backend.subscriptions[arn].attributes.get("PendingConfirmation") is True
+        if pending and not self._get_bool_param("ReturnSubscriptionArn", False):
+            return ActionResult({"SubscriptionArn": "pending confirmation"})
+        return result
+
+    def list_subscriptions(self) -> ActionResult:
+        """With `PendingConfirmation` where AWS shows it."""
+        return self._listed(super().list_subscriptions())
+
+    def list_subscriptions_by_topic(self) -> ActionResult:
+        """With `PendingConfirmation` where AWS shows it."""
+        return self._listed(super().list_subscriptions_by_topic())
+
+    @staticmethod
+    def _listed(result: ActionResult) -> ActionResult:
+        shown: dict[str, Any] = dict(result.result)  # type: ignore[call-overload]
+        return ActionResult({**shown, "Subscriptions": [_Listed(item) for item in shown["Subscriptions"]]})

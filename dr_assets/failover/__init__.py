@@ -1,0 +1,1 @@
+"""The decision whether the writer should move, from independent evidence."""

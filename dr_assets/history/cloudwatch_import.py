@@ -1,0 +1,193 @@
+"""A day's replication lag from CloudWatch into the history, merged with what the sensors and the database said at the time.
+
+May import `aws`, `stack`, `errors` and its neighbours. Reads AWS, writes only the history. The day's partition is replaced as a
+whole; pulling the day again gives the same bytes while CloudWatch says the same.
+
+CloudWatch (GetMetricData, API reference): 500 queries a call, 100,800 datapoints an answer, the rest by NextToken; one-minute
+datapoints are kept for 15 days. Older days are not filled from the coarser series CloudWatch has then: five minutes' maximum
+is no reading of any minute. They stay unknown, and a sample without a value says that this is known.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from dr_assets.aws import Aws, explain
+from dr_assets.errors import DrError
+from dr_assets.history import sample_buffer, samples
+from dr_assets.history.store import Store
+from dr_assets.stack import SITES, Site, Stack
+
+FAMILY = "lag"
+# CloudWatch's name -> ours. Both in milliseconds, published at the reader's cluster only.
+METRICS: Mapping[str, str] = {"AuroraGlobalDBRPOLag": "rpo-lag", "AuroraGlobalDBReplicationLag": "replication-lag"}
+PERIOD = 60
+RETENTION = dt.timedelta(days=15)
+QUERIES, DATAPOINTS = 500, 100_800
+SOURCE, EXPIRED = "metric", "expired"
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a day's pull gave for one stack.
+
+    minutes           of the day that are over
+    known_minutes     of these, those with a known RPO reading from whatever source
+    from_cloudwatch   datapoints that CloudWatch answered
+    from_sensors      readings that the sensors had left
+    problems          what was not answered or could not be read: what it would have said is unknown
+    """
+
+    stack: str
+    day: dt.date
+    key: str
+    samples: int
+    minutes: int
+    known_minutes: int
+    from_cloudwatch: int
+    from_sensors: int
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def unknown_minutes(self) -> int:
+        return self.minutes - self.known_minutes
+
+
+def pull_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, now: dt.datetime) -> list[Pulled]:
+    """Replace the partition `day` (UTC) of every stack; one answer for each.
+
+    Regions are asked side by side. Where one does not answer, what the others and the sensors said is kept and the problem is
+    told, so that a dark region costs its own samples only; a later pull of the day completes it. Raises DrError for a day in
+    the future, and where no region answered at all (nothing is written then).
+    """
+    begin = dt.datetime.combine(day, dt.time(), dt.timezone.utc)
+    if begin > now:
+        raise DrError(f"{day} has not begun: there is nothing to pull before {day} 00:00 UTC.")
+    until = min(begin + _DAY, now)
+    since = max(begin, _minute(now - RETENTION) + dt.timedelta(seconds=PERIOD))
+    found: dict[str, list[Mapping[str, Any]]] = {stack.environment_suffix: [] for stack in stacks}
+    problems: list[str] = []
+    if since < until:
+        _ask_regions(stacks, aws, since, until, found, problems)
+    return [_store(store, stack, day, begin, until, since, found, problems) for stack in stacks]
+
+
+def _minute(at: dt.datetime) -> dt.datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _ask_regions(
+    stacks: Sequence[Stack], aws: Aws, since: dt.datetime, until: dt.datetime,
+    found: dict[str, list[Mapping[str, Any]]], problems: list[str],
+) -> None:  # fmt: skip
+    regions = sorted({stack.region(site) for stack in stacks for site in SITES})
+    errors: list[DrError] = []
+    with ThreadPoolExecutor(len(regions)) as pool:
+        asked = {region: pool.submit(_ask, stacks, aws, region, since, until) for region in regions}
+        for region, answer in asked.items():
+            try:
+                rows, told = answer.result()
+            except DrError as error:
+                errors.append(error)
+                problems.append(f"{region}: {error}")
+                continue
+            problems += told
+            for stack, row in rows:
+                found[stack].append(row)
+    if len(errors) == len(regions):
+        raise errors[0]
+
+
+def _ask(
+    stacks: Sequence[Stack], aws: Aws, region: str, since: dt.datetime, until: dt.datetime
+) -> tuple[list[tuple[str, Mapping[str, Any]]], list[str]]:
+    """Every datapoint of the region as (stack, row). Raises DrError with AWS's code and request id."""
+    try:
+        client = aws.client("cloudwatch", region)
+        rows: list[tuple[str, Mapping[str, Any]]] = []
+        problems: list[str] = []
+        queries = list(_queries(stacks, region))
+        for start in range(0, len(queries), QUERIES):
+            batch = queries[start : start + QUERIES]
+            for result in _pages(client, [query for _, _, _, query in batch], since, until):
+                stack, site, metric, _ = batch[int(result["Id"][1:])]
+                if result.get("StatusCode") in ("InternalError", "Forbidden"):
+                    problems.append(
+                        f"{region}: CloudWatch answered {result['StatusCode']} for {metric} of {stack}/{site}"
+                    )
+                for at, value in zip(result["Timestamps"], result["Values"], strict=True):
+                    if since <= at < until:
+                        rows.append((stack, _row(at, site, metric, float(value), SOURCE)))
+        return rows, problems
+    except DrError:
+        raise
+    except Exception as error:
+        raise explain(error, "cloudwatch", "get_metric_data", region) from error
+
+
+def _queries(stacks: Sequence[Stack], region: str) -> Iterator[tuple[str, Site, str, dict[str, Any]]]:
+    for stack in stacks:
+        site, s = stack.site_in(region), stack.environment_suffix
+        for name, metric in METRICS.items() if site else ():
+            cluster = [{"Name": "DBClusterIdentifier", "Value": f"aurora-{site}-{s}"}]
+            what = {"Namespace": "AWS/RDS", "MetricName": name, "Dimensions": cluster}
+            assert site is not None
+            yield s, site, metric, {"Metric": what, "Period": PERIOD, "Stat": "Maximum"}
+
+
+def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.datetime) -> Iterator[Any]:
+    more: dict[str, Any] = {}
+    while True:
+        answer = client.get_metric_data(
+            MetricDataQueries=[
+                {"Id": f"q{n}", "MetricStat": query, "ReturnData": True} for n, query in enumerate(queries)
+            ],
+            StartTime=since,
+            EndTime=until,
+            ScanBy="TimestampAscending",
+            MaxDatapoints=DATAPOINTS,
+            **more,
+        )
+        yield from answer["MetricDataResults"]
+        if not answer.get("NextToken"):
+            return
+        more = {"NextToken": answer["NextToken"]}
+
+
+def _row(at: dt.datetime, site: str, metric: str, value: float | None, source: str) -> dict[str, Any]:
+    return {"at": at, "site": site, "metric": metric, "value": value, "unit": "ms", "source": source}
+
+
+def _store(
+    store: Store, stack: Stack, day: dt.date, begin: dt.datetime, until: dt.datetime, since: dt.datetime,
+    found: Mapping[str, Sequence[Mapping[str, Any]]], problems: Sequence[str],
+) -> Pulled:  # fmt: skip
+    s, told = stack.environment_suffix, list(problems)
+    rows = list(found[s])
+    spool, keys = sample_buffer.collect(store, s, FAMILY, day, told)
+    if since > begin:
+        rows += [_row(begin, site, metric, None, EXPIRED) for site in SITES for metric in METRICS.values()]
+        told.append(
+            f"CloudWatch keeps {PERIOD} s datapoints for {RETENTION.days} days: it was not asked before {since}"
+        )
+    table = samples.merge_day(store, s, FAMILY, day, samples.merge(spool, samples.to_table(rows)), told)
+    key = samples.key_of(s, FAMILY, day)
+    for name in keys:  # now that they are in the day, and whoever else writes it keeps what is there
+        store.delete(name)
+    minutes = -int(-(until - begin).total_seconds() // 60)
+    known = _known_minutes(table, begin)
+    return Pulled(s, day, key, table.num_rows, minutes, known, len(found[s]), spool.num_rows, tuple(told))
+
+
+def _known_minutes(table: Any, begin: dt.datetime) -> int:
+    """In how many minutes of the day there is a known reading of the RPO."""
+    import pyarrow.compute as pc
+
+    mine = table.filter(pc.and_(pc.equal(table["metric"], "rpo-lag"), pc.is_valid(table["value"])))
+    minutes = {(at - begin) // dt.timedelta(minutes=1) for at in mine["at"].to_pylist()}
+    return len(minutes)

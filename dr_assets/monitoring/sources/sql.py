@@ -1,0 +1,158 @@
+"""The database's own view: does the writer take a write, how far behind is the reader; and the probe's metric from it.
+
+May import `aws`, `endpoints`, `drills.database`, `stack`, `errors` and telemetry's nouns. Only where the database can be
+reached from here: whoever cannot reach it would take every writer for dead. So it is off unless DR_TELEMETRY_SQL
+says `view` or `publish`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from dr_assets.aws import Aws, explain
+from dr_assets.errors import DrError
+from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample
+from dr_assets.monitoring.sources.poller import Source
+from dr_assets.postgres.connection import Credentials, DatabaseError, connect
+from dr_assets.postgres.endpoints import ResolutionError, Resolver
+from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE
+from dr_assets.stack import SITES, Site, Stack
+
+SECRET_SECONDS = 900.0
+
+ARRIVAL_SECONDS, LOOK_SECONDS = 0.5, 0.02
+BEATS = 200
+
+log = logging.getLogger(__name__)
+
+# A commit that reaches the log on disk and leaves no row behind. It answers where in the log it stands.
+_WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat') - '0/0'::pg_lsn"
+# Aurora tells the writer's view of every region; -1 is the writer itself.
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora_global_db_status.html
+_AURORA = "SELECT durability_lag_in_msec, rpo_lag_in_msec FROM aurora_global_db_status() WHERE rpo_lag_in_msec >= 0"
+# Elsewhere: how far the reader has replayed and stored the log. Not its replay_lag and flush_lag: they read well, or null, while
+# the reader is cut off. Null here: the role may not see it (pg_monitor).
+_PLAIN = (
+    "SELECT replay_lsn - '0/0'::pg_lsn, flush_lsn - '0/0'::pg_lsn FROM pg_stat_replication "
+    "WHERE state = 'streaming' ORDER BY flush_lsn DESC NULLS LAST LIMIT 1"
+)
+
+
+def sql_sources(
+    stack: Stack, aws: Aws, resolver: Resolver | None = None, publish: bool = True
+) -> dict[tuple[str, str], Source]:
+    """A source for each site, for `Poller(more=…)`. With `publish` each also puts the site's connectivity metric into
+    CloudWatch at one-second resolution: the connectivity alarms and health checks live on it."""
+    return {
+        (f"sql-{site}", stack.region(site)): SqlView(stack, site, aws, resolver or Resolver(), publish)
+        for site in SITES
+    }
+
+
+class SqlView:
+    """One site's database, asked through its own cluster endpoint."""
+
+    def __init__(self, stack: Stack, site: Site, aws: Aws, resolver: Resolver, publish: bool = False) -> None:
+        self._stack, self._site, self._aws = stack, site, aws
+        self._resolver, self._publish = resolver, publish
+        self._secret: tuple[float, Credentials] | None = None
+        self._unpublished = False
+        self._beats: list[tuple[float, int]] = []  # when a heartbeat was written (monotonic), and where in the log
+
+    def __call__(self, at: datetime) -> tuple[list[Sample], int]:
+        """Raises what reading the secret raises: without credentials nothing is known, neither good nor bad."""
+        credentials = self._credentials()
+        samples = list(self._ask(at, credentials))
+        accepted = next(s.value for s in samples if s.metric == CONNECTIVITY)
+        if self._publish and accepted is not None:
+            # A region whose API hangs must not delay what the database said.
+            threading.Thread(target=self._put, args=(at, accepted), daemon=True).start()
+        return samples, 1
+
+    def _ask(self, at: datetime, credentials: Credentials) -> Iterator[Sample]:
+        try:
+            address = self._resolver.resolve(credentials.host, credentials.port)
+            with connect(address, credentials) as connection:
+                if connection.execute("SELECT pg_is_in_recovery()").fetchone()[0]:  # type: ignore[index]
+                    yield self._sample(at, CONNECTIVITY, 0.0, "a reader: takes no writes")
+                    return
+                begun = time.monotonic()
+                position = int(connection.execute(_WRITE).fetchone()[0])  # type: ignore[index]
+                yield self._sample(at, CONNECTIVITY, 1.0, "took a write")
+                yield from self._lags(at, connection, begun, position)
+        except (DatabaseError, ResolutionError) as error:
+            yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
+
+    def _lags(self, at: datetime, connection: Any, begun: float, position: int) -> Iterator[Sample]:
+        """What the writer says of the other site. Not attached is unknown."""
+        self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
+        aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
+        row = connection.execute(_AURORA).fetchone() if aurora else self._arrived(connection, position)
+        other: Site = "secondary" if self._site == "primary" else "primary"
+        for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
+            number = None if value is None else float(value)
+            note = "no reader is attached" if row is None else "" if value is not None else "not known to the writer"
+            yield Sample(at, self._stack.environment_suffix, other, "sql", metric, number, "ms", note)
+
+    def _arrived(self, connection: Any, position: int) -> tuple[float | None, float | None] | None:
+        """How long ago the newest heartbeat that the reader has replayed, and stored, was written, in milliseconds.
+
+        The one just written gets a moment to arrive. None where no reader is attached; a single None where no heartbeat of
+        this process has arrived there yet.
+        """
+        until = time.monotonic() + ARRIVAL_SECONDS
+        while True:
+            row = connection.execute(_PLAIN).fetchone()
+            if row is None:
+                return None
+            if all(each is not None and each > position for each in row) or time.monotonic() >= until:
+                now = time.monotonic()
+                replayed, stored = (self._age(each, now) for each in row)
+                return replayed, stored
+            time.sleep(LOOK_SECONDS)
+
+    def _age(self, reached: int | None, now: float) -> float | None:
+        there = [when for when, position in self._beats if reached is not None and position < reached]
+        return 1000 * (now - there[-1]) if there else None
+
+    def _sample(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:
+        return Sample(at, self._stack.environment_suffix, self._site, "sql", metric, value, "bool", note)
+
+    def _credentials(self) -> Credentials:
+        if self._secret is None or time.monotonic() - self._secret[0] > SECRET_SECONDS:
+            name = f"rds-master-password-{self._site}-{self._stack.environment_suffix}"
+            client = self._aws.client("secretsmanager", self._stack.region(self._site))
+            document = json.loads(client.get_secret_value(SecretId=name)["SecretString"])
+            self._secret = (time.monotonic(), Credentials.from_secret(document))
+        return self._secret[1]
+
+    def _put(self, at: datetime, accepted: float) -> None:
+        try:
+            publish_connectivity(self._aws, self._stack, self._site, accepted >= 1.0, at)
+        except DrError as error:
+            # The alarm's missing data and the rule for a silent probe tell people of it.
+            if not self._unpublished:
+                log.warning("the probe's metric of %s is not published: %s", self._site, error)
+            self._unpublished = True
+        else:
+            self._unpublished = False
+
+
+def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at: datetime) -> None:
+    """Put the site's `WriterConnectivity` (1 or 0) at one-second resolution. Raises DrError."""
+    region = stack.region(site)
+    dimensions = [{"Name": "Stack", "Value": stack.environment_suffix}, {"Name": "Site", "Value": site}]
+    datum = {
+        "MetricName": PROBE_METRIC, "Dimensions": dimensions, "Timestamp": at, "Value": 1.0 if accepted else 0.0,
+        "StorageResolution": 1,
+    }  # fmt: skip
+    try:
+        aws.client("cloudwatch", region).put_metric_data(Namespace=PROBE_NAMESPACE, MetricData=[datum])
+    except Exception as error:
+        raise explain(error, "cloudwatch", "put_metric_data", region) from error

@@ -1,0 +1,118 @@
+"""What the commands do, free of printing: verify, outputs, status. Used by `dr` and the tests; knows no Dagster.
+
+May import `world`, `aws`, `core`, `catalog`, `stack`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dr_assets.aws import Aws
+from dr_assets.core.expressions import is_resolved, plain, resolve
+from dr_assets.core.model import Drift, Outcome, Status
+from dr_assets.core.topology import Topology
+from dr_assets.errors import AwsCallError, UnansweredError
+from dr_assets.reconcile.stack_state import World
+from dr_assets.resources.outputs import outputs
+from dr_assets.stack import Stack
+
+STATUSES: tuple[Status, ...] = ("in_sync", "created", "updated", "waiting", "drifted", "absent", "unknown")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """One verification of a stack. `seconds` is wall time; `api_calls` counts logical AWS calls."""
+
+    outcomes: tuple[Outcome, ...]
+    api_calls: int
+    seconds: float
+    topology: Topology | None
+
+    @property
+    def in_sync(self) -> bool:
+        return all(outcome.status == "in_sync" for outcome in self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `dr verify --json` prints."""
+        return {
+            "summary": summary(self.outcomes) | {"writer": self.topology.writer if self.topology else None},
+            "api_calls": self.api_calls,
+            "seconds": round(self.seconds, 3),
+            "resources": [outcome_json(outcome) for outcome in self.outcomes],
+        }
+
+
+def verify(
+    stack: Stack, on_outcome: Callable[[Outcome], None] | None = None, keys: Iterable[str] | None = None
+) -> Verification:
+    """Compare the stack with AWS, reading concurrently and writing nothing. Raises CredentialsError, UnansweredError."""
+    started = time.monotonic()
+    aws = Aws()
+    world = World(stack, aws)
+    outcomes = world.verify(keys, on_outcome)
+    return Verification(tuple(outcomes), len(aws.log), time.monotonic() - started, topology(world))
+
+
+def topology(world: World) -> Topology | None:
+    """Who is the writer, or None where AWS does not tell."""
+    try:
+        return world.topology
+    except (UnansweredError, AwsCallError):
+        return None
+
+
+def read_outputs(stack: Stack) -> dict[str, Any]:
+    """The flat outputs of STACK; a value is None where its resource is absent. Raises UnknownScope's text as UnansweredError."""
+    world = World(stack, Aws())
+    wanted = outputs()
+    world.snapshot({ref.key for ref in wanted.values()})
+    values: dict[str, Any] = {}
+    for name, ref in wanted.items():
+        value = resolve(ref, world)
+        values[name] = plain(value) if is_resolved(value) else None
+    return values
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many resources there are, and how many of each status."""
+    count = Counter(outcome.status for outcome in outcomes)
+    return {"total": len(outcomes)} | {
+        status: count[status] for status in STATUSES if count[status] or status == "in_sync"
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "asset": outcome.key,
+        "status": outcome.status,
+        "drift": [drift_json(item) for item in outcome.drift],
+    }
+    if outcome.reason:
+        document["reason"] = outcome.reason
+    return document
+
+
+def drift_json(item: Drift) -> dict[str, Any]:
+    return {"field": item.field, "desired": item.desired, "observed": item.observed}
+
+
+def status_json(stack: Stack, result: Verification) -> dict[str, Any]:
+    """The document that `dr status --json` prints."""
+    top = result.topology
+    return {
+        "stack": stack.environment_suffix,
+        "writer": top.writer if top else None,
+        "at_home": None if top is None or top.writer is None else not top.away,
+        "members": dict(top.members) if top else {},
+        "in_transition": top.in_transition if top else None,
+        "objectives": {
+            "rpo_seconds": stack.rpo_seconds,
+            "rto_seconds": stack.rto_seconds,
+            "detection_seconds": stack.detection_seconds,
+        },
+        "summary": summary(result.outcomes),
+    }

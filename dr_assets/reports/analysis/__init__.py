@@ -1,0 +1,1 @@
+"""The figures of the reports, as pure functions over samples and records: RPO, RTO, exposure, readiness."""

@@ -1,0 +1,96 @@
+"""What people must still do, and what the sensors saw: corrective actions as they stand, and incidents as a table. Pure.
+
+May import its neighbours; pandas inside functions only. A record is never changed, so that an action got an owner, another date
+or is done stands in documents of its own (`history.documents`); the newest word counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dr_assets.reports.analysis import timeseries as sig
+
+
+@dataclass(frozen=True)
+class Action:
+    """One corrective action as it stands now. `number` counts from 1 within its record."""
+
+    record: str
+    number: int
+    text: str
+    owner: str
+    due: str | None
+    done: str | None
+    note: str = ""
+
+    def overdue(self, today: dt.date) -> bool:
+        """Open, and its date has passed. One without a date is never overdue; the pack shows it as such."""
+        return self.done is None and (due := _date(self.due)) is not None and due < today
+
+
+def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any]] = ()) -> list[Action]:
+    """Every action of these records, with the changes (oldest first) applied. A change of an unknown action says nothing."""
+    found: dict[tuple[str, int], Action] = {}
+    for record in records:
+        for number, action in enumerate(record.get("corrective_actions") or (), 1):
+            name = str(record.get("id"))
+            owner = action.get("owner") or "unassigned"
+            found[name, number] = Action(name, number, str(action.get("text")), owner, action.get("due"), None)
+    for change in changes:
+        key = (change["record"], change["number"])
+        if key in found:
+            said = {name: change[name] for name in ("owner", "due", "done") if change.get(name) is not None}
+            found[key] = replace(found[key], **said, note=change.get("note") or found[key].note)
+    return list(found.values())
+
+
+def actions_table(found: Sequence[Action], today: dt.date) -> Any:
+    """record, number, action, owner, due, state (open, overdue, done on a date), note."""
+    import pandas as pd
+
+    rows = [
+        {
+            "record": each.record, "number": each.number, "action": each.text, "owner": each.owner, "due": each.due or "no date",
+            "state": f"done {each.done}" if each.done else "overdue" if each.overdue(today) else "open", "note": each.note,
+        }
+        for each in found
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["record", "number", "action", "owner", "due", "state", "note"])
+
+
+def _date(text: Any) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text[:10]) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def incidents_table(incidents: Sequence[Mapping[str, Any]], start: dt.datetime, end: dt.datetime) -> Any:
+    """The sensors' incidents that touch [start, end), oldest first.
+
+    noticed_after_seconds = opened - since: from the first bad reading, by its source's clock, until an incident was open.
+    duration_seconds = until it was calm (where that is known, else until it was found over) - since; NaN while it is open.
+    """
+    import pandas as pd
+
+    rows = []
+    for each in sorted(incidents, key=lambda incident: (incident["since"], incident["id"])):
+        began, noticed = (dt.datetime.fromtimestamp(each[name], sig.UTC) for name in ("since", "opened"))
+        over = each["calm"] if each["ended"] is not None and each["calm"] is not None else each["ended"]
+        ended = None if over is None else dt.datetime.fromtimestamp(over, sig.UTC)
+        if began >= end or (ended is not None and ended <= start):
+            continue
+        rows.append(
+            {
+                "id": each["id"], "topic": each["topic"], "severity": each["severity"], "site": each["site"], "start": began,
+                "end": ended, "noticed_after_seconds": (noticed - began).total_seconds(),
+                "duration_seconds": (ended - began).total_seconds() if ended else float("nan"), "what": each["text"],
+                "value": None if each["value"] is None else f"{each['value']:.6g} {each.get('unit') or ''}".strip(),
+                "objective": each["objective"], "told": "yes" if each.get("told", True) else "no, maintenance",
+            }
+        )  # fmt: skip
+    columns = "id topic severity site start end noticed_after_seconds duration_seconds what value objective told"
+    return pd.DataFrame(rows, columns=columns.split())

@@ -1,0 +1,277 @@
+"""From the history to figures and the evidence pack, for the command line, Dagster and the demonstration alike.
+
+May import `aws`, `world`, `drills`, `history`, `reports`, `stack`, `errors`. Reads the history and, when asked how things stand
+now, AWS; writes only the pack's folder and, when asked, the sites' backup buckets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import mimetypes
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dr_assets.aws import Aws, explain
+from dr_assets.drills import record, record_builder, runner
+from dr_assets.drills.request import Request
+from dr_assets.errors import AwsCallError, DrError
+from dr_assets.history import cloudwatch_import, documents, samples
+from dr_assets.history.store import Store, open_store
+from dr_assets.reconcile.stack_state import World
+from dr_assets.reports.analysis import corrective_actions, rpo
+from dr_assets.reports.analysis.corrective_actions import Action
+from dr_assets.reports.analysis.report import Figures, Subject
+from dr_assets.reports.analysis.report import figures as all_figures
+from dr_assets.reports.analysis.timeseries import Signal
+from dr_assets.reports.pack import build
+from dr_assets.stack import SITES, Stack
+
+UTC = dt.timezone.utc
+DEFAULT_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Period:
+    """[start, end), in UTC; `end` never lies in the future."""
+
+    start: dt.datetime
+    end: dt.datetime
+
+    @property
+    def name(self) -> str:
+        """For folders: `20261101T0000Z-20261201T0000Z`."""
+        return f"{self.start:%Y%m%dT%H%MZ}-{self.end:%Y%m%dT%H%MZ}"
+
+    @property
+    def days(self) -> list[dt.date]:
+        """The days (UTC) that the period touches."""
+        last = (self.end - dt.timedelta(milliseconds=1)).date()
+        return [self.start.date() + dt.timedelta(days=n) for n in range((last - self.start.date()).days + 1)]
+
+
+def period(start: str | None, end: str | None, now: dt.datetime) -> Period:
+    """The period from texts (`2026-11-01`, `2026-11-01T06:00`, with `Z` or an offset; without either it is UTC).
+
+    The end is exclusive and cut to `now`, its default; by default the period begins 30 days before its end. Raises DrError.
+    """
+    until = min(_time("to", end) if end else now, now)
+    since = _time("from", start) if start else until - dt.timedelta(days=DEFAULT_DAYS)
+    if since >= until:
+        raise DrError(
+            f"The period begins {since:%Y-%m-%d %H:%M} UTC, which is not before its end {until:%Y-%m-%d %H:%M} UTC."
+        )
+    return Period(since, until)
+
+
+def last_month(now: dt.datetime) -> tuple[str, str]:
+    """The calendar month before `now`'s, as texts for `period`."""
+    first = now.astimezone(UTC).replace(day=1)
+    before = (first - dt.timedelta(days=1)).replace(day=1)
+    return f"{before:%Y-%m-%d}", f"{first:%Y-%m-%d}"
+
+
+def _time(name: str, text: str) -> dt.datetime:
+    try:
+        at = dt.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+    except ValueError:
+        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (UTC).") from None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.Pulled]:
+    """Pull every day of the period from CloudWatch, one after the other. Raises what `pull_day` raises."""
+    aws = Aws()
+    for day in when.days:
+        yield from cloudwatch_import.pull_day([stack], store, day, aws, now)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the history holds of a stack for a period.
+
+    samples    of the period, and the reading before it that still holds
+    sources    key -> SHA-256 of each file of samples that was read
+    records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
+    problems   what was set aside or does not fit its chain, in words
+    """
+
+    period: Period
+    samples: Any
+    sources: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]]
+    incidents: Sequence[Mapping[str, Any]]
+    restores: Sequence[dt.datetime]
+    changes: Sequence[Mapping[str, Any]]
+    problems: tuple[str, ...]
+
+
+def gather(store: Store, stack: str, when: Period) -> Evidence:
+    """Read it. Raises NewerSamplesError, and DrError where the store does not answer."""
+    problems: list[str] = []
+    sources: dict[str, str] = {}
+    # A reading just before the period still holds at its beginning.
+    since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
+    table = samples.read(store, stack, cloudwatch_import.FAMILY, since, when.end, problems=problems, sources=sources)
+    problems += record.verify_chain(store, stack)
+    return Evidence(
+        when, table, sources, record.load(store, stack), documents.incidents(store, stack, problems),
+        documents.restores(store, stack, problems), documents.actions(store, stack, problems), tuple(problems),
+    )  # fmt: skip
+
+
+def figures(subject: Stack | Subject, found: Evidence, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
+    """All reports of the evidence."""
+    when = found.period
+    return all_figures(
+        subject if isinstance(subject, Subject) else Subject.of(subject), when.start, when.end, found.samples, found.records,
+        when.end, checks, found.restores, found.problems, found.incidents, found.changes,
+    )  # fmt: skip
+
+
+def remembered(stack: Stack, store: Store, name: str) -> Subject:
+    """The stack called `name`: the one of the stack file, or one that is gone and left a history.
+
+    Of one that is gone the newest record tells the objectives; without a record those of the stack file count, and the scope
+    says so. Raises DrError where nothing is remembered of it.
+    """
+    if name == stack.environment_suffix:
+        return Subject.of(stack)
+    known = samples.stacks(store)
+    records = record.load(store, name)
+    if name not in known and not records:
+        there = ", ".join(known) or "no stack"
+        raise DrError(f"Nothing is known of a stack {name!r} in {store.uri}; it holds {there}. Correct --stack.")
+    newest: Mapping[str, Any] = records[-1] if records else {}
+    targets = [(newest.get(part) or {}).get("target_seconds") for part in ("rpo", "rto")]
+    told = f"of its newest record, {newest['id']}" if records else f"of {stack.environment_suffix}: it left no record"
+    scope = {"Stack": f"{name}, which is not the one of the stack file", "Objectives are those": told}
+    return Subject(name, targets[0] or stack.rpo_seconds, targets[1] or stack.rto_seconds, scope)
+
+
+def write(
+    stack: Stack | Subject, store: Store, when: Period, out: Path | str, checks: Sequence[Mapping[str, Any]] = (), *,
+    sign_off: Sequence[Mapping[str, str]] = (), next_due: dt.date | None = None,
+) -> build.Pack:  # fmt: skip
+    """The evidence pack of the period in folder `out`. Raises what `gather` and `pack.write_pack` raise."""
+    subject = stack if isinstance(stack, Subject) else Subject.of(stack)
+    found = gather(store, subject.name, when)
+    return build.write_pack(
+        out, subject, when.start, when.end, found.samples, found.records, now=dt.datetime.now(UTC), checks=checks,
+        restores=found.restores, problems=found.problems, incidents=found.incidents, changes=found.changes,
+        sources=found.sources, sign_off=sign_off, next_due=next_due, product_version=record_builder.product_version(),
+    )  # fmt: skip
+
+
+def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
+    """The stack's corrective actions as they stand, in the order of their records."""
+    told = problems if problems is not None else []
+    return corrective_actions.actions(record.load(store, stack), documents.actions(store, stack, told))
+
+
+def amend(
+    store: Store, stack: str, drill: str, number: int, now: dt.datetime, *, by: str | None = None, owner: str | None = None,
+    due: dt.date | None = None, done: dt.date | None = None, note: str | None = None,
+) -> None:  # fmt: skip
+    """Write down who does a corrective action, by when, or that it is done. Raises DrError where there is no such action."""
+    known = actions(store, stack)
+    if not any((each.record, each.number) == (drill, number) for each in known):
+        there = ", ".join(f"{each.record} {each.number}" for each in known) or "none"
+        raise DrError(f"There is no corrective action {drill} {number} of stack {stack}; there are: {there}.")
+    change = {
+        "record": drill, "number": number, "owner": owner, "due": due and due.isoformat(), "done": done and done.isoformat(),
+        "note": note, "by": by or record_builder.operator(), "at": now.astimezone(UTC).isoformat(),
+    }  # fmt: skip
+    documents.amend_action(store, stack, change)
+
+
+def overview(stack: Stack, store: Store, when: Period) -> Any:
+    """The RPO of every stack that ever left a sample, side by side: a DataFrame with one row for each stack, site and source.
+
+    `problems`: how many files could not be used. Several stacks are computed side by side, one process for each core. The objective
+    of each is told by `remembered`. Raises what `gather` raises.
+    """
+    from dr_assets.reports.analysis.rpo import combined
+
+    jobs = [(store.uri, remembered(stack, store, name), when) for name in samples.stacks(store)]
+    if len(jobs) <= _FEW:
+        return combined([_rpo(job) for job in jobs])
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        return combined(list(pool.map(_rpo, jobs)))
+
+
+_FEW = 4  # stacks, for which other processes are not worth their start
+
+
+def _rpo(job: tuple[str, Subject, Period]) -> rpo.RpoReport:
+    uri, subject, when = job
+    problems: list[str] = []
+    since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
+    table = samples.read(open_store(uri), subject.name, cloudwatch_import.FAMILY, since, when.end, problems=problems)
+    found = rpo.rpo_report(subject.name, table, when.start, when.end, subject.rpo_seconds, problems=problems)
+    return replace(found, signal=_NONE, sites={})  # half of a year's report, of which the overview needs nothing
+
+
+_NONE = Signal(*(np.empty(0, np.int64),) * 2, np.empty(0), np.empty(0, np.int64), np.empty(0))
+
+
+def present_checks(stack: Stack) -> list[dict[str, Any]]:
+    """The preconditions of a failover at this moment, as checks for the readiness. Reads AWS and the target's database.
+
+    Where nobody can say who the writer is, that is one unknown check, which blocks.
+    """
+    try:
+        prepared = runner.prepare(stack, Request("failover", "readiness", "readiness"))
+    except DrError as error:
+        return [{"name": "failover preconditions", "passed": None, "reason": str(error)}]
+    return [
+        {"name": f"precondition: {item.name}", "passed": item.passed, "reason": item.reason}
+        for item in prepared.conditions
+    ]
+
+
+def to_buckets(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> list[str]:
+    """Put the pack into both sites' backup buckets under `reports/{stack}/{period}/`; answers both URIs.
+
+    The manifest goes last, so that a pack without one was not put whole. Both sites are tried, whatever one says. Raises
+    AwsCallError that names each site which did not take it.
+    """
+    world = World(stack, aws)
+    prefix = f"reports/{stack.environment_suffix}/{when.name}"
+    files = sorted(path for path in written.directory.rglob("*") if path.is_file())
+    files.sort(key=lambda path: path.name == build.MANIFEST)
+
+    def put(site: Any) -> str:
+        region = stack.region(site)
+        try:
+            bucket = world.name(world.resources[f"{site}/backup/bucket"])
+            client = aws.client("s3", region, writing=True)
+            for path in files:
+                kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+                key = f"{prefix}/{path.relative_to(written.directory).as_posix()}"
+                client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
+            return f"s3://{bucket}/{prefix}/"
+        except DrError:
+            raise
+        except Exception as error:
+            raise explain(error, "s3", "put_object", region) from error
+
+    with ThreadPoolExecutor(len(SITES)) as pool:
+        asked = {site: pool.submit(put, site) for site in SITES}
+    stored, failed = [], []
+    for site, answer in asked.items():
+        try:
+            stored.append(answer.result())
+        except DrError as error:
+            failed.append(f"{site}: {error}")
+    if failed:
+        done = f"; it is in {', '.join(stored)}" if stored else ""
+        raise AwsCallError(f"The report could not be stored at {'; '.join(failed)}{done}. Run the command again.")
+    return stored

@@ -1,0 +1,1 @@
+"""The evidence pack: one HTML page with its charts, tables, raw records and a manifest."""

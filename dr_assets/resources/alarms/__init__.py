@@ -1,0 +1,1 @@
+"""CloudWatch alarms of each site: kinds and rows."""

@@ -1,0 +1,1 @@
+"""Aurora: global cluster, clusters, instances, parameter groups, log groups: kinds and rows."""

@@ -1,0 +1,127 @@
+"""RDS parameter groups, for clusters and for instances: one class, two sets of API names. May import `core`, `kinds.common`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+
+# Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS tells which are static
+# only for those that are set already; these are the static ones of ours.
+STATIC = frozenset({"shared_preload_libraries"})
+# RDS takes at most so many parameters in one call.
+MOST = 20
+
+
+class _ParameterGroup(Kind):
+    """`Parameters`: those that somebody set (Source=user), name -> value as text. `Static`: which of them need a restart."""
+
+    compute_kinds = ("rds", "postgres")
+    immutable = frozenset({"DBParameterGroupFamily"})
+    _thing: str  # as in boto3's operations: db_cluster_parameter or db_parameter
+    _api: str  # as in API fields: DBCluster or DB
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        return {target.key: self._observe(reads, target) for target in batch}
+
+    def _name(self, target: Target) -> dict[str, str]:
+        return {f"{self._api}ParameterGroupName": target.name}
+
+    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+        try:
+            answer = reads.call("rds", f"describe_{self._thing}_groups", target.region, **self._name(target))
+        except ClientError as error:
+            # RDS says the same for both types of group, with and without "Fault".
+            if error_code(error) in (
+                "DBParameterGroupNotFound",
+                "DBParameterGroupNotFoundFault",
+                "DBClusterParameterGroupNotFoundFault",
+            ):
+                return None
+            raise
+        group = answer[f"{self._api}ParameterGroups"][0]
+        arn = group[f"{self._api}ParameterGroupArn"]
+        own = reads.pages(
+            "rds", f"describe_{self._thing}s", target.region, "Parameters", **self._name(target), Source="user"
+        )
+        tags = reads.call("rds", "list_tags_for_resource", target.region, ResourceName=arn)
+        return {
+            "Name": target.name,
+            "Arn": arn,
+            "DBParameterGroupFamily": group["DBParameterGroupFamily"],
+            "Parameters": {p["ParameterName"]: p["ParameterValue"] for p in own if p.get("ParameterValue") is not None},
+            "Static": sorted(p["ParameterName"] for p in own if p.get("ApplyType") == "static"),
+            "Tags": from_tag_list(tags["TagList"]),
+        }
+
+    def create(self, target: Target) -> Call:
+        params = {
+            **self._name(target),
+            "DBParameterGroupFamily": target.desired["DBParameterGroupFamily"],
+            "Description": target.settings["Description"],
+            "Tags": to_tag_list(target.desired["Tags"]),
+        }
+        return Call("rds", f"create_{self._thing}_group", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        if "Parameters" not in changed_fields(drift):
+            params = {"ResourceName": observed["Arn"], "Tags": to_tag_list(drifted_tags(target.desired, drift))}
+            return Call("rds", "add_tags_to_resource", params)
+        want, have = target.desired["Parameters"], observed["Parameters"]
+        static = STATIC.union(observed["Static"])
+        missing = [_parameter(name, static, value) for name, value in sorted(want.items()) if have.get(name) != value]
+        if missing:
+            return Call("rds", f"modify_{self._thing}_group", {**self._name(target), "Parameters": missing[:MOST]})
+        surplus = [_parameter(name, static) for name in sorted(set(have) - set(want))]
+        params = {**self._name(target), "Parameters": surplus[:MOST], "ResetAllParameters": False}
+        return Call("rds", f"reset_{self._thing}_group", params)
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("rds", f"delete_{self._thing}_group", self._name(target))
+
+    def console(self, target: Target) -> str:
+        return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#parameter-groups:"
+
+
+def _parameter(name: str, static: frozenset[str], value: str | None = None) -> dict[str, Any]:
+    parameter = {"ParameterName": name, "ApplyMethod": "pending-reboot" if name in static else "immediate"}
+    return parameter if value is None else {**parameter, "ParameterValue": value}
+
+
+class ClusterParameterGroup(_ParameterGroup):
+    name = "rds.cluster_parameter_group"
+    label = "cluster parameter group"
+    _thing, _api = "db_cluster_parameter", "DBCluster"
+    read_actions = (
+        "rds:DescribeDBClusterParameterGroups",
+        "rds:DescribeDBClusterParameters",
+        "rds:ListTagsForResource",
+    )
+    write_actions = (
+        "rds:CreateDBClusterParameterGroup",
+        "rds:ModifyDBClusterParameterGroup",
+        "rds:ResetDBClusterParameterGroup",
+        "rds:DeleteDBClusterParameterGroup",
+        "rds:AddTagsToResource",
+    )
+
+
+class InstanceParameterGroup(_ParameterGroup):
+    name = "rds.instance_parameter_group"
+    label = "instance parameter group"
+    _thing, _api = "db_parameter", "DB"
+    read_actions = ("rds:DescribeDBParameterGroups", "rds:DescribeDBParameters", "rds:ListTagsForResource")
+    write_actions = (
+        "rds:CreateDBParameterGroup",
+        "rds:ModifyDBParameterGroup",
+        "rds:ResetDBParameterGroup",
+        "rds:DeleteDBParameterGroup",
+        "rds:AddTagsToResource",
+    )
+
+
+KINDS: tuple[Kind, ...] = (ClusterParameterGroup(), InstanceParameterGroup())

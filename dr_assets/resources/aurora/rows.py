@@ -1,0 +1,151 @@
+"""Rows of Aurora: parameter groups, log group, clusters and instances of each site; the global cluster over them.
+
+The order that is not negotiable: global cluster, primary cluster, its instances, secondary cluster, its instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dr_assets.core.expressions import Ref
+from dr_assets.core.model import Resource
+from dr_assets.resources.aurora.kinds import USABLE
+from dr_assets.resources.credentials.kinds import StoredPassword
+from dr_assets.resources.credentials.rows import PORT, secret_name
+from dr_assets.resources.row import resource
+from dr_assets.stack import Site, Stack
+
+ENGINE = "aurora-postgresql"
+LOG_RETENTION_DAYS = 30
+MONITORING_SECONDS = 60
+INSIGHTS_RETENTION_DAYS = 7
+
+CLUSTER_PARAMETERS = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "ALL",
+    "log_statement": "all",
+    "log_min_duration_statement": "1000",
+    "rds.force_ssl": "1",
+}
+INSTANCE_PARAMETERS = {"log_connections": "1", "log_disconnections": "1"}
+
+
+def cluster_name(stack: Stack, site: Site) -> str:
+    return f"aurora-{site}-{stack.environment_suffix}"
+
+
+def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
+    s, at = stack.environment_suffix, f"{site}/aurora"
+    for scope, parameters in (("cluster", CLUSTER_PARAMETERS), ("instance", INSTANCE_PARAMETERS)):
+        yield resource(
+            stack,
+            f"{at}/{scope}-parameter-group",
+            f"rds.{scope}_parameter_group",
+            f"aurora-postgresql-{scope}-{site}-{s}",
+            {"DBParameterGroupFamily": stack.parameter_group_family, "Parameters": parameters},
+            settings={"Description": f"Aurora PostgreSQL {scope} parameters of the {site} site"},
+            title=f"PostgreSQL settings of the site's {scope}s: TLS only, statements and connections logged."
+            if scope == "cluster"
+            else "PostgreSQL settings of the site's instances: connections and disconnections logged.",
+        )
+    yield resource(
+        stack,
+        f"{at}/log-group",
+        "logs.log_group",
+        f"/aws/rds/cluster/{cluster_name(stack, site)}/postgresql",
+        {"RetentionInDays": LOG_RETENTION_DAYS},
+        title="PostgreSQL's log, kept for 30 days; made before the cluster, which would make one without an end.",
+    )
+    yield _cluster(stack, site)
+    for n in range(1, stack.instances_per_cluster + 1):
+        yield _instance(stack, site, n)
+
+
+def global_rows(stack: Stack) -> Iterator[Resource]:
+    yield resource(
+        stack,
+        "global/aurora/global-cluster",
+        "rds.global_cluster",
+        stack.global_cluster_name,
+        {
+            "Engine": ENGINE,
+            "EngineVersion": stack.engine_version,
+            "StorageEncrypted": True,
+            "DeletionProtection": stack.deletion_protection,
+        },
+        title="Joins the two clusters: storage replication from the writer's region to the reader's.",
+    )
+
+
+def _cluster(stack: Stack, site: Site) -> Resource:
+    desired: dict[str, Any] = {
+        "Engine": ENGINE,
+        "EngineVersion": stack.engine_version,
+        "BackupRetentionPeriod": stack.backup_retention_days,
+        "PreferredBackupWindow": stack.backup_window,
+        "PreferredMaintenanceWindow": stack.maintenance_window,
+        "StorageEncrypted": True,
+        "KmsKeyId": Ref(f"{site}/encryption/data-key", "Arn"),
+        "DBSubnetGroup": Ref(f"{site}/network/db-subnet-group", "Name"),
+        "DBClusterParameterGroup": Ref(f"{site}/aurora/cluster-parameter-group", "Name"),
+        "VpcSecurityGroupIds": [Ref(f"{site}/network/security-group", "GroupId")],
+        "EnabledCloudwatchLogsExports": ["postgresql"],
+        "IAMDatabaseAuthenticationEnabled": True,
+        "DeletionProtection": stack.deletion_protection,
+        "CopyTagsToSnapshot": True,
+        "Port": PORT,
+        "GlobalClusterIdentifier": stack.global_cluster_name,
+        "Condition": USABLE,
+    }
+    settings: dict[str, Any] = {}
+    after: tuple[str, ...] = ("global/aurora/global-cluster", f"{site}/aurora/log-group")
+    if site == "primary":
+        desired |= {"DatabaseName": stack.database_name, "MasterUsername": stack.master_username}
+        settings = {"MasterUserPassword": StoredPassword(stack.primary_region, secret_name(stack, "primary"))}
+        after = (*after, "primary/credentials/password")
+    else:
+        # To copy what is encrypted across regions RDS asks the source region's leave too.
+        settings = {"SourceRegion": stack.primary_region}
+        # AWS wants a writer that runs before it lets a second region join.
+        after = (*after, *(f"primary/aurora/instance-{n}" for n in range(1, stack.instances_per_cluster + 1)))
+    return resource(
+        stack,
+        f"{site}/aurora/cluster",
+        "rds.cluster",
+        cluster_name(stack, site),
+        desired,
+        identity={"GlobalCluster": stack.global_cluster_name},
+        settings=settings,
+        after=after,
+        title="The site's Aurora cluster: a member of the global cluster, encrypted with the site's own key.",
+    )
+
+
+def _instance(stack: Stack, site: Site, n: int) -> Resource:
+    zones = stack.availability_zones.of(site)
+    return resource(
+        stack,
+        f"{site}/aurora/instance-{n}",
+        "rds.instance",
+        f"aurora-{site}-instance-{n}-{stack.environment_suffix}",
+        {
+            "DBInstanceClass": stack.instance_class,
+            "DBParameterGroup": Ref(f"{site}/aurora/instance-parameter-group", "Name"),
+            "AvailabilityZone": zones[(n - 1) % 3],
+            "PubliclyAccessible": False,
+            "MonitoringInterval": MONITORING_SECONDS,
+            "MonitoringRoleArn": Ref(f"{site}/identity/monitoring-role", "Arn"),
+            "PerformanceInsights": {
+                "KMSKeyId": Ref(f"{site}/encryption/data-key", "Arn"),
+                "RetentionPeriod": INSIGHTS_RETENTION_DAYS,
+            },
+            "AutoMinorVersionUpgrade": False,
+            "PromotionTier": min(n - 1, 15),
+            "Condition": USABLE,
+        },
+        identity={"Cluster": cluster_name(stack, site)},
+        settings={"Engine": ENGINE},
+        after=(f"{site}/aurora/cluster", f"{site}/identity/monitoring-attachment"),
+        title=f"Instance {n} of the site's cluster, in {zones[(n - 1) % 3]}.",
+    )

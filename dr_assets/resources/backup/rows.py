@@ -1,0 +1,158 @@
+"""Rows of the backups: each site's export bucket and its settings; replication in both directions, and its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dr_assets.core.compare import normal_policy
+from dr_assets.core.expressions import Ref, Text
+from dr_assets.core.model import Resource
+from dr_assets.resources.row import GLOBAL_REGION, other, resource
+from dr_assets.stack import SITES, Site, Stack
+
+ARCHIVE_DAYS, EXPIRE_DAYS, OLD_VERSION_DAYS, ABORT_DAYS = 30, 365, 90, 7
+
+
+def bucket_name(stack: Stack, site: Site) -> Text:
+    return Text(f"db-exports-{site}-{stack.environment_suffix}-{{account}}")
+
+
+def bucket_arn(stack: Stack, site: Site, tail: str = "") -> Text:
+    return Text(f"arn:aws:s3:::db-exports-{site}-{stack.environment_suffix}-{{account}}{tail}")
+
+
+def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
+    at, name = f"{site}/backup", bucket_name(stack, site)
+    yield resource(
+        stack,
+        f"{at}/bucket",
+        "s3.bucket",
+        name,
+        {"BucketRegion": stack.region(site)},
+        title="Database exports of this site; replicated to the other.",
+    )
+
+    def setting(what: str, kind: str, desired: dict[str, Any], title: str) -> Resource:
+        after = (f"{at}/bucket",)
+        return resource(stack, f"{at}/{what}", kind, name, desired, tagged=False, after=after, title=title)
+
+    yield setting("versioning", "s3.versioning", {"Status": "Enabled"}, "Keeps old versions; replication needs it.")
+    yield setting(
+        "encryption",
+        "s3.encryption",
+        {"SSEAlgorithm": "AES256", "BucketKeyEnabled": True},
+        "Every object encrypted at rest.",
+    )
+    blocks = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+    yield setting(
+        "public-access-block",
+        "s3.public_access_block",
+        dict.fromkeys(blocks, True),
+        "Nothing in it can be made public.",
+    )
+    yield setting(
+        "policy", "s3.policy", {"Policy": normal_policy(_tls_only(stack, site))}, "Refuses requests without TLS."
+    )
+    yield setting(
+        "lifecycle", "s3.lifecycle", {"Rules": [_archive_rule()]}, "Glacier after 30 days, gone after a year."
+    )
+
+
+def global_rows(stack: Stack) -> Iterator[Resource]:
+    role = f"s3-replication-role-{stack.environment_suffix}"
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+    yield resource(
+        stack,
+        "global/backup/replication-role",
+        "iam.role",
+        role,
+        {"AssumeRolePolicy": normal_policy(trust)},
+        region=GLOBAL_REGION,
+        settings={"Description": "S3 replication between the sites' export buckets"},
+        after=tuple(f"{site}/backup/bucket" for site in SITES),
+        title="The role with which S3 copies objects between the sites.",
+    )
+    yield resource(
+        stack,
+        "global/backup/replication-role-policy",
+        "iam.role_policy",
+        role,
+        {"Policy": normal_policy(_replication_policy(stack))},
+        tagged=False,
+        region=GLOBAL_REGION,
+        identity={"RoleName": role},
+        after=("global/backup/replication-role", *(f"{site}/backup/bucket" for site in SITES)),
+        title="Read at the source, replicate at the destination, in both directions and nothing else.",
+    )
+    for site in SITES:
+        yield resource(
+            stack,
+            f"global/backup/replication-from-{site}",
+            "s3.replication",
+            bucket_name(stack, site),
+            {"Role": Ref("global/backup/replication-role", "Arn"), "Rules": [_replication_rule(stack, site)]},
+            tagged=False,
+            region=stack.region(site),
+            after=(*(f"{each}/backup/versioning" for each in SITES), "global/backup/replication-role-policy"),
+            title=f"Copies what is written at the {site} site to the other. Both directions are always on, so that a "
+            "failover needs no call to turn replication round.",
+        )
+
+
+def _tls_only(stack: Stack, site: Site) -> dict[str, Any]:
+    deny = {
+        "Sid": "DenyWithoutTLS",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn(stack, site), bucket_arn(stack, site, "/*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [deny]}
+
+
+def _archive_rule() -> dict[str, Any]:
+    return {
+        "ID": "archive",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "Transitions": [{"Days": ARCHIVE_DAYS, "StorageClass": "GLACIER"}],
+        "Expiration": {"Days": EXPIRE_DAYS},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": OLD_VERSION_DAYS},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS},
+    }
+
+
+def _replication_rule(stack: Stack, site: Site) -> dict[str, Any]:
+    return {
+        "ID": "replicate-all",
+        "Priority": 1,
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "DeleteMarkerReplication": {"Status": "Enabled"},
+        "Destination": {"Bucket": bucket_arn(stack, other(site)), "StorageClass": "STANDARD"},
+    }
+
+
+def _replication_policy(stack: Stack) -> dict[str, Any]:
+    """What S3 needs (user guide, "Setting up permissions for live replication"), on these two buckets only."""
+    buckets = [bucket_arn(stack, site) for site in SITES]
+    objects = [bucket_arn(stack, site, "/*") for site in SITES]
+
+    def allow(sid: str, actions: list[str], where: list[Text]) -> dict[str, Any]:
+        return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": where}
+
+    reading = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"]
+    writing = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            allow("ReadConfiguration", ["s3:GetReplicationConfiguration", "s3:ListBucket"], buckets),
+            allow("ReadObjects", reading, objects),
+            allow("Replicate", writing, objects),
+        ],
+    }

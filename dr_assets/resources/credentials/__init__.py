@@ -1,0 +1,1 @@
+"""Secrets Manager secrets with the master password: kinds and rows."""

@@ -1,0 +1,260 @@
+"""Secrets Manager: the two sites' secrets, the password written once, the complete versions. May import `core`, `kinds.common`.
+
+The password exists in Secrets Manager only. It is made by Secrets Manager's own generator and written once to the primary's
+secret, under a request token derived from the secret's ARN: AWS refuses a second, different write under that token. The
+cluster is created with what is read back, and so are the complete versions. Nothing here returns, prints or compares it
+outside of the instant of a call.
+
+Where a run may crash, and how the next goes on with the same password:
+- secret made, no password yet: the secret has no version, so the password is written now;
+- password written but the answer lost: it is read back; where AWS does not show it yet, the token stops a second one;
+- password written, cluster not made: the cluster is created with the password that is there;
+- cluster made, versions not complete: the primary's version is completed with its own password, the secondary's with the
+  primary's, in one write each;
+- a version that lost its password is never given a new one (the cluster would not know it): that is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Sensitive, Target, changed_fields, error_code
+from dr_assets.errors import RefusedError
+from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+
+PASSWORD_LENGTH = 40
+# Aurora PostgreSQL takes printable ASCII but / " @ and space; the others would need quoting in URLs and shells.
+EXCLUDED_CHARACTERS = "/@\"' \\`$%:;?#&<>{}[]|^~,()=+*!"
+
+
+def seed_version_id(secret_arn: str) -> str:
+    """The version id under which the password is first written: the same for every try, so AWS takes it only once."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{secret_arn}#seed"))
+
+
+def current_document(reads: Reads, region: str, secret: str) -> dict[str, Any] | None:
+    """The current version as a dict, None where there is none. Holds the password: never keep, print or return it further.
+
+    Text that is no JSON object gives an empty dict: the version is there, but nothing in it is right. While a secret is
+    scheduled for deletion AWS does not show its versions (InvalidRequestException): they are unknown, and the secret's
+    own row says why.
+    """
+    try:
+        answer = reads.call("secretsmanager", "get_secret_value", region, SecretId=secret)
+    except ClientError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return None
+        raise
+    try:
+        document = json.loads(answer.get("SecretString") or "")
+    except json.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+@dataclass(frozen=True, repr=False)
+class StoredPassword(Sensitive):
+    """The password as it stands in a secret."""
+
+    region: str
+    secret: str
+
+    def reveal(self, reads: Reads) -> str:
+        document = current_document(reads, self.region, self.secret) or {}
+        password = document.get("password")
+        if not password:
+            raise RefusedError(
+                f"The secret {self.secret} in {self.region} holds no password. Put the cluster's master password back into "
+                "its JSON (an earlier version of the secret has it), or reset both with a new one."
+            )
+        return str(password)
+
+
+@dataclass(frozen=True, repr=False)
+class FreshDocument(Sensitive):
+    """A document with a newly generated password."""
+
+    region: str
+    fields: Mapping[str, Any]
+
+    def reveal(self, reads: Reads) -> str:
+        answer = reads.call(
+            "secretsmanager",
+            "get_random_password",
+            self.region,
+            PasswordLength=PASSWORD_LENGTH,
+            ExcludeCharacters=EXCLUDED_CHARACTERS,
+            RequireEachIncludedType=True,
+        )
+        return json.dumps({**self.fields, "password": answer["RandomPassword"]})
+
+
+@dataclass(frozen=True, repr=False)
+class CompleteDocument(Sensitive):
+    """A document with the password of another secret."""
+
+    source: StoredPassword
+    fields: Mapping[str, Any]
+
+    def reveal(self, reads: Reads) -> str:
+        return json.dumps({**self.fields, "password": self.source.reveal(reads)})
+
+
+class Secret(Kind):
+    name = "secretsmanager.secret"
+    label = "secret"
+    compute_kinds = ("secretsmanager",)
+    read_actions = ("secretsmanager:DescribeSecret",)
+    write_actions = (
+        "secretsmanager:CreateSecret",
+        "secretsmanager:UpdateSecret",
+        "secretsmanager:RestoreSecret",
+        "secretsmanager:TagResource",
+        "secretsmanager:DeleteSecret",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+    )
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        return {target.key: self._observe(reads, target) for target in batch}
+
+    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+        try:
+            secret = reads.call("secretsmanager", "describe_secret", target.region, SecretId=target.name)
+        except ClientError as error:
+            if error_code(error) == "ResourceNotFoundException":
+                return None
+            raise
+        return {
+            "Name": secret["Name"],
+            "Arn": secret["ARN"],
+            "KmsKeyId": secret.get("KmsKeyId"),
+            "DeletionScheduled": secret.get("DeletedDate") is not None,
+            "Tags": from_tag_list(secret.get("Tags")),
+        }
+
+    def create(self, target: Target) -> Call:
+        params = {
+            "Name": target.name,
+            "Description": target.settings["Description"],
+            "KmsKeyId": target.desired["KmsKeyId"],
+            "Tags": to_tag_list(target.desired["Tags"]),
+        }
+        return Call("secretsmanager", "create_secret", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        changed = changed_fields(drift)
+        secret = {"SecretId": observed["Arn"]}
+        if "DeletionScheduled" in changed:
+            return Call("secretsmanager", "restore_secret", secret)
+        if "KmsKeyId" in changed:
+            return Call("secretsmanager", "update_secret", {**secret, "KmsKeyId": target.desired["KmsKeyId"]})
+        return Call(
+            "secretsmanager", "tag_resource", {**secret, "Tags": to_tag_list(drifted_tags(target.desired, drift))}
+        )
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        # Without recovery: a secret in its recovery window would keep its name from the next stack.
+        return Call(
+            "secretsmanager", "delete_secret", {"SecretId": observed["Arn"], "ForceDeleteWithoutRecovery": True}
+        )
+
+    def console(self, target: Target) -> str:
+        return f"https://{target.region}.console.aws.amazon.com/secretsmanager/secret?name={target.name}&region={target.region}"
+
+
+class Password(Kind):
+    """The seed: the current version of the primary's secret has a password. `Written` is False where it lost it."""
+
+    name = "secretsmanager.password"
+    label = "master password"
+    compute_kinds = ("secretsmanager",)
+    immutable = frozenset({"Written"})
+    read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
+    write_actions = ("secretsmanager:PutSecretValue", "secretsmanager:GetRandomPassword", "kms:GenerateDataKey")
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        answers: dict[str, Observed | None] = {}
+        for target in batch:
+            document = current_document(reads, target.region, target.name)
+            answers[target.key] = None if document is None else {"Written": bool(document.get("password"))}
+        return answers
+
+    def create(self, target: Target) -> Call:
+        arn = target.settings["SecretArn"]
+        params = {
+            "SecretId": arn,
+            "ClientRequestToken": seed_version_id(arn),
+            "SecretString": FreshDocument(target.region, target.settings["Document"]),
+        }
+        return Call("secretsmanager", "put_secret_value", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        raise NotImplementedError("the password's only field is immutable")
+
+    def delete(self, target: Target, observed: Observed) -> Call | None:
+        return None
+
+
+class Version(Kind):
+    """The complete current version. identity: PrimaryRegion, PrimarySecret (whose password is the one that counts)."""
+
+    name = "secretsmanager.version"
+    label = "secret version"
+    compute_kinds = ("secretsmanager",)
+    read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
+    write_actions = ("secretsmanager:PutSecretValue", "kms:GenerateDataKey")
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        return {target.key: self._observe(reads, target) for target in batch}
+
+    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+        own = current_document(reads, target.region, target.name)
+        if own is None:
+            return None
+        first = current_document(reads, target.identity["PrimaryRegion"], target.identity["PrimarySecret"]) or {}
+        return {
+            "Username": _shown(own, "username"),
+            "Engine": _shown(own, "engine"),
+            "Host": _shown(own, "host"),
+            "Port": _shown(own, "port"),
+            "DbName": _shown(own, "dbname"),
+            "PasswordMatchesPrimary": bool(own.get("password")) and own.get("password") == first.get("password"),
+        }
+
+    def create(self, target: Target) -> Call:
+        want = target.desired
+        fields = {
+            "username": want["Username"],
+            "engine": want["Engine"],
+            "host": want["Host"],
+            "port": want["Port"],
+            "dbname": want["DbName"],
+        }
+        source = StoredPassword(target.identity["PrimaryRegion"], target.identity["PrimarySecret"])
+        params = {"SecretId": target.name, "SecretString": CompleteDocument(source, fields)}
+        return Call("secretsmanager", "put_secret_value", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        return self.create(target)
+
+    def delete(self, target: Target, observed: Observed) -> Call | None:
+        return None
+
+
+def _shown(document: Mapping[str, Any], field: str) -> Any:
+    """A field that may be shown: a text or number, and none into which somebody wrote the password (as in a URL)."""
+    value, password = document.get(field), document.get("password")
+    if value is not None and not isinstance(value, (str, int)):
+        return "<not a text>"
+    # RDS takes no password under 8 characters; shorter ones would be found by chance.
+    return "<holds the password>" if len(str(password or "")) >= 8 and str(password) in str(value) else value
+
+
+KINDS: tuple[Kind, ...] = (Secret(), Password(), Version())

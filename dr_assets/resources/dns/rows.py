@@ -1,0 +1,132 @@
+"""Rows of DNS: health checks on the alarms, the private zone, the failover records. Route 53's control plane: us-east-1.
+
+Traffic follows the writer, by what the probe's writes last proved. The PRIMARY record is healthy while the primary site takes
+writes, or the secondary was not last seen taking any: so a silent probe moves nothing wherever the writer is, and a primary
+region that is dark holds nobody once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag that is not
+measured does not: right after a failover the healthy new writer has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dr_assets.core.expressions import Ref, Text
+from dr_assets.core.model import Resource
+from dr_assets.resources.alarms.rows import SIGNAL, alarm_name
+from dr_assets.resources.row import GLOBAL_REGION, resource
+from dr_assets.stack import SITES, Site, Stack
+
+TTL_SECONDS = 60
+# Each site's own checks: name, metric of the alarm, what silence makes of it, and what it tells.
+SITE_CHECKS = (
+    ("health-check", "connectivity", "LastKnownStatus", "Whether writes are accepted at the site; a silent probe moves no traffic."),
+    ("health-check-lag", "replication-lag", "Healthy", "Whether the site's replication lag is within bounds."),
+)  # fmt: skip
+
+
+def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
+    s = stack.environment_suffix
+    for name, metric, without_data, told in SITE_CHECKS:
+        yield _metric_check(stack, f"{site}/dns/{name}", f"{name}-{site}-{s}", site, metric, without_data, told)
+    host = stack.https_endpoints.of(site)
+    if host:
+        yield resource(
+            stack,
+            f"{site}/dns/health-check-https",
+            "route53.health_check",
+            f"health-check-https-{site}-{s}",
+            {
+                "Type": "HTTPS",
+                "FullyQualifiedDomainName": host,
+                "Port": 443,
+                "RequestInterval": 10,
+                "FailureThreshold": 2,
+                "Inverted": False,
+                "Disabled": False,
+            },
+            region=GLOBAL_REGION,
+            title=f"Whether {host} answers over HTTPS.",
+        )
+
+
+def _metric_check(stack: Stack, key: str, name: str, site: Site, metric: str, without_data: str, told: str) -> Resource:
+    desired = {
+        "Type": "CLOUDWATCH_METRIC",
+        "AlarmName": alarm_name(stack, site, metric),
+        "AlarmRegion": stack.region(site),
+        "InsufficientDataHealthStatus": without_data,
+        "Inverted": False,
+        "Disabled": False,
+    }
+    after = (f"{site}/monitoring/alarm-{metric}",)
+    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, after=after, title=told)
+
+
+def _calculated_check(
+    stack: Stack, key: str, name: str, children: tuple[str, ...], threshold: int, told: str
+) -> Resource:
+    desired = {
+        "Type": "CALCULATED",
+        "ChildHealthChecks": [Ref(child, "HealthCheckId") for child in children],
+        "HealthThreshold": threshold,
+        "Inverted": False,
+        "Disabled": False,
+    }
+    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, title=told)
+
+
+def global_rows(stack: Stack) -> Iterator[Resource]:
+    s, zone = stack.environment_suffix, stack.hosted_zone_name
+    # A check that has never had data starts as healthy: without a probe traffic stays at home.
+    yield _metric_check(
+        stack, "global/dns/health-check-not-moved", f"health-check-not-moved-{s}", "secondary", SIGNAL, "LastKnownStatus",
+        "Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none.",
+    )  # fmt: skip
+    yield _metric_check(
+        stack, "global/dns/health-check-seen-home", f"health-check-seen-home-{s}", "primary", "connectivity", "Unhealthy",
+        "Whether the primary site is seen taking writes now; a region that is dark is not.",
+    )  # fmt: skip
+    home = ("global/dns/health-check-seen-home", "global/dns/health-check-not-moved")
+    yield _calculated_check(
+        stack, "global/dns/health-check-home", f"health-check-home-{s}", home, 1,
+        "Whether traffic stays at the primary site: it takes writes, or the secondary does not.",
+    )  # fmt: skip
+    away = ("secondary/dns/health-check", "secondary/dns/health-check-lag")
+    yield _calculated_check(
+        stack, "global/dns/health-check-failover", f"health-check-failover-{s}", away, 2,
+        "Whether traffic may move to the secondary site: it takes writes and was not behind.",
+    )  # fmt: skip
+    yield resource(
+        stack,
+        "global/dns/zone",
+        "route53.zone",
+        f"aurora-dr-zone-{s}",
+        {"VPCs": [Text(f"{stack.region(site)} {{0}}", (Ref(f"{site}/network/vpc", "VpcId"),)) for site in SITES]},
+        region=GLOBAL_REGION,
+        identity={"ZoneName": zone},
+        settings={"Comment": f"DR Assets stack {s}"},
+        title=f"The names below {zone}, seen from both VPCs.",
+    )
+    health: dict[Site, str] = {
+        "primary": "global/dns/health-check-home",
+        "secondary": "global/dns/health-check-failover",
+    }
+    for site in SITES:
+        desired: dict[str, Any] = {
+            "Failover": site.upper(),
+            "TTL": TTL_SECONDS,
+            "Value": Ref(f"{site}/aurora/cluster", "Endpoint"),
+            "HealthCheckId": Ref(health[site], "HealthCheckId"),
+        }
+        yield resource(
+            stack,
+            f"global/dns/record-{site}",
+            "route53.record",
+            f"db.{zone} {site}",
+            desired,
+            tagged=False,
+            region=GLOBAL_REGION,
+            identity={"ZoneId": Ref("global/dns/zone", "ZoneId"), "RecordName": f"db.{zone}", "SetIdentifier": site},
+            title=f"db.{zone} answers with the {site} cluster while this record is the healthy one.",
+        )

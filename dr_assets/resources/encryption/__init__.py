@@ -1,0 +1,1 @@
+"""KMS keys, aliases and key policies: kinds and rows."""

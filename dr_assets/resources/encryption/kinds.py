@@ -1,0 +1,173 @@
+"""KMS: customer managed keys and their aliases. May import `core` and `kinds.common`.
+
+A key has no name: ours is found through its alias, or, while that is missing or leads elsewhere, by the tags that are set
+in the call that creates it. So neither a crash between key and alias, nor an alias that still leads to a key on its way
+out, nor a Name tag that somebody removed ever makes a second key. A key that is scheduled for deletion counts as absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from botocore.exceptions import ClientError
+
+from dr_assets.core.compare import normal_policy
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+
+DELETION_DAYS = 7
+_TAG = {"key": "TagKey", "value": "TagValue"}
+
+
+def aliases(reads: Reads, region: str) -> dict[str, str]:
+    """Alias name -> key id, of the whole region in one call."""
+    found = reads.pages("kms", "list_aliases", region, "Aliases")
+    return {alias["AliasName"]: alias["TargetKeyId"] for alias in found if alias.get("TargetKeyId")}
+
+
+class Key(Kind):
+    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a key that somebody disabled."""
+
+    name = "kms.key"
+    label = "KMS key"
+    compute_kinds = ("kms",)
+    read_actions = (
+        "kms:ListAliases",
+        "kms:ListKeys",
+        "kms:DescribeKey",
+        "kms:GetKeyPolicy",
+        "kms:GetKeyRotationStatus",
+        "kms:ListResourceTags",
+    )
+    write_actions = (
+        "kms:CreateKey",
+        "kms:TagResource",
+        "kms:EnableKey",
+        "kms:EnableKeyRotation",
+        "kms:PutKeyPolicy",
+        "kms:ScheduleKeyDeletion",
+    )
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        return {target.key: self._find(reads, target) for target in batch}
+
+    def _find(self, reads: Reads, target: Target) -> Observed | None:
+        region, task = target.region, target.identity["TaskID"]
+        names = aliases(reads, region)
+        through_alias = names.get(target.identity["AliasName"])
+        behind = self._tags(reads, region, through_alias) if through_alias else {}
+        if through_alias and behind.get("Name") == target.name:
+            found = self._observe(reads, region, through_alias, behind)
+            if found:
+                return found
+        readable, closed = 0, None
+        for key in reads.pages("kms", "list_keys", region, "Keys"):
+            try:
+                tags = self._tags(reads, region, key["KeyId"])
+            except ClientError as error:
+                # Keys of others may be closed to us; ours never are.
+                if error_code(error) != "AccessDeniedException":
+                    raise
+                closed = error
+                continue
+            readable += 1
+            if (tags.get("Name"), tags.get("TaskID")) == (target.name, task):
+                found = self._observe(reads, region, key["KeyId"], tags)
+                if found:
+                    return found
+        if closed and not readable:
+            raise closed  # we may look at none at all: ours could be among them, so "absent" would be a guess
+        # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
+        if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
+            return self._observe(reads, region, through_alias, behind)
+        return None
+
+    def _tags(self, reads: Reads, region: str, key_id: str) -> dict[str, str]:
+        try:
+            return from_tag_list(reads.pages("kms", "list_resource_tags", region, "Tags", KeyId=key_id), **_TAG)
+        except ClientError as error:
+            if error_code(error) == "NotFoundException":
+                return {}  # gone since it was listed
+            raise
+
+    def _observe(self, reads: Reads, region: str, key_id: str, tags: dict[str, str]) -> Observed | None:
+        meta = reads.call("kms", "describe_key", region, KeyId=key_id)["KeyMetadata"]
+        if meta["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion"):
+            return None
+        policy = reads.call("kms", "get_key_policy", region, KeyId=key_id, PolicyName="default")["Policy"]
+        rotation = reads.call("kms", "get_key_rotation_status", region, KeyId=key_id)
+        return {
+            "KeyId": meta["KeyId"],
+            "Arn": meta["Arn"],
+            "Status": meta["KeyState"],
+            "Enabled": meta["Enabled"],
+            "KeyRotationEnabled": rotation["KeyRotationEnabled"],
+            "Policy": normal_policy(json.loads(policy)),
+            "Tags": tags,
+        }
+
+    def create(self, target: Target) -> Call:
+        params = {
+            "Description": target.settings["Description"],
+            "Policy": json.dumps(target.desired["Policy"]),
+            "Tags": to_tag_list(target.desired["Tags"], "TagKey", "TagValue"),
+        }
+        return Call("kms", "create_key", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        changed = changed_fields(drift)
+        key = {"KeyId": observed["KeyId"]}
+        # Rotation can be switched on for an enabled key only, so that comes first.
+        if "Enabled" in changed:
+            return Call("kms", "enable_key", key)
+        if "KeyRotationEnabled" in changed:
+            return Call("kms", "enable_key_rotation", key)
+        if "Policy" in changed:
+            return Call(
+                "kms",
+                "put_key_policy",
+                {**key, "PolicyName": "default", "Policy": json.dumps(target.desired["Policy"])},
+            )
+        return Call(
+            "kms",
+            "tag_resource",
+            {**key, "Tags": to_tag_list(drifted_tags(target.desired, drift), "TagKey", "TagValue")},
+        )
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("kms", "schedule_key_deletion", {"KeyId": observed["KeyId"], "PendingWindowInDays": DELETION_DAYS})
+
+    def waiting(self, observed: Observed) -> str | None:
+        return f"the key is {observed['Status']}" if observed["Status"] in ("Creating", "Updating") else None
+
+    def console(self, target: Target) -> str:
+        return f"https://{target.region}.console.aws.amazon.com/kms/home?region={target.region}#/kms/keys"
+
+
+class Alias(Kind):
+    name = "kms.alias"
+    label = "KMS alias"
+    compute_kinds = ("kms",)
+    read_actions = ("kms:ListAliases",)
+    write_actions = ("kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias")
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        answers: dict[str, Observed | None] = {}
+        for target in batch:
+            found = aliases(reads, target.region)
+            arn = f"arn:aws:kms:{target.region}:{reads.account}:{target.name}"
+            answers[target.key] = {"Arn": arn, "TargetKeyId": found[target.name]} if target.name in found else None
+        return answers
+
+    def create(self, target: Target) -> Call:
+        return Call("kms", "create_alias", {"AliasName": target.name, "TargetKeyId": target.desired["TargetKeyId"]})
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        return Call("kms", "update_alias", {"AliasName": target.name, "TargetKeyId": target.desired["TargetKeyId"]})
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("kms", "delete_alias", {"AliasName": target.name})
+
+
+KINDS: tuple[Kind, ...] = (Key(), Alias())

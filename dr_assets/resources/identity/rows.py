@@ -1,0 +1,44 @@
+"""Rows of identity: the role with which each site's instances send enhanced-monitoring figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dr_assets.core.compare import normal_policy
+from dr_assets.core.model import Resource
+from dr_assets.resources.row import GLOBAL_REGION, resource
+from dr_assets.stack import Site, Stack
+
+MONITORING_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+
+
+def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
+    role = f"rds-monitoring-role-{site}-{stack.environment_suffix}"
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "monitoring.rds.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    yield resource(
+        stack,
+        f"{site}/identity/monitoring-role",
+        "iam.role",
+        role,
+        {"AssumeRolePolicy": normal_policy(trust)},
+        region=GLOBAL_REGION,
+        settings={"Description": f"Enhanced monitoring of the {site} Aurora instances"},
+        title="Lets RDS deliver operating-system figures of the instances to CloudWatch Logs.",
+    )
+    yield resource(
+        stack,
+        f"{site}/identity/monitoring-attachment",
+        "iam.role_attachment",
+        MONITORING_POLICY,
+        {},
+        tagged=False,
+        region=GLOBAL_REGION,
+        identity={"RoleName": role},
+        after=(f"{site}/identity/monitoring-role",),
+        title="AWS's own policy for enhanced monitoring, attached to the role.",
+    )

@@ -1,0 +1,1 @@
+"""VPC, subnets, routes, security group, peering: kinds and rows."""

@@ -1,0 +1,1 @@
+"""SNS topics, SQS queues, RDS event subscriptions: kinds and rows."""

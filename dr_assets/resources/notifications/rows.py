@@ -1,0 +1,165 @@
+"""Rows of the notifications: each site's topic, its queues, who may publish, and RDS's events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dr_assets.core.compare import normal_policy
+from dr_assets.core.expressions import Ref, Text
+from dr_assets.core.model import Resource
+from dr_assets.resources.row import resource
+from dr_assets.stack import Site, Stack
+
+EVENT_CATEGORIES = ("failover", "failure", "global-failover", "maintenance", "notification")
+RECEIVES_BEFORE_DEAD_LETTER = 3
+DEAD_LETTER_SECONDS = 14 * 24 * 3600
+EVENT_SECONDS = 4 * 24 * 3600
+VISIBILITY_SECONDS = 60
+
+
+def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
+    s, at, region = stack.environment_suffix, f"{site}/notifications", stack.region(site)
+    key = Ref(f"{site}/encryption/notifications-key", "Arn")
+    name = f"db-events-{site}-{s}"
+    topic, topic_arn = Ref(f"{at}/topic", "Arn"), Text(f"arn:aws:sns:{region}:{{account}}:{name}")
+    yield resource(
+        stack,
+        f"{at}/topic",
+        "sns.topic",
+        name,
+        {"KmsMasterKeyId": key},
+        title="Where this site's alarms and RDS events are published.",
+    )
+    yield resource(
+        stack,
+        f"{at}/topic-policy",
+        "sns.topic_policy",
+        name,
+        {"Policy": normal_policy(_topic_policy(topic_arn))},
+        tagged=False,
+        settings={"TopicArn": topic},
+        title="RDS events and CloudWatch of this account may publish, nobody else.",
+    )
+    for part, queue, retention, redrive, told in (
+        (
+            "dead-letter",
+            f"db-events-dlq-{site}-{s}",
+            DEAD_LETTER_SECONDS,
+            None,
+            "Keeps for 14 days what could not be dealt with.",
+        ),
+        ("", name, EVENT_SECONDS, f"{at}/dead-letter-queue", "The site's events, waiting for the sensors."),
+    ):
+        prefix = f"{at}/{part + '-' if part else ''}"
+        policy_key = f"{at}/dead-letter-policy" if part else f"{at}/queue-policy"
+        arn = Text(f"arn:aws:sqs:{region}:{{account}}:{queue}")
+        desired: dict[str, Any] = {
+            "MessageRetentionPeriod": retention,
+            "VisibilityTimeout": VISIBILITY_SECONDS,
+            "KmsMasterKeyId": key,
+        }
+        if redrive:
+            desired["RedrivePolicy"] = {
+                "deadLetterTargetArn": Ref(redrive, "Arn"),
+                "maxReceiveCount": RECEIVES_BEFORE_DEAD_LETTER,
+            }
+        yield resource(stack, f"{prefix}queue", "sqs.queue", queue, desired, title=told)
+        yield resource(
+            stack,
+            policy_key,
+            "sqs.queue_policy",
+            queue,
+            {"Policy": normal_policy(_queue_policy(arn, None if part else topic))},
+            tagged=False,
+            settings={"QueueUrl": Ref(f"{prefix}queue", "QueueUrl")},
+            title="TLS only." if part else "The site's topic may send, with TLS only.",
+        )
+    yield resource(
+        stack,
+        f"{at}/queue-subscription",
+        "sns.subscription",
+        f"{name} to its queue",
+        {"RawMessageDelivery": False},
+        tagged=False,
+        identity={"TopicArn": topic, "Protocol": "sqs", "Endpoint": Ref(f"{at}/queue", "Arn")},
+        after=(f"{at}/queue-policy",),
+        title="Carries every event of the topic into the queue.",
+    )
+    for n, address in enumerate(stack.alert_emails, start=1):
+        yield resource(
+            stack,
+            f"{at}/email-{n}",
+            "sns.subscription",
+            f"{name} to {address}",
+            {"RawMessageDelivery": False},
+            tagged=False,
+            identity={"TopicArn": topic, "Protocol": "email", "Endpoint": address},
+            title=f"Mails every event of the topic to {address}, once confirmed there.",
+        )
+    yield resource(
+        stack,
+        f"{at}/event-subscription",
+        "rds.event_subscription",
+        f"rds-event-sub-{site}-{s}",
+        {
+            "SnsTopicArn": topic,
+            "SourceType": "db-cluster",
+            "SourceIds": [f"aurora-{site}-{s}"],
+            "EventCategories": list(EVENT_CATEGORIES),
+            "Enabled": True,
+        },
+        after=(f"{site}/aurora/cluster", f"{at}/topic-policy"),
+        title="RDS's own news of this cluster: failovers, failures, maintenance.",
+    )
+
+
+def _topic_policy(topic: Text) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AccountAdministration",
+                "Effect": "Allow",
+                "Principal": {"AWS": Text("arn:aws:iam::{account}:root")},
+                "Action": [
+                    "sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic",
+                    "sns:Publish", "sns:RemovePermission", "sns:SetTopicAttributes", "sns:Subscribe",
+                ],
+                "Resource": topic,
+            },
+            {
+                "Sid": "PublishEvents",
+                "Effect": "Allow",
+                "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]},
+                "Action": "sns:Publish",
+                "Resource": topic,
+                "Condition": {"StringEquals": {"aws:SourceAccount": Text("{account}")}},
+            },
+        ],
+    }  # fmt: skip
+
+
+def _queue_policy(queue: Text, topic: Ref | None) -> dict[str, Any]:
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "DenyWithoutTLS",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": queue,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    ]
+    if topic:
+        statements.append(
+            {
+                "Sid": "TopicMaySend",
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": queue,
+                "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+            }
+        )
+    return {"Version": "2012-10-17", "Statement": statements}

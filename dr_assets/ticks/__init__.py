@@ -1,0 +1,1 @@
+"""What one sensor tick does, without Dagster: poll, evaluate, deliver."""

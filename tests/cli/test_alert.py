@@ -1,0 +1,143 @@
+"""`dr alert`: what is armed, silenced and open, said and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dr_assets.alerting import maintenance_windows
+from dr_assets.alerting.delivery import AlertRefused, Ledger
+from dr_assets.cli.main import main
+from dr_assets.failover.vote import armed
+from dr_assets.history.store import FolderStore
+from dr_assets.monitoring.rules import rules_for
+from dr_assets.resources.catalog import catalog
+from dr_assets.stack import Stack
+from dr_assets.ticks.status import overview
+from dr_assets.ticks.tick import Watch
+from tests.support.monitoring import Recorder, S, at, healthy, sample
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderStore]:
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    yield FolderStore(tmp_path)
+
+
+def dr(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["alert", *arguments])
+
+
+def shown() -> dict[str, Any]:
+    done = dr("status", "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.output))
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def test_nothing_was_said(store: FolderStore) -> None:
+    found = shown()
+    assert found["armed"] is None
+    assert (found["silenced"], found["open"], found["untold"], found["undelivered"]) == ([], [], [], [])
+    told = dr("status").output
+    assert f"automatic failover of {S}: off" in told
+    assert "nothing is silenced, nothing is open" in told
+
+
+def test_arming_has_an_end_is_shown_and_can_be_taken_back(store: FolderStore) -> None:
+    done = dr("arm", "--hours", "12", "--why", "nobody is on call", "--by", "Ann")
+    assert done.exit_code == 0, done.output
+    assert armed(store, S, now()) is not None
+    assert armed(store, S, now() + timedelta(hours=12, seconds=1)) is None
+    assert shown()["armed"] | {"since": "", "until": ""} == {
+        "stack": S, "since": "", "until": "", "by": "Ann", "why": "nobody is on call",
+    }  # fmt: skip
+    assert "by Ann: nobody is on call" in dr("status").output
+    assert "is off" in dr("disarm", "--by", "Bob").output
+    assert shown()["armed"] is None
+    assert "was not armed" in dr("disarm").output
+    who = [json.loads(store.read(key))["by"] for key in store.list(f"armed/{S}/")]
+    assert who[:2] == ["Ann", "Bob"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--hours", "169", "--why", "x"),
+        ("--hours", "0", "--why", "x"),
+        ("--hours", "1", "--why", " "),
+        ("--hours", "1"),
+    ],
+)
+def test_arming_needs_an_end_within_a_week_and_a_reason(store: FolderStore, arguments: tuple[str, ...]) -> None:
+    assert dr("arm", *arguments).exit_code != 0
+    assert armed(store, S, now()) is None
+
+
+def test_a_silence_is_shown_and_can_be_ended(store: FolderStore) -> None:
+    assert dr("silence", "--hours", "2", "--why", "upgrade", "--by", "Ann", "--topic", "replication").exit_code == 0
+    (window,) = shown()["silenced"]
+    assert (window["topic"], window["by"], window["why"]) == ("replication", "Ann", "upgrade")
+    assert "replication, by Ann: upgrade" in dr("status").output
+    assert dr("unsilence", window["id"]).exit_code == 0
+    assert shown()["silenced"] == []
+    again = dr("unsilence", window["id"])
+    assert again.exit_code == 1
+    assert f"No maintenance window {window['id']} is open" in again.output
+
+
+def watch(stack: Stack, store: FolderStore, sns: Recorder) -> Watch:
+    resources = {resource.key: resource for resource in catalog(stack)}
+    return Watch("health_checks", S, store, Ledger(store), [sns], resources)
+
+
+def outage(stack: Stack, each: Watch, seconds: range, cursor: str | None = None) -> str | None:
+    for second in seconds:
+        samples = [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)]
+        cursor = each.tick(each.settle(each.load(cursor), at(second)), samples, at(second), rules_for(stack)).cursor
+    return cursor
+
+
+def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderStore) -> None:
+    each = watch(stack, store, Recorder())
+    cursor = outage(stack, each, range(0, 30, 10))
+    found = overview(store, S, at(30))
+    assert [incident.id for incident in found.open] == [f"{S}-writer-000001"]
+    assert found.undelivered == ()
+    (told,) = found.as_json()["open"]
+    assert told["what"] == "The writer does not accept writes"
+    assert told["since"] == "2026-11-23T12:00:00.000Z"
+    assert f"{S}-writer-000001 critical: The writer does not accept writes" in dr("status").output
+    for second in range(30, 90, 10):
+        state = each.settle(each.load(cursor), at(second))
+        cursor = each.tick(state, healthy(second), at(second), rules_for(stack)).cursor
+    assert overview(store, S, at(90)).open == ()
+
+
+def test_what_a_window_keeps_quiet_is_shown_as_untold(stack: Stack, store: FolderStore) -> None:
+    maintenance_windows.open_window(store, S, at(0), at(100), "Ann", "patching")
+    cursor = outage(stack, watch(stack, store, Recorder()), range(0, 30, 10))
+    found = overview(store, S, at(30))
+    assert [incident.id for incident in found.untold] == [f"{S}-writer-000001"]
+    assert found.open == ()
+    outage(stack, watch(stack, store, Recorder()), range(100, 130, 10), cursor)
+    found = overview(store, S, at(130))
+    assert (len(found.open), found.untold) == (1, ())
+
+
+def test_what_nobody_took_yet_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
+    sns = Recorder()
+    sns.trouble = [AlertRefused("no")]
+    with pytest.raises(AlertRefused):
+        outage(stack, watch(stack, store, sns), range(0, 20, 10))
+    assert overview(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
+    assert f"not delivered yet: {S}-writer-000001.opened" in dr("status").output

@@ -1,0 +1,20 @@
+"""What `dr ui` hands to Dagster: nothing emulated may reach a real history or a real pager."""
+
+from pathlib import Path
+
+import pytest
+
+from dr_assets.cli.ui import environment
+
+
+def test_nothing_emulated_leaves_the_embedded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_HISTORY_URI", "s3://evidence/of-the-real-stack")
+    monkeypatch.setenv("DR_REPORTS_DIR", "/srv/reports")
+    monkeypatch.setenv("DR_ALERT_SLACK_URL", "https://hooks.example/on-call")
+    monkeypatch.setenv("DR_STACK__ENVIRONMENT_SUFFIX", "mine1234")
+    found = environment(tmp_path)
+    assert found["DR_HISTORY_URI"] == str(tmp_path / "dr" / "history")
+    assert found["DR_REPORTS_DIR"] == str(tmp_path / "dr" / "reports")
+    assert not [name for name in found if name.startswith("DR_ALERT_")]
+    assert found["DR_STACK__ENVIRONMENT_SUFFIX"] == "mine1234"
+    assert found["DR_MODE"] == "provision"

@@ -1,0 +1,534 @@
+"""The sensors as Dagster calls them: cursors, events, failed ticks; and the schedules."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dr_assets.alerting.delivery import AlertRefused
+from dr_assets.defs.drills.jobs import build_drill_jobs
+from dr_assets.defs.monitoring.sensors import CHECK, SENSORS, build_sensors, objective_checks
+from dr_assets.defs.stack.assets import asset_key
+from dr_assets.defs.stack.schedules import build_schedules, drill_config, is_production
+from dr_assets.errors import DrError
+from dr_assets.failover.vote import Recommendation, arm
+from dr_assets.history.store import FolderStore
+from dr_assets.monitoring.samples import Reading, Sample, Snapshot, iso, utc_now
+from dr_assets.stack import Stack, parse_stack
+from dr_assets.ticks.monitor import Station
+from tests.support.monitoring import Recorder, S, at, healthy, sample
+
+
+class FakePoller:
+    """Says what it is told to say."""
+
+    source_seconds = 1.0
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.more: tuple[Reading, ...] = ()
+        self.when = at(0)
+
+    def tick(self, max_age: float = 0.0) -> Snapshot:
+        reading = Reading("fake", "us-east-1", "answered", self.when, samples=tuple(self.samples))
+        return Snapshot(self.when, (reading, *self.more))
+
+
+class Bench:
+    """The sensors of one stack on a fake poller, an ephemeral instance, and a clock set by hand."""
+
+    def __init__(self, stack: Stack, folder: Path, instance: dg.DagsterInstance, **more: Any) -> None:
+        self.stack, self.instance = stack, instance
+        self.store, self.sns, self.poller = FolderStore(folder), Recorder(), FakePoller()
+        self.now = at(0)
+        self.more = more
+        self.cursors: dict[str, str | None] = {}
+        self.restart()
+
+    def restart(self, job: str | None = None) -> None:
+        self.station = Station(
+            self.stack, self.store, poller=self.poller, transports=[self.sns], clock=lambda: self.now, **self.more  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.sensors = {each.name: each for each in build_sensors(self.stack, lambda: self.station, job)}
+
+    def tick(self, name: str, second: float = 0.0, samples: list[Sample] | None = None) -> Any:
+        self.now = self.poller.when = at(second)
+        self.poller.samples = samples or []
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursors.get(name), sensor_name=name)
+        result = self.sensors[name].evaluate_tick(context)
+        self.cursors[name] = result.cursor
+        return result
+
+    def at_now(self, moment: datetime) -> float:
+        return (moment - at(0)).total_seconds()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def bench(stack: Stack, tmp_path: Path, instance: dg.DagsterInstance) -> Bench:
+    return Bench(stack, tmp_path, instance)
+
+
+def down(second: float) -> list[Sample]:
+    return [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)]
+
+
+def test_all_start_stopped_tick_often_and_touch_nothing_at_load(stack: Stack) -> None:
+    def never() -> Station:
+        raise AssertionError("loading definitions must call nothing")
+
+    sensors = build_sensors(stack, never)
+    assert tuple(each.name for each in sensors) == SENSORS
+    assert all(each.default_status == dg.DefaultSensorStatus.STOPPED for each in sensors)
+    assert all(each.minimum_interval_seconds <= 10 for each in sensors if each.name != "drill_overdue")
+    dg.Definitions.validate_loadable(dg.Definitions(sensors=sensors))
+
+
+def test_an_outage_is_told_once_with_observations_and_a_failed_check(bench: Bench) -> None:
+    result = bench.tick("health_checks", 0, healthy(0))
+    beats = [e for e in result.asset_events if isinstance(e, dg.AssetObservation)]
+    assert {event.description for event in beats} == {"heartbeat"}
+    assert bench.tick("health_checks", 5, healthy(5)).asset_events == []
+    bench.tick("health_checks", 10, down(10))
+    result = bench.tick("health_checks", 20, down(20))
+    assert "writer-000001 opened" in result.skip_message
+    assert bench.sns.keys == [f"{S}-writer-000001.opened"]
+    checks = [e for e in result.asset_events if isinstance(e, dg.AssetCheckEvaluation)]
+    assert [(e.check_name, e.passed, e.asset_key.path) for e in checks] == [
+        (CHECK, False, ["primary", "aurora", "cluster"])
+    ]
+    told = [e.description for e in result.asset_events if isinstance(e, dg.AssetObservation)]
+    assert f"incident {S}-writer-000001 opened" in told
+    for second in range(30, 90, 5):
+        result = bench.tick("health_checks", second, healthy(second))
+    assert bench.sns.keys[-1] == f"{S}-writer-000001.resolved"
+
+
+def test_a_failed_delivery_fails_the_tick_and_keeps_the_cursor(bench: Bench) -> None:
+    bench.tick("health_checks", 0, down(0))
+    before = bench.cursors["health_checks"]
+    bench.sns.trouble = [AlertRefused("SNS says no")]
+    with pytest.raises(AlertRefused):
+        bench.tick("health_checks", 10, down(10))
+    assert bench.cursors["health_checks"] == before
+    bench.restart()
+    bench.tick("health_checks", 15, down(15))
+    assert bench.sns.keys == [f"{S}-writer-000001.opened"]
+
+
+def test_lag_is_another_sensor_s_and_both_see_the_same(bench: Bench) -> None:
+    for second in range(0, 200, 20):
+        late = sample(second, 90_000.0, "rpo-lag", "secondary")
+        samples = [*healthy(second, without=["secondary/metric/rpo-lag"]), late]
+        for name in ("replication_lag", "health_checks"):
+            bench.tick(name, second, samples)
+    assert bench.sns.keys == [f"{S}-replication-000001.opened"]
+    assert "warned" not in bench.sns.sent[0].subject
+    assert "a failover to the secondary site" in bench.sns.sent[0].text
+
+
+@pytest.mark.parametrize("sensor", ["replication_lag", "health_checks"])
+def test_an_outage_seen_by_all_sensors_is_told_by_one(bench: Bench, sensor: str) -> None:
+    other = {"replication_lag": "health_checks", "health_checks": "replication_lag"}[sensor]
+    for second in range(0, 300, 10):
+        bad = (
+            [*down(second), sample(second, 90_000.0, "rpo-lag", "secondary", "sql")]
+            if 20 <= second < 200
+            else healthy(second)
+        )
+        bench.tick(sensor, second, bad)
+        bench.tick(other, second, bad)
+    assert bench.sns.keys == [f"{S}-writer-000001.opened", f"{S}-writer-000001.resolved"]
+
+
+# --- runs, drift, drills --------------------------------------------------------------------------------------------------
+
+
+def run_job(instance: dg.DagsterInstance, name: str, fails: bool, drifted: tuple[str, ...] = ()) -> None:
+    @dg.op(name="only")
+    def only(context) -> None:  # type: ignore[no-untyped-def]  # Dagster reads annotations at run time
+        for key in drifted:
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    check_name="matches", asset_key=asset_key(key), passed=False, description="differs in Enabled"
+                )
+            )
+        if fails:
+            raise dg.Failure("on purpose")
+
+    @dg.job(name=name)
+    def job() -> None:
+        only()
+
+    job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+@pytest.fixture
+def now(bench: Bench) -> Callable[[], float]:
+    from dr_assets.monitoring.samples import utc_now
+
+    return lambda: bench.at_now(utc_now())
+
+
+def test_a_failed_run_is_told_once_until_the_job_succeeds(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("run_failure", now())
+    run_job(instance, "some_job", fails=True)
+    run_job(instance, "other_job", fails=True)
+    for _ in range(3):
+        bench.tick("run_failure", now())
+    assert sorted(bench.sns.keys) == [f"{S}-runs.other_job-000001.opened", f"{S}-runs.some_job-000001.opened"]
+    run_job(instance, "some_job", fails=True)
+    bench.tick("run_failure", now())
+    assert len(bench.sns.keys) == 2
+    run_job(instance, "some_job", fails=False)
+    bench.tick("run_failure", now())
+    bench.tick("run_failure", now())
+    assert bench.sns.keys[-1] == f"{S}-runs.some_job-000001.resolved"
+    assert len(bench.sns.keys) == 3
+
+
+def test_drift_that_verification_found_says_which_capability_is_lost(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("drift", now())
+    run_job(instance, "verify_stack", fails=False, drifted=("secondary/encryption/data-key",))
+    for _ in range(3):
+        bench.tick("drift", now())
+    assert bench.sns.keys == [f"{S}-drift.encryption-000001.opened"]
+    text = bench.sns.sent[0].text
+    assert "a failover would leave an unreadable cluster" in text
+    assert "matches: differs in Enabled" in text
+
+
+def record(bench: Bench, days_ago: float, scenario: str, status: str = "succeeded") -> None:
+    end = at(0) - timedelta(days=days_ago)
+    key = f"records/{S}/{end:%Y%m%dT%H%M%SZ}-{scenario}-abc123.json"
+    bench.store.write(key, json.dumps({"status": status, "ended_at": iso(end), "scenario": scenario}).encode())
+
+
+def test_overdue_drills_and_stale_proof(bench: Bench) -> None:
+    for scenario in ("switchover", "failover", "failback"):
+        record(bench, 10, scenario)
+    bench.tick("drill_overdue", 0)
+    assert bench.sns.keys == []
+    record(bench, 1, "switchover", status="failed")  # proves nothing
+    bench.tick("drill_overdue", 26 * 86400.0)
+    assert bench.sns.keys == [f"{S}-drills.switchover-000001.opened"]
+    record(bench, -26, "switchover")
+    bench.tick("drill_overdue", 27 * 86400.0)
+    assert bench.sns.keys[-1] == f"{S}-drills.switchover-000001.resolved"
+
+
+def test_what_was_never_drilled_is_overdue(bench: Bench) -> None:
+    bench.tick("drill_overdue", 0)
+    bench.tick("drill_overdue", 300)
+    assert sorted(bench.sns.keys) == [
+        f"{S}-drills.{name}-000001.opened" for name in ("failback", "failover", "switchover")
+    ]
+    assert "ever succeeded" in bench.sns.sent[0].text
+
+
+def test_a_change_after_the_last_proof_makes_it_stale(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    from dr_assets.monitoring.samples import utc_now
+
+    started = bench.at_now(utc_now()) / 86400
+    for scenario in ("switchover", "failover", "failback"):
+        record(bench, -started + 0.01, scenario)
+    bench.tick("drill_overdue", now())
+    assert bench.sns.keys == []
+
+    @dg.asset(key=asset_key("secondary/encryption/data-key"))
+    def key() -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"status": "updated"})
+
+    job = dg.Definitions(assets=[key], jobs=[dg.define_asset_job("provision_stack", selection="*")])
+    job.resolve_job_def("provision_stack").execute_in_process(instance=instance)
+    bench.tick("drill_overdue", now())
+    assert bench.sns.keys == [f"{S}-drills.readiness-000001.opened"]
+    assert "secondary/encryption/data-key was updated" in bench.sns.sent[0].text
+
+
+# --- automatic failover ------------------------------------------------------------------------------------------------------
+
+
+def outage(second: float) -> list[Sample]:
+    gone = [f"primary/{name}" for name in ("metric/connectivity", "alarm/connectivity", "region/answers")]
+    bad = [sample(second, 0.0), sample(second, 0.0, source="sql"), sample(second, 0.0, "answers", source="region")]
+    return [*healthy(second, without=gone), *bad]
+
+
+def holds(advice: Recommendation) -> list[dict[str, Any]]:
+    return [{"name": "target-usable", "passed": True, "reason": None}]
+
+
+@pytest.mark.parametrize(
+    ("is_armed", "job", "conditions", "launches"),
+    [
+        (True, "failover_drill", holds, True),
+        (False, "failover_drill", holds, False),
+        (True, None, holds, False),
+        (True, "failover_drill", None, False),
+        (True, "failover_drill", lambda _: [{"name": "lag", "passed": None, "reason": "?"}], False),
+    ],
+)
+def test_automatic_failover_is_off_unless_everything_says_so(
+    stack: Stack,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    is_armed: bool,
+    job: str | None,
+    conditions: Any,
+    launches: bool,
+) -> None:
+    bench = Bench(stack, tmp_path, instance, preconditions=conditions)
+    bench.restart(job)
+    if is_armed:
+        arm(bench.store, S, at(-10), at(1000), "Ann", "night shift")
+    requests = []
+    for second in range(0, 60, 10):
+        result = bench.tick("health_checks", second, outage(second))
+        requests += result.run_requests or []
+    assert {request.run_key for request in requests} == ({f"failover-{S}-writer-000001"} if launches else set())
+    if launches:
+        config = requests[0].run_config["ops"]["failover_preconditions"]["config"]
+        assert config["approved_by"].startswith("Ann")
+        assert config["incident"] is True
+
+
+def test_the_alert_carries_the_recommendation(bench: Bench) -> None:
+    for second in (0, 10, 20):
+        bench.tick("health_checks", second, outage(second))
+    (opened,) = [alert for alert in bench.sns.sent if alert.step == "opened"]
+    assert (
+        "- recommendation: failover: 3 of 5 sources say the writer at primary is down (probe, topology, sql)"
+        in opened.text
+    )
+    assert '- launch: dr drill failover --incident --why "..."' in opened.text
+    assert "- sql says down, 0 s old (value 0)" in opened.text
+
+
+def test_the_definitions_sensor_asks_for_the_preconditions_itself(
+    stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the project's definitions wire it: no station is given, and AWS cannot be asked."""
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    asked: list[Recommendation] = []
+
+    def conditions(self: Station, advice: Recommendation) -> list[dict[str, Any]]:
+        asked.append(advice)
+        return holds(advice)
+
+    poller = FakePoller()
+    monkeypatch.setattr(Station, "failover_conditions", conditions)
+    monkeypatch.setattr("dr_assets.ticks.monitor.Poller", lambda *_: poller)
+    monkeypatch.setattr("dr_assets.ticks.monitor.transports_from", lambda *_: [Recorder()])
+    arm(FolderStore(tmp_path), S, utc_now(), utc_now() + timedelta(hours=1), "Ann", "night shift")
+    sensor = next(each for each in build_sensors(stack, failover_job="failover_drill") if each.name == "health_checks")
+    cursor, requests, begin = None, [], at(0)
+    for second in (0, 10, 20):
+        shift = utc_now() - begin - timedelta(seconds=20 - second)
+        poller.samples = [replace(sample, at=sample.at + shift) for sample in outage(0)]
+        result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+        cursor, requests = result.cursor, [*requests, *(result.run_requests or [])]
+    assert requests
+    assert asked[0].target == "secondary"
+    job = next(job for job in build_drill_jobs() if job.name == "failover_drill")
+    assert dg.validate_run_config(job, requests[0].run_config)
+
+
+def test_an_arming_that_cannot_be_read_arms_nothing_and_fails_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise DrError("no answer")
+
+    bench.station.preconditions = holds
+    bench.restart("failover_drill")
+    arm(bench.store, S, at(-10), at(1000), "Ann", "night shift")
+    monkeypatch.setattr("dr_assets.defs.monitoring.sensors.armed", refuse)
+    for second in (0, 10, 20):
+        assert not bench.tick("health_checks", second, outage(second)).run_requests
+    assert bench.sns.keys == [f"{S}-writer-000001.opened"]
+
+
+# --- what is declared -----------------------------------------------------------------------------------------------------
+
+
+def test_declared_checks_are_exactly_those_that_are_emitted(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    """Every sensor, with every subject bad and good, drifted and failed and overdue: Dagster would take any name."""
+    emitted: dict[tuple[str, str], set[str]] = {}
+
+    def tick(name: str, second: float, samples: list[Sample]) -> None:
+        for event in bench.tick(name, second, samples).asset_events:
+            if isinstance(event, dg.AssetCheckEvaluation):
+                emitted.setdefault((event.check_name, "/".join(event.asset_key.path)), set()).add(name)
+
+    run_job(instance, "verify_stack", fails=True, drifted=("secondary/encryption/data-key", "primary/aurora/cluster"))
+    begin = now()
+    for writer in ("primary", "secondary"):
+        for step in range(12):
+            second = begin + step * 60 + (10_000 if writer == "secondary" else 0)
+            samples = healthy(second, writer)
+            if step % 4 == 3:
+                samples = [
+                    replace(
+                        s,
+                        value=None
+                        if s.value is None
+                        else 1.0
+                        if s.metric == "role"
+                        else 0.0
+                        if s.unit != "ms"
+                        else 1e6,
+                    )
+                    if s.metric != "role"
+                    else s
+                    for s in samples
+                ]
+            for name in SENSORS:
+                if name != "event_queue":  # asks AWS: the embedded one has tests of its own
+                    tick(name, second, samples)
+    declared = {(spec.name, "/".join(spec.asset_key.path)) for spec in objective_checks(bench.stack)}
+    assert set(emitted) == declared
+    assert {name for names in emitted.values() for name in names} == {"health_checks", "replication_lag"}
+
+
+def test_a_drifted_resource_does_not_pass_for_one_within_its_objectives(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("drift", now())
+    run_job(instance, "verify_stack", fails=False, drifted=("primary/aurora/cluster",))
+    for _ in range(2):
+        result = bench.tick("drift", now())
+        assert not [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        assert not [event for event in result.asset_events if event.description == "heartbeat"]
+
+
+def test_sensors_that_see_the_same_put_it_into_the_log_once(bench: Bench) -> None:
+    seen: dict[str, list[str]] = {}
+    for second in range(0, 60, 10):
+        for name in ("replication_lag", "health_checks"):
+            events = bench.tick(name, second, healthy(second) if second < 20 else down(second)).asset_events
+            found = [e.description for e in events if isinstance(e, dg.AssetObservation) and "crossed" in e.description]
+            seen.setdefault(name, []).extend(found)
+    assert seen == {"health_checks": ["The writer does not accept writes: crossed"], "replication_lag": []}
+
+
+# --- what stands beside a tick --------------------------------------------------------------------------------------------
+
+
+def test_the_lag_that_was_read_reaches_the_day_s_history(bench: Bench) -> None:
+    from dr_assets.history import sample_buffer as seen
+
+    sql = sample(12, 350.0, "rpo-lag", "secondary", "sql")
+    lost = sample(14, None, "rpo-lag", "secondary", "sql")
+    for second, more in ((0, []), (5, [sql]), (10, [lost])):
+        for name in ("replication_lag", "health_checks"):  # one snapshot each, taken twice
+            bench.tick(name, second, [*healthy(second), *more])
+            bench.station._remember.settle(10)
+    bench.station._remember._seen.flush()  # type: ignore[union-attr]
+    problems: list[str] = []
+    table, keys = seen.collect(bench.store, S, "lag", at(0).date(), problems)
+    rows = {(row["source"], row["metric"], row["site"], row["value"]) for row in table.to_pylist()}
+    assert rows == {
+        ("metric", "replication-lag", "secondary", 900.0), ("metric", "rpo-lag", "secondary", 900.0),
+        ("sql", "rpo-lag", "secondary", 350.0), ("sql", "rpo-lag", "secondary", None),
+    }  # fmt: skip
+    assert (len(keys), problems) == (1, [])
+
+
+def test_a_history_that_refuses_or_hangs_neither_fails_nor_delays_a_tick_and_is_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def add(self: Any, rows: Any) -> None:
+        release.wait(20)
+        raise DrError("s3 put_object failed: AccessDenied")
+
+    monkeypatch.setattr("dr_assets.history.sample_buffer.Seen.add", add)
+    started = time.monotonic()
+    bench.tick("health_checks", 0, healthy(0))
+    bench.tick("health_checks", 5, healthy(5))
+    assert time.monotonic() - started < 15.0  # it would hang for 20
+    release.set()
+    for second in range(10, 120, 10):
+        bench.station._remember.settle(10)
+        bench.tick("health_checks", second, healthy(second))
+    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert "The history store refuses" in bench.sns.sent[0].text
+    assert "AccessDenied" in bench.sns.sent[0].text
+
+
+def test_a_source_that_is_not_permitted_is_named_in_the_evidence_and_in_the_tick(bench: Bench) -> None:
+    problem = "cloudwatch get_metric_data in us-east-1 is not permitted: AccessDenied (request id 123)"
+    refused = Reading("metric", "us-east-1", "error", at(0), problem=problem)
+    bench.poller.more = (refused,)
+    for second in range(0, 130, 10):
+        result = bench.tick("health_checks", second, healthy(second, without=["primary/metric/connectivity"]))
+    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert "AccessDenied (request id 123)" in bench.sns.sent[0].text
+    assert "AccessDenied (request id 123)" in result.skip_message
+
+
+# --- schedules ------------------------------------------------------------------------------------------------------------
+
+
+def test_schedules_are_utc_and_off_but_for_history(stack: Stack) -> None:
+    schedules = build_schedules(stack, "history", "switchover_drill", "report")
+    assert {s.name: s.default_status.value for s in schedules} == {
+        "history_daily": "RUNNING",
+        "switchover_weekly": "STOPPED",
+        "report_monthly": "STOPPED",
+    }
+    assert all(schedule.execution_timezone == "UTC" for schedule in schedules)
+    assert build_schedules(stack) == []
+
+
+def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
+    production = parse_stack({**raw_stack, "tags": {"Environment": "Production"}})
+    assert is_production(production)
+    assert [s.name for s in build_schedules(production, "h", "switchover_drill", "r")] == [
+        "history_daily",
+        "report_monthly",
+    ]
+
+
+def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
+    job = next(job for job in build_drill_jobs() if job.name == "switchover_drill")
+    assert dg.validate_run_config(job, drill_config("switchover"))
+
+
+def test_history_asks_for_yesterday(stack: Stack, instance: dg.DagsterInstance) -> None:
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-11-01"))
+    def history_asset() -> None: ...
+
+    job = dg.define_asset_job("history", selection=dg.AssetSelection.assets(history_asset))
+    schedules = build_schedules(stack, "history")
+    definitions = dg.Definitions(assets=[history_asset], jobs=[job], schedules=schedules)
+    moment = datetime(2026, 11, 24, 0, 30, tzinfo=timezone.utc)
+    context = dg.build_schedule_context(
+        instance, scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+    )
+    (request,) = schedules[0].evaluate_tick(context).run_requests or ()
+    assert request.partition_key == "2026-11-23"

@@ -1,0 +1,248 @@
+"""The ledger's writer and its own record: every row has one fate, and none is used twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dr_assets.drills.measurement.commit_ledger import LedgerWriter, read_journal, survivors
+from dr_assets.drills.measurement.rpo_rto import rpo
+from dr_assets.postgres.endpoints import ResolutionError
+from tests.support.servers import Server
+
+Servers = tuple[Server, Server]
+Until = Callable[..., None]
+
+
+class Endpoint:
+    """A name that leads where the test says."""
+
+    def __init__(self, server: Server) -> None:
+        self.server: Server | None = server
+
+    def address(self) -> Any:
+        if self.server is None:
+            raise ResolutionError("global.example.test has no address")
+        return self.server.address
+
+    def credentials(self) -> Any:
+        assert self.server
+        return self.server.credentials
+
+    def writer(self, path: Path, rate: float = 100.0) -> LedgerWriter:
+        return LedgerWriter("d1", path, self.address, self.credentials, rate)
+
+
+def held(server: Server) -> list[tuple[int, int]]:
+    return [
+        (w, s) for w, s in server.sql("select writer, seq from dr_drill.dr_ledger where drill = 'd1' order by 1, 2")
+    ]
+
+
+def test_every_acknowledged_row_is_there_with_its_commit_time(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged >= 20)
+    fates = writer.stop()
+    assert held(servers[0]) == sorted(fates.acknowledged) == [(1, n) for n in range(1, len(fates.acknowledged) + 1)]
+    assert not fates.unknown | fates.refused
+    committed = servers[0].sql("select seq, extract(epoch from committed_at)::float8 from dr_drill.dr_ledger")
+    assert all(abs(fates.acknowledged[1, seq] - at) < 1e-5 for seq, at in committed)
+
+
+def test_the_rate_is_kept(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl", rate=20)
+    writer.start()
+    until(lambda: writer.acknowledged)
+    first, begun = writer.acknowledged, time.monotonic()
+    time.sleep(1.5)
+    rate = (writer.acknowledged - first) / (time.monotonic() - begun)
+    writer.stop()
+    assert 5 < rate < 23
+
+
+def test_an_outage_and_another_writer(servers: Servers, tmp_path: Path, until: Until) -> None:
+    """The old server dies, the name moves to one that has nothing of it: all that was acknowledged before is lost."""
+    endpoint = Endpoint(servers[0])
+    writer = endpoint.writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged >= 10)
+    servers[0].kill()
+    endpoint.server = None
+    time.sleep(0.2)
+    before = writer.acknowledged
+    endpoint.server = servers[1]
+    until(lambda: writer.acknowledged >= before + 10)
+    fates = writer.stop()
+    assert len(fates.acknowledged) == writer.acknowledged
+    with servers[1].connect() as connection:
+        found = survivors(connection, "d1")
+    counted = rpo(fates.acknowledged, found)
+    servers[0].start()
+    acknowledged = set(fates.acknowledged)
+    assert counted.lost_commits == len(acknowledged - set(held(servers[1])))
+    assert acknowledged <= set(held(servers[0])) | set(held(servers[1]))
+    assert not set(held(servers[0])) & set(held(servers[1]))  # no number twice
+    assert set(held(servers[0])) - acknowledged <= fates.unknown
+
+
+def test_a_frozen_server_makes_a_row_unknown_and_the_next_one_another_number(
+    servers: Servers, tmp_path: Path, until: Until
+) -> None:
+    endpoint = Endpoint(servers[0])
+    writer = endpoint.writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged >= 5)
+    servers[0].freeze()
+    endpoint.server = servers[1]
+    count = writer.acknowledged
+    until(lambda: writer.acknowledged > count + 5, 8)
+    servers[0].thaw()
+    fates = writer.stop()
+    assert len(fates.unknown) == 1
+    assert not fates.unknown & set(fates.acknowledged)
+
+
+def test_a_server_that_takes_no_writes_any_more_is_left(servers: Servers, tmp_path: Path, until: Until) -> None:
+    endpoint = Endpoint(servers[0])
+    writer = endpoint.writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged >= 5)
+    servers[0].read_only()
+    until(lambda: writer.last_error and "read-only" in writer.last_error)
+    count = writer.acknowledged
+    endpoint.server = servers[1]
+    until(lambda: writer.acknowledged > count + 5)
+    fates = writer.stop()
+    assert fates.refused
+    assert not fates.refused & (set(held(servers[0])) | set(held(servers[1])))
+
+
+def test_connections_that_are_ended_cost_no_acknowledged_row(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl", rate=400)
+    writer.start()
+    until(lambda: writer.acknowledged >= 5)
+    for _ in range(10):
+        servers[0].sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dr-ledger'")
+        time.sleep(0.05)
+    fates = writer.stop()
+    stored = set(held(servers[0]))
+    assert set(fates.acknowledged) <= stored
+    assert stored - set(fates.acknowledged) <= fates.unknown
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from dr_assets.drills.database import Credentials
+from dr_assets.drills.ledger import LedgerWriter
+from dr_assets.endpoints import Address
+port, password, database, path = sys.argv[1:]
+writer = LedgerWriter("d1", Path(path), lambda: Address("h", "127.0.0.1", int(port)),
+                      lambda: Credentials("dr_test", password, "h", int(port), database), 2000)
+writer.start()
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_writer_that_is_killed_and_its_successor(servers: Servers, tmp_path: Path, until: Until) -> None:
+    path = tmp_path / "j.jsonl"
+    server = servers[0]
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(server.port), server.password, server.database, str(path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2],
+        )  # fmt: skip
+        size = path.stat().st_size if path.exists() else 0
+        until(lambda: path.exists() and path.stat().st_size > size + 3000, 20)  # noqa: B023
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+    fates = read_journal(path)
+    writer = Endpoint(server).writer(path)
+    writer.start()
+    until(lambda: writer.acknowledged >= 5)
+    after = writer.stop()
+    assert after.writers == {1, 2, 3, 4}
+    assert set(fates.acknowledged) <= set(after.acknowledged) <= set(held(server))
+
+
+def test_a_writer_killed_before_its_first_answer_gives_its_number_to_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    first = LedgerWriter("d1", path, lambda: (_ for _ in ()).throw(ResolutionError("none")), lambda: None, 10)  # type: ignore
+    first.start()
+    time.sleep(0.1)
+    assert read_journal(path).next_writer == 2
+    first.stop()
+
+
+def test_a_journal_that_cannot_be_written_stops_the_writing(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl")
+
+    def full(file: Any, entry: dict[str, Any]) -> None:
+        if entry["s"] == 3:
+            raise OSError(28, "No space left on device")
+        LedgerWriter._append(writer, file, entry)
+
+    writer._append = full  # type: ignore[method-assign]
+    writer.start()
+    until(lambda: writer.last_error)
+    assert "No space left" in str(writer.last_error)
+    time.sleep(0.1)
+    assert max(held(servers[0])) == (1, 3)
+    assert set(writer.stop().acknowledged) == {(1, 1), (1, 2)}
+
+
+def test_a_server_without_the_table_holds_nothing(servers: Servers) -> None:
+    with servers[0].connect() as connection:
+        assert survivors(connection, "d1") == set()
+
+
+LINES = [
+    json.dumps({"w": 1, "s": 0, "fate": "begun"}),
+    *(
+        json.dumps({"w": 1, "s": n, "fate": "acknowledged", "at": f"2026-11-23T19:02:{n:02d}+00:00"})
+        for n in range(1, 9)
+    ),
+    json.dumps({"w": 1, "s": 9, "fate": "unknown"}),
+    json.dumps({"w": 2, "s": 1, "fate": "refused"}),
+]
+
+
+@given(st.integers(0, len("\n".join(LINES))))
+def test_a_journal_torn_anywhere_keeps_its_whole_lines(cut: int) -> None:
+    import tempfile
+
+    text = "\n".join(LINES)[:cut]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j.jsonl"
+        path.write_text(text)
+        fates = read_journal(path)
+    whole = [line for line in text.split("\n") if line in LINES]
+    assert len(fates.acknowledged) == sum('"acknowledged"' in line for line in whole)
+    assert len(fates.unknown) == sum('"unknown"' in line for line in whole)
+    assert fates.next_writer == max((json.loads(line)["w"] for line in whole), default=0) + 1
+
+
+def test_foreign_lines_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'[]\n7\nnull\n{"w": 1}\n{"w": 1, "s": 2, "fate": "next_writer"}\n\xff\xfe\n' + LINES[1].encode())
+    assert set(read_journal(path).acknowledged) == {(1, 1)}
+    assert read_journal(tmp_path / "none").next_writer == 1
+
+
+def test_no_thread_is_left(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged)
+    writer.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ledger"]

@@ -1,0 +1,263 @@
+"""A day from CloudWatch into its partition: paging, batches, retention, dark regions, and the same bytes when done again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from dr_assets.errors import DrError
+from dr_assets.history import sample_buffer, samples
+from dr_assets.history.cloudwatch_import import EXPIRED, Pulled, pull_day
+from dr_assets.history.store import FolderStore
+from dr_assets.stack import Stack, parse_stack
+
+UTC = dt.timezone.utc
+DAY = dt.date(2026, 11, 20)
+BEGIN = dt.datetime(2026, 11, 20, tzinfo=UTC)
+NOW = dt.datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+MINUTE = dt.timedelta(minutes=1)
+
+
+@dataclass
+class CloudWatch:
+    """Answers as GetMetricData does: per query, `page` datapoints at a time, the rest by NextToken."""
+
+    series: Mapping[tuple[str, str], Mapping[dt.datetime, float]]
+    page: int = 1000
+    error: Exception | None = None
+    status: str = "Complete"
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def get_metric_data(self, **params: Any) -> dict[str, Any]:
+        self.asked.append(params)
+        if self.error:
+            raise self.error
+        assert len(params["MetricDataQueries"]) <= 500
+        low = int(params.get("NextToken", "0"))
+        results, more = [], False
+        for query in params["MetricDataQueries"]:
+            stat = query["MetricStat"]
+            assert (stat["Period"], stat["Stat"]) == (60, "Maximum")
+            (dimension,) = stat["Metric"]["Dimensions"]
+            points = sorted(self.series.get((dimension["Value"], stat["Metric"]["MetricName"]), {}).items())
+            points = [(at, value) for at, value in points if params["StartTime"] <= at < params["EndTime"]]
+            some, more = points[low : low + self.page], more or len(points) > low + self.page
+            results.append({"Id": query["Id"], "StatusCode": self.status,
+                            "Timestamps": [at for at, _ in some], "Values": [value for _, value in some]})  # fmt: skip
+        return {"MetricDataResults": results} | ({"NextToken": str(low + self.page)} if more else {})
+
+
+@dataclass
+class Clients:
+    regions: Mapping[str, CloudWatch]
+
+    def client(self, service: str, region: str) -> CloudWatch:
+        assert service == "cloudwatch"
+        return self.regions[region]
+
+
+def lag(stack: Stack, minutes: int, value: float = 900.0, begin: dt.datetime = BEGIN) -> dict[tuple[str, str], Any]:
+    """The reader's RPO lag, a reading a minute."""
+    cluster = f"aurora-secondary-{stack.environment_suffix}"
+    return {(cluster, "AuroraGlobalDBRPOLag"): {begin + n * MINUTE: value + n for n in range(minutes)}}
+
+
+def pull(store: FolderStore, stack: Stack, west: CloudWatch, east: CloudWatch | None = None, day: dt.date = DAY,
+         now: dt.datetime = NOW) -> Pulled:  # fmt: skip
+    aws: Any = Clients({stack.primary_region: east or CloudWatch({}), stack.secondary_region: west})
+    (found,) = pull_day([stack], store, day, aws, now)
+    return found
+
+
+def rows(store: FolderStore, stack: Stack, day: dt.date = DAY) -> list[dict[str, Any]]:
+    begin = dt.datetime.combine(day, dt.time(), UTC)
+    found: list[dict[str, Any]] = samples.read(
+        store, stack.environment_suffix, "lag", begin, begin + dt.timedelta(days=1)
+    ).to_pylist()
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def test_the_whole_day_comes_however_many_pages_it_takes(store: FolderStore, stack: Stack) -> None:
+    west = CloudWatch(lag(stack, 1440), page=100)
+    found = pull(store, stack, west)
+    assert (found.minutes, found.known_minutes, found.unknown_minutes, found.problems) == (1440, 1440, 0, ())
+    assert len(west.asked) == 15
+    read = rows(store, stack)
+    assert [row["value"] for row in read] == [900.0 + n for n in range(1440)]
+    assert {(row["site"], row["metric"], row["unit"], row["source"]) for row in read} == {
+        ("secondary", "rpo-lag", "ms", "metric")
+    }
+
+
+def test_pulling_again_gives_the_same_bytes(store: FolderStore, stack: Stack) -> None:
+    key = pull(store, stack, CloudWatch(lag(stack, 1440))).key
+    first = store.read(key)
+    pull(store, stack, CloudWatch(lag(stack, 1440), page=7))
+    assert store.read(key) == first
+
+
+def test_what_cloudwatch_does_not_have_stays_unknown(store: FolderStore, stack: Stack) -> None:
+    found = pull(store, stack, CloudWatch(lag(stack, 600)))
+    assert (found.known_minutes, found.unknown_minutes) == (600, 840)
+    assert len(rows(store, stack)) == 600
+
+
+def test_today_reaches_to_now(store: FolderStore, stack: Stack) -> None:
+    found = pull(store, stack, CloudWatch(lag(stack, 1440)), now=BEGIN + 90 * MINUTE)
+    assert (found.minutes, found.known_minutes) == (90, 90)
+
+
+def test_what_the_sensors_saw_is_merged_once_and_taken_away(store: FolderStore, stack: Stack) -> None:
+    s = stack.environment_suffix
+    spool = sample_buffer.Seen(store, s, "lag", every=3600.0)
+    said = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
+    spool.add([{"at": BEGIN + 10 * MINUTE, "value": 5.0, **said}] * 2)
+    spool.add([{"at": BEGIN + dt.timedelta(days=1), "value": 6.0, **said}])
+    assert store.list("seen/") == []
+    spool.flush()
+    assert len(store.list("seen/")) == 2  # one for each day
+    found = pull(store, stack, CloudWatch(lag(stack, 5)))
+    assert (found.from_sensors, found.from_cloudwatch, found.known_minutes) == (1, 5, 6)
+    before = store.read(found.key)
+    (left,) = store.list("seen/")
+    assert "2026-11-21" in left
+    again = pull(store, stack, CloudWatch(lag(stack, 5)))
+    assert again.from_sensors == 0
+    assert store.read(found.key) == before
+
+
+def test_a_damaged_bundle_is_set_aside_and_named(store: FolderStore, stack: Stack) -> None:
+    key = f"{sample_buffer.folder(stack.environment_suffix, 'lag', DAY)}x.parquet"
+    store.write(key, b"half a fi")
+    found = pull(store, stack, CloudWatch(lag(stack, 3)))
+    (problem,) = found.problems
+    assert key in problem
+    assert "set aside" in problem
+    assert found.known_minutes == 3
+    assert store.list("seen/") == []
+    assert len(store.list("aside/")) == 1
+
+
+def test_a_dark_region_costs_its_own_samples_and_a_later_pull_completes_them(store: FolderStore, stack: Stack) -> None:
+    dark = CloudWatch({}, error=ConnectTimeoutError(endpoint_url="https://monitoring.us-east-1.amazonaws.com"))
+    found = pull(store, stack, CloudWatch(lag(stack, 1440)), east=dark)
+    assert found.known_minutes == 1440
+    (problem,) = found.problems
+    assert "us-east-1" in problem
+    east = CloudWatch({(f"aurora-primary-{stack.environment_suffix}", "AuroraGlobalDBRPOLag"): {BEGIN: 1.0}})
+    assert pull(store, stack, CloudWatch(lag(stack, 1440)), east=east).samples == 1441
+
+
+def test_when_nobody_answers_nothing_is_written(store: FolderStore, stack: Stack) -> None:
+    pull(store, stack, CloudWatch(lag(stack, 5)))
+    before = store.read(samples.key_of(stack.environment_suffix, "lag", DAY))
+    refused = ClientError(
+        {"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": {"RequestId": "4711"}}, "GetMetricData"
+    )
+    with pytest.raises(DrError, match="4711"):
+        pull(store, stack, CloudWatch({}, error=refused), east=CloudWatch({}, error=refused))
+    assert store.read(samples.key_of(stack.environment_suffix, "lag", DAY)) == before
+
+
+def test_a_series_that_cloudwatch_could_not_read_is_named(store: FolderStore, stack: Stack) -> None:
+    found = pull(store, stack, CloudWatch(lag(stack, 5), status="InternalError"))
+    assert len(found.problems) == 2  # one for each metric
+    assert all("InternalError" in problem for problem in found.problems)
+
+
+def test_a_day_that_cloudwatch_has_forgotten_is_marked_and_keeps_what_is_known(
+    store: FolderStore, stack: Stack
+) -> None:
+    pull(store, stack, CloudWatch(lag(stack, 5)))
+    west = CloudWatch(lag(stack, 1440))
+    found = pull(store, stack, west, now=BEGIN + dt.timedelta(days=40))
+    assert west.asked == []
+    assert (found.known_minutes, found.from_cloudwatch) == (5, 0)
+    (problem,) = found.problems
+    assert "15 days" in problem
+    marks = [row for row in rows(store, stack) if row["source"] == EXPIRED]
+    assert len(marks) == 4  # two metrics at two sites
+    assert all(row["value"] is None for row in marks)
+
+
+def test_a_day_half_forgotten_is_asked_for_the_rest(store: FolderStore, stack: Stack) -> None:
+    west = CloudWatch(lag(stack, 1440))
+    found = pull(store, stack, west, now=BEGIN + dt.timedelta(days=15, hours=12, seconds=30))
+    assert west.asked[0]["StartTime"] == BEGIN + dt.timedelta(hours=12, minutes=1)
+    assert (found.minutes, found.known_minutes) == (1440, 719)
+
+
+def test_a_day_to_come_is_refused(store: FolderStore, stack: Stack) -> None:
+    with pytest.raises(DrError, match="2026-11-22 has not begun"):
+        pull(store, stack, CloudWatch({}), day=dt.date(2026, 11, 22))
+    assert store.list("") == []
+
+
+def test_three_hundred_stacks_take_two_calls_a_region(store: FolderStore, raw_stack: dict[str, Any]) -> None:
+    stacks = [parse_stack({**raw_stack, "environment_suffix": f"stack{n:03d}"}) for n in range(300)]
+    west = CloudWatch({key: value for stack in stacks for key, value in lag(stack, 2).items()})
+    east = CloudWatch({})
+    aws: Any = Clients({stacks[0].primary_region: east, stacks[0].secondary_region: west})
+    found = pull_day(stacks, store, DAY, aws, NOW)
+    assert (len(east.asked), len(west.asked)) == (2, 2)
+    assert [each.known_minutes for each in found] == [2] * 300
+    assert samples.stacks(store) == sorted(stack.environment_suffix for stack in stacks)
+
+
+def spooled(store: FolderStore, stack: Stack, minute: int, value: float) -> None:
+    said = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
+    spool = sample_buffer.Seen(store, stack.environment_suffix, "lag")
+    spool.add([{"at": BEGIN + minute * MINUTE, "value": value, **said}])
+    spool.flush()
+
+
+def test_of_two_who_pull_at_once_nothing_that_either_saw_is_lost(store: FolderStore, stack: Stack) -> None:
+    """The second one comes in between the first one's reading and writing, takes what was seen meanwhile, and deletes it."""
+    spooled(store, stack, 1, 5.0)
+    original, turns = store.replace, []
+
+    def late(key: str, data: bytes, before: bytes | None) -> bool:
+        if not turns:
+            turns.append(key)
+            spooled(store, stack, 2, 6.0)
+            assert pull(store, stack, CloudWatch(lag(stack, 10))).from_sensors == 2
+        return original(key, data, before)
+
+    store.replace = late  # type: ignore[method-assign]
+    pull(store, stack, CloudWatch(lag(stack, 3)))
+    assert store.list("seen/") == []
+    read = rows(store, stack)
+    assert [row["value"] for row in read if row["source"] == "sql"] == [5.0, 6.0]
+    assert len([row for row in read if row["source"] == "metric"]) == 10
+
+
+def test_killed_at_any_moment_of_a_pull_nothing_is_lost(store: FolderStore, stack: Stack) -> None:
+    for turn in range(8):
+        spooled(store, stack, 20 + turn, float(turn))
+        child = os.fork()
+        if child == 0:
+            while True:
+                pull(store, stack, CloudWatch(lag(stack, 30)))
+        time.sleep(0.004 * turn)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    found = pull(store, stack, CloudWatch(lag(stack, 30)))
+    assert found.problems == ()
+    read = rows(store, stack)
+    assert [row["value"] for row in read if row["source"] == "sql"] == [float(turn) for turn in range(8)]
+    assert found.known_minutes == 30
+    assert store.list("seen/") == store.list("aside/") == []

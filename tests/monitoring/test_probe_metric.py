@@ -1,0 +1,79 @@
+"""The probe's metric is what the connectivity alarms and the health checks live on; its silence must move nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from dr_assets.aws import Aws
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.monitoring.samples import utc_now
+from dr_assets.monitoring.sources.poller import Poller
+from dr_assets.monitoring.sources.sql import publish_connectivity
+from dr_assets.resources.catalog import catalog
+from dr_assets.stack import SITES, Stack, load_stack
+from tests.support.monitoring import Run, roles
+
+CHECK = ("Type", "InsufficientDataHealthStatus", "Inverted", "Disabled")
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAws]:
+    """The connectivity alarm and the health check of both sites, with the settings that the catalogue gives them."""
+    with EmbeddedAws() as aws:
+        for name, value in aws.env().items():
+            monkeypatch.setenv(name, value)
+        stack = load_stack()
+        rows = {resource.key: resource for resource in catalog(stack)}
+        for site in SITES:
+            alarm, check = rows[f"{site}/monitoring/alarm-connectivity"], rows[f"{site}/dns/health-check"]
+            settings: dict[str, Any] = {name: value for name, value in alarm.desired.items() if "Actions" not in name}
+            settings["Dimensions"] = [{"Name": name, "Value": value} for name, value in settings["Dimensions"].items()]
+            settings.pop("Tags", None)
+            boto3.client("cloudwatch", alarm.region).put_metric_alarm(AlarmName=alarm.name, **settings)
+            config = {name: value for name, value in check.desired.items() if name in CHECK}
+            identifier = {"Name": check.desired["AlarmName"], "Region": check.desired["AlarmRegion"]}
+            boto3.client("route53", "us-east-1").create_health_check(
+                CallerReference=site, HealthCheckConfig={**config, "AlarmIdentifier": identifier}
+            )
+        yield aws
+
+
+def say(stack: Stack, accepted: bool) -> None:
+    """What the probe says at the writer in each of the last three minutes; a reader takes no writes."""
+    for minutes in (3, 2, 1):
+        for site in SITES:
+            when = utc_now() - timedelta(minutes=minutes)
+            publish_connectivity(Aws(), stack, site, accepted and site == "primary", when)
+
+
+def seen(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
+    """The primary site's alarm and health check, through the poller: 1 good, 0 bad, None unknown."""
+    aws.control.alarms(evaluate=True)
+    samples = {sample.subject: sample.value for sample in Poller([stack], Aws(read_timeout=5.0)).tick().samples}
+    s = stack.environment_suffix
+    return samples[f"{s}/primary/alarm/connectivity"], samples[f"{s}/primary/health-check/health-check"]
+
+
+def test_the_probe_s_death_moves_no_traffic_either_way_and_its_word_does(probed: EmbeddedAws, stack: Stack) -> None:
+    say(stack, True)
+    assert seen(stack, probed) == (1.0, 1.0)
+    probed.control.alarms(pace=600)  # minutes of a tenth of a second: its last word is long ago
+    assert seen(stack, probed) == (None, 1.0)
+    probed.control.alarms(pace=1)
+    say(stack, False)
+    assert seen(stack, probed) == (0.0, 0.0)
+    probed.control.alarms(pace=600)
+    assert seen(stack, probed) == (None, 0.0)
+
+
+def test_a_silent_probe_is_told_of_as_unknown_and_not_as_an_outage(stack: Stack) -> None:
+    run = Run(stack)
+    for second in range(0, 240, 10):
+        run.tick(second, roles(second))
+    assert run.told[0] == "sources opened"
+    assert not [step for step in run.told if step.startswith("writer")]

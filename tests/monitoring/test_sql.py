@@ -1,0 +1,136 @@
+"""What the database itself says, without a database: the connection is played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from dr_assets.monitoring.sources import sql as sql_view
+from dr_assets.monitoring.sources.sql import SqlView
+from dr_assets.postgres.connection import Credentials, DatabaseError
+from dr_assets.postgres.endpoints import Address, ResolutionError
+from dr_assets.stack import Stack
+from tests.support.monitoring import at
+
+
+class Played:
+    """Answers by the beginning of the statement; raises what is an exception. Positions in the log are plain numbers."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"write": (100,), "recovery": (False,), "aurora": (True,), "lag": (12.5, 3.0), **answers}
+
+    def execute(self, statement: str) -> Played:
+        known = {"emit_message": "write", "in_recovery": "recovery", "to_regproc": "aurora"}
+        self.asked = next((name for part, name in known.items() if part in statement), "lag")
+        if isinstance(self.answers[self.asked], Exception):
+            raise self.answers[self.asked]
+        return self
+
+    def fetchone(self) -> Any:
+        return self.answers[self.asked]
+
+
+class Names:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def resolve(self, host: str, port: int) -> Address:
+        if self.error:
+            raise self.error
+        return Address(host, "127.0.0.1", port)
+
+
+def ask(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, played: Any, names: Names | None = None, view: SqlView | None = None
+) -> dict[str, Any]:
+    @contextmanager
+    def connect(*_: Any) -> Iterator[Any]:
+        if isinstance(played, Exception):
+            raise played
+        try:
+            yield played
+        except psycopg.Error as error:
+            raise DatabaseError(str(error)) from error
+
+    monkeypatch.setattr(sql_view, "connect", connect)
+    monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", "p", "host", 5432, "db"))
+    samples, _ = (view or SqlView(stack, "primary", None, names or Names()))(at(0))  # type: ignore[arg-type]
+    return {f"{sample.site} {sample.metric}": sample.value for sample in samples}
+
+
+def test_a_writer_took_a_write_and_knows_the_reader_s_lag(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask(stack, monkeypatch, Played())
+    assert found == {"primary connectivity": 1.0, "secondary replication-lag": 12.5, "secondary rpo-lag": 3.0}
+
+
+def test_a_reader_that_is_not_attached_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask(stack, monkeypatch, Played(lag=None))["secondary rpo-lag"] is None
+    assert ask(stack, monkeypatch, Played(lag=(None, 3.0)))["secondary replication-lag"] is None
+
+
+class TestPlainPostgres:
+    """Without Aurora's function the lag is the age of the newest heartbeat that arrived."""
+
+    @pytest.fixture
+    def view(self, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> SqlView:
+        monkeypatch.setattr(sql_view, "ARRIVAL_SECONDS", 0.05)
+        return SqlView(stack, "primary", None, Names())  # type: ignore[arg-type]
+
+    @pytest.fixture
+    def lags(self, stack: Stack, monkeypatch: pytest.MonkeyPatch, view: SqlView) -> Any:
+        def ask_at(position: int, reached: Any) -> tuple[float | None, float | None]:
+            played = Played(aurora=(False,), write=(position,), lag=reached)
+            found = ask(stack, monkeypatch, played, view=view)
+            return found["secondary replication-lag"], found["secondary rpo-lag"]
+
+        return ask_at
+
+    def test_a_heartbeat_that_arrived_at_once_is_next_to_no_lag(self, lags: Any) -> None:
+        replayed, stored = lags(100, (101, 101))
+        assert 0 <= stored <= replayed < 1000
+
+    def test_a_reader_that_is_cut_off_falls_behind_whatever_its_row_says(self, lags: Any, view: SqlView) -> None:
+        lags(100, (101, 101))
+        view._beats = [(when - 90.0, position) for when, position in view._beats]
+        replayed, stored = lags(200, (101, 101))  # the row stays as it was when the way was cut
+        assert 90_000 < stored < 120_000
+        assert replayed == pytest.approx(stored, rel=0.1)
+
+    def test_stored_but_not_replayed(self, lags: Any, view: SqlView) -> None:
+        lags(100, (101, 101))
+        view._beats = [(when - 90.0, position) for when, position in view._beats]
+        replayed, stored = lags(200, (101, 201))
+        assert stored < 1000 < 90_000 < replayed
+
+    def test_nothing_of_ours_has_arrived_yet(self, lags: Any) -> None:
+        assert lags(100, (50, 50)) == (None, None)
+
+    def test_a_role_that_may_not_see_it_does_not_know(self, lags: Any) -> None:
+        assert lags(100, (None, None)) == (None, None)
+
+    def test_no_reader(self, lags: Any) -> None:
+        assert lags(100, None) == (None, None)
+
+
+def test_a_standby_takes_no_writes_and_is_not_asked_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(recovery=(True,), write=AssertionError("a standby must not be written to"))
+    assert ask(stack, monkeypatch, played) == {"primary connectivity": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("played", "names"),
+    [
+        (DatabaseError("connection refused"), None),
+        (Played(write=psycopg.errors.ReadOnlySqlTransaction("read only")), None),
+        (Played(write=psycopg.errors.DiskFull("no space")), None),
+        (Played(), Names(ResolutionError("no address"))),
+    ],
+)
+def test_a_database_that_refuses_or_cannot_be_found_is_down(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, played: Any, names: Names | None
+) -> None:
+    assert ask(stack, monkeypatch, played, names) == {"primary connectivity": 0.0}

@@ -1,0 +1,121 @@
+"""CloudWatch alarms: AWS's silences, whole replacement, one describe for all."""
+
+from typing import Any
+
+import pytest
+
+from dr_assets.core.expressions import ByRole
+from dr_assets.resources.catalog import catalog
+from dr_assets.resources.registry import KINDS
+from dr_assets.stack import SITES, Stack
+from tests.support.aws_double import FakeReads, creation, deletion, fields, look, next_call, tag_list, target
+
+KIND = KINDS["cloudwatch.alarm"]
+METRICS = ("replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes")
+
+
+def arn(name: str) -> str:
+    return f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}"
+
+
+def alarm(stack: Stack, metric: str = "cpu", **changes: Any) -> dict[str, Any]:
+    """One alarm as DescribeAlarms answers when it is as desired."""
+    of = target(stack, f"primary/monitoring/alarm-{metric}")
+    shown = {name: value for name, value in of.desired.items() if name not in ("Tags", "Dimensions")}
+    dimensions = [{"Name": name, "Value": value} for name, value in of.desired["Dimensions"].items()]
+    found = {"AlarmName": of.name, "AlarmArn": arn(of.name), "StateValue": "OK", "Dimensions": dimensions}
+    return {**found, **shown, **changes}
+
+
+def reads(stack: Stack, *alarms: dict[str, Any], tags: dict[str, str] | None = None) -> FakeReads:
+    def tags_of(ResourceARN: str) -> dict[str, Any]:
+        row = next(r for r in catalog(stack) if r.kind == KIND.name and ResourceARN.endswith(f":{r.name}"))
+        return {"Tags": tag_list({**row.desired["Tags"], **(tags or {})})}
+
+    return FakeReads(KIND, describe_alarms={"MetricAlarms": list(alarms)}, list_tags_for_resource=tags_of)
+
+
+def test_one_describe_serves_all_six(stack: Stack) -> None:
+    targets = [target(stack, f"primary/monitoring/alarm-{metric}") for metric in METRICS]
+    double = reads(stack, *(alarm(stack, metric) for metric in METRICS))
+    seen = KIND.read(double, targets)
+    assert {of.key: fields(of, seen[of.key]) for of in targets} == {of.key: [] for of in targets}
+    described = [params for operation, _, params in double.calls if operation == "describe_alarms"]
+    assert described == [{"AlarmNames": sorted(of.name for of in targets)}]
+
+
+def test_absent(stack: Stack) -> None:
+    assert look(reads(stack), target(stack, "primary/monitoring/alarm-cpu")) is None
+
+
+def test_what_cloudwatch_says_by_silence_is_heard(stack: Stack) -> None:
+    silent = {k: v for k, v in alarm(stack).items() if k not in ("DatapointsToAlarm", "TreatMissingData")}
+    of = target(stack, "primary/monitoring/alarm-cpu")
+    assert fields(of, look(reads(stack, silent), of)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("Namespace", "AWS/Other"),
+        ("MetricName", "Other"),
+        ("Statistic", "Sum"),
+        ("Threshold", 81.0),
+        ("ComparisonOperator", "LessThanThreshold"),
+        ("Period", 300),
+        ("EvaluationPeriods", 3),
+        ("DatapointsToAlarm", 1),
+        ("TreatMissingData", "ignore"),
+        ("ActionsEnabled", False),
+        ("AlarmActions", []),
+        ("OKActions", []),
+        ("Dimensions", []),
+    ],
+)
+def test_each_field_is_compared_and_mended_by_the_whole_alarm(stack: Stack, field: str, wrong: Any) -> None:
+    of = target(stack, "primary/monitoring/alarm-cpu")
+    observed = look(reads(stack, alarm(stack, **{field: wrong})), of)
+    assert fields(of, observed) == [field]
+    operation, params = next_call(of, observed)
+    assert operation == "put_metric_alarm"
+    # The tags of an alarm that exists are not PutMetricAlarm's business.
+    assert params == {k: v for k, v in creation(of)[1].items() if k != "Tags"}
+
+
+def test_tags_alone_are_mended_without_touching_the_alarm(stack: Stack) -> None:
+    of = target(stack, "primary/monitoring/alarm-cpu")
+    observed = look(reads(stack, alarm(stack), tags={"DR-Tier": "low"}), of)
+    operation, params = next_call(of, observed)
+    assert operation == "tag_resource"
+    assert params == {"ResourceARN": arn(of.name), "Tags": [{"Key": "DR-Tier", "Value": "critical"}]}
+
+
+def test_an_alarm_rewritten_to_watch_for_anomalies_is_drift_and_no_crash(stack: Stack) -> None:
+    gone = ("Threshold", "MetricName", "Namespace", "Statistic", "Period", "Dimensions")
+    rewritten = {k: v for k, v in alarm(stack).items() if k not in gone} | {"ThresholdMetricId": "ad1"}
+    of = target(stack, "primary/monitoring/alarm-cpu")
+    observed = look(reads(stack, rewritten), of)
+    assert set(fields(of, observed)) == set(gone)
+    assert next_call(of, observed)[0] == "put_metric_alarm"
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_calls_are_such_as_aws_takes(stack: Stack, metric: str, site: str) -> None:
+    of = target(stack, f"{site}/monitoring/alarm-{metric}")
+    operation, params = creation(of)
+    assert operation == "put_metric_alarm"
+    # What tells DNS where the writer is alerts nobody.
+    told = [] if metric == "takes-writes" else [f"{site}/notifications/topic#Arn"]
+    assert params["AlarmActions"] == params["OKActions"] == told
+    assert deletion(of, {"Arn": "x"}) == ("delete_alarms", {"AlarmNames": [of.name]})
+
+
+def test_missing_lag_breaches_at_the_reader_and_only_there(stack: Stack) -> None:
+    for row in catalog(stack):
+        if row.kind == KIND.name:
+            missing = row.desired["TreatMissingData"]
+            if row.key.endswith("-lag"):
+                assert missing == ByRole(row.site, writer="notBreaching", reader="breaching")  # type: ignore[arg-type]
+            else:
+                assert missing == "missing"

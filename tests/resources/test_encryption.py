@@ -1,0 +1,195 @@
+"""KMS: how a key without a name is found, what is done about each difference, and who may use it."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Target
+from dr_assets.resources.encryption.rows import PUBLISHERS
+from dr_assets.resources.registry import KINDS
+from dr_assets.stack import SITES, Site, Stack
+from tests.support.aws_double import ACCOUNT, FakeReads, creation, deletion, error, fields, look, next_call, target
+
+OURS, THEIRS = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+AT = "primary/encryption"
+
+
+@pytest.fixture
+def key(stack: Stack) -> Target:
+    return target(stack, f"{AT}/data-key")
+
+
+class Region:
+    """The keys and aliases of one region, as KMS shows them."""
+
+    def __init__(self, key: Target) -> None:
+        self._want = key.desired
+        self.alias = key.identity["AliasName"]
+        self.aliases: dict[str, str] = {}
+        self.keys: dict[str, dict[str, Any]] = {}
+
+    def add(self, key_id: str, state: str = "Enabled", rotation: bool = True, **tags: str | None) -> "Region":
+        every = {**self._want["Tags"], **{name.replace("_", "-"): value for name, value in tags.items()}}
+        shown = [{"TagKey": name, "TagValue": value} for name, value in every.items() if value is not None]
+        self.keys[key_id] = {"state": state, "rotation": rotation, "tags": shown, "policy": self._want["Policy"]}
+        return self
+
+    def named(self, key_id: str, alias: str | None = None) -> "Region":
+        self.aliases[alias or self.alias] = key_id
+        return self
+
+    def reads(self, kind: str = "kms.key") -> FakeReads:
+        def metadata(KeyId: str) -> dict[str, Any]:
+            state = self.keys[KeyId]["state"]
+            arn = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KeyId}"
+            return {"KeyMetadata": {"KeyId": KeyId, "Arn": arn, "KeyState": state, "Enabled": state == "Enabled"}}
+
+        def tags(KeyId: str) -> dict[str, Any]:
+            if KeyId not in self.keys:
+                raise error("NotFoundException")
+            if self.keys[KeyId]["state"] == "closed":
+                raise error("AccessDeniedException")
+            return {"Tags": self.keys[KeyId]["tags"]}
+
+        return FakeReads(
+            KINDS[kind],
+            list_aliases={"Aliases": [{"AliasName": n, "TargetKeyId": k} for n, k in self.aliases.items()]},
+            list_keys={"Keys": [{"KeyId": key_id} for key_id in self.keys]},
+            list_resource_tags=tags,
+            describe_key=metadata,
+            get_key_policy=lambda KeyId, PolicyName: {"Policy": json.dumps(self.keys[KeyId]["policy"])},
+            get_key_rotation_status=lambda KeyId: {"KeyRotationEnabled": self.keys[KeyId]["rotation"]},
+        )
+
+
+def test_the_alias_leads_to_the_key_without_a_search(key: Target) -> None:
+    reads = Region(key).add(OURS).named(OURS).reads()
+    found = look(reads, key)
+    assert found is not None
+    assert (found["KeyId"], found["Arn"]) == (OURS, f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{OURS}")
+    assert fields(key, found) == []
+    assert "list_keys" not in [operation for operation, _, _ in reads.calls]
+
+
+def test_after_a_crash_before_the_alias_the_key_is_found_by_its_tags(key: Target) -> None:
+    found = look(Region(key).add(THEIRS, TaskID="another").add(OURS).reads(), key)
+    assert found is not None
+    assert found["KeyId"] == OURS
+
+
+def test_an_alias_that_leads_to_another_key_does_not_mislead(key: Target) -> None:
+    region = Region(key).add(THEIRS, Name="sns-us-east-1-l6p3z2w4").add(OURS).named(THEIRS)
+    found = look(region.named(THEIRS, "alias/sns-us-east-1-l6p3z2w4").reads(), key)
+    assert found is not None
+    assert found["KeyId"] == OURS
+    del region.keys[OURS]
+    assert look(region.reads(), key) is None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_alias_may_outlive_its_key(key: Target, gone: bool) -> None:
+    """Else every run would make one more key: the alias, which is corrected afterwards, never shows the new one."""
+    region = Region(key).named(THEIRS)
+    if not gone:
+        region.add(THEIRS, state="PendingDeletion")
+    assert look(region.reads(), key) is None
+    found = look(region.add(OURS).reads(), key)
+    assert found is not None
+    assert found["KeyId"] == OURS
+
+
+@pytest.mark.parametrize("name", [None, "renamed"])
+def test_a_key_that_lost_its_name_tag_is_not_made_again(key: Target, name: str | None) -> None:
+    found = look(Region(key).add(OURS, Name=name).named(OURS).reads(), key)
+    assert fields(key, found) == ["Tags.Name"]
+    operation, params = next_call(key, found)
+    assert (operation, params["Tags"]) == ("tag_resource", [{"TagKey": "Name", "TagValue": key.name}])
+
+
+def test_keys_of_others_may_be_closed_to_us_but_not_all_of_them(key: Target) -> None:
+    region = Region(key).add(THEIRS, state="closed")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        look(region.reads(), key)
+    found = look(region.add(OURS).reads(), key)
+    assert found is not None
+    assert found["KeyId"] == OURS
+
+
+def test_each_difference_has_its_call_and_enabling_comes_first(key: Target) -> None:
+    region = Region(key).add(OURS, state="Disabled", rotation=False, DR_Tier="casual").named(OURS)
+    region.keys[OURS]["policy"] = {"Version": "2012-10-17", "Statement": []}
+    seen = []
+    for heal in (("state", "Enabled"), ("rotation", True), ("policy", key.desired["Policy"]), None):
+        found = look(region.reads(), key)
+        operation, params = next_call(key, found)
+        assert params["KeyId"] == OURS
+        seen.append(operation)
+        if heal:
+            region.keys[OURS][heal[0]] = heal[1]
+    assert seen == ["enable_key", "enable_key_rotation", "put_key_policy", "tag_resource"]
+
+
+def test_a_key_is_created_with_its_tags_and_goes_in_seven_days(key: Target) -> None:
+    operation, params = creation(key)
+    assert operation == "create_key"
+    assert {tag["TagKey"]: tag["TagValue"] for tag in params["Tags"]} == key.desired["Tags"]
+    assert json.loads(params["Policy"]) == key.desired["Policy"]
+    found = look(Region(key).add(OURS).named(OURS).reads(), key)
+    assert deletion(key, found) == ("schedule_key_deletion", {"KeyId": OURS, "PendingWindowInDays": 7})
+
+
+def test_a_key_in_the_making_is_waited_for(key: Target) -> None:
+    kind = KINDS["kms.key"]
+    for state, waits in (("Creating", True), ("Updating", True), ("Enabled", False), ("Disabled", False)):
+        found = look(Region(key).add(OURS, state=state).named(OURS).reads(), key)
+        assert found is not None
+        assert bool(kind.waiting(found)) is waits, state
+
+
+def test_the_alias(stack: Stack, key: Target) -> None:
+    alias = target(stack, f"{AT}/data-alias", TargetKeyId=OURS)
+    assert look(Region(key).reads("kms.alias"), alias) is None
+    assert creation(alias) == ("create_alias", {"AliasName": alias.name, "TargetKeyId": OURS})
+    assert fields(alias, look(Region(key).named(OURS).reads("kms.alias"), alias)) == []
+    astray = look(Region(key).named(THEIRS).reads("kms.alias"), alias)
+    assert next_call(alias, astray) == ("update_alias", {"AliasName": alias.name, "TargetKeyId": OURS})
+    assert deletion(alias, astray) == ("delete_alias", {"AliasName": alias.name})
+
+
+# --- who may use them ----------------------------------------------------------------------------------------------------
+
+
+def statements(stack: Stack, site: Site, purpose: str) -> dict[str, dict[str, Any]]:
+    policy = target(stack, f"{site}/encryption/{purpose}-key").desired["Policy"]
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("purpose", ["data", "notifications"])
+def test_the_account_administers_each_key(stack: Stack, site: Site, purpose: str) -> None:
+    root = statements(stack, site, purpose)["AccountAdministration"]
+    assert root["Principal"] == {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}
+    assert root["Action"] == ["kms:*"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_data_is_used_through_rds_of_its_region_by_this_account_only(stack: Stack, site: Site) -> None:
+    found = statements(stack, site, "data")
+    for sid in ("UseThroughRDS", "GrantsForRDS"):
+        tests = found[sid]["Condition"]["StringEquals"]
+        assert tests == {
+            "kms:CallerAccount": [ACCOUNT],
+            "kms:ViaService": [f"rds.{stack.region(site)}.amazonaws.com"],
+        }
+    assert found["GrantsForRDS"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": ["true"]}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_publishers_may_encrypt_for_this_account_only(stack: Stack, site: Site) -> None:
+    statement = statements(stack, site, "notifications")["PublishEncrypted"]
+    assert statement["Principal"] == {"Service": sorted(PUBLISHERS)}
+    assert set(PUBLISHERS) == {"cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com"}
+    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": [ACCOUNT]}}

@@ -1,0 +1,136 @@
+"""IAM: roles and what hangs on them."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Target
+from dr_assets.resources.identity.rows import MONITORING_POLICY
+from dr_assets.resources.registry import KINDS
+from dr_assets.resources.row import GLOBAL_REGION
+from dr_assets.stack import SITES, Site, Stack
+from tests.support.aws_double import (
+    ACCOUNT,
+    FakeReads,
+    creation,
+    deletion,
+    error,
+    fields,
+    look,
+    next_call,
+    tag_list,
+    target,
+)
+
+AT = "primary/identity"
+
+
+@pytest.fixture
+def role(stack: Stack) -> Target:
+    return target(stack, f"{AT}/monitoring-role")
+
+
+@pytest.fixture
+def attachment(stack: Stack) -> Target:
+    return target(stack, f"{AT}/monitoring-attachment")
+
+
+@pytest.fixture
+def inline(stack: Stack) -> Target:
+    return target(stack, "global/backup/replication-role-policy")
+
+
+def role_reads(role: Target, trust: Any = None, **tags: str) -> FakeReads:
+    shown = {
+        "RoleName": role.name,
+        "Arn": f"arn:aws:iam::{ACCOUNT}:role/{role.name}",
+        "AssumeRolePolicyDocument": trust or role.desired["AssumeRolePolicy"],
+        "Tags": tag_list({**role.desired["Tags"], **tags}),
+    }
+    return FakeReads(KINDS["iam.role"], get_role={"Role": shown})
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_iam_is_asked_where_its_control_plane_is(stack: Stack, site: Site) -> None:
+    for name in ("monitoring-role", "monitoring-attachment"):
+        assert target(stack, f"{site}/identity/{name}").region == GLOBAL_REGION
+
+
+def test_a_role_in_order(role: Target) -> None:
+    found = look(role_reads(role), role)
+    assert found is not None
+    assert found["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/{role.name}"
+    assert fields(role, found) == []
+    assert deletion(role, found) == ("delete_role", {"RoleName": role.name})
+
+
+def test_iams_own_spelling_of_a_trust_policy_is_no_difference(role: Target) -> None:
+    """IAM gives back a text where a list of one was sent."""
+    spelt = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "monitoring.rds.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
+    assert fields(role, look(role_reads(role, spelt), role)) == []
+
+
+def test_the_roles_next_call(role: Target) -> None:
+    everybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:*"}]}
+    found = look(role_reads(role, everybody, Site="secondary"), role)
+    assert fields(role, found) == ["AssumeRolePolicy", "Tags.Site"]
+    operation, params = next_call(role, found)
+    assert operation == "update_assume_role_policy"
+    assert json.loads(params["PolicyDocument"]) == role.desired["AssumeRolePolicy"]
+    found = look(role_reads(role, Site="secondary"), role)
+    assert next_call(role, found) == (
+        "tag_role",
+        {"RoleName": role.name, "Tags": [{"Key": "Site", "Value": "primary"}]},
+    )
+
+
+def test_a_role_is_created_with_its_tags(role: Target) -> None:
+    operation, params = creation(role)
+    assert operation == "create_role"
+    assert params["Tags"] == sorted(tag_list(role.desired["Tags"]), key=lambda tag: tag["Key"])
+    assert json.loads(params["AssumeRolePolicyDocument"]) == role.desired["AssumeRolePolicy"]
+
+
+def test_the_attachment(attachment: Target) -> None:
+    kind = KINDS["iam.role_attachment"]
+    both = {"RoleName": "rds-monitoring-role-primary-l6p3z2w4", "PolicyArn": MONITORING_POLICY}
+    other = {"PolicyName": "Other", "PolicyArn": "arn:aws:iam::aws:policy/Other"}
+    ours = {"PolicyName": "AmazonRDSEnhancedMonitoringRole", "PolicyArn": MONITORING_POLICY}
+    assert look(FakeReads(kind, list_attached_role_policies={"AttachedPolicies": [other]}), attachment) is None
+    found = look(FakeReads(kind, list_attached_role_policies={"AttachedPolicies": [other, ours]}), attachment)
+    assert found == {"PolicyArn": MONITORING_POLICY}
+    assert creation(attachment) == ("attach_role_policy", both)
+    assert deletion(attachment, found) == ("detach_role_policy", both)
+
+
+def test_the_inline_policy(inline: Target) -> None:
+    kind = KINDS["iam.role_policy"]
+    name = {"RoleName": inline.identity["RoleName"], "PolicyName": inline.name}
+    document = inline.desired["Policy"]
+    found = look(FakeReads(kind, get_role_policy={**name, "PolicyDocument": document}), inline)
+    assert fields(inline, found) == []
+    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    found = look(FakeReads(kind, get_role_policy={**name, "PolicyDocument": wide}), inline)
+    assert fields(inline, found) == ["Policy"]
+    assert next_call(inline, found) == creation(inline)
+    operation, params = creation(inline)
+    assert operation == "put_role_policy"
+    assert json.loads(params["PolicyDocument"]) == document
+    assert deletion(inline, found) == ("delete_role_policy", name)
+
+
+def test_nothing_of_the_kind_is_absent_and_a_refusal_is_not(role: Target, attachment: Target, inline: Target) -> None:
+    asked = ((role, "get_role"), (attachment, "list_attached_role_policies"), (inline, "get_role_policy"))
+    for of, operation in asked:
+        assert look(FakeReads(KINDS[of.kind], **{operation: error("NoSuchEntity", status=404)}), of) is None
+        with pytest.raises(ClientError):
+            look(FakeReads(KINDS[of.kind], **{operation: error("AccessDenied", status=403)}), of)

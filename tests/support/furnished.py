@@ -1,0 +1,83 @@
+"""One embedded AWS with what telemetry looks at in it: topics, queues, alarms, health checks, a global cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.monitoring.sources.poller import ALARM_METRICS
+from dr_assets.resources.alarms.rows import alarm_name
+from dr_assets.resources.dns.rows import SITE_CHECKS
+from dr_assets.stack import SITES, Stack, load_stack
+
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="session")
+def watched_aws() -> Iterator[EmbeddedAws]:
+    with EmbeddedAws() as aws:
+        patch = pytest.MonkeyPatch()
+        for name, value in aws.env().items():
+            patch.setenv(name, value)
+        try:
+            furnish(load_stack())
+        finally:
+            patch.undo()
+        yield aws
+
+
+@pytest.fixture
+def cloud(watched_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAws]:
+    """The furnished AWS, which boto3 finds by itself; without faults before and after."""
+    for name, value in watched_aws.env().items():
+        monkeypatch.setenv(name, value)
+    watched_aws.control.clear_faults()
+    watched_aws.control.clear_calls()
+    yield watched_aws
+    watched_aws.control.clear_faults()
+
+
+def furnish(stack: Stack) -> None:
+    """Named as the catalogue names them. Provisioning all of the stack would take ten times as long."""
+    s = stack.environment_suffix
+    checks = boto3.client("route53", "us-east-1")
+    for site in SITES:
+        region = stack.region(site)
+        sns, sqs, cloudwatch = (boto3.client(service, region) for service in ("sns", "sqs", "cloudwatch"))
+        topic = sns.create_topic(Name=f"db-events-{site}-{s}")["TopicArn"]
+        sqs.create_queue(QueueName=f"db-events-dlq-{site}-{s}")
+        redrive = {
+            "deadLetterTargetArn": f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-dlq-{site}-{s}",
+            "maxReceiveCount": 3,
+        }
+        attributes = {"VisibilityTimeout": "60", "RedrivePolicy": json.dumps(redrive)}
+        sqs.create_queue(QueueName=f"db-events-{site}-{s}", Attributes=attributes)
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-{site}-{s}")
+        for metric in ALARM_METRICS:
+            cloudwatch.put_metric_alarm(
+                AlarmName=alarm_name(stack, site, metric), Namespace="Test", MetricName=metric, Statistic="Maximum",
+                Period=60, EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
+            )  # fmt: skip
+        for name, metric, silence, _ in (*SITE_CHECKS, ("another-on-the-same-alarm", "connectivity", "Unhealthy", "")):
+            checks.create_health_check(
+                CallerReference=f"{name}-{site}",
+                HealthCheckConfig={
+                    "Type": "CLOUDWATCH_METRIC", "InsufficientDataHealthStatus": silence,
+                    "AlarmIdentifier": {"Name": alarm_name(stack, site, metric), "Region": region},
+                },
+            )  # fmt: skip
+    rds = boto3.client("rds", stack.primary_region)
+    rds.create_global_cluster(
+        GlobalClusterIdentifier=stack.global_cluster_name,
+        Engine="aurora-postgresql",
+        EngineVersion=stack.engine_version,
+    )
+    rds.create_db_cluster(
+        DBClusterIdentifier=f"aurora-primary-{s}", Engine="aurora-postgresql", EngineVersion=stack.engine_version,
+        GlobalClusterIdentifier=stack.global_cluster_name, MasterUsername=stack.master_username,
+        MasterUserPassword="not-a-secret-1",
+    )  # fmt: skip
