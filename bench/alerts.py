@@ -251,8 +251,10 @@ def one(aws: EmbeddedAws, stack: Stack, daemon: Daemon, hook: Hook, mail: Mailbo
         resolved = {name: keys(source.got)[-1][0] - revived for name, source in sources}
         time.sleep(15)  # whatever would be told twice
         told = {name: [key.rsplit(".", 1)[1] for _, key in keys(source.got)] for name, source in sources}
-        others = sorted({match[1] for _, text in mail.got for match in [KEY.search(text)] if match} - {
-            key for _, key in keys(mail.got)})  # fmt: skip
+        others = sorted(
+            {match[1] for _, text in mail.got for match in [KEY.search(text)] if match}
+            - {key for _, key in keys(mail.got)}
+        )
         return {"opened": opened, "resolved": resolved, "told": told, "others": others}
     finally:
         daemon.stop()
@@ -272,9 +274,12 @@ def measure(runs: int) -> int:
                 shutil.copytree(template.folder, folder)
                 run = one(aws, stack, Daemon(folder, env), hook, mail, dice.uniform(0, 10))
                 found.append(run)
-                print(f"{number + 1:3} alert {run['opened']['sns']:5.1f} s (webhook {run['opened']['webhook']:.1f} s), "
-                      f"resolution {run['resolved']['sns']:5.1f} s after the revival, load {os.getloadavg()[0]:.1f}, "
-                      f"also {', '.join(run['others']) or 'nothing'}", flush=True)  # fmt: skip
+                print(
+                    f"{number + 1:3} alert {run['opened']['sns']:5.1f} s (webhook {run['opened']['webhook']:.1f} s), "
+                    f"resolution {run['resolved']['sns']:5.1f} s after the revival, load {os.getloadavg()[0]:.1f}, "
+                    f"also {', '.join(run['others']) or 'nothing'}",
+                    flush=True,
+                )
                 if run["told"] != {"webhook": ["opened", "resolved"], "sns": ["opened", "resolved"]}:
                     print(f"    told: {run['told']}")
                 shutil.rmtree(folder, ignore_errors=True)

@@ -32,8 +32,11 @@ def main(rounds: int) -> int:
             asked = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
             records.append(runner.start(stack, open_store(folder), asked))
             rto, rpo = records[-1]["rto"], records[-1]["rpo"]
-            print(f"{number + 1:3} {scenario:10} RTO {rto['high_seconds']:.3f} s, lost {rpo['lost_commits']} of "
-                  f"{rpo['acknowledged']}, {records[-1]['status']}", flush=True)  # fmt: skip
+            print(
+                f"{number + 1:3} {scenario:10} RTO {rto['high_seconds']:.3f} s, lost {rpo['lost_commits']} of "
+                f"{rpo['acknowledged']}, {records[-1]['status']}",
+                flush=True,
+            )
     print("\n|  | median | most |\n|---|---|---|")
     for name in ("database", "traffic"):
         row([record["rto"]["parts"][name] for record in records], f"RTO, {name}")

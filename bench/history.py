@@ -62,10 +62,13 @@ def make(root: Path, stack: str, days: int, seed: int) -> None:
         table = pa.table(
             {
                 "at": pa.array(at).cast(pa.timestamp("ms", "UTC")),
-                "site": pa.repeat("secondary", count), "metric": pa.repeat("rpo-lag", count),
-                "value": pa.array(value, mask=null), "unit": pa.repeat("ms", count), "source": pa.repeat("metric", count),
+                "site": pa.repeat("secondary", count),
+                "metric": pa.repeat("rpo-lag", count),
+                "value": pa.array(value, mask=null),
+                "unit": pa.repeat("ms", count),
+                "source": pa.repeat("metric", count),
             }
-        )  # fmt: skip
+        )
         path = root / samples.key_of(stack, FAMILY, START.date() + dt.timedelta(days=day))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(samples.encode(table))  # without the store's flush to disk, which is not what is measured
@@ -145,8 +148,10 @@ def polars(root: Path, stack: str, days: int) -> Figures:
             pl.col("at").dt.epoch("ms").alias("t"),
             pl.when(pl.col("unit") == "ms").then(pl.col("value") / 1000).otherwise(pl.col("value")).alias("v"),
         )
-        .group_by("t").agg(v.max()).sort("t")
-    )  # fmt: skip
+        .group_by("t")
+        .agg(v.max())
+        .sort("t")
+    )
     held = readings.with_columns(
         pl.min_horizontal(t.shift(-1).fill_null(stop), t + HOLD_MS, pl.lit(stop)).alias("e")
     ).collect()
@@ -159,23 +164,40 @@ def polars(root: Path, stack: str, days: int) -> Figures:
         ]
     ).collect()
     groups = {
-        "all": pl.lit(0), "day": t // DAY_MS, "week": (t // DAY_MS + 3) // 7,
+        "all": pl.lit(0),
+        "day": t // DAY_MS,
+        "week": (t // DAY_MS + 3) // 7,
         "month": pl.from_epoch(t, time_unit="ms").dt.truncate("1mo"),
-    }  # fmt: skip
+    }
     running, known = n.cum_sum(), n.sum()
     found = {
-        name: parts.lazy().with_columns(group.alias("g")).sort("g", "v").group_by("g", maintain_order=True)
-        .agg(known=known / 1000, within=n.filter(v < OBJECTIVE).sum() / 1000,
-             **{f"p{p}": v.filter(running * 100 >= p * known).first() for p in (50, 95, 99)}, max=v.max())
-        .drop("g").collect().rows()
+        name: parts.lazy()
+        .with_columns(group.alias("g"))
+        .sort("g", "v")
+        .group_by("g", maintain_order=True)
+        .agg(
+            known=known / 1000,
+            within=n.filter(v < OBJECTIVE).sum() / 1000,
+            **{f"p{p}": v.filter(running * 100 >= p * known).first() for p in (50, 95, 99)},
+            max=v.max(),
+        )
+        .drop("g")
+        .collect()
+        .rows()
         for name, group in groups.items()
-    }  # fmt: skip
+    }
     bad = (v >= OBJECTIVE).fill_null(False)
     runs = (
-        held.lazy().with_columns((bad.shift(1, fill_value=False) & (e.shift(1) == t)).fill_null(False).alias("goes_on"))
-        .filter(bad).with_columns((~pl.col("goes_on")).cum_sum().alias("run"))
-        .group_by("run", maintain_order=True).agg(duration=(e.max() - t.min()) / 1000, depth=v.max()).drop("run").collect().rows()
-    )  # fmt: skip
+        held.lazy()
+        .with_columns((bad.shift(1, fill_value=False) & (e.shift(1) == t)).fill_null(False).alias("goes_on"))
+        .filter(bad)
+        .with_columns((~pl.col("goes_on")).cum_sum().alias("run"))
+        .group_by("run", maintain_order=True)
+        .agg(duration=(e.max() - t.min()) / 1000, depth=v.max())
+        .drop("run")
+        .collect()
+        .rows()
+    )
     return {**found, "breaches": runs}
 
 
@@ -239,8 +261,10 @@ def main() -> None:
         for number, stack in enumerate(stacks):
             if len(list((root / "samples" / stack / FAMILY).glob("*.parquet"))) != days:
                 make(root, stack, days, number)
-        print(f"{len(stacks)} stacks, {days} days, about {len(stacks) * days * 1440:,} rows; "
-              f"made in {time.perf_counter() - started:.0f} s")  # fmt: skip
+        print(
+            f"{len(stacks)} stacks, {days} days, about {len(stacks) * days * 1440:,} rows; "
+            f"made in {time.perf_counter() - started:.0f} s"
+        )
         measure(root, stacks, days, sides, arguments.rounds)
 
 
@@ -271,8 +295,10 @@ def measure(root: Path, stacks: list[str], days: int, sides: list[str], rounds: 
     if others:
         best = min(statistics.median(one[name]) for name in others)
         least = min(every[name][0] for name in others)
-        print(f"\nDR Assets to the faster of the others: one stack {statistics.median(one['DR Assets']) / best:.2f}, "
-              f"all {every['DR Assets'][0] / least:.2f}")  # fmt: skip
+        print(
+            f"\nDR Assets to the faster of the others: one stack {statistics.median(one['DR Assets']) / best:.2f}, "
+            f"all {every['DR Assets'][0] / least:.2f}"
+        )
     linear(root, stacks, days, rounds)
     here, worker = (
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -300,8 +326,17 @@ def update(root: Path, stack: str) -> float:
     """Median seconds to merge a day's pull into its partition, the flush to disk included."""
     day, seconds = START.date(), []
     for turn in range(9):
-        new = [{"at": START + dt.timedelta(minutes=n), "site": "secondary", "metric": "rpo-lag", "value": float(turn), "unit": "ms",
-                "source": "bench"} for n in range(1440)]  # fmt: skip
+        new = [
+            {
+                "at": START + dt.timedelta(minutes=n),
+                "site": "secondary",
+                "metric": "rpo-lag",
+                "value": float(turn),
+                "unit": "ms",
+                "source": "bench",
+            }
+            for n in range(1440)
+        ]
         table = samples.to_table(new)
         started = time.perf_counter()
         samples.merge_day(FolderStore(root), stack, FAMILY, day, table, [])

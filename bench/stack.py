@@ -41,14 +41,19 @@ EACH = {
     "iam.role_policy": 1,
     "secretsmanager.secret": 1,
     "s3.bucket": 1,  # its tags tell that it is there
-    "s3.versioning": 1, "s3.encryption": 1, "s3.public_access_block": 1, "s3.policy": 1, "s3.lifecycle": 1, "s3.replication": 1,
+    "s3.versioning": 1,
+    "s3.encryption": 1,
+    "s3.public_access_block": 1,
+    "s3.policy": 1,
+    "s3.lifecycle": 1,
+    "s3.replication": 1,
     "sns.topic": 2,  # attributes (the policy is one of them), tags
     "sns.subscription": 1,  # attributes; listed once a topic
     "sqs.queue": 2,  # attributes (the policy is one of them), tags; listed once a region
     "rds.event_subscription": 2,
     "cloudwatch.alarm": 1,  # tags; described all at once
     "route53.zone": 1,  # the VPCs of a zone
-}  # fmt: skip
+}
 ONCE = {
     # VPCs, subnets, route tables, groups, instances, alarms, aliases, queues, subscriptions of the topic, secret value
     "per region": 10,

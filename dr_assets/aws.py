@@ -31,12 +31,26 @@ POOL = 16
 
 _THROTTLED = frozenset(
     {
-        "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
-        "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException",
-        "ThrottledException", "Throttled", "TooManyRequestsException", "TransactionInProgressException",
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "Throttled",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
     }
-)  # fmt: skip
+)
 # AWS asks to come back later: a queue's name is closed for 60 s after deletion, a bucket is being changed by another call,
 # or what hangs on a thing is still on its way out (network interfaces of a deleted cluster, for example).
 _LATER = frozenset(
@@ -46,10 +60,17 @@ _LATER = frozenset(
 _UNRETRIED = frozenset({"Throttled"})
 _CREDENTIALS = frozenset(
     {
-        "AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId",
-        "InvalidClientTokenId", "RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
     }
-)  # fmt: skip
+)
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"})
 
 # The request or its answer was lost on the way: whether it was carried out is not known.

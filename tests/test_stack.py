@@ -25,18 +25,55 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("suffix with hyphen at the end", {"environment_suffix": "abc-"}, "environment_suffix", "both ends"),
     ("burstable class", {"instance_class": "db.t3.medium"}, "instance_class", "db.r6g.large"),
     ("general class", {"instance_class": "db.m5.large"}, "instance_class", "memory-optimised"),
-    ("two zones", {"availability_zones": {**ZONES, "primary": ZONES["primary"][:2]}}, "availability_zones.primary", "three"),
-    ("zone twice", {"availability_zones": {**ZONES, "primary": ["us-east-1a"] * 3}}, "availability_zones.primary", "three"),
-    ("foreign zone", {"availability_zones": {**ZONES, "primary": ZONES["secondary"]}}, "availability_zones.primary", "us-east-1"),
+    (
+        "two zones",
+        {"availability_zones": {**ZONES, "primary": ZONES["primary"][:2]}},
+        "availability_zones.primary",
+        "three",
+    ),
+    (
+        "zone twice",
+        {"availability_zones": {**ZONES, "primary": ["us-east-1a"] * 3}},
+        "availability_zones.primary",
+        "three",
+    ),
+    (
+        "foreign zone",
+        {"availability_zones": {**ZONES, "primary": ZONES["secondary"]}},
+        "availability_zones.primary",
+        "us-east-1",
+    ),
     ("overlapping VPCs", {"vpc_cidr": {"primary": "10.0.0.0/16", "secondary": "10.0.0.0/16"}}, "vpc_cidr", "overlap"),
-    ("not a CIDR", {"vpc_cidr": {"primary": "10.0.0.1/16", "secondary": "10.1.0.0/16"}}, "vpc_cidr.primary", "10.0.0.0/16"),
-    ("tiny VPC", {"vpc_cidr": {"primary": "10.0.0.0/24", "secondary": "10.1.0.0/16"}}, "vpc_cidr.primary", "/16 to /20"),
-    ("application outside", {"application_subnet_cidrs": {"primary": ["10.9.0.0/24"], "secondary": ["10.1.10.0/24"]}},
-     "application_subnet_cidrs.primary", "outside"),
-    ("application over database", {"application_subnet_cidrs": {"primary": ["10.0.1.0/24"], "secondary": ["10.1.10.0/24"]}},
-     "application_subnet_cidrs.primary", "move it"),
-    ("no application", {"application_subnet_cidrs": {"primary": [], "secondary": ["10.1.10.0/24"]}},
-     "application_subnet_cidrs.primary", "name the subnets"),
+    (
+        "not a CIDR",
+        {"vpc_cidr": {"primary": "10.0.0.1/16", "secondary": "10.1.0.0/16"}},
+        "vpc_cidr.primary",
+        "10.0.0.0/16",
+    ),
+    (
+        "tiny VPC",
+        {"vpc_cidr": {"primary": "10.0.0.0/24", "secondary": "10.1.0.0/16"}},
+        "vpc_cidr.primary",
+        "/16 to /20",
+    ),
+    (
+        "application outside",
+        {"application_subnet_cidrs": {"primary": ["10.9.0.0/24"], "secondary": ["10.1.10.0/24"]}},
+        "application_subnet_cidrs.primary",
+        "outside",
+    ),
+    (
+        "application over database",
+        {"application_subnet_cidrs": {"primary": ["10.0.1.0/24"], "secondary": ["10.1.10.0/24"]}},
+        "application_subnet_cidrs.primary",
+        "move it",
+    ),
+    (
+        "no application",
+        {"application_subnet_cidrs": {"primary": [], "secondary": ["10.1.10.0/24"]}},
+        "application_subnet_cidrs.primary",
+        "name the subnets",
+    ),
     ("RPO zero", {"rpo_seconds": 0}, "rpo_seconds", "greater than 0"),
     ("RTO negative", {"rto_seconds": -1}, "rto_seconds", "greater than 0"),
     ("detection a text", {"detection_seconds": "30"}, "detection_seconds", "integer"),
@@ -52,8 +89,13 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("e-mail", {"alert_emails": ["nobody"]}, "alert_emails", "not an e-mail"),
     ("reserved tag", {"tags": {"Environment": "x", "ManagedBy": "me"}}, "tags", "remove"),
     ("no environment", {"tags": {}}, "tags", "Environment"),
-    ("threshold", {"alarm_thresholds": {"replication_lag_ms": 0}}, "alarm_thresholds.replication_lag_ms", "greater than 0"),
-]  # fmt: skip
+    (
+        "threshold",
+        {"alarm_thresholds": {"replication_lag_ms": 0}},
+        "alarm_thresholds.replication_lag_ms",
+        "greater than 0",
+    ),
+]
 
 
 @pytest.mark.parametrize(("change", "key", "remedy"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])

@@ -28,13 +28,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Resource
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import TOLD, Incident, Transition, capabilities_lost, dependents
 from dr_assets.monitoring.rules import team_of
-from dr_assets.monitoring.samples import iso, parse_time, utc_now
 from dr_assets.stack import SITES, Site, Stack
 
 LEASE_SECONDS = 60.0
@@ -103,9 +103,8 @@ def compose(transition: Transition, resources: Mapping[str, Resource], link: str
 
 
 def _clock(seconds: float) -> str:
-    from datetime import timezone
 
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc.from_epoch(seconds).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 class Transport(Protocol):
@@ -160,9 +159,11 @@ class SnsTransport:
         name = f"db-events-{site}-{self._stack.environment_suffix}"
         partition = "aws-us-gov" if "-gov-" in region else "aws-cn" if region.startswith("cn-") else "aws"
         self._aws.client("sns", region).publish(
-            TopicArn=f"arn:{partition}:sns:{region}:{self._account}:{name}", Subject=alert.subject, Message=alert.text,
+            TopicArn=f"arn:{partition}:sns:{region}:{self._account}:{name}",
+            Subject=alert.subject,
+            Message=alert.text,
             MessageAttributes={KEY_ATTRIBUTE: {"DataType": "String", "StringValue": f"{alert.key}.{self.name}"}},
-        )  # fmt: skip
+        )
 
 
 class SlackTransport:
@@ -217,17 +218,20 @@ def pagerduty_body(alert: Alert) -> dict[str, Any]:
             "summary": alert.subject[:1024],
             "source": f"dr-assets/{incident.stack}/{incident.site}",
             "severity": incident.severity,
-            "timestamp": iso(datetime.fromtimestamp(incident.since, utc_now().tzinfo)),
+            "timestamp": utc.to_text(datetime.fromtimestamp(incident.since, utc.now().tzinfo)),
             "component": incident.resource or incident.topic,
             "group": incident.stack,
             "class": incident.topic,
             "custom_details": {
-                "text": alert.text, "owner": alert.team, "key": alert.key, "lost": list(alert.lost),
+                "text": alert.text,
+                "owner": alert.team,
+                "key": alert.key,
+                "lost": list(alert.lost),
                 "runbook": incident.runbook,
             },
         },
         "client": "dr-assets",
-    }  # fmt: skip
+    }
     if alert.link:
         body["client_url"] = alert.link
         body["links"] = [{"href": alert.link, "text": "Look at it"}]
@@ -268,7 +272,7 @@ class Ledger:
         base = f"alerts/{alert.incident.stack}/{alert.key}.{transport.name}"
         document = {"by": self._me, "text": alert.text, "step": alert.step, "incident": alert.incident.as_json()}
         if base in self._delivered:
-            self._try("confirm", lambda: self._confirm(base, {**document, "at": iso(now)}))
+            self._try("confirm", lambda: self._confirm(base, {**document, "at": utc.to_text(now)}))
             return "already"
         attempt: int | None = 0  # without a claim
         try:
@@ -286,7 +290,7 @@ class Ledger:
                 self._try("withdraw", lambda: self.store.delete(f"{base}.claim-{attempt:03d}.json"))
             raise
         self._delivered.add(base)
-        self._try("confirm", lambda: self._confirm(base, {**document, "attempt": attempt, "at": iso(now)}))
+        self._try("confirm", lambda: self._confirm(base, {**document, "attempt": attempt, "at": utc.to_text(now)}))
         return "delivered"
 
     def _try(self, what: str, do: Callable[[], None]) -> None:
@@ -301,7 +305,9 @@ class Ledger:
         base = f"alerts/{stack}/{name}"
         claims = self.store.list(f"{base}.claim-")
         if claims and not self._has(f"{base}.json"):
-            self._confirm(base, {**json.loads(self.store.read(claims[-1])), "at": iso(at), "confirmed_by": "echo"})
+            self._confirm(
+                base, {**json.loads(self.store.read(claims[-1])), "at": utc.to_text(at), "confirmed_by": "echo"}
+            )
 
     def _claim(self, base: str, transport: Transport, document: Mapping[str, Any], now: datetime) -> int | None:
         claims = self.store.list(f"{base}.claim-")
@@ -309,7 +315,7 @@ class Ledger:
         if claims:
             last = json.loads(self.store.read(claims[-1]))
             attempt = int(last["attempt"]) + 1
-            age = (now - parse_time(last["at"])).total_seconds()
+            age = (now - utc.parse(last["at"])).total_seconds()
             # Where a repetition is dropped there is nothing to wait for, unless somebody is at it this very moment.
             if age < (self._lease if not transport.deduplicates else HTTP_SECONDS):
                 raise AlertPending(
@@ -318,7 +324,7 @@ class Ledger:
         try:
             self.store.create(
                 f"{base}.claim-{attempt:03d}.json",
-                json.dumps({**document, "attempt": attempt, "at": iso(now)}, sort_keys=True).encode(),
+                json.dumps({**document, "attempt": attempt, "at": utc.to_text(now)}, sort_keys=True).encode(),
             )
         except FileExistsError:
             raise AlertPending(f"{base} is being delivered by another daemon at this moment.") from None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Transition
-from dr_assets.monitoring.samples import iso, parse_time
 
 LONGEST = timedelta(hours=24)
 
@@ -44,9 +44,15 @@ def open_window(
         raise RefusedError("A maintenance window needs a person and a reason. Give both.")
     window = Window(f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}", stack, topic, start, until, by, why)
     document = {
-        "schema": "dr-assets/maintenance/1", "id": window.id, "stack": stack, "topic": topic, "from": iso(start),
-        "until": iso(until), "by": by, "why": why,
-    }  # fmt: skip
+        "schema": "dr-assets/maintenance/1",
+        "id": window.id,
+        "stack": stack,
+        "topic": topic,
+        "from": utc.to_text(start),
+        "until": utc.to_text(until),
+        "by": by,
+        "why": why,
+    }
     store.create(_key(stack, window.id), _bytes(document))
     return window
 
@@ -55,7 +61,8 @@ def close_window(store: Store, window: Window, now: datetime) -> None:
     """End a window before its time."""
     document = json.loads(store.read(_key(window.stack, window.id)))
     store.write(
-        _key(window.stack, window.id), _bytes({**document, "until": iso(now), "planned_until": iso(window.until)})
+        _key(window.stack, window.id),
+        _bytes({**document, "until": utc.to_text(now), "planned_until": utc.to_text(window.until)}),
     )
 
 
@@ -70,9 +77,16 @@ def windows(store: Store, stack: str, since: datetime | None = None) -> list[Win
         try:
             data = json.loads(store.read(key))
             found.append(
-                Window(data["id"], stack, data["topic"], parse_time(data["from"]), parse_time(data["until"]), data["by"],
-                       data["why"])
-            )  # fmt: skip
+                Window(
+                    data["id"],
+                    stack,
+                    data["topic"],
+                    utc.parse(data["from"]),
+                    utc.parse(data["until"]),
+                    data["by"],
+                    data["why"],
+                )
+            )
         except KeyError:
             continue  # removed since it was listed
         except ValueError as error:
@@ -91,7 +105,7 @@ def leave_trace(store: Store, transition: Transition, now: datetime) -> None:
     """Write down what nobody was told."""
     incident = transition.incident
     phase = "ended" if incident.ended else "begun"
-    document = {"at": iso(now), "transition": transition.key, "incident": incident.as_json()}
+    document = {"at": utc.to_text(now), "transition": transition.key, "incident": incident.as_json()}
     store.write(f"maintenance/{incident.stack}/trace/{incident.id}.{phase}.json", _bytes(document))
 
 

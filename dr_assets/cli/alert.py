@@ -6,10 +6,12 @@ Added to `dr` by `cli.py`. May import `telemetry`, `drills`, `history`, `stack`,
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+
+from dr_assets import utc
 
 if TYPE_CHECKING:
     from dr_assets.ticks.status import Overview
@@ -56,7 +58,7 @@ def silence(hours: float, why: str, topic: str, by: str | None) -> None:
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
-    now = datetime.now(timezone.utc)
+    now = utc.now()
     window = open_window(
         open_store(), load_stack().environment_suffix, now, now + timedelta(hours=hours), by or operator(), why, topic
     )
@@ -72,7 +74,7 @@ def unsilence(window: str) -> None:
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
-    store, stack, now = open_store(), load_stack().environment_suffix, datetime.now(timezone.utc)
+    store, stack, now = open_store(), load_stack().environment_suffix, utc.now()
     found = next((each for each in windows(store, stack, now) if each.id == window and each.silences(now)), None)
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
@@ -95,7 +97,7 @@ def arm(hours: float, why: str, by: str | None) -> None:
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
-    now, stack = datetime.now(timezone.utc), load_stack().environment_suffix
+    now, stack = utc.now(), load_stack().environment_suffix
     arming = arm_failover(open_store(), stack, now, now + timedelta(hours=hours), by or operator(), why)
     click.echo(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
 
@@ -110,7 +112,7 @@ def disarm(by: str | None) -> None:
     from dr_assets.stack import load_stack
 
     stack = load_stack().environment_suffix
-    was = disarm_failover(open_store(), stack, datetime.now(timezone.utc), by or operator())
+    was = disarm_failover(open_store(), stack, utc.now(), by or operator())
     click.echo(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
 
 
@@ -122,7 +124,7 @@ def status(as_json: bool) -> None:
     from dr_assets.stack import load_stack
     from dr_assets.ticks.status import overview
 
-    found = overview(open_store(), load_stack().environment_suffix, datetime.now(timezone.utc))
+    found = overview(open_store(), load_stack().environment_suffix, utc.now())
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -143,7 +145,7 @@ def _show(found: Overview) -> None:
         *((each, "") for each in found.open),
         *((each, ", nobody was told") for each in found.untold),
     ]:
-        since = datetime.fromtimestamp(incident.since, timezone.utc)
+        since = utc.from_epoch(incident.since)
         click.echo(f"open since {until(since)}: {incident.id} {incident.severity}: {incident.text}{note}")
         click.echo(f"  {incident.runbook}")
     for name in found.undelivered:

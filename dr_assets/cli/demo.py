@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli import render
 from dr_assets.cli.report import show
@@ -57,7 +58,7 @@ class Stage:
 def run() -> int:
     """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
     stages: list[Stage] = []
-    begun = datetime.now(timezone.utc)
+    begun = utc.now()
     with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
         stack = load_stack()
         render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
@@ -132,19 +133,46 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
 
     parameter = {"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}
     return (
-        Sabotage(f"PostgreSQL opened to the world ({one})",
-                 "primary/network/security-group", "Ingress", open_port),
-        Sabotage(f"backups cut to one day ({one})", "primary/aurora/cluster", "BackupRetentionPeriod",
-                 call("rds", "modify_db_cluster", one, DBClusterIdentifier=f"aurora-primary-{s}", BackupRetentionPeriod=1,
-                      ApplyImmediately=True)),
-        Sabotage(f"statement logging switched off ({one})", "primary/aurora/cluster-parameter-group", "Parameters.log_statement",
-                 call("rds", "modify_db_cluster_parameter_group", one,
-                      DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}", Parameters=[parameter])),
+        Sabotage(f"PostgreSQL opened to the world ({one})", "primary/network/security-group", "Ingress", open_port),
+        Sabotage(
+            f"backups cut to one day ({one})",
+            "primary/aurora/cluster",
+            "BackupRetentionPeriod",
+            call(
+                "rds",
+                "modify_db_cluster",
+                one,
+                DBClusterIdentifier=f"aurora-primary-{s}",
+                BackupRetentionPeriod=1,
+                ApplyImmediately=True,
+            ),
+        ),
+        Sabotage(
+            f"statement logging switched off ({one})",
+            "primary/aurora/cluster-parameter-group",
+            "Parameters.log_statement",
+            call(
+                "rds",
+                "modify_db_cluster_parameter_group",
+                one,
+                DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}",
+                Parameters=[parameter],
+            ),
+        ),
         Sabotage(f"the data key disabled ({two})", "secondary/encryption/data-key", "Enabled", disable_key),
-        Sabotage(f"the backup bucket's public-access block removed ({two})", "secondary/backup/public-access-block", "", publish),
-        Sabotage(f"the lag alarm's actions switched off ({two})", "secondary/monitoring/alarm-replication-lag", "ActionsEnabled",
-                 call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"])),
-    )  # fmt: skip
+        Sabotage(
+            f"the backup bucket's public-access block removed ({two})",
+            "secondary/backup/public-access-block",
+            "",
+            publish,
+        ),
+        Sabotage(
+            f"the lag alarm's actions switched off ({two})",
+            "secondary/monitoring/alarm-replication-lag",
+            "ActionsEnabled",
+            call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"]),
+        ),
+    )
 
 
 def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
@@ -212,7 +240,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
 def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) -> Pack:
     """The lag of these minutes from CloudWatch, the drills' records, and the evidence pack over both."""
     with _timed(stages, "report") as done:
-        now = datetime.now(timezone.utc)
+        now = utc.now()
         when = evidence.Period(begun, now)
         for pulled in evidence.pull_period(stack, store, when, now):
             render.out.print(f"{pulled.day}: {pulled.from_cloudwatch} readings of replication lag from CloudWatch")

@@ -61,9 +61,16 @@ def _command(scenario: Scenario, told: str) -> click.Command:
         "--lag-gate", "lag_gate_ms", type=float, help="The most replication lag at which to act, in milliseconds."
     )
     def run(
-        yes: bool, dry_run: bool, as_json: bool, why: str, operator: str | None, incident: bool,
-        overrides: tuple[str, ...], rate: float | None, lag_gate_ms: float | None,
-    ) -> None:  # fmt: skip
+        yes: bool,
+        dry_run: bool,
+        as_json: bool,
+        why: str,
+        operator: str | None,
+        incident: bool,
+        overrides: tuple[str, ...],
+        rate: float | None,
+        lag_gate_ms: float | None,
+    ) -> None:
         from dr_assets.cli import render
         from dr_assets.drills import record_builder, runner
         from dr_assets.drills.preconditions import PRECONDITIONS, Override

@@ -26,9 +26,14 @@ out = Console(file=sys.stdout, highlight=False, emoji=False, width=None if sys.s
 err = Console(file=sys.stderr, highlight=False, emoji=False)
 
 _STYLES = {
-    "in_sync": "green", "created": "cyan", "updated": "cyan", "waiting": "yellow", "drifted": "red", "absent": "red",
+    "in_sync": "green",
+    "created": "cyan",
+    "updated": "cyan",
+    "waiting": "yellow",
+    "drifted": "red",
+    "absent": "red",
     "unknown": "magenta",
-}  # fmt: skip
+}
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from dr_assets import utc
 
 if TYPE_CHECKING:
     from dr_assets.reports.pack.build import Pack
@@ -39,9 +41,18 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def report(
-    context: click.Context, start: str | None, end: str | None, out: Path | None, name: str | None, pull: bool, present: bool,
-    to_buckets: bool, signed: tuple[str, ...], next_due: datetime | None, as_json: bool,
-) -> None:  # fmt: skip
+    context: click.Context,
+    start: str | None,
+    end: str | None,
+    out: Path | None,
+    name: str | None,
+    pull: bool,
+    present: bool,
+    to_buckets: bool,
+    signed: tuple[str, ...],
+    next_due: datetime | None,
+    as_json: bool,
+) -> None:
     """Write the evidence of a period: one HTML page, the CSV of every table, pictures, raw records, a manifest.
 
     Reads the history (DR_HISTORY_URI). AWS is asked only with --pull, --now and --to-buckets.
@@ -62,7 +73,7 @@ def report(
     from dr_assets.reports import evidence
     from dr_assets.stack import load_stack
 
-    now = datetime.now(timezone.utc)
+    now = utc.now()
     when, stack, store = evidence.period(start, end, now), load_stack(), open_store()
     subject = evidence.remembered(stack, store, name or stack.environment_suffix)
     if subject.name != stack.environment_suffix and (pull or present or to_buckets):
@@ -84,9 +95,13 @@ def report(
         stored = evidence.to_buckets(stack, written, when, Aws())
     if as_json:
         document = {
-            "page": str(written.directory / "index.html"), "from": when.start.isoformat(), "to": when.end.isoformat(),
-            "figures": dict(written.headline), "manifest_sha256": written.manifest_sha256, "stored": stored,
-        }  # fmt: skip
+            "page": str(written.directory / "index.html"),
+            "from": when.start.isoformat(),
+            "to": when.end.isoformat(),
+            "figures": dict(written.headline),
+            "manifest_sha256": written.manifest_sha256,
+            "stored": stored,
+        }
         click.echo(json.dumps(document, indent=2))
         return
     show(written)
@@ -142,7 +157,7 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
     from dr_assets.reports.pack import html
     from dr_assets.stack import load_stack
 
-    when = evidence.period(start, end, datetime.now(timezone.utc))
+    when = evidence.period(start, end, utc.now())
     found = evidence.overview(load_stack(), open_store(), when)
     if as_csv:
         click.echo(html.csv(found).decode(), nl=False)
@@ -150,8 +165,10 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
     for _, row in found[found["scope"] == "stack"].iterrows():
         known = "unknown" if html.missing(row["compliance"]) else html.share(row["compliance"])
         worst = "" if html.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
-        click.echo(f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {html.share(row['unknown_share'])} "
-                   f"unknown, {row['breaches']} breaches{worst}")  # fmt: skip
+        click.echo(
+            f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {html.share(row['unknown_share'])} "
+            f"unknown, {row['breaches']} breaches{worst}"
+        )
     if not len(found):
         click.echo("The history holds no sample of any stack.")
 
@@ -167,9 +184,16 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
 @click.option("--stack", "name", help="Another stack of the history. Default: the stack file's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def action(
-    record: str | None, number: int | None, owner: str | None, due: datetime | None, done: datetime | None, note: str | None,
-    by: str | None, name: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    record: str | None,
+    number: int | None,
+    owner: str | None,
+    due: datetime | None,
+    done: datetime | None,
+    note: str | None,
+    by: str | None,
+    name: str | None,
+    as_json: bool,
+) -> None:
     """The corrective actions of drills and incidents; with RECORD and NUMBER: give one an owner, a date, or say it is done.
 
     Records are never changed: what is said here stands in documents of its own.
@@ -184,16 +208,24 @@ def action(
     from dr_assets.reports import evidence
     from dr_assets.stack import load_stack
 
-    store, now = open_store(), datetime.now(timezone.utc)
+    store, now = open_store(), utc.now()
     stack = name or load_stack().environment_suffix
     said = {"owner": owner, "due": due, "done": done, "note": note}
     if record is not None or any(said.values()):
         if record is None or number is None or not any(said.values()):
             raise click.UsageError("Give RECORD and NUMBER, and one of --owner, --due, --done and --note.")
         evidence.amend(
-            store, stack, record, number, now, by=by, owner=owner, note=note, due=due.date() if due else None,
+            store,
+            stack,
+            record,
+            number,
+            now,
+            by=by,
+            owner=owner,
+            note=note,
+            due=due.date() if due else None,
             done=done.date() if done else None,
-        )  # fmt: skip
+        )
     found = evidence.actions(store, stack)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))

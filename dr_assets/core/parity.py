@@ -18,10 +18,23 @@ from dr_assets.core.model import Drift, Observed, Resource
 _FIELDS: Mapping[str, Sequence[str]] = {
     "rds.cluster_parameter_group": ("Parameters", "DBParameterGroupFamily"),
     "rds.instance_parameter_group": ("Parameters", "DBParameterGroupFamily"),
-    "rds.cluster": ("Engine", "EngineVersion", "BackupRetentionPeriod", "DeletionProtection", "EnabledCloudwatchLogsExports"),
+    "rds.cluster": (
+        "Engine",
+        "EngineVersion",
+        "BackupRetentionPeriod",
+        "DeletionProtection",
+        "EnabledCloudwatchLogsExports",
+    ),
     "rds.instance": ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade"),
     "cloudwatch.alarm": (
-        "Namespace", "MetricName", "Statistic", "Threshold", "ComparisonOperator", "Period", "EvaluationPeriods", "DatapointsToAlarm",
+        "Namespace",
+        "MetricName",
+        "Statistic",
+        "Threshold",
+        "ComparisonOperator",
+        "Period",
+        "EvaluationPeriods",
+        "DatapointsToAlarm",
     ),
     "rds.event_subscription": ("EventCategories", "Enabled", "SourceType"),
     "sqs.queue": ("MessageRetentionPeriod", "VisibilityTimeout"),
@@ -30,7 +43,7 @@ _FIELDS: Mapping[str, Sequence[str]] = {
     "s3.versioning": ("Status",),
     "s3.lifecycle": ("Rules",),
     "logs.log_group": ("RetentionInDays",),
-}  # fmt: skip
+}
 
 # These tags say where a resource is; all others must be the same at both sites.
 _OWN_TAGS = frozenset({"Name", "Region", "Site"})

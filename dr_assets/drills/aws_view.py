@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.topology import Topology, parse_topology
 from dr_assets.drills.plan import Scenario
@@ -55,8 +56,16 @@ class Scene:
 
     def again(self) -> Scene:
         """The same scene, with nothing remembered of what was read."""
-        return Scene(self.stack, self.aws, self.scenario, self.from_site, self.to_site, self.lag_gate_ms,
-                     self.lag_fresh_seconds, self.resolver)  # fmt: skip
+        return Scene(
+            self.stack,
+            self.aws,
+            self.scenario,
+            self.from_site,
+            self.to_site,
+            self.lag_gate_ms,
+            self.lag_fresh_seconds,
+            self.resolver,
+        )
 
     def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
         """One read. Raises UnansweredError, AwsCallError, CredentialsError."""
@@ -136,7 +145,7 @@ class Scene:
 
     def lag(self) -> tuple[float, datetime] | None:
         """The newest lag at the target (milliseconds, UTC), or None where CloudWatch has none of the last hour."""
-        now = datetime.now(timezone.utc)
+        now = utc.now()
         query = {
             "Id": "lag",
             "MetricStat": {
@@ -149,12 +158,18 @@ class Scene:
                 "Stat": "Maximum",
             },
         }
-        found = self.call("cloudwatch", "get_metric_data", self.to_region, MetricDataQueries=[query],
-                          StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1),
-                          ScanBy="TimestampDescending")  # fmt: skip
+        found = self.call(
+            "cloudwatch",
+            "get_metric_data",
+            self.to_region,
+            MetricDataQueries=[query],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            ScanBy="TimestampDescending",
+        )
         series = found["MetricDataResults"][0]
         points = sorted(zip(series["Timestamps"], series["Values"], strict=True), reverse=True)
-        return (float(points[0][1]), points[0][0].astimezone(timezone.utc)) if points else None
+        return (float(points[0][1]), points[0][0].astimezone(utc.UTC)) if points else None
 
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 
@@ -31,8 +32,16 @@ class Journal:
     @classmethod
     def begin(cls, store: Store, stack: str, drill: str, plan: dict[str, Any]) -> Journal:
         """A new drill's journal. Raises FileExistsError when there is one of that id."""
-        data: dict[str, Any] = {"schema": SCHEMA, "id": drill, "stack": stack, "plan": plan, "steps": {}, "timeline": [], "calls": [],
-                "ended": None}  # fmt: skip
+        data: dict[str, Any] = {
+            "schema": SCHEMA,
+            "id": drill,
+            "stack": stack,
+            "plan": plan,
+            "steps": {},
+            "timeline": [],
+            "calls": [],
+            "ended": None,
+        }
         store.create(_key(stack, drill), _encode(data))
         return cls(store, stack, drill, data)
 
@@ -60,14 +69,14 @@ class Journal:
         with self._lock:
             entry = self.data["steps"].setdefault(step, {"intended": [], "done": None, "result": {}})
             again = bool(entry["intended"])
-            entry["intended"].append(now_text())
+            entry["intended"].append(utc.now_text())
             self._save()
             return again
 
     def done(self, step: str, **result: Any) -> None:
         """Say that `step` is complete, with what later steps and the record need of it."""
         with self._lock:
-            self.data["steps"][step] |= {"done": now_text(), "result": result}
+            self.data["steps"][step] |= {"done": utc.now_text(), "result": result}
             self._save()
 
     def is_done(self, step: str) -> bool:
@@ -84,7 +93,7 @@ class Journal:
             if mark and any(entry["mark"] == mark for entry in self.data["timeline"]):
                 mark = None
             self.data["timeline"].append(
-                {"mark": mark, "at": utc_text(at) if at else now_text(), "source": source, "text": text}
+                {"mark": mark, "at": utc.to_text(at) if at else utc.now_text(), "source": source, "text": text}
             )
             self._save()
 
@@ -96,7 +105,7 @@ class Journal:
     def end(self, status: str) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""
         with self._lock:
-            self.data["ended"] = {"status": status, "at": now_text()}
+            self.data["ended"] = {"status": status, "at": utc.now_text()}
             self._save()
 
     def _save(self) -> None:
@@ -114,20 +123,6 @@ def unfinished(store: Store, stack: str) -> list[str]:
         if data.get("schema") == SCHEMA and not data.get("ended"):
             found.append(str(data["id"]))
     return found
-
-
-def now_text() -> str:
-    return utc_text(datetime.now(timezone.utc))
-
-
-def utc_text(at: datetime) -> str:
-    """ISO 8601, UTC, milliseconds, with "Z"."""
-    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_utc(text: str) -> datetime:
-    """The inverse of `utc_text`."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _key(stack: str, drill: str) -> str:

@@ -12,10 +12,11 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import Store
 
@@ -38,7 +39,7 @@ class Lease:
 
     def __init__(self, store: Store, stack: str, drill: str, clock: Callable[[], datetime] | None = None) -> None:
         self._store, self._stack, self.drill = store, stack, drill
-        self._clock = clock or (lambda: datetime.now(timezone.utc))
+        self._clock = clock or utc.now
         self._key = ""
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,7 +63,7 @@ class Lease:
                 f"{LEASE_SECONDS:.0f} s later."
             )
         self._key = f"leases/{self._stack}/{number + 1:08d}.json"
-        self._since = _text(self._clock())
+        self._since = utc.to_text(self._clock())
         try:
             self._store.create(self._key, self._document())
         except FileExistsError:
@@ -114,7 +115,7 @@ class Lease:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "since": self._since,
-                "until": _text(self._clock() + timedelta(seconds=LEASE_SECONDS)),
+                "until": utc.to_text(self._clock() + timedelta(seconds=LEASE_SECONDS)),
                 "released": released,
             }
         ).encode()
@@ -135,7 +136,7 @@ class Lease:
         return number, document
 
     def _over(self, holder: dict[str, Any]) -> bool:
-        if holder["released"] or datetime.fromisoformat(holder["until"]) < self._clock():
+        if holder["released"] or utc.parse(holder["until"]) < self._clock():
             return True
         # A process that is gone cannot renew: no need to wait for its time to be over.
         return bool(holder["host"] == socket.gethostname() and not _alive(int(holder["pid"])))
@@ -149,7 +150,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")

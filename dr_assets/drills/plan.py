@@ -67,9 +67,13 @@ class Plan:
     def describe(self) -> list[tuple[str, str]]:
         """(step, what it does), for people."""
         values = {
-            "call": _CALLS[self.scenario], "region": self.act_region, "to": self.to_site, "from": self.from_site,
-            "good_probes": self.good_probes, "lag_gate_ms": self.lag_gate_ms,
-        }  # fmt: skip
+            "call": _CALLS[self.scenario],
+            "region": self.act_region,
+            "to": self.to_site,
+            "from": self.from_site,
+            "good_probes": self.good_probes,
+            "lag_gate_ms": self.lag_gate_ms,
+        }
         return [(name, text.format(**values)) for name, text in STEPS]
 
     def as_json(self) -> dict[str, Any]:

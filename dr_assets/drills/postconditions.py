@@ -6,8 +6,8 @@ May import what `preconditions` may.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Plan, Scenario
@@ -72,7 +72,7 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan) -> str | None:
     if not any(item["DBInstanceStatus"] == "available" for item in scene.target_instances):
         return f"no instance of the {plan.from_site} cluster is available"
     found = scene.lag()
-    if found is None or (datetime.now(timezone.utc) - found[1]).total_seconds() > scene.lag_fresh_seconds:
+    if found is None or (utc.now() - found[1]).total_seconds() > scene.lag_fresh_seconds:
         return f"the {plan.from_site} cluster reports no lag yet"
     if found[0] > plan.lag_gate_ms:
         return f"the {plan.from_site} cluster is {found[0]:.0f} ms behind"

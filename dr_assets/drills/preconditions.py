@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.core.parity import compare_pair, pairs
 from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Scenario
@@ -82,7 +82,7 @@ def lag(scene: Scene) -> str | None:
     if found is None:
         raise DrError(f"CloudWatch has no replication lag of the last hour at the {scene.to_site} site")
     milliseconds, at = found
-    age = (datetime.now(timezone.utc) - at).total_seconds()
+    age = (utc.now() - at).total_seconds()
     if age > scene.lag_fresh_seconds:
         raise DrError(f"the last lag reading is {age:.0f} s old (it was {milliseconds:.0f} ms)")
     if milliseconds > scene.lag_gate_ms:

@@ -23,12 +23,32 @@ PATIENCE_SECONDS = 20.0  # how long others may come first, again and again
 _TEXT, _NUMBER, _MAP, _LIST = (str,), (int, float), (dict,), (list,)
 # Field -> the types it may have; None stands for "unknown" or "not applicable" where it is allowed.
 _FIELDS: Mapping[str, tuple[type | None, ...]] = {
-    "schema": _TEXT, "id": _TEXT, "kind": _TEXT, "scenario": _TEXT, "stack": _TEXT, "status": _TEXT, "reason": (str, None),
-    "started_at": _TEXT, "ended_at": _TEXT, "who": _MAP, "why": _TEXT, "scope": _MAP, "plan_hash": _TEXT,
-    "product_version": _TEXT, "preconditions": _LIST, "overrides": _LIST, "timeline": _LIST, "rto": _MAP, "rpo": _MAP,
-    "exposure": (dict, None), "calls": _LIST, "postconditions": _LIST, "deviations": _LIST, "corrective_actions": _LIST,
+    "schema": _TEXT,
+    "id": _TEXT,
+    "kind": _TEXT,
+    "scenario": _TEXT,
+    "stack": _TEXT,
+    "status": _TEXT,
+    "reason": (str, None),
+    "started_at": _TEXT,
+    "ended_at": _TEXT,
+    "who": _MAP,
+    "why": _TEXT,
+    "scope": _MAP,
+    "plan_hash": _TEXT,
+    "product_version": _TEXT,
+    "preconditions": _LIST,
+    "overrides": _LIST,
+    "timeline": _LIST,
+    "rto": _MAP,
+    "rpo": _MAP,
+    "exposure": (dict, None),
+    "calls": _LIST,
+    "postconditions": _LIST,
+    "deviations": _LIST,
+    "corrective_actions": _LIST,
     "reconciliation": (dict, None),
-}  # fmt: skip
+}
 _CHAIN: Mapping[str, tuple[type | None, ...]] = {"previous_hash": (str, None), "hash": _TEXT}
 _CHOICES = {
     "schema": (SCHEMA,),
@@ -37,15 +57,34 @@ _CHOICES = {
     "status": ("succeeded", "failed", "aborted"),
 }
 _INSIDE: Mapping[str, Mapping[str, tuple[type | None, ...]]] = {
-    "rto": {"low_seconds": (*_NUMBER, None), "high_seconds": (*_NUMBER, None), "parts": _MAP, "target_seconds": _NUMBER,
-            "met": (bool, None)},
-    "rpo": {"lost_commits": (int, None), "lost_seconds": (*_NUMBER, None), "in_doubt": (int, None),
-            "acknowledged": (int, None), "survived": (int, None), "target_seconds": _NUMBER, "met": (bool, None)},
+    "rto": {
+        "low_seconds": (*_NUMBER, None),
+        "high_seconds": (*_NUMBER, None),
+        "parts": _MAP,
+        "target_seconds": _NUMBER,
+        "met": (bool, None),
+    },
+    "rpo": {
+        "lost_commits": (int, None),
+        "lost_seconds": (*_NUMBER, None),
+        "in_doubt": (int, None),
+        "acknowledged": (int, None),
+        "survived": (int, None),
+        "target_seconds": _NUMBER,
+        "met": (bool, None),
+    },
     "who": {"operator": _TEXT, "approved_by": (str, None), "caller_arn": (str, None)},
-    "scope": {"from_site": _TEXT, "to_site": _TEXT, "from_region": _TEXT, "to_region": _TEXT, "database": _TEXT, "tables": _LIST},
+    "scope": {
+        "from_site": _TEXT,
+        "to_site": _TEXT,
+        "from_region": _TEXT,
+        "to_region": _TEXT,
+        "database": _TEXT,
+        "tables": _LIST,
+    },
     "exposure": {"from": _TEXT, "until": (str, None), "seconds": (*_NUMBER, None)},
     "reconciliation": {"file": _TEXT, "insert": (int,), "update": (int,), "delete": (int,)},
-}  # fmt: skip
+}
 _CONDITION: Mapping[str, tuple[type | None, ...]] = {"name": _TEXT, "passed": (bool, None), "reason": (str, None)}
 _ENTRIES: Mapping[str, Mapping[str, tuple[type | None, ...]]] = {
     "preconditions": _CONDITION,
@@ -54,7 +93,7 @@ _ENTRIES: Mapping[str, Mapping[str, tuple[type | None, ...]]] = {
     "timeline": {"mark": (str, None), "at": _TEXT, "source": _TEXT, "text": _TEXT},
     "calls": {"region": _TEXT, "service": _TEXT, "operation": _TEXT, "plane": _TEXT, "count": (int,)},
     "corrective_actions": {"text": _TEXT, "owner": _TEXT, "due": (str, None)},
-}  # fmt: skip
+}
 _PARTS: Mapping[str, tuple[type | None, ...]] = dict.fromkeys(
     ("detect", "decide", "database", "traffic"), (*_NUMBER, None)
 )

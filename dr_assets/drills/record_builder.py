@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.drills import record
-from dr_assets.drills.journal import Journal, now_text, parse_utc
+from dr_assets.drills.journal import Journal
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
@@ -27,7 +28,7 @@ def request_json(request: Request, prepared: Prepared) -> dict[str, Any]:
         "conditions": [condition.as_json() for condition in prepared.conditions],
         "overrides": [override.as_json() for override in request.overrides],
         "corrective_actions": [dict(action) for action in request.corrective_actions],
-        "at": now_text(),
+        "at": utc.now_text(),
     }
 
 
@@ -59,7 +60,7 @@ def document(stack: Stack, journal: Journal, status: str, reason: str | None) ->
         "status": status,
         "reason": reason,
         "started_at": request["at"],
-        "ended_at": now_text(),
+        "ended_at": utc.now_text(),
         "who": {
             "operator": request["operator"],
             "approved_by": request["approved_by"],
@@ -99,7 +100,7 @@ def _exposure(journal: Journal) -> dict[str, Any] | None:
         return None
     begun = min(marks[name] for name in ("T0", "T3") if name in marks)
     until = journal.result("protected").get("at")
-    seconds = (parse_utc(until) - parse_utc(begun)).total_seconds() if until else None
+    seconds = (utc.parse(until) - utc.parse(begun)).total_seconds() if until else None
     return {"from": begun, "until": until, "seconds": seconds}
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import postconditions, record_builder
 from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.call_planes import improper, plane
-from dr_assets.drills.journal import Journal, now_text, parse_utc
+from dr_assets.drills.journal import Journal
 from dr_assets.drills.lock import Lease
 from dr_assets.drills.measurement.session import Measurement, NotSteadyError
 from dr_assets.drills.plan import Plan, make_plan, new_id
@@ -90,7 +90,7 @@ def start(stack: Stack, store: Store, request: Request, on_step: OnStep | None =
 
 def begin(stack: Stack, store: Store, request: Request, on_step: OnStep | None = None) -> Drill:
     """Take the lease, evaluate every precondition, write the journal; the drill's steps come next. Raises RefusedError."""
-    drill = new_id(request.scenario, datetime.now(timezone.utc))
+    drill = new_id(request.scenario, utc.now())
     lease = Lease(store, stack.environment_suffix, drill).take()
     try:
         prepared = prepare(stack, request)
@@ -132,7 +132,7 @@ def reopen(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None
         raise DrError(f"The drill {drill} has ended ({journal.data['ended']['status']}): there is nothing to resume.")
     lease = Lease(store, stack.environment_suffix, drill).take()
     journal.data.setdefault("deviations", []).append(
-        f"interrupted and resumed at {now_text()}: nothing was measured in between"
+        f"interrupted and resumed at {utc.now_text()}: nothing was measured in between"
     )
     return Drill(stack, store, journal, lease, on_step)
 
@@ -226,11 +226,17 @@ class Drill:
         phase = "recovery" if step in RECOVERY_STEPS else "proof"
         self.journal.add_calls(
             [
-                {"region": region, "service": service, "operation": operation, "plane": plane(service, operation),
-                 "count": count, "phase": phase}
+                {
+                    "region": region,
+                    "service": service,
+                    "operation": operation,
+                    "plane": plane(service, operation),
+                    "count": count,
+                    "phase": phase,
+                }
                 for (region, service, operation), count in sorted(counted.items())
             ]
-        )  # fmt: skip
+        )
 
     @property
     def live(self) -> Measurement:
@@ -329,7 +335,7 @@ class Drill:
 
     def _note_events(self, scene: Scene, seen: set[str]) -> None:
         """RDS events of the target, onto the timeline; they corroborate, nothing hangs on their arrival or order."""
-        begun = parse_utc(self.journal.data["steps"]["act"]["intended"][0])
+        begun = utc.parse(self.journal.data["steps"]["act"]["intended"][0])
         try:
             found = scene.call("rds", "describe_events", scene.to_region, StartTime=begun, Duration=60)["Events"]
         except (AwsCallError, UnansweredError):
@@ -370,7 +376,7 @@ class Drill:
             except (UnansweredError, AwsCallError) as error:
                 last = str(error)
             if not last:
-                return {"at": now_text()}
+                return {"at": utc.now_text()}
             time.sleep(POLL_SECONDS * 2)
         raise StepFailedError(
             f"The data are still exposed after {self.plan.protect_seconds:.0f} s: {last}. "
@@ -386,7 +392,7 @@ class Drill:
             self._fenced(),
             Condition("recovery-path-independent", not wrong, "; ".join(wrong) or None),
             *evaluate(self.scene.again(), postconditions.POSTCONDITIONS),
-        )  # fmt: skip
+        )
         return {"conditions": [condition.as_json() for condition in conditions]}
 
     def _fenced(self) -> Condition:
@@ -413,8 +419,9 @@ def _topology(stack: Stack, aws: Aws) -> Any:
     problem: DrError | None = None
     for region in (stack.secondary_region, stack.primary_region):
         try:
-            found = aws.reads().call("rds", "describe_global_clusters", region,
-                                     GlobalClusterIdentifier=stack.global_cluster_name)  # fmt: skip
+            found = aws.reads().call(
+                "rds", "describe_global_clusters", region, GlobalClusterIdentifier=stack.global_cluster_name
+            )
             return parse_topology(stack, next(iter(found["GlobalClusters"]), None))
         except Exception as error:
             if error_code(error) == "GlobalClusterNotFoundFault":

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from dr_assets import utc
 from dr_assets.errors import RefusedError
 from dr_assets.history.store import Store
-from dr_assets.monitoring.samples import CONNECTIVITY, Sample, iso, newest, parse_time
+from dr_assets.monitoring.samples import CONNECTIVITY, Sample, newest
 from dr_assets.stack import Site, Stack
 
 Verdict = Literal["down", "up", "unknown"]
@@ -23,8 +24,12 @@ Advice = Literal["failover", "hold", "unknown"]
 # Where each source's knowledge comes from. The alarm reads the probe's metric and the health check reads the alarm's data,
 # so these three agree even when the probe alone is wrong: they are one origin.
 ORIGIN: Mapping[str, str] = {
-    "probe": "probe", "alarm": "probe", "health-check": "probe", "topology": "control plane", "sql": "database",
-}  # fmt: skip
+    "probe": "probe",
+    "alarm": "probe",
+    "health-check": "probe",
+    "topology": "control plane",
+    "sql": "database",
+}
 LONGEST_ARMED = timedelta(days=7)
 LAUNCH = 'dr drill failover --incident --why "..."'
 # Dagster's own way to a job's launchpad, whatever its code location is called.
@@ -82,10 +87,15 @@ class Recommendation:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "stack": self.stack, "at": iso(self.at), "advice": self.advice, "from_site": self.writer,
-            "to_site": self.target, "reasons": list(self.reasons), "evidence": [vars(each) for each in self.evidence],
+            "stack": self.stack,
+            "at": utc.to_text(self.at),
+            "advice": self.advice,
+            "from_site": self.writer,
+            "to_site": self.target,
+            "reasons": list(self.reasons),
+            "evidence": [vars(each) for each in self.evidence],
             "launch": LAUNCH,
-        }  # fmt: skip
+        }
 
     def lines(self, link: str = "") -> list[str]:
         """For a person, as evidence in an alert: the advice, each source's word, and how to launch it. `link`: Dagster's."""
@@ -180,7 +190,7 @@ def arm(store: Store, stack: str, now: datetime, until: datetime, by: str, why: 
         raise RefusedError("Automatic failover is armed for seven days at most. Give an end within them.")
     if not by.strip() or not why.strip():
         raise RefusedError("Arming automatic failover needs a person and a reason. Give both.")
-    document = {"stack": stack, "since": iso(now), "until": iso(until), "by": by, "why": why}
+    document = {"stack": stack, "since": utc.to_text(now), "until": utc.to_text(until), "by": by, "why": why}
     _trace(store, stack, now, "armed", document)
     store.write(f"armed/{stack}.json", json.dumps(document, indent=1).encode())
     return Arming(stack, now, until, by, why)
@@ -190,7 +200,7 @@ def disarm(store: Store, stack: str, now: datetime, by: str) -> bool:
     """End the arming before its time. Answers whether there was one in force."""
     was = armed(store, stack, now) is not None
     store.delete(f"armed/{stack}.json")
-    _trace(store, stack, now, "disarmed", {"stack": stack, "at": iso(now), "by": by, "was_armed": was})
+    _trace(store, stack, now, "disarmed", {"stack": stack, "at": utc.to_text(now), "by": by, "was_armed": was})
     return was
 
 
@@ -204,7 +214,7 @@ def armed(store: Store, stack: str, now: datetime) -> Arming | None:
     """The arming in force, or None: absent, expired or unreadable is not armed. Raises DrError while the store refuses."""
     try:
         data = json.loads(store.read(f"armed/{stack}.json"))
-        arming = Arming(data["stack"], parse_time(data["since"]), parse_time(data["until"]), data["by"], data["why"])
+        arming = Arming(data["stack"], utc.parse(data["since"]), utc.parse(data["until"]), data["by"], data["why"])
     except (KeyError, ValueError, TypeError):
         return None
     return arming if arming.stack == stack and arming.since <= now < arming.until else None

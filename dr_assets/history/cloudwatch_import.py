@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
@@ -65,7 +66,7 @@ def pull_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, now:
     told, so that a dark region costs its own samples only; a later pull of the day completes it. Raises DrError for a day in
     the future, and where no region answered at all (nothing is written then).
     """
-    begin = dt.datetime.combine(day, dt.time(), dt.timezone.utc)
+    begin = dt.datetime.combine(day, dt.time(), utc.UTC)
     if begin > now:
         raise DrError(f"{day} has not begun: there is nothing to pull before {day} 00:00 UTC.")
     until = min(begin + _DAY, now)
@@ -82,9 +83,13 @@ def _minute(at: dt.datetime) -> dt.datetime:
 
 
 def _ask_regions(
-    stacks: Sequence[Stack], aws: Aws, since: dt.datetime, until: dt.datetime,
-    found: dict[str, list[Mapping[str, Any]]], problems: list[str],
-) -> None:  # fmt: skip
+    stacks: Sequence[Stack],
+    aws: Aws,
+    since: dt.datetime,
+    until: dt.datetime,
+    found: dict[str, list[Mapping[str, Any]]],
+    problems: list[str],
+) -> None:
     regions = sorted({stack.region(site) for stack in stacks for site in SITES})
     errors: list[DrError] = []
     with ThreadPoolExecutor(len(regions)) as pool:
@@ -164,9 +169,15 @@ def _row(at: dt.datetime, site: str, metric: str, value: float | None, source: s
 
 
 def _store(
-    store: Store, stack: Stack, day: dt.date, begin: dt.datetime, until: dt.datetime, since: dt.datetime,
-    found: Mapping[str, Sequence[Mapping[str, Any]]], problems: Sequence[str],
-) -> Pulled:  # fmt: skip
+    store: Store,
+    stack: Stack,
+    day: dt.date,
+    begin: dt.datetime,
+    until: dt.datetime,
+    since: dt.datetime,
+    found: Mapping[str, Sequence[Mapping[str, Any]]],
+    problems: Sequence[str],
+) -> Pulled:
     s, told = stack.environment_suffix, list(problems)
     rows = list(found[s])
     spool, keys = sample_buffer.collect(store, s, FAMILY, day, told)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, set_aside
 
@@ -37,7 +38,7 @@ def incidents(store: Store, stack: str, problems: list[str]) -> list[Document]:
 def restores(store: Store, stack: str, problems: list[str]) -> list[dt.datetime]:
     """When backups were restored and found good: the `ended_at` of each `restores/STACK/ID.json` with `verified` true."""
     found = _load(store, f"restores/{stack}/", RESTORE, _restore, problems)
-    return sorted(_time(document["ended_at"]) for _, document in found if document["verified"] is True)
+    return sorted(utc.parse(document["ended_at"]) for _, document in found if document["verified"] is True)
 
 
 def actions(store: Store, stack: str, problems: list[str]) -> list[Document]:
@@ -58,7 +59,7 @@ def amend_action(store: Store, stack: str, change: Mapping[str, Any]) -> Documen
         good = False
     if not good:
         raise DrError("A change of a corrective action tells its record, number, by and at, and dates as 2026-11-30.")
-    at = _time(document["at"])
+    at = utc.parse(document["at"])
     for second in range(60):  # two at once: the later one takes the next name
         stamp = f"{at + dt.timedelta(milliseconds=second):%Y%m%dT%H%M%S%f}"
         try:
@@ -129,7 +130,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _restore(document: Document) -> bool:
-    return isinstance(document["verified"], bool) and _time(document["ended_at"]).tzinfo is not None
+    return isinstance(document["verified"], bool) and utc.parse(document["ended_at"]).tzinfo is not None
 
 
 def _action(document: Document) -> bool:
@@ -139,11 +140,4 @@ def _action(document: Document) -> bool:
     for name in ("due", "done"):
         if document.get(name) is not None:
             dt.date.fromisoformat(document[name])
-    return isinstance(document["record"], str) and isinstance(document["by"], str) and bool(_time(document["at"]))
-
-
-def _time(text: str) -> dt.datetime:
-    at = dt.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
-    if at.tzinfo is None:
-        raise ValueError(text)
-    return at.astimezone(dt.timezone.utc)
+    return isinstance(document["record"], str) and isinstance(document["by"], str) and bool(utc.parse(document["at"]))

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.history import samples
 from dr_assets.history.store import Store
 
@@ -52,9 +53,9 @@ class Seen:
     def _flush(self) -> None:
         days: dict[dt.date, list[Mapping[str, Any]]] = {}
         for row in self._rows.values():
-            days.setdefault(row["at"].astimezone(dt.timezone.utc).date(), []).append(row)
+            days.setdefault(row["at"].astimezone(utc.UTC).date(), []).append(row)
         for day, rows in days.items():
-            name = f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+            name = f"{utc.now():%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
             data = samples.encode(samples.to_table(rows))
             self._store.write(f"{folder(self._stack, self._family, day)}{name}", data)
         self._rows = {}

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, set_aside
 
@@ -77,10 +78,13 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> Any:
             raise DrError(f"{at!r} is not a time with a zone: samples are stamped in UTC, never in local time.")
     # Through UTC first: Arrow would take the zone of the first row for all of them.
     columns: dict[str, list[Any]] = {name: [row[name] for row in found] for name in COLUMNS}
-    columns["at"] = [row["at"].astimezone(dt.timezone.utc) for row in found]
+    columns["at"] = [row["at"].astimezone(utc.UTC) for row in found]
     return pa.table(
-        {name: pa.array(columns[name], pa.timestamp("us", "UTC") if name == "at" else SCHEMA.field(name).type) for name in COLUMNS}
-    ).cast(SCHEMA, safe=False)  # fmt: skip
+        {
+            name: pa.array(columns[name], pa.timestamp("us", "UTC") if name == "at" else SCHEMA.field(name).type)
+            for name in COLUMNS
+        }
+    ).cast(SCHEMA, safe=False)
 
 
 def normalise(table: Any) -> Any:
@@ -142,10 +146,16 @@ def encode(table: Any) -> bytes:
     """The bytes of a file: fixed settings, so that equal samples give equal bytes (with one version of pyarrow)."""
     sink = io.BytesIO()
     pq.write_table(
-        normalise(table), sink, version="2.6", compression="snappy", use_dictionary=list(_TEXTS),
-        column_encoding={"at": "DELTA_BINARY_PACKED", "value": "PLAIN"}, write_statistics=["at"], store_schema=True,
+        normalise(table),
+        sink,
+        version="2.6",
+        compression="snappy",
+        use_dictionary=list(_TEXTS),
+        column_encoding={"at": "DELTA_BINARY_PACKED", "value": "PLAIN"},
+        write_statistics=["at"],
+        store_schema=True,
         row_group_size=1 << 20,
-    )  # fmt: skip
+    )
     return sink.getvalue()
 
 
@@ -182,7 +192,7 @@ def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, p
 
 def _day_bytes(key: str, day: dt.date, table: Any) -> bytes:
     table = normalise(table)
-    start = dt.datetime.combine(day, dt.time(), dt.timezone.utc)
+    start = dt.datetime.combine(day, dt.time(), utc.UTC)
     if table.num_rows:
         first, last = table["at"][0].as_py(), table["at"][-1].as_py()
         if first < start or last >= start + _DAY:
@@ -226,7 +236,7 @@ def read(
     """
     if start.tzinfo is None or end.tzinfo is None:
         raise DrError("The beginning and the end of a period need a zone: give them in UTC.")
-    start, end = start.astimezone(dt.timezone.utc), end.astimezone(dt.timezone.utc)
+    start, end = start.astimezone(utc.UTC), end.astimezone(utc.UTC)
     found = problems if problems is not None else []
     wanted: list[str] = []
     for key in store.list(_folder(stack, family)):

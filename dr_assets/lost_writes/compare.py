@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import psycopg
 from psycopg import sql
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 
 SCHEMA = "dr-assets/proposal/1"
@@ -35,10 +35,16 @@ Key = tuple[Any, ...]  # the key's columns: int, or text
 
 # The same text on both sides whatever the databases' own settings say. Row security off: an error, never rows left out.
 _SETTINGS = (
-    "set local timezone = 'UTC'", "set local datestyle = 'ISO'", "set local intervalstyle = 'postgres'",
-    "set local bytea_output = 'hex'", "set local extra_float_digits = 1", "set local search_path = pg_catalog",
-    "set local row_security = off", "set local client_encoding = 'UTF8'", "set local statement_timeout = 0",
-)  # fmt: skip
+    "set local timezone = 'UTC'",
+    "set local datestyle = 'ISO'",
+    "set local intervalstyle = 'postgres'",
+    "set local bytea_output = 'hex'",
+    "set local extra_float_digits = 1",
+    "set local search_path = pg_catalog",
+    "set local row_security = off",
+    "set local client_encoding = 'UTF8'",
+    "set local statement_timeout = 0",
+)
 # Tables (partitions through their parent) with their columns in order, and the key's columns in the key's order.
 _TABLES = """
 select n.nspname, c.relname, c.relkind = 'p',
@@ -149,8 +155,14 @@ def reconcile(old: Connection, new: Connection, file: Path, exclude_schemas: Seq
                 )
             theirs, ours = _tables(old, exclude_schemas), _tables(new, exclude_schemas)
             with _whole_file(file) as out:
-                _line(out, {"schema": SCHEMA, "made_at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                            "reads": "old: the old writer, kept aside; new: the writer now; action: what would restore old"})  # fmt: skip
+                _line(
+                    out,
+                    {
+                        "schema": SCHEMA,
+                        "made_at": utc.now().isoformat(timespec="milliseconds"),
+                        "reads": "old: the old writer, kept aside; new: the writer now; action: what would restore old",
+                    },
+                )
                 tables, skipped = [], []
                 for label in sorted({*theirs, *ours}):
                     reason = _incomparable(theirs.get(label), ours.get(label))
@@ -168,8 +180,16 @@ def reconcile(old: Connection, new: Connection, file: Path, exclude_schemas: Seq
                             reason = str(error).strip()
                     skipped.append((label, reason))
                 found = Proposal(file, tuple(tables), tuple(skipped))
-                _line(out, {"tables": [vars(table) for table in found.tables], "not_compared": dict(found.not_compared),
-                            "insert": found.insert, "update": found.update, "delete": found.delete})  # fmt: skip
+                _line(
+                    out,
+                    {
+                        "tables": [vars(table) for table in found.tables],
+                        "not_compared": dict(found.not_compared),
+                        "insert": found.insert,
+                        "update": found.update,
+                        "delete": found.delete,
+                    },
+                )
     except psycopg.Error as error:
         raise DrError(
             f"The comparison of old and new writer ended early: {str(error).strip()}. No proposal was written; try again."
@@ -240,9 +260,9 @@ def _compare(old: Connection, new: Connection, table: _Table, out: IO[str]) -> D
 def _rows(connection: Connection, table: _Table) -> Iterator[Iterator[tuple[Key, bytes]]]:
     """(key, hash of the row) in the order of the keys, through a server-side cursor."""
     columns = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.types)
-    query = sql.SQL("select {keys}, sha256(convert_to(row({columns})::text, 'UTF8')) from {source} order by {order}").format(
-        keys=sql.SQL(", ").join(table.key_texts()), columns=columns, source=table.source, order=table.order()
-    )  # fmt: skip
+    query = sql.SQL(
+        "select {keys}, sha256(convert_to(row({columns})::text, 'UTF8')) from {source} order by {order}"
+    ).format(keys=sql.SQL(", ").join(table.key_texts()), columns=columns, source=table.source, order=table.order())
     with connection.cursor("dr_reconcile") as cursor:
         cursor.itersize = FETCH_ROWS
         cursor.execute(query)
@@ -288,8 +308,16 @@ def _write(old: Connection, new: Connection, table: _Table, batch: Sequence[tupl
     theirs = _contents(old, table, [key for action, key in batch if action != "delete"])
     ours = _contents(new, table, [key for action, key in batch if action != "insert"])
     for action, key in batch:
-        _line(out, {"action": action, "table": table.label, "key": dict(zip(table.key, map(str, key), strict=True)),
-                    "old": theirs.get(key), "new": ours.get(key)})  # fmt: skip
+        _line(
+            out,
+            {
+                "action": action,
+                "table": table.label,
+                "key": dict(zip(table.key, map(str, key), strict=True)),
+                "old": theirs.get(key),
+                "new": ours.get(key),
+            },
+        )
 
 
 def _contents(connection: Connection, table: _Table, keys: Sequence[Key]) -> dict[Key, dict[str, str | None]]:

@@ -71,11 +71,19 @@ class State:
         }
         return json.dumps(
             {
-                "schema": SCHEMA, "tracks": tracks, "roles": self.roles, "numbers": self.numbers, "ended": self.ended,
+                "schema": SCHEMA,
+                "tracks": tracks,
+                "roles": self.roles,
+                "numbers": self.numbers,
+                "ended": self.ended,
                 "incidents": {key: incident.as_json() for key, incident in self.incidents.items()},
-                "covered": self.covered, "heartbeat": self.heartbeat, "more": self.more,
-            }, separators=(",", ":"), default=list,
-        )  # fmt: skip
+                "covered": self.covered,
+                "heartbeat": self.heartbeat,
+                "more": self.more,
+            },
+            separators=(",", ":"),
+            default=list,
+        )
 
     @classmethod
     def loads(cls, text: str | None) -> State:
@@ -90,9 +98,12 @@ class State:
                 {k: Track(**{**v, "flaps": tuple(v.get("flaps", ()))}) for k, v in data["tracks"].items()},
                 {k: (str(v[0]), float(v[1])) for k, v in data["roles"].items()},
                 {k: Incident.from_json(v) for k, v in data["incidents"].items()},
-                data["numbers"], {k: tuple(v) for k, v in data["ended"].items()}, data["covered"], data["heartbeat"],
+                data["numbers"],
+                {k: tuple(v) for k, v in data["ended"].items()},
+                data["covered"],
+                data["heartbeat"],
                 data["more"],
-            )  # fmt: skip
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise DrError(
                 f"The sensor's cursor cannot be read ({error}). Reset it in Dagster: open incidents are found again in the "
@@ -251,20 +262,48 @@ def _crossings(rule: Rule, before: Track, after: Track, clock: float) -> list[Ob
 def _breach(rule: Rule, track: Track, clock: float) -> Breach:
     note = "flapping" if len(track.flaps) >= FLAPS else track.note
     return Breach(
-        rule.key, rule.topic, rule.stack, rule.site, rule.source, rule.metric, track.since or clock, rule.text, rule.runbook,
-        track.value, rule.unit, rule.objective, rule.severity, rule.resource, covered_by=rule.covered_by,
-        escalate_after=rule.escalate_after, note=note,
-    )  # fmt: skip
+        rule.key,
+        rule.topic,
+        rule.stack,
+        rule.site,
+        rule.source,
+        rule.metric,
+        track.since or clock,
+        rule.text,
+        rule.runbook,
+        track.value,
+        rule.unit,
+        rule.objective,
+        rule.severity,
+        rule.resource,
+        covered_by=rule.covered_by,
+        escalate_after=rule.escalate_after,
+        note=note,
+    )
 
 
 def _silence(rule: Rule, track: Track) -> Breach:
     since = track.known or track.watched
     return Breach(
-        f"{rule.key}?", SOURCES, rule.stack, rule.site, rule.source, rule.metric, since,
+        f"{rule.key}?",
+        SOURCES,
+        rule.stack,
+        rule.site,
+        rule.source,
+        rule.metric,
+        since,
         f"{rule.source} {rule.metric} has not been known for more than {rule.unknown_after:g} s",
-        "docs/runbooks.md#a-source-is-silent", None, rule.unit, rule.objective, "warning", rule.resource, silent=True,
-        covered_by=tuple(dict.fromkeys((*rule.covered_by, rule.topic))), escalate_after=3600.0, note=track.note,
-    )  # fmt: skip
+        "docs/runbooks.md#a-source-is-silent",
+        None,
+        rule.unit,
+        rule.objective,
+        "warning",
+        rule.resource,
+        silent=True,
+        covered_by=tuple(dict.fromkeys((*rule.covered_by, rule.topic))),
+        escalate_after=3600.0,
+        note=track.note,
+    )
 
 
 def _incidents(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from typing import Any, Literal
 
+from dr_assets import utc
 from dr_assets.core.model import Resource
 from dr_assets.monitoring.rules import Severity
 
@@ -46,7 +46,7 @@ class Breach:
     def words(self) -> str:
         """One line of evidence: what, where, value against objective, since when."""
         value = "unknown" if self.value is None else f"{self.value:g} {self.unit}".strip()
-        at = datetime.fromtimestamp(self.since, timezone.utc).strftime("%H:%M:%S")
+        at = utc.from_epoch(self.since).strftime("%H:%M:%S")
         said = f" ({self.note})" if self.note else ""
         return f"{self.source} at {self.site}: {self.text}: {value}, objective {self.objective}, since {at} UTC{said}"
 
@@ -109,11 +109,25 @@ class Transition:
 
 def open_incident(breach: Breach, number: int, now: float, wait: float, told: bool) -> Incident:
     return Incident(
-        stack=breach.stack, topic=breach.topic, number=number, severity=breach.severity, opened=now, since=breach.since,
-        breaches=(breach.key,), evidence=(breach.words,), text=breach.text, runbook=breach.runbook, value=breach.value,
-        unit=breach.unit, objective=breach.objective, resource=breach.resource, site=breach.site,
-        escalate_after=breach.escalate_after, wait=wait, told=told,
-    )  # fmt: skip
+        stack=breach.stack,
+        topic=breach.topic,
+        number=number,
+        severity=breach.severity,
+        opened=now,
+        since=breach.since,
+        breaches=(breach.key,),
+        evidence=(breach.words,),
+        text=breach.text,
+        runbook=breach.runbook,
+        value=breach.value,
+        unit=breach.unit,
+        objective=breach.objective,
+        resource=breach.resource,
+        site=breach.site,
+        escalate_after=breach.escalate_after,
+        wait=wait,
+        told=told,
+    )
 
 
 def follow(incident: Incident, breaches: Iterable[Breach], now: float) -> tuple[Incident, list[Step]]:

@@ -31,9 +31,13 @@ def lag_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
             continue
         if sample.value is not None or sample.source == "sql":
             yield {
-                "at": sample.at, "site": sample.site, "metric": sample.metric, "value": sample.value, "unit": "ms",
+                "at": sample.at,
+                "site": sample.site,
+                "metric": sample.metric,
+                "value": sample.value,
+                "unit": "ms",
                 "source": sample.source,
-            }  # fmt: skip
+            }
 
 
 class Remember:

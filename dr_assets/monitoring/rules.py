@@ -19,9 +19,15 @@ Severity = Literal["critical", "warning"]
 WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
 EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
 OWNER: dict[str, str] = {
-    WRITER: "health_checks", SOURCES: "health_checks", REPLICATION: "replication_lag", CAPACITY: "replication_lag",
-    EVENTS: "event_queue", DRIFT: "drift", RUNS: "run_failure", DRILLS: "drill_overdue",
-}  # fmt: skip
+    WRITER: "health_checks",
+    SOURCES: "health_checks",
+    REPLICATION: "replication_lag",
+    CAPACITY: "replication_lag",
+    EVENTS: "event_queue",
+    DRIFT: "drift",
+    RUNS: "run_failure",
+    DRILLS: "drill_overdue",
+}
 TEAM: dict[str, str] = {CAPACITY: "database", DRIFT: "platform", RUNS: "platform", SOURCES: "platform"}
 
 # CloudWatch's one-minute metrics arrive up to two minutes late; the probe writes every few seconds.
@@ -86,10 +92,16 @@ class Rule:
 def rules_for(stack: Stack) -> tuple[Rule, ...]:
     """Every rule of a stack that can be known beforehand; those for events, runs and resources are made as they appear."""
     store = Rule(
-        stack.environment_suffix, "global", "store", "answers", SOURCES,
+        stack.environment_suffix,
+        "global",
+        "store",
+        "answers",
+        SOURCES,
         "The history store refuses: alerts go out without a ledger, maintenance windows are not seen",
-        "docs/runbooks.md#the-history-store-refuses", below=1.0, hold=30.0,
-    )  # fmt: skip
+        "docs/runbooks.md#the-history-store-refuses",
+        below=1.0,
+        hold=30.0,
+    )
     return (*(rule for site in SITES for rule in _site_rules(stack, site)), store)
 
 
@@ -104,15 +116,60 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
     ):
         cluster = f"{site}/aurora/cluster"
         # Two data points of one minute each: one spike of a second fills the whole of its minute's maximum.
-        yield Rule(s, site, "metric", metric, REPLICATION, told, behind, above=lag, clear=lag * 0.8, unit="ms",
-                   role="reader", hold=60.0, clear_hold=0.0, unknown_after=LATE_SECONDS, severity="critical",
-                   resource=cluster, covered_by=(WRITER,), escalate_after=soon)  # fmt: skip
-        yield Rule(s, site, "sql", metric, REPLICATION, told, behind, above=lag, clear=lag * 0.8, unit="ms",
-                   role="reader", severity="critical", resource=cluster, covered_by=(WRITER,),
-                   escalate_after=soon)  # fmt: skip
-        yield Rule(s, site, "alarm", metric, REPLICATION, f"{told} (alarm)", behind, below=1.0, role="reader", hold=0.0,
-                   unknown_after=900.0, severity="critical", resource=f"{site}/monitoring/alarm-{metric}",
-                   covered_by=(WRITER,), escalate_after=soon)  # fmt: skip
+        yield Rule(
+            s,
+            site,
+            "metric",
+            metric,
+            REPLICATION,
+            told,
+            behind,
+            above=lag,
+            clear=lag * 0.8,
+            unit="ms",
+            role="reader",
+            hold=60.0,
+            clear_hold=0.0,
+            unknown_after=LATE_SECONDS,
+            severity="critical",
+            resource=cluster,
+            covered_by=(WRITER,),
+            escalate_after=soon,
+        )
+        yield Rule(
+            s,
+            site,
+            "sql",
+            metric,
+            REPLICATION,
+            told,
+            behind,
+            above=lag,
+            clear=lag * 0.8,
+            unit="ms",
+            role="reader",
+            severity="critical",
+            resource=cluster,
+            covered_by=(WRITER,),
+            escalate_after=soon,
+        )
+        yield Rule(
+            s,
+            site,
+            "alarm",
+            metric,
+            REPLICATION,
+            f"{told} (alarm)",
+            behind,
+            below=1.0,
+            role="reader",
+            hold=0.0,
+            unknown_after=900.0,
+            severity="critical",
+            resource=f"{site}/monitoring/alarm-{metric}",
+            covered_by=(WRITER,),
+            escalate_after=soon,
+        )
     for source, metric, told, hold, unknown in (
         ("metric", CONNECTIVITY, "The writer does not accept writes", HOLD_SECONDS, PROBE_LATE_SECONDS),
         ("sql", CONNECTIVITY, "The writer does not accept writes", HOLD_SECONDS, None),
@@ -121,13 +178,42 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
         ("health-check", "health-check", "The writer's health check fails", 0.0, None),
         ("region", "answers", "The writer's region does not answer", HOLD_SECONDS, None),
     ):
-        yield Rule(s, site, source, metric, WRITER, told, fail, below=1.0, unit="", role="writer", hold=hold,
-                   unknown_after=unknown, severity="critical", resource=f"{site}/aurora/cluster",
-                   escalate_after=soon)  # fmt: skip
+        yield Rule(
+            s,
+            site,
+            source,
+            metric,
+            WRITER,
+            told,
+            fail,
+            below=1.0,
+            unit="",
+            role="writer",
+            hold=hold,
+            unknown_after=unknown,
+            severity="critical",
+            resource=f"{site}/aurora/cluster",
+            escalate_after=soon,
+        )
     for metric, limit, unit in ((CPU, limits.cpu_percent, "percent"), (CONNECTIONS, limits.connections, "count")):
-        yield Rule(s, site, "metric", metric, CAPACITY, f"{metric} is above its limit", "docs/runbooks.md#capacity",
-                   above=float(limit), clear=limit * 0.9, unit=unit, role="writer", hold=120.0, clear_hold=60.0,
-                   unknown_after=900.0, resource=f"{site}/aurora/cluster", covered_by=(WRITER,))  # fmt: skip
+        yield Rule(
+            s,
+            site,
+            "metric",
+            metric,
+            CAPACITY,
+            f"{metric} is above its limit",
+            "docs/runbooks.md#capacity",
+            above=float(limit),
+            clear=limit * 0.9,
+            unit=unit,
+            role="writer",
+            hold=120.0,
+            clear_hold=60.0,
+            unknown_after=900.0,
+            resource=f"{site}/aurora/cluster",
+            covered_by=(WRITER,),
+        )
 
 
 def owner_of(topic: str) -> str:

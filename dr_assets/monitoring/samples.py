@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal
 
 Status = Literal["answered", "silent", "error"]
@@ -96,28 +96,6 @@ class Snapshot:
 
     def reading(self, name: str) -> Reading | None:
         return next((reading for reading in self.readings if reading.name == name), None)
-
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def iso(at: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and a Z."""
-    return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_time(text: str) -> datetime:
-    """The inverse of `iso`; also reads AWS's `+0000`. Raises ValueError."""
-    text = text.strip().replace("Z", "+00:00")
-    if len(text) > 5 and text[-5] in "+-" and text[-3] != ":":
-        text = f"{text[:-2]}:{text[-2:]}"
-    head, dot, tail = text.partition(".")
-    if dot:  # Python 3.10 reads three or six decimals only
-        digits = len(tail) - len(tail.lstrip("0123456789"))
-        text = f"{head}.{(tail[:digits] + '000000')[:6]}{tail[digits:]}"
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
 def newest(samples: Iterable[Sample]) -> dict[str, Sample]:

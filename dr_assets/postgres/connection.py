@@ -45,9 +45,12 @@ class Credentials:
         if not str(document["port"]).isdigit():
             raise DrError("The port in the database secret is not a number. Provision the stack again.")
         return cls(
-            str(document["username"]), str(document["password"]), str(document["host"]), int(document["port"]),
+            str(document["username"]),
+            str(document["password"]),
+            str(document["host"]),
+            int(document["port"]),
             str(document["dbname"]),
-        )  # fmt: skip
+        )
 
 
 class DatabaseError(DrError):
@@ -66,10 +69,17 @@ def open_connection(
     `sslmode` is libpq's own PGSSLMODE, else `prefer`. Keepalives do not notice a frozen server: see `impatient`.
     """
     return psycopg.connect(
-        host=address.host, hostaddr=address.ip, port=address.port, user=credentials.username,
-        password=credentials.password, dbname=credentials.dbname, connect_timeout=CONNECT_SECONDS, autocommit=True,
-        application_name=application_name, sslmode=os.environ.get("PGSSLMODE", "prefer"),
-    )  # fmt: skip
+        host=address.host,
+        hostaddr=address.ip,
+        port=address.port,
+        user=credentials.username,
+        password=credentials.password,
+        dbname=credentials.dbname,
+        connect_timeout=CONNECT_SECONDS,
+        autocommit=True,
+        application_name=application_name,
+        sslmode=os.environ.get("PGSSLMODE", "prefer"),
+    )
 
 
 @contextmanager

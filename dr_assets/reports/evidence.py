@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import mimetypes
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.drills import record, record_builder, runner
 from dr_assets.drills.request import Request
@@ -34,7 +34,6 @@ from dr_assets.reports.analysis.timeseries import Signal
 from dr_assets.reports.pack import build
 from dr_assets.stack import SITES, Stack
 
-UTC = dt.timezone.utc
 DEFAULT_DAYS = 30
 
 
@@ -52,13 +51,13 @@ class Period:
 
     @property
     def days(self) -> list[dt.date]:
-        """The days (UTC) that the period touches."""
+        """The days (utc.UTC) that the period touches."""
         last = (self.end - dt.timedelta(milliseconds=1)).date()
         return [self.start.date() + dt.timedelta(days=n) for n in range((last - self.start.date()).days + 1)]
 
 
 def period(start: str | None, end: str | None, now: dt.datetime) -> Period:
-    """The period from texts (`2026-11-01`, `2026-11-01T06:00`, with `Z` or an offset; without either it is UTC).
+    """The period from texts (`2026-11-01`, `2026-11-01T06:00`, with `Z` or an offset; without either it is utc.UTC).
 
     The end is exclusive and cut to `now`, its default; by default the period begins 30 days before its end. Raises DrError.
     """
@@ -66,24 +65,23 @@ def period(start: str | None, end: str | None, now: dt.datetime) -> Period:
     since = _time("from", start) if start else until - dt.timedelta(days=DEFAULT_DAYS)
     if since >= until:
         raise DrError(
-            f"The period begins {since:%Y-%m-%d %H:%M} UTC, which is not before its end {until:%Y-%m-%d %H:%M} UTC."
+            f"The period begins {since:%Y-%m-%d %H:%M} utc.UTC, which is not before its end {until:%Y-%m-%d %H:%M} UTC."
         )
     return Period(since, until)
 
 
 def last_month(now: dt.datetime) -> tuple[str, str]:
     """The calendar month before `now`'s, as texts for `period`."""
-    first = now.astimezone(UTC).replace(day=1)
+    first = now.astimezone(utc.UTC).replace(day=1)
     before = (first - dt.timedelta(days=1)).replace(day=1)
     return f"{before:%Y-%m-%d}", f"{first:%Y-%m-%d}"
 
 
 def _time(name: str, text: str) -> dt.datetime:
     try:
-        at = dt.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+        return utc.parse(text, assume_utc=True)
     except ValueError:
-        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (UTC).") from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (utc.UTC).") from None
 
 
 def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.Pulled]:
@@ -122,18 +120,33 @@ def gather(store: Store, stack: str, when: Period) -> Evidence:
     table = samples.read(store, stack, cloudwatch_import.FAMILY, since, when.end, problems=problems, sources=sources)
     problems += record.verify_chain(store, stack)
     return Evidence(
-        when, table, sources, record.load(store, stack), documents.incidents(store, stack, problems),
-        documents.restores(store, stack, problems), documents.actions(store, stack, problems), tuple(problems),
-    )  # fmt: skip
+        when,
+        table,
+        sources,
+        record.load(store, stack),
+        documents.incidents(store, stack, problems),
+        documents.restores(store, stack, problems),
+        documents.actions(store, stack, problems),
+        tuple(problems),
+    )
 
 
 def figures(subject: Stack | Subject, found: Evidence, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
     """All reports of the evidence."""
     when = found.period
     return all_figures(
-        subject if isinstance(subject, Subject) else Subject.of(subject), when.start, when.end, found.samples, found.records,
-        when.end, checks, found.restores, found.problems, found.incidents, found.changes,
-    )  # fmt: skip
+        subject if isinstance(subject, Subject) else Subject.of(subject),
+        when.start,
+        when.end,
+        found.samples,
+        found.records,
+        when.end,
+        checks,
+        found.restores,
+        found.problems,
+        found.incidents,
+        found.changes,
+    )
 
 
 def remembered(stack: Stack, store: Store, name: str) -> Subject:
@@ -157,17 +170,36 @@ def remembered(stack: Stack, store: Store, name: str) -> Subject:
 
 
 def write(
-    stack: Stack | Subject, store: Store, when: Period, out: Path | str, checks: Sequence[Mapping[str, Any]] = (), *,
-    sign_off: Sequence[Mapping[str, str]] = (), next_due: dt.date | None = None,
-) -> build.Pack:  # fmt: skip
+    stack: Stack | Subject,
+    store: Store,
+    when: Period,
+    out: Path | str,
+    checks: Sequence[Mapping[str, Any]] = (),
+    *,
+    sign_off: Sequence[Mapping[str, str]] = (),
+    next_due: dt.date | None = None,
+) -> build.Pack:
     """The evidence pack of the period in folder `out`. Raises what `gather` and `pack.write_pack` raise."""
     subject = stack if isinstance(stack, Subject) else Subject.of(stack)
     found = gather(store, subject.name, when)
     return build.write_pack(
-        out, subject, when.start, when.end, found.samples, found.records, now=dt.datetime.now(UTC), checks=checks,
-        restores=found.restores, problems=found.problems, incidents=found.incidents, changes=found.changes,
-        sources=found.sources, sign_off=sign_off, next_due=next_due, product_version=record_builder.product_version(),
-    )  # fmt: skip
+        out,
+        subject,
+        when.start,
+        when.end,
+        found.samples,
+        found.records,
+        now=dt.datetime.now(utc.UTC),
+        checks=checks,
+        restores=found.restores,
+        problems=found.problems,
+        incidents=found.incidents,
+        changes=found.changes,
+        sources=found.sources,
+        sign_off=sign_off,
+        next_due=next_due,
+        product_version=record_builder.product_version(),
+    )
 
 
 def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
@@ -177,18 +209,33 @@ def actions(store: Store, stack: str, problems: list[str] | None = None) -> list
 
 
 def amend(
-    store: Store, stack: str, drill: str, number: int, now: dt.datetime, *, by: str | None = None, owner: str | None = None,
-    due: dt.date | None = None, done: dt.date | None = None, note: str | None = None,
-) -> None:  # fmt: skip
+    store: Store,
+    stack: str,
+    drill: str,
+    number: int,
+    now: dt.datetime,
+    *,
+    by: str | None = None,
+    owner: str | None = None,
+    due: dt.date | None = None,
+    done: dt.date | None = None,
+    note: str | None = None,
+) -> None:
     """Write down who does a corrective action, by when, or that it is done. Raises DrError where there is no such action."""
     known = actions(store, stack)
     if not any((each.record, each.number) == (drill, number) for each in known):
         there = ", ".join(f"{each.record} {each.number}" for each in known) or "none"
         raise DrError(f"There is no corrective action {drill} {number} of stack {stack}; there are: {there}.")
     change = {
-        "record": drill, "number": number, "owner": owner, "due": due and due.isoformat(), "done": done and done.isoformat(),
-        "note": note, "by": by or record_builder.operator(), "at": now.astimezone(UTC).isoformat(),
-    }  # fmt: skip
+        "record": drill,
+        "number": number,
+        "owner": owner,
+        "due": due and due.isoformat(),
+        "done": done and done.isoformat(),
+        "note": note,
+        "by": by or record_builder.operator(),
+        "at": now.astimezone(utc.UTC).isoformat(),
+    }
     documents.amend_action(store, stack, change)
 
 

@@ -10,14 +10,27 @@ from dr_assets.resources.registry import KINDS
 _ALWAYS = ("sts:GetCallerIdentity", "rds:DescribeGlobalClusters")
 # The drills' own calls: what verification does not make already.
 _DRILLS = (
-    "cloudwatch:GetMetricData", "rds:DescribeEvents", "rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster", "s3:GetObject",
-    "s3:ListBucket", "secretsmanager:GetSecretValue", "sns:ListSubscriptionsByTopic",
-)  # fmt: skip
+    "cloudwatch:GetMetricData",
+    "rds:DescribeEvents",
+    "rds:FailoverGlobalCluster",
+    "rds:SwitchoverGlobalCluster",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "secretsmanager:GetSecretValue",
+    "sns:ListSubscriptionsByTopic",
+)
 _SENSORS = (
-    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:PutMetricData", "rds:DescribeGlobalClusters",
-    "route53:GetHealthCheckStatus", "sns:Publish", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "cloudwatch:PutMetricData",
+    "rds:DescribeGlobalClusters",
+    "route53:GetHealthCheckStatus",
+    "sns:Publish",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueUrl",
+    "sqs:ReceiveMessage",
     "sts:GetCallerIdentity",
-)  # fmt: skip
+)
 _REPORTS = ("cloudwatch:GetMetricData", "s3:PutObject", "sts:GetCallerIdentity")
 
 

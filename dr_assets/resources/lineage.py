@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from dr_assets.core.model import Resource
 
 _COLOURS = {
-    "network": "#a6cee3", "encryption": "#fdbf6f", "identity": "#cab2d6", "aurora": "#1f78b4", "credentials": "#fb9a99",
-    "backup": "#b2df8a", "notifications": "#ffff99", "monitoring": "#ff7f00", "dns": "#33a02c",
-}  # fmt: skip
+    "network": "#a6cee3",
+    "encryption": "#fdbf6f",
+    "identity": "#cab2d6",
+    "aurora": "#1f78b4",
+    "credentials": "#fb9a99",
+    "backup": "#b2df8a",
+    "notifications": "#ffff99",
+    "monitoring": "#ff7f00",
+    "dns": "#33a02c",
+}
 
 
 def as_text(resources: Sequence[Resource]) -> str:

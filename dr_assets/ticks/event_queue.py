@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.alerting.delivery import KEY_ATTRIBUTE
 from dr_assets.aws import Aws
-from dr_assets.monitoring.samples import Message, Sample, parse_time, utc_now
+from dr_assets.monitoring.samples import Message, Sample
 from dr_assets.stack import Site, Stack
 
 BATCH, ROUNDS = 10, 10
@@ -30,7 +31,7 @@ _EVENTS: dict[str, tuple[tuple[str, bool], ...]] = {
     "RDS-EVENT-0239": (("global-failover-failed", True),),
     "RDS-EVENT-0240": (("resynchronizing", True),),
     "RDS-EVENT-0241": (("resynchronizing", False),),
-}  # fmt: skip
+}
 TOLD: dict[str, str] = {
     "failover-failed": "A failover within the cluster failed",
     "global-switchover-failed": "A global switchover failed",
@@ -55,9 +56,12 @@ class Queues:
         client = self._client(site)
         for _ in range(ROUNDS):
             answer = client.receive_message(
-                QueueUrl=self._url(site), MaxNumberOfMessages=BATCH, WaitTimeSeconds=0,
-                AttributeNames=["ApproximateReceiveCount", "SentTimestamp"], MessageAttributeNames=["All"],
-            )  # fmt: skip
+                QueueUrl=self._url(site),
+                MaxNumberOfMessages=BATCH,
+                WaitTimeSeconds=0,
+                AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+                MessageAttributeNames=["All"],
+            )
             messages = answer.get("Messages", [])
             found += [understand(self.stack, site, message) for message in messages]
             if len(messages) < BATCH:
@@ -84,11 +88,11 @@ class Queues:
 def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
     """What a raw SQS message is: `own`, `alarm`, `rds`, or `poison` when it is none of ours or broken."""
     receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-    kind, body, at, identity = "poison", {}, utc_now(), message["MessageId"]
+    kind, body, at, identity = "poison", {}, utc.now(), message["MessageId"]
     try:
         envelope = json.loads(message["Body"])
         identity = str(envelope.get("MessageId") or identity)
-        at = parse_time(envelope["Timestamp"]) if "Timestamp" in envelope else at
+        at = utc.parse(envelope["Timestamp"]) if "Timestamp" in envelope else at
         attributes = envelope.get("MessageAttributes") or {}
         if KEY_ATTRIBUTE in attributes:
             kind, body = "own", {"key": attributes[KEY_ATTRIBUTE]["Value"]}
@@ -96,7 +100,7 @@ def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
             inner = json.loads(envelope["Message"])
             if "AlarmName" in inner and "NewStateValue" in inner:
                 kind, body = "alarm", inner
-                at = parse_time(inner["StateChangeTime"]) if inner.get("StateChangeTime") else at
+                at = utc.parse(inner["StateChangeTime"]) if inner.get("StateChangeTime") else at
             elif "Event ID" in inner or "Event Message" in inner:
                 kind, body = "rds", inner
             # SNS proves a new subscription or topic with a message of its own kind; other JSON is nobody's.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.alerting.delivery import Ledger, Transport, compose, deliver, transports_from
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Resource
@@ -24,7 +25,7 @@ from dr_assets.monitoring.evaluate import State
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import Remember
 from dr_assets.monitoring.rules import DRILLS, EVENTS, OWNER, SOURCES, WRITER, Rule, rules_for
-from dr_assets.monitoring.samples import CONNECTIVITY, Message, Sample, Snapshot, utc_now
+from dr_assets.monitoring.samples import CONNECTIVITY, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import ALARM_METRICS, Poller, Source
 from dr_assets.resources.alarms.rows import alarm_name
 from dr_assets.resources.catalog import catalog
@@ -63,7 +64,7 @@ class Station:
     transports: Sequence[Transport] | None = None
     link: str = field(default_factory=lambda: os.environ.get(LINK_VARIABLE, ""))
     preconditions: Callable[[Recommendation], Sequence[Mapping[str, Any]]] | None = None
-    clock: Callable[[], datetime] = utc_now
+    clock: Callable[[], datetime] = utc.now
     vote: Vote = DEFAULT_VOTE
 
     def __post_init__(self) -> None:
@@ -149,8 +150,14 @@ class Station:
         s = self.stack.environment_suffix
         return Sample(now, s, "global", "store", "answers", 0.0 if trouble else 1.0, "bool", trouble[:200])
 
-    def judge(self, sensor: str, cursor: str | None, samples: Iterable[Sample], rule_of: Callable[[str], Rule],
-              more: Mapping[str, Any] | None = None) -> Ticked:  # fmt: skip
+    def judge(
+        self,
+        sensor: str,
+        cursor: str | None,
+        samples: Iterable[Sample],
+        rule_of: Callable[[str], Rule],
+        more: Mapping[str, Any] | None = None,
+    ) -> Ticked:
         """A tick over samples whose subjects are not known beforehand (runs, checks, drills): each has the rule that
         `rule_of(subject)` gives. Raises DrError as `look` does."""
         watch, now, samples = self.watch(sensor), self.clock(), list(samples)
@@ -232,15 +239,31 @@ class Station:
         return ended
 
     def _events_tick(
-        self, watch: Watch, state: State, snapshot: Snapshot, extra: list[Sample], events: Mapping[str, Any], ended: list[str]
-    ) -> Ticked:  # fmt: skip
+        self,
+        watch: Watch,
+        state: State,
+        snapshot: Snapshot,
+        extra: list[Sample],
+        events: Mapping[str, Any],
+        ended: list[str],
+    ) -> Ticked:
         s, now = self.stack.environment_suffix, self.clock()
         samples = [*snapshot.samples, *extra]
         names = {name for name, event in events.items() if not event.get("done")}
         for name in names | set(ended):
             site, what = name.split("/", 1)
-            samples.append(Sample(now, s, site, "events", what, 0.0 if name in names else 1.0, "bool",
-                                  str(events.get(name, {}).get("note", ""))))  # fmt: skip
+            samples.append(
+                Sample(
+                    now,
+                    s,
+                    site,
+                    "events",
+                    what,
+                    0.0 if name in names else 1.0,
+                    "bool",
+                    str(events.get(name, {}).get("note", "")),
+                )
+            )
         known = {key for key in state.tracks if "/events/" in key} | {
             f"{s}/{n.replace('/', '/events/')}" for n in names
         }
@@ -255,10 +278,20 @@ class Station:
         place = f"notifications/{queue}" if queue else "aurora/cluster"
         covers = {"poison": (), "unread": (), "unanswered": (WRITER, SOURCES)}.get(what, () if failed else (WRITER,))
         return Rule(
-            s, site, "events", what, f"{EVENTS}.{what}", queues.TOLD.get(what, what), "docs/runbooks.md#events", below=1.0,
-            hold=hold, clear_hold=0.0, severity="critical" if failed else "warning", resource=f"{site}/{place}",
+            s,
+            site,
+            "events",
+            what,
+            f"{EVENTS}.{what}",
+            queues.TOLD.get(what, what),
+            "docs/runbooks.md#events",
+            below=1.0,
+            hold=hold,
+            clear_hold=0.0,
+            severity="critical" if failed else "warning",
+            resource=f"{site}/{place}",
             covered_by=covers,
-        )  # fmt: skip
+        )
 
     def _exchange(self, delete: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, dict[str, str]]]:
         """Both sites at once, each with a deadline. A site that does not answer gives nothing, and loses nothing: which one
@@ -311,9 +344,21 @@ class Station:
         """Send a test through every transport, PagerDuty included. Raises DrError when one does not take it."""
         now = self.clock()
         breach = Breach(
-            "test", "test", self.stack.environment_suffix, "global", "test", "test", now.timestamp(),
-            f"Test alert asked for by {by}: nothing is wrong", "nothing", None, "", "to be read", "critical", "",
-        )  # fmt: skip
+            "test",
+            "test",
+            self.stack.environment_suffix,
+            "global",
+            "test",
+            "test",
+            now.timestamp(),
+            f"Test alert asked for by {by}: nothing is wrong",
+            "nothing",
+            None,
+            "",
+            "to be read",
+            "critical",
+            "",
+        )
         incident = open_incident(breach, int(now.timestamp() * 1000), now.timestamp(), 0.0, True)
         results: dict[str, str] = {}
         for step, ended in (("opened", None), ("resolved", now.timestamp())):
@@ -351,12 +396,35 @@ class Station:
         scenario = metric.removesuffix("-age")
         book = "docs/runbooks.md#a-drill-is-overdue"
         if metric == "readiness":
-            return Rule(s, site, "records", metric, f"{DRILLS}.readiness", "The last proof no longer stands: the stack changed since",
-                        book, below=1.0, hold=0.0, clear_hold=0.0, resource="global/aurora/global-cluster",
-                        covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS))  # fmt: skip
-        return Rule(s, site, "records", metric, f"{DRILLS}.{scenario}", f"The {scenario} drill is overdue", book,
-                    above=DRILL_DAYS[scenario], unit="days", hold=0.0, clear_hold=0.0,
-                    resource="global/aurora/global-cluster", escalate_after=14 * 86400.0)  # fmt: skip
+            return Rule(
+                s,
+                site,
+                "records",
+                metric,
+                f"{DRILLS}.readiness",
+                "The last proof no longer stands: the stack changed since",
+                book,
+                below=1.0,
+                hold=0.0,
+                clear_hold=0.0,
+                resource="global/aurora/global-cluster",
+                covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS),
+            )
+        return Rule(
+            s,
+            site,
+            "records",
+            metric,
+            f"{DRILLS}.{scenario}",
+            f"The {scenario} drill is overdue",
+            book,
+            above=DRILL_DAYS[scenario],
+            unit="days",
+            hold=0.0,
+            clear_hold=0.0,
+            resource="global/aurora/global-cluster",
+            escalate_after=14 * 86400.0,
+        )
 
 
 def last_proofs(store: Store, stack: str) -> dict[str, datetime]:
@@ -371,7 +439,7 @@ def last_proofs(store: Store, stack: str) -> dict[str, datetime]:
         try:
             record = json.loads(store.read(key))
             if record.get("status") == "succeeded" and record.get("ended_at"):
-                found[scenario] = datetime.fromisoformat(str(record["ended_at"]).replace("Z", "+00:00"))
+                found[scenario] = utc.parse(str(record["ended_at"]))
         except (KeyError, ValueError):
             continue  # a record that cannot be read proves nothing
     return found

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.alerting.delivery import Ledger
 from dr_assets.alerting.maintenance_windows import Window, windows
 from dr_assets.errors import DrError
 from dr_assets.failover.vote import Arming, armed
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Incident
-from dr_assets.monitoring.samples import iso
 
 STUCK_SECONDS = 60.0
 
@@ -37,10 +37,14 @@ class Overview:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "stack": self.stack, "at": iso(self.at), "armed": _plain(self.arming) if self.arming else None,
-            "silenced": [_plain(each) for each in self.silences], "open": [_told(each) for each in self.open],
-            "untold": [_told(each) for each in self.untold], "undelivered": list(self.undelivered),
-        }  # fmt: skip
+            "stack": self.stack,
+            "at": utc.to_text(self.at),
+            "armed": _plain(self.arming) if self.arming else None,
+            "silenced": [_plain(each) for each in self.silences],
+            "open": [_told(each) for each in self.open],
+            "untold": [_told(each) for each in self.untold],
+            "undelivered": list(self.undelivered),
+        }
 
 
 def overview(store: Store, stack: str, now: datetime) -> Overview:
@@ -92,13 +96,19 @@ def _untold(store: Store, stack: str) -> list[Incident]:
 
 
 def _told(incident: Incident) -> dict[str, Any]:
-    since = datetime.fromtimestamp(incident.since, timezone.utc)
+    since = utc.from_epoch(incident.since)
     return {
-        "id": incident.id, "topic": incident.topic, "severity": incident.severity, "since": iso(since),
-        "site": incident.site, "what": incident.text, "escalated": incident.escalated, "runbook": incident.runbook,
+        "id": incident.id,
+        "topic": incident.topic,
+        "severity": incident.severity,
+        "since": utc.to_text(since),
+        "site": incident.site,
+        "what": incident.text,
+        "escalated": incident.escalated,
+        "runbook": incident.runbook,
         "evidence": list(incident.evidence),
-    }  # fmt: skip
+    }
 
 
 def _plain(each: Arming | Window) -> dict[str, Any]:
-    return {name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(each).items()}
+    return {name: utc.to_text(value) if isinstance(value, datetime) else value for name, value in asdict(each).items()}

@@ -185,9 +185,14 @@ def test_a_resources_page_shows_check_and_drift(drifted: Ui, browser: Any) -> No
     )
     check = "desired_state"
     page_with(
-        browser, f"{url}?view=checks&checkDetail={check}", check, "Failed", "differs in BackupRetentionPeriod, DeletionProtection",
-        "desired", "observed",
-    )  # fmt: skip
+        browser,
+        f"{url}?view=checks&checkDetail={check}",
+        check,
+        "Failed",
+        "differs in BackupRetentionPeriod, DeletionProtection",
+        "desired",
+        "observed",
+    )
     picture(browser, "drift.png")
 
 

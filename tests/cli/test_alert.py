@@ -59,8 +59,12 @@ def test_arming_has_an_end_is_shown_and_can_be_taken_back(store: FolderStore) ->
     assert armed(store, S, now()) is not None
     assert armed(store, S, now() + timedelta(hours=12, seconds=1)) is None
     assert shown()["armed"] | {"since": "", "until": ""} == {
-        "stack": S, "since": "", "until": "", "by": "Ann", "why": "nobody is on call",
-    }  # fmt: skip
+        "stack": S,
+        "since": "",
+        "until": "",
+        "by": "Ann",
+        "why": "nobody is on call",
+    }
     assert "by Ann: nobody is on call" in dr("status").output
     assert "is off" in dr("disarm", "--by", "Bob").output
     assert shown()["armed"] is None

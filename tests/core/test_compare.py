@@ -51,13 +51,25 @@ def test_a_reference_to_nothing_is_drift() -> None:
 def test_policies_have_one_spelling() -> None:
     one = {
         "Version": "2012-10-17",
-        "Statement": {"Effect": "Deny", "Action": "s3:*", "Principal": "*", "Resource": ["b", "a"],
-                      "Condition": {"Bool": {"aws:SecureTransport": False}}},
-    }  # fmt: skip
+        "Statement": {
+            "Effect": "Deny",
+            "Action": "s3:*",
+            "Principal": "*",
+            "Resource": ["b", "a"],
+            "Condition": {"Bool": {"aws:SecureTransport": False}},
+        },
+    }
     two = {
         "Version": "2012-10-17",
-        "Statement": [{"Resource": ["a", "b"], "Action": ["s3:*"], "Effect": "Deny", "Principal": "*",
-                       "Condition": {"Bool": {"aws:SecureTransport": ["false"]}}}],
-    }  # fmt: skip
+        "Statement": [
+            {
+                "Resource": ["a", "b"],
+                "Action": ["s3:*"],
+                "Effect": "Deny",
+                "Principal": "*",
+                "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
+            }
+        ],
+    }
     assert normal_policy(one) == normal_policy(two)
     assert normal_policy({"Statement": []}) != normal_policy(one)

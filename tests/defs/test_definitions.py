@@ -96,7 +96,7 @@ def contract_edges() -> list[tuple[str, str]]:
             (a + "network/vpc", "global/network/peering"),
             (a + "network/vpc", "global/dns/zone"),
             (a + "backup/bucket", "global/backup/replication-role-policy"),
-        ]  # fmt: skip
+        ]
         rows += [(f"{a}aurora/cluster", f"{a}aurora/instance-{n}") for n in (1, 2)]
         rows += [(f"{a}aurora/instance-parameter-group", f"{a}aurora/instance-{n}") for n in (1, 2)]
         rows += [(f"{a}identity/monitoring-role", f"{a}aurora/instance-{n}") for n in (1, 2)]
@@ -148,8 +148,15 @@ def test_declared_checks_and_no_others(repo: Any, stack: Stack) -> None:
     parity = checks - own - objective - evidence
     assert {name for _, name in parity} == {"parity"}
     assert len(parity) >= 20
-    for key in ("aurora/cluster-parameter-group", "aurora/instance-1", "monitoring/alarm-cpu", "notifications/topic",
-                "notifications/event-subscription", "encryption/data-key", "credentials/version"):  # fmt: skip
+    for key in (
+        "aurora/cluster-parameter-group",
+        "aurora/instance-1",
+        "monitoring/alarm-cpu",
+        "notifications/topic",
+        "notifications/event-subscription",
+        "encryption/data-key",
+        "credentials/version",
+    ):
         assert (f"secondary/{key}", "parity") in parity
 
 
@@ -196,8 +203,12 @@ def test_a_run_repeats_what_the_sensors_said_last(
         assert evaluate(stack, instance, key) == []  # the sensors said nothing yet: neither good nor bad
         severity = dg.AssetCheckSeverity.ERROR
         said = dg.AssetCheckEvaluation(
-            check_name=OBJECTIVE, asset_key=dg.AssetKey(key.split("/")), passed=passed, description="fine", severity=severity
-        )  # fmt: skip
+            check_name=OBJECTIVE,
+            asset_key=dg.AssetKey(key.split("/")),
+            passed=passed,
+            description="fine",
+            severity=severity,
+        )
         instance.report_runless_asset_event(said)
         monkeypatch.setattr(checks, "STALE_SECONDS", -1.0 if stale else 1500.0)
         for _ in range(2):  # its own evaluations are nobody's word

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dr_assets import utc
 from dr_assets.alerting.delivery import AlertRefused
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.sensors import CHECK, SENSORS, build_sensors, objective_checks
@@ -22,7 +23,7 @@ from dr_assets.defs.stack.schedules import build_schedules, drill_config, is_pro
 from dr_assets.errors import DrError
 from dr_assets.failover.vote import Recommendation, arm
 from dr_assets.history.store import FolderStore
-from dr_assets.monitoring.samples import Reading, Sample, Snapshot, iso, utc_now
+from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack, parse_stack
 from dr_assets.ticks.monitor import Station
 from tests.support.monitoring import Recorder, S, at, healthy, sample
@@ -56,8 +57,13 @@ class Bench:
 
     def restart(self, job: str | None = None) -> None:
         self.station = Station(
-            self.stack, self.store, poller=self.poller, transports=[self.sns], clock=lambda: self.now, **self.more  # type: ignore[arg-type]
-        )  # fmt: skip
+            self.stack,
+            self.store,
+            poller=self.poller,
+            transports=[self.sns],
+            clock=lambda: self.now,
+            **self.more,  # type: ignore[arg-type]
+        )
         self.sensors = {each.name: each for each in build_sensors(self.stack, lambda: self.station, job)}
 
     def tick(self, name: str, second: float = 0.0, samples: list[Sample] | None = None) -> Any:
@@ -179,9 +185,7 @@ def run_job(instance: dg.DagsterInstance, name: str, fails: bool, drifted: tuple
 
 @pytest.fixture
 def now(bench: Bench) -> Callable[[], float]:
-    from dr_assets.monitoring.samples import utc_now
-
-    return lambda: bench.at_now(utc_now())
+    return lambda: bench.at_now(utc.now())
 
 
 def test_a_failed_run_is_told_once_until_the_job_succeeds(
@@ -219,7 +223,7 @@ def test_drift_that_verification_found_says_which_capability_is_lost(
 def record(bench: Bench, days_ago: float, scenario: str, status: str = "succeeded") -> None:
     end = at(0) - timedelta(days=days_ago)
     key = f"records/{S}/{end:%Y%m%dT%H%M%SZ}-{scenario}-abc123.json"
-    bench.store.write(key, json.dumps({"status": status, "ended_at": iso(end), "scenario": scenario}).encode())
+    bench.store.write(key, json.dumps({"status": status, "ended_at": utc.to_text(end), "scenario": scenario}).encode())
 
 
 def test_overdue_drills_and_stale_proof(bench: Bench) -> None:
@@ -247,9 +251,7 @@ def test_what_was_never_drilled_is_overdue(bench: Bench) -> None:
 def test_a_change_after_the_last_proof_makes_it_stale(
     bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
 ) -> None:
-    from dr_assets.monitoring.samples import utc_now
-
-    started = bench.at_now(utc_now()) / 86400
+    started = bench.at_now(utc.now()) / 86400
     for scenario in ("switchover", "failover", "failback"):
         record(bench, -started + 0.01, scenario)
     bench.tick("drill_overdue", now())
@@ -340,11 +342,11 @@ def test_the_definitions_sensor_asks_for_the_preconditions_itself(
     monkeypatch.setattr(Station, "failover_conditions", conditions)
     monkeypatch.setattr("dr_assets.ticks.monitor.Poller", lambda *_: poller)
     monkeypatch.setattr("dr_assets.ticks.monitor.transports_from", lambda *_: [Recorder()])
-    arm(FolderStore(tmp_path), S, utc_now(), utc_now() + timedelta(hours=1), "Ann", "night shift")
+    arm(FolderStore(tmp_path), S, utc.now(), utc.now() + timedelta(hours=1), "Ann", "night shift")
     sensor = next(each for each in build_sensors(stack, failover_job="failover_drill") if each.name == "health_checks")
     cursor, requests, begin = None, [], at(0)
     for second in (0, 10, 20):
-        shift = utc_now() - begin - timedelta(seconds=20 - second)
+        shift = utc.now() - begin - timedelta(seconds=20 - second)
         poller.samples = [replace(sample, at=sample.at + shift) for sample in outage(0)]
         result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
         cursor, requests = result.cursor, [*requests, *(result.run_requests or [])]
@@ -451,9 +453,11 @@ def test_the_lag_that_was_read_reaches_the_day_s_history(bench: Bench) -> None:
     table, keys = seen.collect(bench.store, S, "lag", at(0).date(), problems)
     rows = {(row["source"], row["metric"], row["site"], row["value"]) for row in table.to_pylist()}
     assert rows == {
-        ("metric", "replication-lag", "secondary", 900.0), ("metric", "rpo-lag", "secondary", 900.0),
-        ("sql", "rpo-lag", "secondary", 350.0), ("sql", "rpo-lag", "secondary", None),
-    }  # fmt: skip
+        ("metric", "replication-lag", "secondary", 900.0),
+        ("metric", "rpo-lag", "secondary", 900.0),
+        ("sql", "rpo-lag", "secondary", 350.0),
+        ("sql", "rpo-lag", "secondary", None),
+    }
     assert (len(keys), problems) == (1, [])
 
 

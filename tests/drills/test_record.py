@@ -20,26 +20,61 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 
 def document(number: int = 1) -> dict[str, Any]:
     return {
-        "schema": "dr-assets/record/1", "id": f"20261123T190211Z-failover-{number:06x}", "kind": "drill",
-        "scenario": "failover", "stack": STACK, "status": "succeeded", "reason": None,
-        "started_at": "2026-11-23T19:02:11.000Z", "ended_at": "2026-11-23T19:03:40.120Z",
-        "who": {"operator": "kim", "approved_by": "lee", "caller_arn": None}, "why": "quarterly rehearsal",
-        "scope": {"from_site": "primary", "to_site": "secondary", "from_region": "us-east-1", "to_region": "us-west-2",
-                  "database": "app", "tables": ["dr_drill.dr_ledger"]},
-        "plan_hash": "0" * 64, "product_version": "0.1.0",
+        "schema": "dr-assets/record/1",
+        "id": f"20261123T190211Z-failover-{number:06x}",
+        "kind": "drill",
+        "scenario": "failover",
+        "stack": STACK,
+        "status": "succeeded",
+        "reason": None,
+        "started_at": "2026-11-23T19:02:11.000Z",
+        "ended_at": "2026-11-23T19:03:40.120Z",
+        "who": {"operator": "kim", "approved_by": "lee", "caller_arn": None},
+        "why": "quarterly rehearsal",
+        "scope": {
+            "from_site": "primary",
+            "to_site": "secondary",
+            "from_region": "us-east-1",
+            "to_region": "us-west-2",
+            "database": "app",
+            "tables": ["dr_drill.dr_ledger"],
+        },
+        "plan_hash": "0" * 64,
+        "product_version": "0.1.0",
         "preconditions": [{"name": "lag", "passed": None, "reason": "no reading"}],
         "overrides": [{"precondition": "lag", "reason": "the region is gone", "by": "lee"}],
         "timeline": [{"mark": "T3", "at": "2026-11-23T19:02:20.000Z", "source": "drill", "text": "called"}],
-        "rto": {"low_seconds": 1.5, "high_seconds": 2, "parts": {"detect": 0.5, "decide": 0.5, "database": 1.0, "traffic": None},
-                "target_seconds": 60, "met": True},
-        "rpo": {"lost_commits": 3, "lost_seconds": 0.4, "in_doubt": 1, "acknowledged": 100, "survived": 97,
-                "target_seconds": 1, "met": True},
+        "rto": {
+            "low_seconds": 1.5,
+            "high_seconds": 2,
+            "parts": {"detect": 0.5, "decide": 0.5, "database": 1.0, "traffic": None},
+            "target_seconds": 60,
+            "met": True,
+        },
+        "rpo": {
+            "lost_commits": 3,
+            "lost_seconds": 0.4,
+            "in_doubt": 1,
+            "acknowledged": 100,
+            "survived": 97,
+            "target_seconds": 1,
+            "met": True,
+        },
         "exposure": {"from": "2026-11-23T19:02:20.000Z", "until": None, "seconds": None},
-        "calls": [{"region": "us-west-2", "service": "rds", "operation": "failover_global_cluster", "plane": "control", "count": 1}],
-        "postconditions": [{"name": "one-writer", "passed": True, "reason": None}], "deviations": ["slow DNS"],
+        "calls": [
+            {
+                "region": "us-west-2",
+                "service": "rds",
+                "operation": "failover_global_cluster",
+                "plane": "control",
+                "count": 1,
+            }
+        ],
+        "postconditions": [{"name": "one-writer", "passed": True, "reason": None}],
+        "deviations": ["slow DNS"],
         "corrective_actions": [{"text": "lower the TTL", "owner": "kim", "due": "2026-12-01"}],
         "reconciliation": {"file": "p.jsonl", "insert": 3, "update": 0, "delete": 0},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

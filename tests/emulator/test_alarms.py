@@ -23,9 +23,14 @@ SERIES = Series("N", "m", frozenset({("D", "d")}))
 
 def rule(to_alarm: int = 3, periods: int = 3, **more: Any) -> Rule:
     wanted: dict[str, Any] = {
-        "statistic": "Maximum", "period": 60, "periods": periods, "to_alarm": to_alarm, "threshold": 10.0,
-        "comparison": "GreaterThanThreshold", **more,
-    }  # fmt: skip
+        "statistic": "Maximum",
+        "period": 60,
+        "periods": periods,
+        "to_alarm": to_alarm,
+        "threshold": 10.0,
+        "comparison": "GreaterThanThreshold",
+        **more,
+    }
     return Rule("N", "m", frozenset({("D", "d")}), **wanted)
 
 
@@ -133,10 +138,16 @@ def test_comparisons(comparison: str, below: bool, equal: bool, above: bool) -> 
 @pytest.mark.parametrize(
     ("name", "singles", "with_a_set"),
     [
-        ("Average", 4.0, 22 / 6), ("Sum", 12.0, 22.0), ("Minimum", 1.0, 1.0), ("Maximum", 8.0, 9.0),
-        ("SampleCount", 3.0, 6.0), ("p50", 3.0, 3.0), ("p100", 8.0, 8.0), ("p75", 5.5, 5.5),
+        ("Average", 4.0, 22 / 6),
+        ("Sum", 12.0, 22.0),
+        ("Minimum", 1.0, 1.0),
+        ("Maximum", 8.0, 9.0),
+        ("SampleCount", 3.0, 6.0),
+        ("p50", 3.0, 3.0),
+        ("p100", 8.0, 8.0),
+        ("p75", 5.5, 5.5),
     ],
-)  # fmt: skip
+)
 def test_statistics(name: str, singles: float, with_a_set: float) -> None:
     data = [Datum.single(0, value) for value in (3.0, 1.0, 8.0)]
     assert metrics.statistic(name, data) == singles
@@ -251,11 +262,21 @@ class Bench:
     def alarm(self, **more: Any) -> None:
         """Twice over 10 is an alarm; the topic hears of every state."""
         wanted = {
-            "AlarmName": self.name, "Namespace": "Test", "MetricName": self.name, "Statistic": "Minimum", "Period": 60,
-            "EvaluationPeriods": 2, "Threshold": 10.0, "ComparisonOperator": "GreaterThanThreshold",
-            "Dimensions": [{"Name": "Site", "Value": "primary"}], "AlarmActions": [self.topic], "OKActions": [self.topic],
-            "InsufficientDataActions": [self.topic], "AlarmDescription": "for a test", **more,
-        }  # fmt: skip
+            "AlarmName": self.name,
+            "Namespace": "Test",
+            "MetricName": self.name,
+            "Statistic": "Minimum",
+            "Period": 60,
+            "EvaluationPeriods": 2,
+            "Threshold": 10.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Dimensions": [{"Name": "Site", "Value": "primary"}],
+            "AlarmActions": [self.topic],
+            "OKActions": [self.topic],
+            "InsufficientDataActions": [self.topic],
+            "AlarmDescription": "for a test",
+            **more,
+        }
         self.cloudwatch.put_metric_alarm(**wanted)
 
     def put(self, *values: float, now: datetime | None = None, **more: Any) -> None:
@@ -263,11 +284,14 @@ class Bench:
         now = (now or datetime.now(timezone.utc)).replace(second=0, microsecond=0)
         data = [
             {
-                "MetricName": self.name, "Dimensions": [{"Name": "Site", "Value": "primary"}], "Value": value,
-                "Timestamp": now - timedelta(minutes=len(values) - n), **more,
+                "MetricName": self.name,
+                "Dimensions": [{"Name": "Site", "Value": "primary"}],
+                "Value": value,
+                "Timestamp": now - timedelta(minutes=len(values) - n),
+                **more,
             }
             for n, value in enumerate(values)
-        ]  # fmt: skip
+        ]
         self.cloudwatch.put_metric_data(Namespace="Test", MetricData=data)
 
     def state(self, evaluate: bool = True) -> str:
@@ -328,16 +352,31 @@ def test_each_transition_is_told_once(bench: Bench) -> None:
     assert all(datetime.strptime(each, "%Y-%m-%dT%H:%M:%S.%f%z").tzinfo for each in moments)
     assert body.pop("NewStateReason").startswith("Threshold Crossed: 2 out of the last 2 datapoints [50.0 (")
     assert body == {
-        "AlarmName": bench.name, "AlarmDescription": "for a test", "AWSAccountId": "123456789012", "AlarmArn": arn,
-        "NewStateValue": "ALARM", "OldStateValue": INSUFFICIENT, "Region": "US East (N. Virginia)",
-        "OKActions": [bench.topic], "AlarmActions": [bench.topic], "InsufficientDataActions": [bench.topic],
+        "AlarmName": bench.name,
+        "AlarmDescription": "for a test",
+        "AWSAccountId": "123456789012",
+        "AlarmArn": arn,
+        "NewStateValue": "ALARM",
+        "OldStateValue": INSUFFICIENT,
+        "Region": "US East (N. Virginia)",
+        "OKActions": [bench.topic],
+        "AlarmActions": [bench.topic],
+        "InsufficientDataActions": [bench.topic],
         "Trigger": {
-            "MetricName": bench.name, "Namespace": "Test", "StatisticType": "Statistic", "Statistic": "MINIMUM",
-            "Unit": None, "Dimensions": [{"value": "primary", "name": "Site"}], "Period": 60, "EvaluationPeriods": 2,
-            "ComparisonOperator": "GreaterThanThreshold", "Threshold": 10.0, "TreatMissingData": "missing",
+            "MetricName": bench.name,
+            "Namespace": "Test",
+            "StatisticType": "Statistic",
+            "Statistic": "MINIMUM",
+            "Unit": None,
+            "Dimensions": [{"value": "primary", "name": "Site"}],
+            "Period": 60,
+            "EvaluationPeriods": 2,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Threshold": 10.0,
+            "TreatMissingData": "missing",
             "EvaluateLowSampleCountPercentile": "",
         },
-    }  # fmt: skip
+    }
     body = json.loads(fine["Message"])
     assert (body["OldStateValue"], body["NewStateValue"]) == ("ALARM", "OK")
 
@@ -364,9 +403,15 @@ def test_values_sets_and_percentiles(bench: Bench) -> None:
     percentile = {"ExtendedStatistic": "p99", "EvaluationPeriods": 1}
     wanted = {key: value for key, value in percentile.items() if value}
     bench.cloudwatch.put_metric_alarm(
-        AlarmName=bench.name, Namespace="Test", MetricName=bench.name, Period=60, Threshold=10.0,
-        ComparisonOperator="GreaterThanThreshold", Dimensions=datum["Dimensions"], **wanted,
-    )  # fmt: skip
+        AlarmName=bench.name,
+        Namespace="Test",
+        MetricName=bench.name,
+        Period=60,
+        Threshold=10.0,
+        ComparisonOperator="GreaterThanThreshold",
+        Dimensions=datum["Dimensions"],
+        **wanted,
+    )
     assert bench.state() == "OK"
 
 

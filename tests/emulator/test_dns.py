@@ -72,9 +72,16 @@ def test_cloudwatch_metric_check(client: Clients, name: str) -> None:
     assert (config["InsufficientDataHealthStatus"], config["Inverted"]) == ("Healthy", True)
     # Whatever becomes of the alarm: an update that does not name it neither looks at it nor copies it anew.
     client("cloudwatch", SECONDARY).put_metric_alarm(
-        AlarmName=name + "-2", Namespace="AWS/RDS", MetricName="CPUUtilization", Statistic="Average", Period=60,
-        EvaluationPeriods=3, DatapointsToAlarm=2, Threshold=1, ComparisonOperator="GreaterThanThreshold",
-    )  # fmt: skip
+        AlarmName=name + "-2",
+        Namespace="AWS/RDS",
+        MetricName="CPUUtilization",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=3,
+        DatapointsToAlarm=2,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
     kept = route53.update_health_check(HealthCheckId=check, Inverted=True)["HealthCheck"]
     assert kept["CloudWatchAlarmConfiguration"]["MetricName"] == "AuroraGlobalDBReplicationLag"
     with pytest.raises(ClientError) as caught:
@@ -272,16 +279,25 @@ class Names:
         )["HostedZone"]["Id"]
         for role, region in (("PRIMARY", PRIMARY), ("SECONDARY", SECONDARY)):
             self.cloudwatch[region].put_metric_alarm(
-                AlarmName=f"{name}-{role}", Namespace="Test", MetricName=name, Statistic="Maximum", Period=60,
-                EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="LessThanThreshold",
+                AlarmName=f"{name}-{role}",
+                Namespace="Test",
+                MetricName=name,
+                Statistic="Maximum",
+                Period=60,
+                EvaluationPeriods=2,
+                Threshold=1.0,
+                ComparisonOperator="LessThanThreshold",
                 Dimensions=[{"Name": "Role", "Value": role}],
-            )  # fmt: skip
+            )
             config = cloudwatch_check(region, f"{name}-{role}")
             check = self.route53.create_health_check(CallerReference=f"{name}-{role}", HealthCheckConfig=config)
             self.record(
-                "CNAME", f"{role.lower()}.example", SetIdentifier=role.lower(), Failover=role,
+                "CNAME",
+                f"{role.lower()}.example",
+                SetIdentifier=role.lower(),
+                Failover=role,
                 HealthCheckId=check["HealthCheck"]["Id"],
-            )  # fmt: skip
+            )
 
     def client(self, service: str, region: str) -> Any:
         return boto3.client(service, region, endpoint_url=self.aws.endpoint_url, **KEYS)
@@ -300,10 +316,15 @@ class Names:
             self.cloudwatch[region].put_metric_data(
                 Namespace="Test",
                 MetricData=[
-                    {"MetricName": self.name, "Dimensions": dimensions, "Value": value, "Timestamp": now - timedelta(minutes=n)}
+                    {
+                        "MetricName": self.name,
+                        "Dimensions": dimensions,
+                        "Value": value,
+                        "Timestamp": now - timedelta(minutes=n),
+                    }
                     for n in (1, 2)
                 ],
-            )  # fmt: skip
+            )
         self.aws.control.alarms(evaluate=True)
 
     def ask(self, name: str, kind: str = "A") -> Any:

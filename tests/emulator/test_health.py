@@ -20,9 +20,15 @@ GOOD, BAD = 1.0, 0.0
 # -- the rules -----------------------------------------------------------------------------------------------------------
 
 COPIED = {
-    "Namespace": "Test", "MetricName": "up", "Dimensions": [{"Name": "Site", "Value": "primary"}], "Statistic": "Minimum",
-    "Period": 60, "EvaluationPeriods": 2, "Threshold": 1.0, "ComparisonOperator": "LessThanThreshold",
-}  # fmt: skip
+    "Namespace": "Test",
+    "MetricName": "up",
+    "Dimensions": [{"Name": "Site", "Value": "primary"}],
+    "Statistic": "Minimum",
+    "Period": 60,
+    "EvaluationPeriods": 2,
+    "Threshold": 1.0,
+    "ComparisonOperator": "LessThanThreshold",
+}
 
 
 @pytest.mark.parametrize(
@@ -121,10 +127,16 @@ class Bench:
 
     def alarm(self, metric: str, region: str = PRIMARY, **more: Any) -> str:
         wanted = {
-            "AlarmName": f"{self.name}-{metric}", "Namespace": "Test", "MetricName": f"{self.name}-{metric}",
-            "Statistic": "Minimum", "Period": 60, "EvaluationPeriods": 2, "Threshold": 1.0,
-            "ComparisonOperator": "LessThanThreshold", **more,
-        }  # fmt: skip
+            "AlarmName": f"{self.name}-{metric}",
+            "Namespace": "Test",
+            "MetricName": f"{self.name}-{metric}",
+            "Statistic": "Minimum",
+            "Period": 60,
+            "EvaluationPeriods": 2,
+            "Threshold": 1.0,
+            "ComparisonOperator": "LessThanThreshold",
+            **more,
+        }
         self.client("cloudwatch", region).put_metric_alarm(**{k: v for k, v in wanted.items() if v is not None})
         return f"{self.name}-{metric}"
 
@@ -139,8 +151,10 @@ class Bench:
 
     def check(self, metric: str, region: str = PRIMARY, **more: Any) -> str:
         config = {
-            "Type": "CLOUDWATCH_METRIC", "AlarmIdentifier": {"Region": region, "Name": f"{self.name}-{metric}"}, **more,
-        }  # fmt: skip
+            "Type": "CLOUDWATCH_METRIC",
+            "AlarmIdentifier": {"Region": region, "Name": f"{self.name}-{metric}"},
+            **more,
+        }
         return self.create(config)
 
     def create(self, config: dict[str, Any]) -> str:

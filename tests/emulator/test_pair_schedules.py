@@ -76,8 +76,12 @@ def test_whatever_happens_one_writer_and_a_switchover_loses_nothing(schedule: li
                     written &= rows(pair)
                     pair.rebuild(pair.other(str(pair.writer)))
             else:
-                {"partition": pair.partition, "heal": pair.heal, "drop": pair.drop_in_flight,
-                 "delay": lambda: pair.delay(0.3)}[action]()  # fmt: skip
+                {
+                    "partition": pair.partition,
+                    "heal": pair.heal,
+                    "drop": pair.drop_in_flight,
+                    "delay": lambda: pair.delay(0.3),
+                }[action]()
             assert [site for site in pair.sites if writable(pair, site)] in ([], [pair.writer])
     finally:
         pair.close()

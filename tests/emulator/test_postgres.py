@@ -34,9 +34,16 @@ FIRST, SECOND = "primary", "secondary"
 
 def connect(address: tuple[str, int], password: str = PASSWORD, user: str = USER, **more: Any) -> Any:
     return psycopg.connect(
-        host=address[0], port=address[1], user=user, password=password, dbname=DATABASE, autocommit=True, connect_timeout=2,
-        sslmode="disable", **more,
-    )  # fmt: skip
+        host=address[0],
+        port=address[1],
+        user=user,
+        password=password,
+        dbname=DATABASE,
+        autocommit=True,
+        connect_timeout=2,
+        sslmode="disable",
+        **more,
+    )
 
 
 def until(done: Callable[[], Any], seconds: float = 30.0) -> float:

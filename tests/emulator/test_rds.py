@@ -402,10 +402,19 @@ def test_cluster_fields_and_changes(client: Clients, east: Site, name: str) -> N
     shown = east.cluster(name)
     assert shown["Status"] == "available"
     same = (
-        "Engine", "EngineVersion", "MasterUsername", "DatabaseName", "StorageEncrypted", "KmsKeyId", "Port",
-        "BackupRetentionPeriod", "PreferredBackupWindow", "PreferredMaintenanceWindow", "CopyTagsToSnapshot",
+        "Engine",
+        "EngineVersion",
+        "MasterUsername",
+        "DatabaseName",
+        "StorageEncrypted",
+        "KmsKeyId",
+        "Port",
+        "BackupRetentionPeriod",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "CopyTagsToSnapshot",
         "DeletionProtection",
-    )  # fmt: skip
+    )
     wanted = writer_arguments(east, name)
     assert {key: shown[key] for key in same} == {key: wanted[key] for key in same}
     assert shown["DBClusterParameterGroup"] == east.cluster_group and shown["DBSubnetGroup"] == east.subnet_group
@@ -776,9 +785,13 @@ def test_a_switchover_tells_its_events_to_describe_and_to_the_topic(
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     west.rds.create_event_subscription(
-        SubscriptionName=name, SnsTopicArn=topic, SourceType="db-cluster", SourceIds=[pair.secondary],
-        EventCategories=["global-failover"], Enabled=True,
-    )  # fmt: skip
+        SubscriptionName=name,
+        SnsTopicArn=topic,
+        SourceType="db-cluster",
+        SourceIds=[pair.secondary],
+        EventCategories=["global-failover"],
+        Enabled=True,
+    )
     pair.switch(east, west)
     assert pair.roles()[pair.arn(west)] is True
     asked = {"SourceIdentifier": pair.secondary, "SourceType": "db-cluster"}

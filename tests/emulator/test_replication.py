@@ -13,9 +13,13 @@ from .conftest import PRIMARY, SECONDARY, Clients
 
 LONG = 3600.0
 ACTIONS = (
-    "s3:GetReplicationConfiguration", "s3:ListBucket", "s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging",
-    "s3:ReplicateObject", "s3:ReplicateDelete",
-)  # fmt: skip
+    "s3:GetReplicationConfiguration",
+    "s3:ListBucket",
+    "s3:GetObjectVersionForReplication",
+    "s3:GetObjectVersionTagging",
+    "s3:ReplicateObject",
+    "s3:ReplicateDelete",
+)
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -49,9 +53,14 @@ class Bench:
         source = source or self.here
         target = self.there if source == self.here else self.here
         rule = {
-            "ID": "all", "Priority": 1, "Status": "Enabled", "Filter": {"Prefix": ""},
-            "DeleteMarkerReplication": {"Status": "Enabled"}, "Destination": {"Bucket": f"arn:aws:s3:::{target}"}, **more,
-        }  # fmt: skip
+            "ID": "all",
+            "Priority": 1,
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "DeleteMarkerReplication": {"Status": "Enabled"},
+            "Destination": {"Bucket": f"arn:aws:s3:::{target}"},
+            **more,
+        }
         rule = {key: value for key, value in rule.items() if value is not None}
         self.s3[source].put_bucket_replication(
             Bucket=source, ReplicationConfiguration={"Role": self.role, "Rules": [rule]}
@@ -262,11 +271,16 @@ def test_an_object_that_is_gone_before_its_time_is_not_copied(bench: Bench) -> N
         ({"Status": "Disabled"}, []),
         ({"Filter": {"Prefix": "x/"}}, ["x/a"]),
         ({"Filter": {"Tag": {"Key": "k", "Value": "v"}}, "DeleteMarkerReplication": {"Status": "Disabled"}}, ["y/b"]),
-        ({"Filter": {"And": {"Prefix": "x/", "Tags": [{"Key": "k", "Value": "v"}]}},
-          "DeleteMarkerReplication": {"Status": "Disabled"}}, []),
+        (
+            {
+                "Filter": {"And": {"Prefix": "x/", "Tags": [{"Key": "k", "Value": "v"}]}},
+                "DeleteMarkerReplication": {"Status": "Disabled"},
+            },
+            [],
+        ),
         ({"Filter": None, "DeleteMarkerReplication": None, "Prefix": "y/", "Priority": None}, ["y/a", "y/b"]),
     ],
-)  # fmt: skip
+)
 def test_filters(bench: Bench, rule: dict[str, Any], copied: list[str]) -> None:
     bench.rule(**rule)
     bench.put("x/a")

@@ -51,8 +51,14 @@ class CloudWatch:
             points = sorted(self.series.get((dimension["Value"], stat["Metric"]["MetricName"]), {}).items())
             points = [(at, value) for at, value in points if params["StartTime"] <= at < params["EndTime"]]
             some, more = points[low : low + self.page], more or len(points) > low + self.page
-            results.append({"Id": query["Id"], "StatusCode": self.status,
-                            "Timestamps": [at for at, _ in some], "Values": [value for _, value in some]})  # fmt: skip
+            results.append(
+                {
+                    "Id": query["Id"],
+                    "StatusCode": self.status,
+                    "Timestamps": [at for at, _ in some],
+                    "Values": [value for _, value in some],
+                }
+            )
         return {"MetricDataResults": results} | ({"NextToken": str(low + self.page)} if more else {})
 
 
@@ -71,8 +77,14 @@ def lag(stack: Stack, minutes: int, value: float = 900.0, begin: dt.datetime = B
     return {(cluster, "AuroraGlobalDBRPOLag"): {begin + n * MINUTE: value + n for n in range(minutes)}}
 
 
-def pull(store: FolderStore, stack: Stack, west: CloudWatch, east: CloudWatch | None = None, day: dt.date = DAY,
-         now: dt.datetime = NOW) -> Pulled:  # fmt: skip
+def pull(
+    store: FolderStore,
+    stack: Stack,
+    west: CloudWatch,
+    east: CloudWatch | None = None,
+    day: dt.date = DAY,
+    now: dt.datetime = NOW,
+) -> Pulled:
     aws: Any = Clients({stack.primary_region: east or CloudWatch({}), stack.secondary_region: west})
     (found,) = pull_day([stack], store, day, aws, now)
     return found

@@ -47,8 +47,18 @@ def test_incidents_come_by_their_beginning_those_kept_quiet_among_them(store: Fo
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[1]", b"{", b'"text"', b'{"schema": "dr-assets/incident/1"}', b'{"schema": "x"}', b"\xff\xfe", b"[" * 100_000],
-)  # fmt: skip
+    "data",
+    [
+        b"",
+        b"[1]",
+        b"{",
+        b'"text"',
+        b'{"schema": "dr-assets/incident/1"}',
+        b'{"schema": "x"}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_or_foreign_document_is_named_and_set_aside(store: FolderStore, data: bytes) -> None:
     good = month.incidents()[0]
     put(store, f"incidents/{S}/{good['id']}.json", good)
@@ -75,14 +85,26 @@ def test_a_document_of_a_later_version_stays_where_it_is(store: FolderStore) -> 
 
 def test_only_a_verified_restore_counts(store: FolderStore) -> None:
     for name, verified in (("a", True), ("b", False)):
-        put(store, f"restores/{S}/{name}.json",
-            {"schema": documents.RESTORE, "ended_at": f"2026-10-0{len(name)}T10:00:00.000Z", "verified": verified})  # fmt: skip
+        put(
+            store,
+            f"restores/{S}/{name}.json",
+            {"schema": documents.RESTORE, "ended_at": f"2026-10-0{len(name)}T10:00:00.000Z", "verified": verified},
+        )
     assert documents.restores(store, S, []) == [dt.datetime(2026, 10, 1, 10, tzinfo=UTC)]
 
 
 def change(**more: Any) -> dict[str, Any]:
-    return {"record": "r", "number": 1, "owner": None, "due": None, "done": None, "note": None, "by": "Ada",
-            "at": "2026-10-01T10:00:00+00:00", **more}  # fmt: skip
+    return {
+        "record": "r",
+        "number": 1,
+        "owner": None,
+        "due": None,
+        "done": None,
+        "note": None,
+        "by": "Ada",
+        "at": "2026-10-01T10:00:00+00:00",
+        **more,
+    }
 
 
 def test_every_word_on_an_action_is_kept_in_order_also_at_the_same_moment(store: FolderStore) -> None:

@@ -140,8 +140,13 @@ def test_bytes_of_a_day_written_twice_are_the_same(store: FolderStore) -> None:
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"", "cannot be read as Parquet"), (b"PAR1 nonsense", "cannot be read as Parquet"), ("half", "cannot be read as Parquet"), ("other", "holds no samples of ours")],
-)  # fmt: skip
+    [
+        (b"", "cannot be read as Parquet"),
+        (b"PAR1 nonsense", "cannot be read as Parquet"),
+        ("half", "cannot be read as Parquet"),
+        ("other", "holds no samples of ours"),
+    ],
+)
 def test_a_damaged_or_foreign_file_is_named_and_set_aside(store: FolderStore, data: Any, said: str) -> None:
     good = samples.write_day(
         store, STACK, FAMILY, DAY + dt.timedelta(days=1), minutes(4.0, start=START + dt.timedelta(days=1))

@@ -291,9 +291,14 @@ def sabotage(aws: Aws, world: World, field: Field, resource: Resource) -> None:
         desired[name] = wrong_value(field, desired[name])
     observed = _seen(world, resource)
     target = Target(
-        resource.key, resource.kind, resource.region, str(resolve(resource.name, world)),
-        resolve(resource.identity, world), desired, resolve(resource.settings, world),
-    )  # fmt: skip
+        resource.key,
+        resource.kind,
+        resource.region,
+        str(resolve(resource.name, world)),
+        resolve(resource.identity, world),
+        desired,
+        resolve(resource.settings, world),
+    )
     for _ in range(5):  # a rule list takes two calls: open the new, close the old
         drift = compare(desired, observed, kind.owned)
         if not drift:
@@ -311,8 +316,10 @@ def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
     assert not planned & NOT_ALONE.keys()
     assert len(planned) > 70
     assert {kind for kind, _ in representatives()} >= KINDS.keys() - {
-        "iam.role_attachment", "secretsmanager.password", "ec2.peering"
-    } - {"sns.subscription"}  # fmt: skip
+        "iam.role_attachment",
+        "secretsmanager.password",
+        "ec2.peering",
+    } - {"sns.subscription"}
 
 
 @pytest.mark.slow

@@ -113,9 +113,14 @@ def secret(stack: Stack) -> Credentials:
 
 def connect_as(found: Credentials, address: list[Any]) -> "psycopg.Connection[Any]":
     return psycopg.connect(
-        host=address[0], port=address[1], user=found.username, password=found.password, dbname=found.dbname,
-        autocommit=True, connect_timeout=2,
-    )  # fmt: skip
+        host=address[0],
+        port=address[1],
+        user=found.username,
+        password=found.password,
+        dbname=found.dbname,
+        autocommit=True,
+        connect_timeout=2,
+    )
 
 
 ROWS = "select writer, seq from dr_drill.dr_ledger where drill = %s"

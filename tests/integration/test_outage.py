@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from bench.alerts import Daemon, Hook, Mailbox, furnished, keys, probing, until
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
 from dr_assets.defs.drills.jobs import build_drill_jobs
@@ -21,7 +22,6 @@ from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.failover.vote import arm
 from dr_assets.history.store import open_store
-from dr_assets.monitoring.samples import utc_now
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import Stack, load_stack
 from tests.support.furnished import furnish
@@ -41,7 +41,7 @@ class Prober(threading.Thread):
     def run(self) -> None:
         aws = Aws()
         while not self._ending.wait(1.0):
-            publish_connectivity(aws, self._stack, "primary", self.accepted, utc_now())
+            publish_connectivity(aws, self._stack, "primary", self.accepted, utc.now())
 
     def stop(self) -> None:
         self._ending.set()
@@ -133,7 +133,7 @@ def test_an_armed_failover_asks_for_its_run_when_the_region_is_gone_and_every_pr
             assert tick() == []
             time.sleep(3)
         assert tick() == []  # recommended, and nobody armed it
-        arm(open_store(), stack.environment_suffix, utc_now(), utc_now() + timedelta(hours=1), "Ann", "a test")
+        arm(open_store(), stack.environment_suffix, utc.now(), utc.now() + timedelta(hours=1), "Ann", "a test")
         requests: list[Any] = []
         while not requests:
             assert time.monotonic() < deadline, "\n".join(said[-3:])

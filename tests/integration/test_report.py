@@ -44,12 +44,14 @@ def begun(built_aws: EmbeddedAws) -> datetime:
     since = datetime.now(timezone.utc).replace(second=0, microsecond=0) - timedelta(minutes=MINUTES)
     data = [
         {
-            "MetricName": "AuroraGlobalDBRPOLag", "Value": 90_000.0 if n in (10, 11) else 500.0, "Unit": "Milliseconds",
+            "MetricName": "AuroraGlobalDBRPOLag",
+            "Value": 90_000.0 if n in (10, 11) else 500.0,
+            "Unit": "Milliseconds",
             "Dimensions": [{"Name": "DBClusterIdentifier", "Value": f"aurora-secondary-{stack.environment_suffix}"}],
             "Timestamp": since + timedelta(minutes=n),
         }
         for n in range(MINUTES)
-    ]  # fmt: skip
+    ]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in built_aws.env().items():
             patch.setenv(name, value)
@@ -160,8 +162,11 @@ def test_the_assets_give_the_same_and_show_their_pictures(
             run_config=report_config(begun.isoformat(), until.isoformat()), instance=instance
         )
         assert run.success
-        found = {event.asset_key.path[-1]: event.step_materialization_data.materialization.metadata
-                 for event in run.get_asset_materialization_events() if event.asset_key}  # fmt: skip
+        found = {
+            event.asset_key.path[-1]: event.step_materialization_data.materialization.metadata
+            for event in run.get_asset_materialization_events()
+            if event.asset_key
+        }
     assert set(found) == {"rpo_history", "rto_history", "exposure", "readiness", "dr_report"}
     assert found["rpo_history"]["compliance"].value == pytest.approx(28 / 30)
     assert found["rpo_history"]["breaches"].value == 1

@@ -43,11 +43,23 @@ def test_inserts_updates_and_deletes_with_both_sides_of_each_row(servers: Server
     found, lines = compared(servers, tmp_path / "p.jsonl")
     assert (found.insert, found.update, found.delete) == (1, 2, 1)
     assert lines == [
-        {"action": "update", "table": "public.t", "key": {"id": "2"}, "old": {"id": "2", "v": "lost"}, "new": {"id": "2", "v": "b"}},
-        {"action": "update", "table": "public.t", "key": {"id": "3"}, "old": {"id": "3", "v": None}, "new": {"id": "3", "v": ""}},
+        {
+            "action": "update",
+            "table": "public.t",
+            "key": {"id": "2"},
+            "old": {"id": "2", "v": "lost"},
+            "new": {"id": "2", "v": "b"},
+        },
+        {
+            "action": "update",
+            "table": "public.t",
+            "key": {"id": "3"},
+            "old": {"id": "3", "v": None},
+            "new": {"id": "3", "v": ""},
+        },
         {"action": "insert", "table": "public.t", "key": {"id": "4"}, "old": {"id": "4", "v": "only old"}, "new": None},
         {"action": "delete", "table": "public.t", "key": {"id": "5"}, "old": None, "new": {"id": "5", "v": "only new"}},
-    ]  # fmt: skip
+    ]
     assert (tmp_path / "p.jsonl").stat().st_mode & 0o777 == 0o600
     assert old.sql("select count(*) from t") == new.sql("select count(*) from t") == [(4,)]  # nothing was applied
 

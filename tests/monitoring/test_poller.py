@@ -13,11 +13,12 @@ from typing import Any
 import boto3
 import pytest
 
+from dr_assets import utc
 from dr_assets.alerting.delivery import SnsTransport
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import FolderStore
-from dr_assets.monitoring.samples import Sample, Snapshot, utc_now
+from dr_assets.monitoring.samples import Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.resources.alarms.rows import alarm_name
 from dr_assets.resources.catalog import catalog
@@ -43,10 +44,12 @@ def put_probe(stack: Stack, site: str, number: float, ago: float = 0.0) -> None:
             {
                 "MetricName": "WriterConnectivity",
                 "Dimensions": [{"Name": "Stack", "Value": S}, {"Name": "Site", "Value": site}],
-                "Timestamp": utc_now() - timedelta(seconds=ago), "Value": number, "StorageResolution": 1,
+                "Timestamp": utc.now() - timedelta(seconds=ago),
+                "Value": number,
+                "StorageResolution": 1,
             }
         ],
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -206,7 +209,7 @@ def test_five_hundred_stacks_take_two_metric_calls_and_every_query_gets_its_turn
     asked: dict[str, int] = {}
     for _ in range(24):
         aws.cloudwatch.sizes.clear()
-        samples, calls = poller._metrics("us-west-2", utc_now())
+        samples, calls = poller._metrics("us-west-2", utc.now())
         assert calls <= 2
         assert aws.cloudwatch.sizes == [500, 500]
         for sample in samples:
@@ -303,9 +306,12 @@ def test_events_in_the_wrong_order_and_twice_are_harmless(station: Station, stac
 
 def test_alarm_notifications_are_evidence_and_page_nobody(station: Station, stack: Stack) -> None:
     body = {
-        "AlarmName": f"aurora-cpu-primary-{S}", "NewStateValue": "ALARM", "OldStateValue": "OK",
-        "NewStateReason": "Threshold Crossed", "StateChangeTime": "2026-11-23T12:00:00.000+0000",
-    }  # fmt: skip
+        "AlarmName": f"aurora-cpu-primary-{S}",
+        "NewStateValue": "ALARM",
+        "OldStateValue": "OK",
+        "NewStateReason": "Threshold Crossed",
+        "StateChangeTime": "2026-11-23T12:00:00.000+0000",
+    }
     publish(stack, "primary", body)
     ticked, messages = station.drain(None)
     assert [message.kind for message in messages] == ["alarm"]
@@ -351,7 +357,7 @@ def test_a_dead_region_s_queue_neither_blocks_nor_loses(station: Station, stack:
 def test_a_queue_that_may_not_be_read_is_told_of_once_until_it_may(
     station: Station, stack: Stack, cloud: EmbeddedAws
 ) -> None:
-    clock = [utc_now()]
+    clock = [utc.now()]
     station.clock = lambda: clock[0]
     cloud.control.fault("error", region=stack.secondary_region, operation="ReceiveMessage", code="AccessDenied")
     cursor, steps = None, []

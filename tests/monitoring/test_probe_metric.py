@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.monitoring.samples import utc_now
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.resources.catalog import catalog
@@ -47,7 +47,7 @@ def say(stack: Stack, accepted: bool) -> None:
     """What the probe says at the writer in each of the last three minutes; a reader takes no writes."""
     for minutes in (3, 2, 1):
         for site in SITES:
-            when = utc_now() - timedelta(minutes=minutes)
+            when = utc.now() - timedelta(minutes=minutes)
             publish_connectivity(Aws(), stack, site, accepted and site == "primary", when)
 
 

@@ -225,12 +225,22 @@ def test_another_process_in_another_zone_gives_the_same_bytes(october: FolderSto
     )
     here = {"PYTHONHASHSEED": "1", "TZ": "Asia/Kathmandu"}
     there = subprocess.run(
-        [sys.executable, "-c", code, str(october.root), str(tmp_path / "there")], check=True, capture_output=True, text=True,
+        [sys.executable, "-c", code, str(october.root), str(tmp_path / "there")],
+        check=True,
+        capture_output=True,
+        text=True,
         env={**os.environ, **here},
-    )  # fmt: skip
+    )
     found = evidence.gather(october, S, evidence.Period(month.START, month.START + 16 * DAY))
     made = build.write_pack(
-        tmp_path / "here", report.Subject(S, 60, 300), found.period.start, found.period.end, found.samples, found.records,
-        now=found.period.end, incidents=found.incidents, sources=found.sources,
-    )  # fmt: skip
+        tmp_path / "here",
+        report.Subject(S, 60, 300),
+        found.period.start,
+        found.period.end,
+        found.samples,
+        found.records,
+        now=found.period.end,
+        incidents=found.incidents,
+        sources=found.sources,
+    )
     assert there.stdout.strip() == made.manifest_sha256

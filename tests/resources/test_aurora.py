@@ -170,10 +170,23 @@ def cluster_answer(of: Target, **other: Any) -> dict[str, Any]:
     """A cluster that is as it should be, in RDS's own spelling, but for `other`."""
     want = of.desired
     same = (
-        "Engine", "EngineVersion", "DatabaseName", "MasterUsername", "BackupRetentionPeriod", "PreferredBackupWindow",
-        "PreferredMaintenanceWindow", "KmsKeyId", "DBSubnetGroup", "DBClusterParameterGroup", "Port", "StorageEncrypted",
-        "EnabledCloudwatchLogsExports", "IAMDatabaseAuthenticationEnabled", "DeletionProtection", "CopyTagsToSnapshot",
-    )  # fmt: skip
+        "Engine",
+        "EngineVersion",
+        "DatabaseName",
+        "MasterUsername",
+        "BackupRetentionPeriod",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "KmsKeyId",
+        "DBSubnetGroup",
+        "DBClusterParameterGroup",
+        "Port",
+        "StorageEncrypted",
+        "EnabledCloudwatchLogsExports",
+        "IAMDatabaseAuthenticationEnabled",
+        "DeletionProtection",
+        "CopyTagsToSnapshot",
+    )
     return {
         **{name: want[name] for name in same if name in want},
         "DBClusterIdentifier": of.name,
@@ -362,9 +375,14 @@ def test_what_does_not_pass_by_waiting_is_a_drift(primary: Target, status: str) 
 def instance_answer(of: Target, **other: Any) -> dict[str, Any]:
     want = of.desired
     same = (
-        "DBInstanceClass", "AvailabilityZone", "PubliclyAccessible", "MonitoringInterval", "MonitoringRoleArn",
-        "AutoMinorVersionUpgrade", "PromotionTier",
-    )  # fmt: skip
+        "DBInstanceClass",
+        "AvailabilityZone",
+        "PubliclyAccessible",
+        "MonitoringInterval",
+        "MonitoringRoleArn",
+        "AutoMinorVersionUpgrade",
+        "PromotionTier",
+    )
     return {
         **{name: want[name] for name in same},
         "DBInstanceIdentifier": of.name,

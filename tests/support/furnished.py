@@ -59,17 +59,24 @@ def furnish(stack: Stack) -> None:
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-{site}-{s}")
         for metric in ALARM_METRICS:
             cloudwatch.put_metric_alarm(
-                AlarmName=alarm_name(stack, site, metric), Namespace="Test", MetricName=metric, Statistic="Maximum",
-                Period=60, EvaluationPeriods=2, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
-            )  # fmt: skip
+                AlarmName=alarm_name(stack, site, metric),
+                Namespace="Test",
+                MetricName=metric,
+                Statistic="Maximum",
+                Period=60,
+                EvaluationPeriods=2,
+                Threshold=1.0,
+                ComparisonOperator="GreaterThanThreshold",
+            )
         for name, metric, silence, _ in (*SITE_CHECKS, ("another-on-the-same-alarm", "connectivity", "Unhealthy", "")):
             checks.create_health_check(
                 CallerReference=f"{name}-{site}",
                 HealthCheckConfig={
-                    "Type": "CLOUDWATCH_METRIC", "InsufficientDataHealthStatus": silence,
+                    "Type": "CLOUDWATCH_METRIC",
+                    "InsufficientDataHealthStatus": silence,
                     "AlarmIdentifier": {"Name": alarm_name(stack, site, metric), "Region": region},
                 },
-            )  # fmt: skip
+            )
     rds = boto3.client("rds", stack.primary_region)
     rds.create_global_cluster(
         GlobalClusterIdentifier=stack.global_cluster_name,
@@ -77,7 +84,10 @@ def furnish(stack: Stack) -> None:
         EngineVersion=stack.engine_version,
     )
     rds.create_db_cluster(
-        DBClusterIdentifier=f"aurora-primary-{s}", Engine="aurora-postgresql", EngineVersion=stack.engine_version,
-        GlobalClusterIdentifier=stack.global_cluster_name, MasterUsername=stack.master_username,
+        DBClusterIdentifier=f"aurora-primary-{s}",
+        Engine="aurora-postgresql",
+        EngineVersion=stack.engine_version,
+        GlobalClusterIdentifier=stack.global_cluster_name,
+        MasterUsername=stack.master_username,
         MasterUserPassword="not-a-secret-1",
-    )  # fmt: skip
+    )

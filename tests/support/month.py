@@ -92,22 +92,51 @@ def _records() -> list[dict[str, Any]]:
         drill(dt.datetime(2026, 9, 8, 10, tzinfo=UTC), "failover", (14.0, 21.0, 88.0, 31.0), lost=0.8),
         drill(_at(6, 10), "switchover", (4.4, 2.1, 101.0, 12.0)),
         drill(_at(6, 12), "failback", (4.0, 2.2, 84.0, 11.5)),
-        drill(_at(13, 10), "switchover", (4.6, 2.0, 188.0, 24.0), deviations=["DNS answers were cached for 20 s longer than the TTL"],
-              corrective_actions=[{"text": "Lower the resolver's minimum TTL to 5 s", "owner": "Network team", "due": "2026-10-27"}]),
-        drill(_at(15, 10), "failover", (12.0, 19.0, None, None), "failed", lost=None, exposure=None,
-              reason="the cluster at secondary accepted no write within 240 s",
-              corrective_actions=[{"text": "Find out why promotion hung; repeat the drill", "owner": "Database team", "due": "2026-11-20"}]),
-        drill(FAILOVER, "failover", (17.5, 148.0, 121.0, 38.5), lost=2.4, exposure=3 * 3600.0, kind="incident",
-              why="us-east-1 does not answer; regional event at the provider"),
+        drill(
+            _at(13, 10),
+            "switchover",
+            (4.6, 2.0, 188.0, 24.0),
+            deviations=["DNS answers were cached for 20 s longer than the TTL"],
+            corrective_actions=[
+                {"text": "Lower the resolver's minimum TTL to 5 s", "owner": "Network team", "due": "2026-10-27"}
+            ],
+        ),
+        drill(
+            _at(15, 10),
+            "failover",
+            (12.0, 19.0, None, None),
+            "failed",
+            lost=None,
+            exposure=None,
+            reason="the cluster at secondary accepted no write within 240 s",
+            corrective_actions=[
+                {"text": "Find out why promotion hung; repeat the drill", "owner": "Database team", "due": "2026-11-20"}
+            ],
+        ),
+        drill(
+            FAILOVER,
+            "failover",
+            (17.5, 148.0, 121.0, 38.5),
+            lost=2.4,
+            exposure=3 * 3600.0,
+            kind="incident",
+            why="us-east-1 does not answer; regional event at the provider",
+        ),
         drill(_at(25, 9), "failback", (4.2, 2.0, 93.0, 11.0), why="home after the incident"),
-    ]  # fmt: skip
+    ]
     return found
 
 
 def drill(
-    at: dt.datetime, scenario: str, parts: tuple[float | None, ...], status: str = "succeeded", lost: float | None = 0.0,
-    exposure: float | None = 640.0, reason: str | None = None, **more: Any,
-) -> dict[str, Any]:  # fmt: skip
+    at: dt.datetime,
+    scenario: str,
+    parts: tuple[float | None, ...],
+    status: str = "succeeded",
+    lost: float | None = 0.0,
+    exposure: float | None = 640.0,
+    reason: str | None = None,
+    **more: Any,
+) -> dict[str, Any]:
     """A record as `dr drill` leaves it. The exposure begins with the call; None: nobody saw its end."""
     known = [part for part in parts if part is not None]
     high = sum(known) if len(known) == 4 else None
@@ -117,35 +146,92 @@ def drill(
     regions = {"primary": "us-east-1", "secondary": "us-west-2"}
     timeline = [_entry("T0", at, "client", "last acknowledged write at the old writer")]
     for number, mark in enumerate(marks, 1):
-        text = {"T1": "first failed write", "T3": f"called {scenario} at AWS", "T4": "first write accepted at the target",
-                "T6": "start of 3 consecutive good writes through the endpoint"}[mark]  # fmt: skip
+        text = {
+            "T1": "first failed write",
+            "T3": f"called {scenario} at AWS",
+            "T4": "first write accepted at the target",
+            "T6": "start of 3 consecutive good writes through the endpoint",
+        }[mark]
         timeline.append(_entry(mark, at + sum(known[:number]) * _SECOND, "aws" if mark == "T3" else "client", text))
     called = at + sum(known[:2]) * _SECOND
     done = at + (high or 275.0) * _SECOND
     acknowledged = 4210 + at.day * 17
     gone = None if lost is None else round(lost * 12)
     return {
-        "schema": record.SCHEMA, "id": f"{at:%Y%m%dT%H%M%SZ}-{scenario}-{at.day:02x}{at.hour:02x}{at.month:02x}", "kind": "drill",
-        "scenario": scenario, "stack": S, "status": status, "reason": reason, "started_at": _iso(at - 95 * _SECOND),
+        "schema": record.SCHEMA,
+        "id": f"{at:%Y%m%dT%H%M%SZ}-{scenario}-{at.day:02x}{at.hour:02x}{at.month:02x}",
+        "kind": "drill",
+        "scenario": scenario,
+        "stack": S,
+        "status": status,
+        "reason": reason,
+        "started_at": _iso(at - 95 * _SECOND),
         "ended_at": _iso(done + 120 * _SECOND),
-        "who": {"operator": "Ada Byron", "approved_by": "Grace Hopper", "caller_arn": "arn:aws:sts::123456789012:assumed-role/dr-drill/ada"},
+        "who": {
+            "operator": "Ada Byron",
+            "approved_by": "Grace Hopper",
+            "caller_arn": "arn:aws:sts::123456789012:assumed-role/dr-drill/ada",
+        },
         "why": "weekly rehearsal",
-        "scope": {"from_site": one, "to_site": two, "from_region": regions[one], "to_region": regions[two],
-                  "database": "transactiondb", "tables": ["dr_drill.dr_ledger"]},
-        "plan_hash": "8c1f" * 16, "product_version": "0.1.0",
-        "preconditions": [{"name": name, "passed": True, "reason": None} for name in ("both sites answer", "lag", "parity", "lease")],
-        "overrides": [], "timeline": timeline,
-        "rto": {"low_seconds": None if high is None else high - 0.42, "high_seconds": high,
-                "parts": dict(zip(PARTS, parts, strict=True)), "target_seconds": 300, "met": None if high is None else high < 300},
-        "rpo": {"lost_commits": gone, "lost_seconds": lost, "in_doubt": None if lost is None else 1, "acknowledged": acknowledged,
-                "survived": None if gone is None else acknowledged - gone, "target_seconds": 60, "met": None if lost is None else lost < 60},
-        "exposure": {"from": _iso(called), "until": None if exposure is None else _iso(called + exposure * _SECOND), "seconds": exposure},
-        "calls": [{"phase": "recovery", "region": regions[two], "service": "rds", "operation": f"{scenario}_global_cluster",
-                   "plane": "control", "count": 1}],
-        "postconditions": [{"name": "the ledger is whole", "passed": lost is not None or None, "reason": None},
-                           {"name": "both sites protected", "passed": exposure is not None, "reason": None if exposure else "no reader yet"}],
-        "deviations": [], "corrective_actions": [], "reconciliation": None, **more,
-    }  # fmt: skip
+        "scope": {
+            "from_site": one,
+            "to_site": two,
+            "from_region": regions[one],
+            "to_region": regions[two],
+            "database": "transactiondb",
+            "tables": ["dr_drill.dr_ledger"],
+        },
+        "plan_hash": "8c1f" * 16,
+        "product_version": "0.1.0",
+        "preconditions": [
+            {"name": name, "passed": True, "reason": None} for name in ("both sites answer", "lag", "parity", "lease")
+        ],
+        "overrides": [],
+        "timeline": timeline,
+        "rto": {
+            "low_seconds": None if high is None else high - 0.42,
+            "high_seconds": high,
+            "parts": dict(zip(PARTS, parts, strict=True)),
+            "target_seconds": 300,
+            "met": None if high is None else high < 300,
+        },
+        "rpo": {
+            "lost_commits": gone,
+            "lost_seconds": lost,
+            "in_doubt": None if lost is None else 1,
+            "acknowledged": acknowledged,
+            "survived": None if gone is None else acknowledged - gone,
+            "target_seconds": 60,
+            "met": None if lost is None else lost < 60,
+        },
+        "exposure": {
+            "from": _iso(called),
+            "until": None if exposure is None else _iso(called + exposure * _SECOND),
+            "seconds": exposure,
+        },
+        "calls": [
+            {
+                "phase": "recovery",
+                "region": regions[two],
+                "service": "rds",
+                "operation": f"{scenario}_global_cluster",
+                "plane": "control",
+                "count": 1,
+            }
+        ],
+        "postconditions": [
+            {"name": "the ledger is whole", "passed": lost is not None or None, "reason": None},
+            {
+                "name": "both sites protected",
+                "passed": exposure is not None,
+                "reason": None if exposure else "no reader yet",
+            },
+        ],
+        "deviations": [],
+        "corrective_actions": [],
+        "reconciliation": None,
+        **more,
+    }
 
 
 def _entry(mark: str, at: dt.datetime, source: str, text: str) -> dict[str, Any]:
@@ -161,28 +247,96 @@ def incidents() -> list[dict[str, Any]]:
     late = "A failover now would lose more commits than the objective allows"
     return [
         incident("replication", 1, _at(6, 2, 11), 64, _at(6, 2, 30), late, 184000.0, "at most 60000 ms"),
-        incident("replication", 2, _at(27, 16, 2), 66, _at(27, 17, 33), late, 912000.0, "at most 60000 ms", escalated=True),
-        incident("sources", 1, _at(9, 8, 15), 245, _at(9, 21, 41), "metric rpo-lag has not been known for more than 240 s", None,
-                 "a reading", severity="warning"),
-        incident("writer", 1, FAILOVER, 17, FAILOVER + 340 * _SECOND, "The writer does not accept writes", 0.0, "at least 1"),
-        incident("events.resynchronizing", 1, FAILOVER + 400 * _SECOND, 31, FAILOVER + dt.timedelta(hours=3, minutes=10),
-                 "The old primary is being rebuilt after a failover: the stack is unprotected", 0.0, "at least 1"),
-        incident("drills.failover", 1, _at(13, 0), 0, None, "The failover drill is overdue", 35.0, "at most 35 days", severity="warning"),
-        incident("capacity", 1, _at(19, 4, 2), 122, _at(19, 4, 40), "cpu is above its limit", 91.0, "at most 80 percent",
-                 severity="warning"),
-    ]  # fmt: skip
+        incident(
+            "replication", 2, _at(27, 16, 2), 66, _at(27, 17, 33), late, 912000.0, "at most 60000 ms", escalated=True
+        ),
+        incident(
+            "sources",
+            1,
+            _at(9, 8, 15),
+            245,
+            _at(9, 21, 41),
+            "metric rpo-lag has not been known for more than 240 s",
+            None,
+            "a reading",
+            severity="warning",
+        ),
+        incident(
+            "writer", 1, FAILOVER, 17, FAILOVER + 340 * _SECOND, "The writer does not accept writes", 0.0, "at least 1"
+        ),
+        incident(
+            "events.resynchronizing",
+            1,
+            FAILOVER + 400 * _SECOND,
+            31,
+            FAILOVER + dt.timedelta(hours=3, minutes=10),
+            "The old primary is being rebuilt after a failover: the stack is unprotected",
+            0.0,
+            "at least 1",
+        ),
+        incident(
+            "drills.failover",
+            1,
+            _at(13, 0),
+            0,
+            None,
+            "The failover drill is overdue",
+            35.0,
+            "at most 35 days",
+            severity="warning",
+        ),
+        incident(
+            "capacity",
+            1,
+            _at(19, 4, 2),
+            122,
+            _at(19, 4, 40),
+            "cpu is above its limit",
+            91.0,
+            "at most 80 percent",
+            severity="warning",
+        ),
+    ]
 
 
 def incident(
-    topic: str, number: int, since: dt.datetime, noticed: float, ended: dt.datetime | None, text: str, value: float | None,
-    objective: str, severity: str = "critical", escalated: bool = False, site: str = "secondary",
-) -> Mapping[str, Any]:  # fmt: skip
+    topic: str,
+    number: int,
+    since: dt.datetime,
+    noticed: float,
+    ended: dt.datetime | None,
+    text: str,
+    value: float | None,
+    objective: str,
+    severity: str = "critical",
+    escalated: bool = False,
+    site: str = "secondary",
+) -> Mapping[str, Any]:
     name, opened = f"{S}-{topic}-{number:06d}", since.timestamp() + noticed
     return {
-        "schema": "dr-assets/incident/1", "id": name, "last": "resolved" if ended else "opened", "stack": S, "topic": topic,
-        "number": number, "severity": severity, "opened": opened, "since": since.timestamp(), "breaches": [f"{S}/{site}/sql/x"],
-        "evidence": [text], "text": text, "runbook": "docs/runbooks.md", "value": value, "unit": "", "objective": objective,
-        "resource": f"{site}/aurora/cluster", "site": site, "escalate_after": 3600.0, "wait": 0.0,
-        "calm": ended.timestamp() if ended else None, "told": True, "escalated": escalated,
-        "ended": ended.timestamp() if ended else None, "lost": ["a failover to the secondary site"],
-    }  # fmt: skip
+        "schema": "dr-assets/incident/1",
+        "id": name,
+        "last": "resolved" if ended else "opened",
+        "stack": S,
+        "topic": topic,
+        "number": number,
+        "severity": severity,
+        "opened": opened,
+        "since": since.timestamp(),
+        "breaches": [f"{S}/{site}/sql/x"],
+        "evidence": [text],
+        "text": text,
+        "runbook": "docs/runbooks.md",
+        "value": value,
+        "unit": "",
+        "objective": objective,
+        "resource": f"{site}/aurora/cluster",
+        "site": site,
+        "escalate_after": 3600.0,
+        "wait": 0.0,
+        "calm": ended.timestamp() if ended else None,
+        "told": True,
+        "escalated": escalated,
+        "ended": ended.timestamp() if ended else None,
+        "lost": ["a failover to the secondary site"],
+    }

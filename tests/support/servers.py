@@ -89,10 +89,24 @@ class Server:
         secret = folder / "password"
         secret.write_text(self.password)
         subprocess.run(
-            [self.bin / "initdb", "-D", folder / "data", "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
-             "--locale=C", "--no-sync"],
-            **identity(), check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                self.bin / "initdb",
+                "-D",
+                folder / "data",
+                "-U",
+                USER,
+                "-A",
+                "scram-sha-256",
+                f"--pwfile={secret}",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            **identity(),
+            check=True,
+            capture_output=True,
+        )
         secret.unlink()
 
     @property
@@ -105,9 +119,16 @@ class Server:
 
     def start(self) -> None:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
-        settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
-                    "shared_buffers": "16MB", "max_connections": 40, "log_destination": "stderr",
-                    "dynamic_shared_memory_type": "mmap"}  # fmt: skip
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_buffers": "16MB",
+            "max_connections": 40,
+            "log_destination": "stderr",
+            "dynamic_shared_memory_type": "mmap",
+        }
         command = [
             self.bin / "postgres",
             "-D",
@@ -115,8 +136,13 @@ class Server:
             *(f"--{key}={value}" for key, value in settings.items()),
         ]
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
-            self.keeper = subprocess.Popen([sys.executable, "-c", KEEPER, json.dumps(identity()), *command], text=True,
-                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)  # fmt: skip
+            self.keeper = subprocess.Popen(
+                [sys.executable, "-c", KEEPER, json.dumps(identity()), *command],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         assert self.keeper.stdout
         self.pid = int(self.keeper.stdout.readline())
         deadline = time.monotonic() + 60
@@ -160,8 +186,15 @@ class Server:
         self.sql("select pg_reload_conf()")
 
     def connect(self, database: str | None = None) -> "psycopg.Connection[Any]":
-        return psycopg.connect(host="127.0.0.1", port=self.port, user=USER, password=self.password, autocommit=True,
-                               dbname=database or self.database, connect_timeout=3)  # fmt: skip
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=self.password,
+            autocommit=True,
+            dbname=database or self.database,
+            connect_timeout=3,
+        )
 
     def sql(self, text: str, database: str | None = None) -> list[tuple[Any, ...]]:
         with self.connect(database) as connection:

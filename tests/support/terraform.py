@@ -17,8 +17,20 @@ from typing import Any
 from dr_assets.errors import DrError
 
 _SERVICES = (
-    "cloudwatch", "cloudwatchlogs", "ec2", "iam", "kms", "logs", "rds", "route53", "s3", "secretsmanager", "sns", "sqs", "sts",
-)  # fmt: skip
+    "cloudwatch",
+    "cloudwatchlogs",
+    "ec2",
+    "iam",
+    "kms",
+    "logs",
+    "rds",
+    "route53",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "sts",
+)
 # Where provider binaries are commonly kept for use without a registry.
 _MIRRORS = ("/opt", "/usr/share/terraform", "/usr/local/share/terraform", "~/.terraform.d")
 PROVIDER = "terraform-provider-aws_v*"

@@ -7,11 +7,12 @@ Each puts only what it tells people of into the event log: several see the same 
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+from dr_assets import utc
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
@@ -19,7 +20,7 @@ from dr_assets.failover.vote import armed, refusals
 from dr_assets.monitoring.evaluate import Observation, State
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rules import DRIFT, RUNS, WRITER, Rule, owner_of, rules_for
-from dr_assets.monitoring.samples import Sample, iso
+from dr_assets.monitoring.samples import Sample
 from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Station
 from dr_assets.ticks.tick import Ticked
@@ -113,9 +114,13 @@ def build_sensors(
 
 
 def _result(
-    context: dg.SensorEvaluationContext, station: Station, sensor: str, ticked: Ticked,
-    run_requests: Sequence[dg.RunRequest] = (), note: str = "",
-) -> dg.SensorResult:  # fmt: skip
+    context: dg.SensorEvaluationContext,
+    station: Station,
+    sensor: str,
+    ticked: Ticked,
+    run_requests: Sequence[dg.RunRequest] = (),
+    note: str = "",
+) -> dg.SensorResult:
     events = list(events_of(station, sensor, ticked))
     if station.watch(sensor).trouble:
         context.log.warning(f"the history store refuses: {station.watch(sensor).trouble}")
@@ -147,11 +152,15 @@ def events_of(station: Station, sensor: str, ticked: Ticked) -> Iterable[Any]:
             asset_key(resource),
             description=f"{rule.text}: {observation.kind}",
             metadata={
-                "kind": observation.kind, "source": rule.source, "metric": rule.metric, "site": rule.site,
-                "value": "unknown" if observation.value is None else observation.value, "objective": rule.objective,
+                "kind": observation.kind,
+                "source": rule.source,
+                "metric": rule.metric,
+                "site": rule.site,
+                "value": "unknown" if observation.value is None else observation.value,
+                "objective": rule.objective,
                 "note": observation.note,
             },
-        )  # fmt: skip
+        )
     for resource, several in beats.items():
         values = {f"{o.rule.source} {o.rule.metric}": "unknown" if o.value is None else o.value for o in several}
         yield dg.AssetObservation(asset_key(resource), description="heartbeat", metadata=values)
@@ -169,11 +178,15 @@ def _incident_event(transition: Transition) -> dg.AssetObservation:
         asset_key(incident.resource),
         description=f"incident {incident.id} {transition.step}",
         metadata={
-            "incident": incident.id, "step": transition.step, "severity": incident.severity, "what": incident.text,
-            "since": dg.MetadataValue.timestamp(incident.since), "evidence": dg.MetadataValue.md(evidence),
+            "incident": incident.id,
+            "step": transition.step,
+            "severity": incident.severity,
+            "what": incident.text,
+            "since": dg.MetadataValue.timestamp(incident.since),
+            "evidence": dg.MetadataValue.md(evidence),
             "runbook": incident.runbook,
         },
-    )  # fmt: skip
+    )
 
 
 def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCheckEvaluation:
@@ -208,7 +221,7 @@ def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, station: Statio
     """Runs that ended since the cursor, oldest first, and the time to go on from. A new sensor begins with the last hour."""
     state = station.watch(sensor).load(context.cursor)
     since = float(state.more.get("since") or time.time() - 3600.0)
-    after = datetime.fromtimestamp(since, timezone.utc) - OVERLAP
+    after = utc.from_epoch(since) - OVERLAP
     found: list[Any] = []
     full: list[float] = []
     for job in jobs or (None,):
@@ -229,24 +242,39 @@ def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, station: Statio
 
 
 def _ended(record: Any) -> float:
-    return float(record.update_timestamp.replace(tzinfo=timezone.utc).timestamp())
+    return float(record.update_timestamp.replace(tzinfo=utc.UTC).timestamp())
 
 
 def _run_sample(stack: Stack, record: Any) -> Sample:
     run = record.dagster_run
-    at = datetime.fromtimestamp(record.end_time or _ended(record), timezone.utc)
+    at = utc.from_epoch(record.end_time or _ended(record))
     return Sample(
-        at, stack.environment_suffix, "global", "dagster", run.job_name, 1.0 if run.is_success else 0.0, "bool",
+        at,
+        stack.environment_suffix,
+        "global",
+        "dagster",
+        run.job_name,
+        1.0 if run.is_success else 0.0,
+        "bool",
         f"run {run.run_id} {'succeeded' if run.is_success else 'failed'}",
-    )  # fmt: skip
+    )
 
 
 def _run_rule(subject: str) -> Rule:
     s, site, source, job = subject.split("/", 3)
     return Rule(
-        s, site, source, job, f"{RUNS}.{job}", f"The job {job} failed", "docs/runbooks.md#a-run-failed", below=1.0, hold=0.0,
-        clear_hold=0.0, severity="critical" if "drill" in job else "warning",
-    )  # fmt: skip
+        s,
+        site,
+        source,
+        job,
+        f"{RUNS}.{job}",
+        f"The job {job} failed",
+        "docs/runbooks.md#a-run-failed",
+        below=1.0,
+        hold=0.0,
+        clear_hold=0.0,
+        severity="critical" if "drill" in job else "warning",
+    )
 
 
 def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
@@ -260,7 +288,7 @@ def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
         if found.check_name == CHECK or (not found.passed and found.severity == dg.AssetCheckSeverity.WARN):
             continue
         key = "/".join(found.asset_key.path)
-        at = datetime.fromtimestamp(item.timestamp, timezone.utc)
+        at = utc.from_epoch(item.timestamp)
         note = f"{found.check_name}: {found.description or ''}"
         value = 1.0 if found.passed else 0.0
         metric = f"{found.check_name}:{key}"
@@ -272,9 +300,18 @@ def _drift_rule(subject: str) -> Rule:
     key = metric.split(":", 1)[1]
     area = key.split("/")[1]
     return Rule(
-        s, site, source, metric, f"{DRIFT}.{area}", f"{key} differs from the stack file", "docs/runbooks.md#drift", below=1.0,
-        hold=0.0, clear_hold=0.0, resource=key,
-    )  # fmt: skip
+        s,
+        site,
+        source,
+        metric,
+        f"{DRIFT}.{area}",
+        f"{key} differs from the stack file",
+        "docs/runbooks.md#drift",
+        below=1.0,
+        hold=0.0,
+        clear_hold=0.0,
+        resource=key,
+    )
 
 
 def _changed_since(context: Any, proof: datetime) -> str | None:
@@ -322,10 +359,13 @@ def _failover(
         context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
         return [], note
     config = {
-        "approved_by": f"{arming.by}, who armed it until {iso(arming.until)}: {arming.why}",
-        "operator": "automatic failover", "why": f"{incident.id}: {'; '.join(advice.reasons)}", "incident": True,
-        "settings": {"lag_gate_ms": station.lag_gate_ms}, "from_site": advice.writer,
-    }  # fmt: skip
+        "approved_by": f"{arming.by}, who armed it until {utc.to_text(arming.until)}: {arming.why}",
+        "operator": "automatic failover",
+        "why": f"{incident.id}: {'; '.join(advice.reasons)}",
+        "incident": True,
+        "settings": {"lag_gate_ms": station.lag_gate_ms},
+        "from_site": advice.writer,
+    }
     request = dg.RunRequest(
         run_key=f"failover-{incident.id}",  # once for each incident, whatever happens to this sensor
         job_name=job,

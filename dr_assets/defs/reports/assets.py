@@ -7,13 +7,14 @@ read AWS, never change it; `dr_report` writes a folder and, when asked, the site
 import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timezone
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.defs.stack.assets import OWNER, asset_key
 from dr_assets.errors import DrError
@@ -27,7 +28,7 @@ from dr_assets.stack import SITES, Stack
 
 HISTORY_JOB, REPORT_JOB = "replication_history", "evidence_report"
 GROUPS = ("history", "reports")
-FIRST_DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=utc.UTC)
 OUT_VARIABLE, DEFAULT_OUT = "DR_REPORTS_DIR", ".dr/reports"
 _ROWS = 50
 
@@ -39,7 +40,7 @@ class ReportPeriod(dg.Config):
     end: str = Field(default="", description="The moment after the last; default: now")
 
     def period(self) -> evidence.Period:
-        return evidence.period(self.start or None, self.end or None, datetime.now(timezone.utc))
+        return evidence.period(self.start or None, self.end or None, utc.now())
 
 
 class PackConfig(ReportPeriod):
@@ -56,52 +57,79 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
     clusters = [asset_key(f"{site}/aurora/cluster") for site in SITES]
 
     @dg.asset(
-        group_name="history", kinds={"cloudwatch", "parquet"}, owners=[OWNER], deps=clusters, partitions_def=days,
-        tags={"stack": stack.environment_suffix}, code_version="1",
+        group_name="history",
+        kinds={"cloudwatch", "parquet"},
+        owners=[OWNER],
+        deps=clusters,
+        partitions_def=days,
+        tags={"stack": stack.environment_suffix},
+        code_version="1",
         check_specs=[dg.AssetCheckSpec("complete", asset="replication_samples", description="Every source answered")],
         description="The day's one-minute replication and RPO lag from CloudWatch, merged with what the sensors and the "
         "database said. Replaces the day; doing it again gives the same bytes.",
-    )  # fmt: skip
+    )
     def replication_samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        day, now = date.fromisoformat(context.partition_key), datetime.now(timezone.utc)
+        day, now = date.fromisoformat(context.partition_key), utc.now()
         pulled = _told(lambda: pull_day([stack], open_store(), day, Aws(), now))[0]
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(
             metadata={
-                "file": pulled.key, "samples": pulled.samples, "from_cloudwatch": pulled.from_cloudwatch,
-                "from_sensors": pulled.from_sensors, "known_minutes": pulled.known_minutes,
-                "unknown_minutes": pulled.unknown_minutes, "problems": "\n".join(pulled.problems) or "none",
+                "file": pulled.key,
+                "samples": pulled.samples,
+                "from_cloudwatch": pulled.from_cloudwatch,
+                "from_sensors": pulled.from_sensors,
+                "known_minutes": pulled.known_minutes,
+                "unknown_minutes": pulled.unknown_minutes,
+                "problems": "\n".join(pulled.problems) or "none",
             },
             check_results=[
                 dg.AssetCheckResult(
-                    passed=not pulled.problems, check_name="complete", severity=dg.AssetCheckSeverity.WARN,
+                    passed=not pulled.problems,
+                    check_name="complete",
+                    severity=dg.AssetCheckSeverity.WARN,
                     metadata={"problems": "\n".join(pulled.problems) or "none"},
                 )
             ],
-        )  # fmt: skip
+        )
 
     def report(name: str, told: str, deps: Sequence[Any], **more: Any) -> Callable[[Any], Any]:
         decorate: Callable[[Any], Any] = dg.asset(
-            name=name, group_name="reports", kinds={"pandas"}, owners=[OWNER], deps=deps, description=told,
-            tags={"stack": stack.environment_suffix}, code_version="1", **more,
-        )  # fmt: skip
+            name=name,
+            group_name="reports",
+            kinds={"pandas"},
+            owners=[OWNER],
+            deps=deps,
+            description=told,
+            tags={"stack": stack.environment_suffix},
+            code_version="1",
+            **more,
+        )
         return decorate
 
-    @report("rpo_history", "How long the RPO was within its objective, how long nobody knows, every breach and gap.",
-            [replication_samples])  # fmt: skip
+    @report(
+        "rpo_history",
+        "How long the RPO was within its objective, how long nobody knows, every breach and gap.",
+        [replication_samples],
+    )
     def rpo_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
         found = _figures(stack, config)
         rpo = found.rpo
         return dg.MaterializeResult(
             metadata={
-                **_period(rpo), "compliance": _figure(rpo.compliance), "unknown_share": rpo.unknown_share,
-                "breaches": len(rpo.breaches), "p95_seconds": _figure(rpo.summary.iloc[0]["p95_seconds"]),
-                "max_seconds": _figure(rpo.summary.iloc[0]["max_seconds"]), "objective_seconds": rpo.objective_seconds,
-                "summary": _table(rpo.summary), "days": _table(rpo.days), "breach_list": _table(rpo.breaches),
+                **_period(rpo),
+                "compliance": _figure(rpo.compliance),
+                "unknown_share": rpo.unknown_share,
+                "breaches": len(rpo.breaches),
+                "p95_seconds": _figure(rpo.summary.iloc[0]["p95_seconds"]),
+                "max_seconds": _figure(rpo.summary.iloc[0]["max_seconds"]),
+                "objective_seconds": rpo.objective_seconds,
+                "summary": _table(rpo.summary),
+                "days": _table(rpo.days),
+                "breach_list": _table(rpo.breaches),
                 **_drawn(found, "rpo-over-time", "lag-heat-map"),
             }
-        )  # fmt: skip
+        )
 
     @report("rto_history", "Every drill and incident: RTO and its parts, trend, what the next failover will take.", [])
     def rto_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -109,49 +137,66 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
         events, expected = found.rto.events, found.rto.predictions["failover"]
         return dg.MaterializeResult(
             metadata={
-                **_period(found.rpo), "drills_and_incidents": len(events), "met": int((events["met"] == "yes").sum()),
-                "not_met": int((events["met"] == "no").sum()), "unknown": int((events["met"] == "unknown").sum()),
-                "predicted_failover_p95_seconds": _figure(expected.p95_seconds), "objective_seconds": stack.rto_seconds,
-                "events": _table(events), "scenarios": _table(found.rto.scenarios), "incidents": _table(found.incidents),
+                **_period(found.rpo),
+                "drills_and_incidents": len(events),
+                "met": int((events["met"] == "yes").sum()),
+                "not_met": int((events["met"] == "no").sum()),
+                "unknown": int((events["met"] == "unknown").sum()),
+                "predicted_failover_p95_seconds": _figure(expected.p95_seconds),
+                "objective_seconds": stack.rto_seconds,
+                "events": _table(events),
+                "scenarios": _table(found.rto.scenarios),
+                "incidents": _table(found.incidents),
                 **_drawn(found, "rto-parts"),
             }
-        )  # fmt: skip
+        )
 
     @report("exposure", "Time without a usable reader, time since the last proof.", [replication_samples])
     def exposure(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
         found = _figures(stack, config)
         return dg.MaterializeResult(
             metadata={
-                **_period(found.rpo), "exposure_minutes": found.exposure.seconds / 60,
+                **_period(found.rpo),
+                "exposure_minutes": found.exposure.seconds / 60,
                 "open_since": str(found.exposure.open_since or "not open"),
-                "intervals": _table(found.exposure.intervals), "proofs": _table(found.exposure.proofs),
+                "intervals": _table(found.exposure.intervals),
+                "proofs": _table(found.exposure.proofs),
                 **_drawn(found, "exposure-calendar"),
             }
-        )  # fmt: skip
+        )
 
-    @report("readiness", "Can we fail over now? Yes or no with reasons; every point of the score belongs to a check.",
-            [rpo_history, rto_history, exposure],
-            check_specs=[dg.AssetCheckSpec("ready", asset="readiness", description="Every blocking check passed")],
-            )  # fmt: skip
+    @report(
+        "readiness",
+        "Can we fail over now? Yes or no with reasons; every point of the score belongs to a check.",
+        [rpo_history, rto_history, exposure],
+        check_specs=[dg.AssetCheckSpec("ready", asset="readiness", description="Every blocking check passed")],
+    )
     def readiness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         ready = _figures(stack, ReportPeriod(), evidence.present_checks(stack)).readiness
         reasons = "\n".join(f"- {reason}" for reason in ready.reasons) or "none"
         context.log.info(f"ready: {ready.answer}, {ready.score:.0f} of 100")
         return dg.MaterializeResult(
             metadata={
-                "ready": ready.answer, "score": round(ready.score, 1), "reasons": dg.MetadataValue.md(reasons),
+                "ready": ready.answer,
+                "score": round(ready.score, 1),
+                "reasons": dg.MetadataValue.md(reasons),
                 "checks": _table(ready.checks),
             },
             check_results=[
                 dg.AssetCheckResult(
-                    passed=ready.ready, check_name="ready", severity=dg.AssetCheckSeverity.WARN,
+                    passed=ready.ready,
+                    check_name="ready",
+                    severity=dg.AssetCheckSeverity.WARN,
                     metadata={"reasons": dg.MetadataValue.md(reasons)},
                 )
             ],
-        )  # fmt: skip
+        )
 
-    @report("dr_report", "The evidence pack: one HTML page, CSV, pictures, records, and a manifest that proves them whole.",
-            [rpo_history, rto_history, exposure, readiness])  # fmt: skip
+    @report(
+        "dr_report",
+        "The evidence pack: one HTML page, CSV, pictures, records, and a manifest that proves them whole.",
+        [rpo_history, rto_history, exposure, readiness],
+    )
     def dr_report(config: PackConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
         when = _told(config.period)
         folder = Path(config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT) / stack.environment_suffix / when.name
@@ -163,10 +208,12 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
             metadata={
                 **{name.replace(" ", "_"): value for name, value in written.headline.items()},
                 "page": dg.MetadataValue.path(str(written.directory / "index.html")),
-                "manifest_sha256": written.manifest_sha256, "stored": "\n".join(stored) or "not asked for",
-                "problems": "\n".join(written.figures.rpo.problems) or "none", **_shown(shown),
+                "manifest_sha256": written.manifest_sha256,
+                "stored": "\n".join(stored) or "not asked for",
+                "problems": "\n".join(written.figures.rpo.problems) or "none",
+                **_shown(shown),
             }
-        )  # fmt: skip
+        )
 
     return [replication_samples, rpo_history, rto_history, exposure, readiness, dr_report]
 
@@ -175,14 +222,18 @@ def build_report_jobs() -> list[Any]:
     """`replication_history`, one day; `evidence_report`, every report of a period."""
     return [
         dg.define_asset_job(
-            HISTORY_JOB, dg.AssetSelection.groups("history"), tags={"dr/mode": "history"},
+            HISTORY_JOB,
+            dg.AssetSelection.groups("history"),
+            tags={"dr/mode": "history"},
             description="Pull a day's samples from CloudWatch into the history.",
         ),
         dg.define_asset_job(
-            REPORT_JOB, dg.AssetSelection.groups("reports"), tags={"dr/mode": "report"},
+            REPORT_JOB,
+            dg.AssetSelection.groups("reports"),
+            tags={"dr/mode": "report"},
             description="All reports of a period, and the evidence pack. Reads AWS, changes nothing there.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def report_config(start: str, end: str, to_buckets: bool = False) -> Mapping[str, Any]:

@@ -45,9 +45,14 @@ class Probe:
     """
 
     def __init__(
-        self, drill: str, name: str, where: Callable[[], Address], credentials: Callable[[], Credentials],
-        interval: float, path: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        drill: str,
+        name: str,
+        where: Callable[[], Address],
+        credentials: Callable[[], Credentials],
+        interval: float,
+        path: Path | None = None,
+    ) -> None:
         self._drill, self._name, self._where, self._credentials = drill, name, where, credentials
         self._interval, self._path = interval, path
         self._before = read_attempts(path) if path else []

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from dr_assets import utc
 from dr_assets.drills.measurement.rpo_rto import Row
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
@@ -62,7 +62,7 @@ def read_journal(path: Path) -> Fates:
             entry = json.loads(line)
             row, fate = (int(entry["w"]), int(entry["s"])), entry["fate"]
             if fate == "acknowledged":
-                fates.acknowledged[row] = datetime.fromisoformat(entry["at"]).timestamp()
+                fates.acknowledged[row] = utc.parse(entry["at"]).timestamp()
             elif fate == "unknown":
                 fates.unknown.add(row)
             elif fate == "refused":
@@ -157,7 +157,7 @@ class LedgerWriter:
 
     def _write(self, connection: psycopg.Connection[Any], file: Any) -> bool:
         self._seq += 1
-        entry: dict[str, Any] = {"w": self._writer, "s": self._seq, "sent": datetime.now(timezone.utc).isoformat()}
+        entry: dict[str, Any] = {"w": self._writer, "s": self._seq, "sent": utc.now().isoformat()}
         try:
             with impatient(connection):
                 row = connection.execute(INSERT, (self._drill, self._writer, self._seq)).fetchone()
@@ -168,7 +168,7 @@ class LedgerWriter:
             self._append(file, entry)
             return False
         assert row is not None
-        self._append(file, entry | {"fate": "acknowledged", "at": row[0].astimezone(timezone.utc).isoformat()})
+        self._append(file, entry | {"fate": "acknowledged", "at": row[0].astimezone(utc.UTC).isoformat()})
         self._acknowledged += 1
         return True
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.drills.aws_view import Scene
-from dr_assets.drills.journal import Journal, parse_utc
+from dr_assets.drills.journal import Journal
 from dr_assets.drills.measurement.client_probe import Probe, Verdict, write_once
 from dr_assets.drills.measurement.commit_ledger import LedgerWriter, survivors
 from dr_assets.drills.measurement.rpo_rto import Rto, recovered_at, rpo, rto
@@ -52,10 +52,12 @@ class Measurement:
         through_dns = partial(self._plain.resolve, self._endpoint, self._port)
         as_application = partial(cached.resolve, self._endpoint, self._port)
         self._ledger = LedgerWriter(journal.drill, self._ledger_file, through_dns, secret, plan.rate)
-        self._client = Probe(journal.drill, "client", as_application, secret, plan.probe_interval,
-                             self._folder / "client.jsonl")  # fmt: skip
-        self._at_target = Probe(journal.drill, "target", lambda: self.target, secret, plan.probe_interval / 2,
-                                self._folder / "target.jsonl")  # fmt: skip
+        self._client = Probe(
+            journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl"
+        )
+        self._at_target = Probe(
+            journal.drill, "target", lambda: self.target, secret, plan.probe_interval / 2, self._folder / "target.jsonl"
+        )
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
         self._resolved_at: float | None = None
@@ -132,7 +134,7 @@ class Measurement:
         called = next((e["at"] for e in self._journal.data["timeline"] if e["mark"] == "T3"), None)
         marks: dict[str, float] = {}
         if called:
-            marks["T3"] = parse_utc(called).timestamp()
+            marks["T3"] = utc.parse(called).timestamp()
         taken = [attempt.ended for attempt in self._at_target.attempts if attempt.good]
         if taken:
             marks["T4"] = taken[0]
@@ -158,7 +160,7 @@ class Measurement:
         }
         for mark, (text, source) in told.items():
             if mark in measured.marks and not (mark == "T1" and measured.parts["detect"] == 0):
-                at = datetime.fromtimestamp(measured.marks[mark], timezone.utc)
+                at = utc.from_epoch(measured.marks[mark])
                 self._journal.note(text, source, mark, at)
 
     def old_writer(self) -> tuple[Verdict, str]:

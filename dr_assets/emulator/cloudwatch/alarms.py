@@ -167,9 +167,10 @@ def _reason(real: Sequence[Point], filled: int, rule: Rule, alarm: bool) -> str:
     change = "OK -> ALARM" if alarm else "ALARM -> OK"
     return (
         f"Threshold Crossed: {len(shown)} out of the last {len(real)} datapoints [{values}] {hit} the threshold "
-        f"({rule.threshold})" + (f" and {treated}" if filled else "")
+        f"({rule.threshold})"
+        + (f" and {treated}" if filled else "")
         + f" (minimum {_counted(least)} for {change} transition)."
-    )  # fmt: skip
+    )
 
 
 def _datapoints(count: int) -> str:
@@ -203,13 +204,22 @@ def reason_data(verdict: Verdict, rule: Rule, now: float) -> str:
 
 # The names that notifications use for regions; others go by their code.
 _REGIONS = {
-    "us-east-1": "US East (N. Virginia)", "us-east-2": "US East (Ohio)", "us-west-1": "US West (N. California)",
-    "us-west-2": "US West (Oregon)", "ca-central-1": "Canada (Central)", "eu-west-1": "EU (Ireland)",
-    "eu-west-2": "EU (London)", "eu-west-3": "EU (Paris)", "eu-central-1": "EU (Frankfurt)",
-    "eu-north-1": "EU (Stockholm)", "ap-southeast-1": "Asia Pacific (Singapore)",
-    "ap-southeast-2": "Asia Pacific (Sydney)", "ap-northeast-1": "Asia Pacific (Tokyo)",
-    "ap-south-1": "Asia Pacific (Mumbai)", "sa-east-1": "South America (Sao Paulo)",
-}  # fmt: skip
+    "us-east-1": "US East (N. Virginia)",
+    "us-east-2": "US East (Ohio)",
+    "us-west-1": "US West (N. California)",
+    "us-west-2": "US West (Oregon)",
+    "ca-central-1": "Canada (Central)",
+    "eu-west-1": "EU (Ireland)",
+    "eu-west-2": "EU (London)",
+    "eu-west-3": "EU (Paris)",
+    "eu-central-1": "EU (Frankfurt)",
+    "eu-north-1": "EU (Stockholm)",
+    "ap-southeast-1": "Asia Pacific (Singapore)",
+    "ap-southeast-2": "Asia Pacific (Sydney)",
+    "ap-northeast-1": "Asia Pacific (Tokyo)",
+    "ap-south-1": "Asia Pacific (Mumbai)",
+    "sa-east-1": "South America (Sao Paulo)",
+}
 
 
 def subject(alarm: Any) -> str:
@@ -221,8 +231,11 @@ def subject(alarm: Any) -> str:
 def notification(alarm: Any, account: str, before: str, now: float) -> str:
     """The JSON text that CloudWatch publishes to a topic (user guide, "Notifying users on alarm changes")."""
     percentile = alarm.extended_statistic
-    kind = {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": percentile} if percentile else {
-        "StatisticType": "Statistic", "Statistic": str(alarm.statistic or "").upper()}  # fmt: skip
+    kind = (
+        {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": percentile}
+        if percentile
+        else {"StatisticType": "Statistic", "Statistic": str(alarm.statistic or "").upper()}
+    )
     return json.dumps(
         {
             "AlarmName": alarm.name,
@@ -272,10 +285,19 @@ def rule_of(alarm: Any, pace: float) -> Rule | None:
         return None
     periods = int(alarm.evaluation_periods)
     return Rule(
-        alarm.namespace, alarm.metric_name, dimension_set(alarm.dimensions), name, int(alarm.period), periods,
-        int(alarm.datapoints_to_alarm or periods), float(alarm.threshold), alarm.comparison_operator,
-        alarm.treat_missing_data or "missing", alarm.unit, pace,
-    )  # fmt: skip
+        alarm.namespace,
+        alarm.metric_name,
+        dimension_set(alarm.dimensions),
+        name,
+        int(alarm.period),
+        periods,
+        int(alarm.datapoints_to_alarm or periods),
+        float(alarm.threshold),
+        alarm.comparison_operator,
+        alarm.treat_missing_data or "missing",
+        alarm.unit,
+        pace,
+    )
 
 
 def dimension_set(dimensions: Iterable[Any]) -> frozenset[tuple[str, str]]:

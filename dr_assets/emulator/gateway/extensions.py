@@ -20,8 +20,19 @@ from dr_assets.emulator.gateway.wire import Answer, Call
 
 # What a stack uses, in the order in which it is usually called.
 SERVICES = (
-    "sts", "kms", "iam", "ec2", "s3", "sns", "sqs", "logs", "secretsmanager", "rds", "cloudwatch", "route53",
-)  # fmt: skip
+    "sts",
+    "kms",
+    "iam",
+    "ec2",
+    "s3",
+    "sns",
+    "sqs",
+    "logs",
+    "secretsmanager",
+    "rds",
+    "cloudwatch",
+    "route53",
+)
 
 _installed: set[str] = set()
 _install_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -156,8 +167,10 @@ def reset() -> None:
     BackendDict.reset()
     reset_model_data()
     for service, module, name in (
-        ("cloudwatch", "cloudwatch.backend", "watch"), ("route53", "route53.backend", "rounds"), ("s3", "s3.replication", "replicator"),
-    ):  # fmt: skip
+        ("cloudwatch", "cloudwatch.backend", "watch"),
+        ("route53", "route53.backend", "rounds"),
+        ("s3", "s3.replication", "replicator"),
+    ):
         if service in _installed:
             getattr(importlib.import_module(f"dr_assets.emulator.{module}"), name).reset()
 

@@ -19,10 +19,30 @@ _BOTO3_NAMES = {"monitoring": "cloudwatch", "elasticfilesystem": "efs", "states"
 _REST = frozenset({"s3", "s3control", "route53", "lambda", "eks", "efs", "scheduler"})
 GLOBAL_SERVICES = frozenset({"iam", "route53", "organizations", "cloudfront"})
 _READ_PREFIXES = (
-    "Describe", "Get", "List", "Head", "Lookup", "Search", "Check", "Test", "Validate", "Simulate", "Estimate",
-    "BatchGet", "Filter", "Query", "Scan", "Select", "Receive", "AssumeRole", "Decrypt", "Encrypt", "GenerateDataKey",
-    "GenerateRandom", "Verify",
-)  # fmt: skip
+    "Describe",
+    "Get",
+    "List",
+    "Head",
+    "Lookup",
+    "Search",
+    "Check",
+    "Test",
+    "Validate",
+    "Simulate",
+    "Estimate",
+    "BatchGet",
+    "Filter",
+    "Query",
+    "Scan",
+    "Select",
+    "Receive",
+    "AssumeRole",
+    "Decrypt",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateRandom",
+    "Verify",
+)
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
 _CBOR_PATH = re.compile(r"^/service/[^/]+/operation/(\w+)$")
 

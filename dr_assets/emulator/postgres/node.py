@@ -116,9 +116,20 @@ class Node:
         self._programs.write(secret, self._password)
         try:
             self._programs.run(
-                "initdb", "-D", str(self.data), "-U", HARNESS, "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8",
-                "--locale=C", "--wal-segsize=4", "--no-sync",
-            )  # fmt: skip
+                "initdb",
+                "-D",
+                str(self.data),
+                "-U",
+                HARNESS,
+                "-A",
+                "scram-sha-256",
+                f"--pwfile={secret}",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--wal-segsize=4",
+                "--no-sync",
+            )
         finally:
             secret.unlink()
 
@@ -135,9 +146,16 @@ class Node:
         self.configure()  # pg_rewind runs it, to end the crash recovery of a killed server
         where = f"host={source.ip} port={source.port} user={HARNESS} dbname=postgres sslmode=disable"
         self._programs.run(
-            "pg_rewind", "--target-pgdata", str(self.data), "--source-server", where,
-            "--config-file", str(self.folder / "postgresql.conf"), "--no-sync", env={"PGPASSFILE": self._passfile()},
-        )  # fmt: skip
+            "pg_rewind",
+            "--target-pgdata",
+            str(self.data),
+            "--source-server",
+            where,
+            "--config-file",
+            str(self.folder / "postgresql.conf"),
+            "--no-sync",
+            env={"PGPASSFILE": self._passfile()},
+        )
 
     def copy_to(self, folder: Path, port: int) -> Node:
         """A node at a port of its own on a copy of the data of this one, which must be down."""
@@ -205,9 +223,12 @@ class Node:
         command = [str(self._programs.folder / "postgres"), "-D", str(self.data), "-c", settings]
         started = subprocess.Popen(
             [sys.executable, "-I", "-S", supervisor.__file__, str(self.data), str(self.folder / "log"), user, *command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
             start_new_session=True,
-        )  # fmt: skip
+        )
         assert started.stdout is not None
         self._pid = int(started.stdout.readline() or 0)
         self._supervisor = started
@@ -275,10 +296,19 @@ class Node:
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """As the harness' superuser; autocommit. psycopg.OperationalError after 2 s without an answer."""
         return psycopg.connect(
-            host=self.ip, port=self.port, user=HARNESS, password=self._password, dbname=database, autocommit=True,
-            connect_timeout=2, application_name="dr-harness", sslmode="disable", gssencmode="disable", options="",
+            host=self.ip,
+            port=self.port,
+            user=HARNESS,
+            password=self._password,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=2,
+            application_name="dr-harness",
+            sslmode="disable",
+            gssencmode="disable",
+            options="",
             target_session_attrs="any",
-        )  # fmt: skip
+        )
 
     @contextlib.contextmanager
     def session(self, database: str = "postgres", seconds: float = 5.0) -> Iterator[psycopg.Connection[Any]]:

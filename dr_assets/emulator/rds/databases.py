@@ -100,8 +100,12 @@ class PairDriver:
     def control(self, data: dict[str, Any]) -> dict[str, Any]:
         """One fault or repair of the pair: {"action": …, "site": …, "seconds": …, "on": …}. ValueError names what is wrong."""
         action = data.get("action")
-        at_site = {"kill": self.pair.kill, "freeze": self.pair.freeze, "thaw": self.pair.thaw,
-                   "revive": self.pair.revive}  # fmt: skip
+        at_site = {
+            "kill": self.pair.kill,
+            "freeze": self.pair.freeze,
+            "thaw": self.pair.thaw,
+            "revive": self.pair.revive,
+        }
         timed = {"delay": self.pair.delay, "slow_promotion": self.pair.slow_promotion}
         plain = {"partition": self.pair.partition, "heal": self.pair.heal, "drop_in_flight": self.pair.drop_in_flight}
         if action in at_site:

@@ -78,8 +78,11 @@ class Announcer:
                 continue
             topics = sns_backends[cluster.account_id][cluster.region]
             if subscription.sns_topic_arn in topics.topics:
-                topics.publish(message=notification(event, cluster.region), arn=subscription.sns_topic_arn,
-                               subject="RDS Notification Message")  # fmt: skip
+                topics.publish(
+                    message=notification(event, cluster.region),
+                    arn=subscription.sns_topic_arn,
+                    subject="RDS Notification Message",
+                )
 
 
 def notification(event: ClusterEvent, region: str) -> str:

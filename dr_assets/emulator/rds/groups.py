@@ -20,10 +20,17 @@ from moto.rds.models import RDSBackend
 # method `immediate` for them. (aws rds describe-engine-default-cluster-parameters, ApplyType static.)
 STATIC_PARAMETERS = frozenset(
     {
-        "shared_preload_libraries", "max_connections", "rds.logical_replication", "wal_buffers", "shared_buffers",
-        "max_wal_senders", "max_replication_slots", "max_worker_processes", "track_activity_query_size",
+        "shared_preload_libraries",
+        "max_connections",
+        "rds.logical_replication",
+        "wal_buffers",
+        "shared_buffers",
+        "max_wal_senders",
+        "max_replication_slots",
+        "max_worker_processes",
+        "track_activity_query_size",
     }
-)  # fmt: skip
+)
 
 
 class Groups:

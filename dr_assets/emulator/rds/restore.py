@@ -22,10 +22,20 @@ _INHERITED = {
     "preferred_maintenance_window": "preferred_maintenance_window",
 }
 _GIVEN = (
-    "engine_version", "port", "db_subnet_group_name", "vpc_security_group_ids", "kms_key_id", "tags",
-    "enable_iam_database_authentication", "enable_cloudwatch_logs_exports", "db_cluster_parameter_group_name",
-    "deletion_protection", "copy_tags_to_snapshot", "preferred_backup_window", "preferred_maintenance_window",
-)  # fmt: skip
+    "engine_version",
+    "port",
+    "db_subnet_group_name",
+    "vpc_security_group_ids",
+    "kms_key_id",
+    "tags",
+    "enable_iam_database_authentication",
+    "enable_cloudwatch_logs_exports",
+    "db_cluster_parameter_group_name",
+    "deletion_protection",
+    "copy_tags_to_snapshot",
+    "preferred_backup_window",
+    "preferred_maintenance_window",
+)
 
 
 class Restores:

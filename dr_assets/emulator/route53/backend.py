@@ -30,10 +30,21 @@ from dr_assets.emulator.route53 import health
 from dr_assets.emulator.route53.health import Look
 
 _UPDATABLE = (
-    "IPAddress", "Port", "ResourcePath", "FullyQualifiedDomainName", "SearchString", "FailureThreshold", "Inverted",
-    "Disabled", "HealthThreshold", "ChildHealthChecks", "EnableSNI", "Regions", "AlarmIdentifier",
+    "IPAddress",
+    "Port",
+    "ResourcePath",
+    "FullyQualifiedDomainName",
+    "SearchString",
+    "FailureThreshold",
+    "Inverted",
+    "Disabled",
+    "HealthThreshold",
+    "ChildHealthChecks",
+    "EnableSNI",
+    "Regions",
+    "AlarmIdentifier",
     "InsufficientDataHealthStatus",
-)  # fmt: skip
+)
 
 
 class Check:
@@ -270,9 +281,10 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         for zone in self.zones.values():
             if zone.name == name and any(vpc["vpc_id"] == vpc_id for vpc in zone.vpcs):
                 raise Route53ClientError(
-                    "ConflictingDomainExists", f"The VPC {vpc_id} in region {region} has already been associated with the "
-                    f"hosted zone {zone.resource_id} with the same domain name."
-                )  # fmt: skip
+                    "ConflictingDomainExists",
+                    f"The VPC {vpc_id} in region {region} has already been associated with the "
+                    f"hosted zone {zone.resource_id} with the same domain name.",
+                )
 
     def associate_vpc_with_hosted_zone(self, zone_id: str, vpcid: str, vpcregion: str) -> FakeZone:
         """moto: a second entry for the same VPC, also for one that does not exist."""

@@ -39,10 +39,19 @@ def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
     """The rule of a check on an alarm, from its `CloudWatchAlarmConfiguration`: the alarm's settings when it was copied."""
     periods = int(config["EvaluationPeriods"])
     return Rule(
-        config["Namespace"], config["MetricName"], frozenset((d["Name"], d["Value"]) for d in config["Dimensions"]),
-        config["Statistic"], int(config["Period"]), periods, periods, float(config["Threshold"]),
-        config["ComparisonOperator"], _MISSING, None, pace,
-    )  # fmt: skip
+        config["Namespace"],
+        config["MetricName"],
+        frozenset((d["Name"], d["Value"]) for d in config["Dimensions"]),
+        config["Statistic"],
+        int(config["Period"]),
+        periods,
+        periods,
+        float(config["Threshold"]),
+        config["ComparisonOperator"],
+        _MISSING,
+        None,
+        pace,
+    )
 
 
 def unsupported(alarm: Any) -> str | None:

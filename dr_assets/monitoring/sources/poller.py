@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.topology import parse_topology
 from dr_assets.errors import UnansweredError
-from dr_assets.monitoring.samples import (  # fmt: skip
+from dr_assets.monitoring.samples import (
     CONNECTIONS,
     CONNECTIVITY,
     CPU,
@@ -32,7 +33,6 @@ from dr_assets.monitoring.samples import (  # fmt: skip
     Sample,
     Snapshot,
     Status,
-    utc_now,
 )
 from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE, alarm_name
 from dr_assets.resources.dns.rows import SITE_CHECKS
@@ -132,7 +132,7 @@ class Poller:
             yield name, region, source
 
     def _ask_all(self) -> Snapshot:
-        at, started = utc_now(), time.monotonic()
+        at, started = utc.now(), time.monotonic()
         asked: dict[str, tuple[str, str]] = {}
         for name, region, source in self._sources():
             key = f"{name}@{region}"

@@ -149,9 +149,12 @@ def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at:
     region = stack.region(site)
     dimensions = [{"Name": "Stack", "Value": stack.environment_suffix}, {"Name": "Site", "Value": site}]
     datum = {
-        "MetricName": PROBE_METRIC, "Dimensions": dimensions, "Timestamp": at, "Value": 1.0 if accepted else 0.0,
+        "MetricName": PROBE_METRIC,
+        "Dimensions": dimensions,
+        "Timestamp": at,
+        "Value": 1.0 if accepted else 0.0,
         "StorageResolution": 1,
-    }  # fmt: skip
+    }
     try:
         aws.client("cloudwatch", region).put_metric_data(Namespace=PROBE_NAMESPACE, MetricData=[datum])
     except Exception as error:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dr_assets.reports.analysis import timeseries as sig
+from dr_assets import utc
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,16 @@ def actions_table(found: Sequence[Action], today: dt.date) -> Any:
 
     rows = [
         {
-            "record": each.record, "number": each.number, "action": each.text, "owner": each.owner, "due": each.due or "no date",
-            "state": f"done {each.done}" if each.done else "overdue" if each.overdue(today) else "open", "note": each.note,
+            "record": each.record,
+            "number": each.number,
+            "action": each.text,
+            "owner": each.owner,
+            "due": each.due or "no date",
+            "state": f"done {each.done}" if each.done else "overdue" if each.overdue(today) else "open",
+            "note": each.note,
         }
         for each in found
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=["record", "number", "action", "owner", "due", "state", "note"])
 
 
@@ -78,19 +83,26 @@ def incidents_table(incidents: Sequence[Mapping[str, Any]], start: dt.datetime, 
 
     rows = []
     for each in sorted(incidents, key=lambda incident: (incident["since"], incident["id"])):
-        began, noticed = (dt.datetime.fromtimestamp(each[name], sig.UTC) for name in ("since", "opened"))
+        began, noticed = (dt.datetime.fromtimestamp(each[name], utc.UTC) for name in ("since", "opened"))
         over = each["calm"] if each["ended"] is not None and each["calm"] is not None else each["ended"]
-        ended = None if over is None else dt.datetime.fromtimestamp(over, sig.UTC)
+        ended = None if over is None else dt.datetime.fromtimestamp(over, utc.UTC)
         if began >= end or (ended is not None and ended <= start):
             continue
         rows.append(
             {
-                "id": each["id"], "topic": each["topic"], "severity": each["severity"], "site": each["site"], "start": began,
-                "end": ended, "noticed_after_seconds": (noticed - began).total_seconds(),
-                "duration_seconds": (ended - began).total_seconds() if ended else float("nan"), "what": each["text"],
+                "id": each["id"],
+                "topic": each["topic"],
+                "severity": each["severity"],
+                "site": each["site"],
+                "start": began,
+                "end": ended,
+                "noticed_after_seconds": (noticed - began).total_seconds(),
+                "duration_seconds": (ended - began).total_seconds() if ended else float("nan"),
+                "what": each["text"],
                 "value": None if each["value"] is None else f"{each['value']:.6g} {each.get('unit') or ''}".strip(),
-                "objective": each["objective"], "told": "yes" if each.get("told", True) else "no, maintenance",
+                "objective": each["objective"],
+                "told": "yes" if each.get("told", True) else "no, maintenance",
             }
-        )  # fmt: skip
+        )
     columns = "id topic severity site start end noticed_after_seconds duration_seconds what value objective told"
     return pd.DataFrame(rows, columns=columns.split())

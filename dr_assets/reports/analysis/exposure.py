@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.rto import SCENARIOS
@@ -75,9 +76,15 @@ def exposure_report(
         if ended is None:
             opened.append(since)
         rows.append(
-            {"source": source, "start": since, "end": ended, "seconds_in_period": max(high - low, 0) / 1000, "open": "yes" if ended is None else "no",
-             "end_told_by": told}
-        )  # fmt: skip
+            {
+                "source": source,
+                "start": since,
+                "end": ended,
+                "seconds_in_period": max(high - low, 0) / 1000,
+                "open": "yes" if ended is None else "no",
+                "end_told_by": told,
+            }
+        )
     merged = sig.union(spans)
     frame = pd.DataFrame(rows, columns=["source", "start", "end", "seconds_in_period", "open", "end_told_by"])
     return ExposureReport(
@@ -111,8 +118,8 @@ def of_incidents(incidents: Sequence[Mapping[str, Any]]) -> list[tuple[dt.dateti
         if incident["topic"] == REBUILD:
             over = incident["ended"] is not None
             until = incident["calm"] if over and incident["calm"] is not None else incident["ended"]
-            ended = dt.datetime.fromtimestamp(until, sig.UTC) if until is not None else None
-            found.append((dt.datetime.fromtimestamp(incident["since"], sig.UTC), ended, str(incident["id"])))
+            ended = dt.datetime.fromtimestamp(until, utc.UTC) if until is not None else None
+            found.append((dt.datetime.fromtimestamp(incident["since"], utc.UTC), ended, str(incident["id"])))
     return found
 
 

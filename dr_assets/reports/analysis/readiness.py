@@ -62,11 +62,14 @@ def readiness(checks: Sequence[Mapping[str, Any]]) -> Readiness:
         most = 100 * weight / total if total else 0.0
         rows.append(
             {
-                "check": str(check["name"]), "result": "passed" if passed is True else "failed" if passed is False else "unknown",
-                "blocking": "yes" if blocks else "no", "points": most if passed is True else 0.0, "of": most,
+                "check": str(check["name"]),
+                "result": "passed" if passed is True else "failed" if passed is False else "unknown",
+                "blocking": "yes" if blocks else "no",
+                "points": most if passed is True else 0.0,
+                "of": most,
                 "reason": check.get("reason") or "",
             }
-        )  # fmt: skip
+        )
         if passed is not True:
             why = f"{check['name']}: {check.get('reason') or ('failed' if passed is False else 'unknown')}"
             (blocking if blocks else costing).append(why)
@@ -96,20 +99,22 @@ def history_checks(
     )
     checks.append(
         _check(
-            "predicted RTO of a failover", passed,
+            "predicted RTO of a failover",
+            passed,
             f"only {expected.basis} earlier failovers told all parts; {BASIS} are needed"
             if passed is None
             else f"p95 {expected.p95_seconds:.1f} s, objective {rto_target_seconds:g} s",
         )
-    )  # fmt: skip
+    )
     last = max((at for each in records if proves(each) and (at := proven_at(each)) and at <= now), default=None)
     days = (now - last).total_seconds() / 86_400 if last else None
     checks.append(
         _check(
-            "recent proof", days is not None and days <= proof_days,
+            "recent proof",
+            days is not None and days <= proof_days,
             "no drill within its objectives yet" if days is None else f"{days:.1f} days ago, at most {proof_days:g}",
         )
-    )  # fmt: skip
+    )
     late = overdue(records, now.date(), changes)
     checks.append(_check("corrective actions", not late, f"overdue: {'; '.join(late)}" if late else None))
     checks.append(_regression(rto))
@@ -152,6 +157,7 @@ def overdue(
 
 
 NOT_ASKED: Mapping[str, Any] = {
-    "name": "failover preconditions", "passed": None,
+    "name": "failover preconditions",
+    "passed": None,
     "reason": "AWS and the database were not asked when this was made (dr report --now asks them)",
-}  # fmt: skip
+}

@@ -88,6 +88,12 @@ def figures(
     seen = of_incidents(incidents)
     exposed = exposure_report(records, start, end, now, restores, seen, rpo.signal, subject.rpo_seconds)
     return Figures(
-        subject, rpo, rto, exposed, readiness([*(checks or (NOT_ASKED,)), *own]), what_if(rpo.signal, subject.rpo_seconds),
-        incidents_table(incidents, start, end), actions(records, changes),
-    )  # fmt: skip
+        subject,
+        rpo,
+        rto,
+        exposed,
+        readiness([*(checks or (NOT_ASKED,)), *own]),
+        what_if(rpo.signal, subject.rpo_seconds),
+        incidents_table(incidents, start, end),
+        actions(records, changes),
+    )

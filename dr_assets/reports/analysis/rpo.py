@@ -27,9 +27,16 @@ PERIOD_SECONDS = 60.0
 PERIODS_HELD = 2
 _NOT_DATABASE = ("drift", "drills", "runs")  # topics of the sensors that no breach has to do with
 _FIGURES = (
-    "known_seconds", "unknown_seconds", "unknown_share", "compliance", "mean_seconds", "p50_seconds", "p95_seconds",
-    "p99_seconds", "max_seconds",
-)  # fmt: skip
+    "known_seconds",
+    "unknown_seconds",
+    "unknown_share",
+    "compliance",
+    "mean_seconds",
+    "p50_seconds",
+    "p95_seconds",
+    "p99_seconds",
+    "max_seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,12 @@ def rpo_report(
     # Day 0 (1970-01-01) was a Thursday: weeks begin on Mondays.
     weeks, first_week, last_week = (day + 3) // 7, (first + 3) // 7, (last + 3) // 7
     return RpoReport(
-        stack, start, end, objective_seconds, whole, sites,
+        stack,
+        start,
+        end,
+        objective_seconds,
+        whole,
+        sites,
         summary=_summary(whole, sites, objective_seconds),
         days=by([str(each) for each in all_days], day - first),
         weeks=by([_week(int(number)) for number in range(first_week, last_week + 1)], weeks - first_week),
@@ -130,7 +142,7 @@ def rpo_report(
         gaps=gaps(whole),
         drills=drill_rpo(records, whole, start, end),
         problems=tuple(problems),
-    )  # fmt: skip
+    )
 
 
 def _by_site(series: Sequence[Series], whole: Signal, begin: int, until: int, hold: int) -> dict[str, Signal]:
@@ -217,12 +229,16 @@ def breaches(
         )
         rows.append(
             {
-                "start": sig.to_time(begin), "end": sig.to_time(end), "duration_seconds": (end - begin) / 1000,
-                "depth_seconds": float(depth[number]), "over_objective_seconds": float(depth[number]) - objective,
-                "began": before, "ended_by": after,
+                "start": sig.to_time(begin),
+                "end": sig.to_time(end),
+                "duration_seconds": (end - begin) / 1000,
+                "depth_seconds": float(depth[number]),
+                "over_objective_seconds": float(depth[number]) - objective,
+                "began": before,
+                "ended_by": after,
                 "during": ", ".join(name for name, low, high in times if low < end and begin < high),
             }
-        )  # fmt: skip
+        )
     columns = [
         "start",
         "end",
@@ -281,10 +297,13 @@ def gaps(signal: Signal) -> Any:
     bound[some] = last[some] + (end[some] - signal.known_at[where[some]]) / 1000
     return pd.DataFrame(
         {
-            "start": [sig.to_time(ms) for ms in begin.tolist()], "end": [sig.to_time(ms) for ms in end.tolist()],
-            "duration_seconds": (end - begin) / 1000, "last_reading_seconds": last, "bound_seconds": bound,
+            "start": [sig.to_time(ms) for ms in begin.tolist()],
+            "end": [sig.to_time(ms) for ms in end.tolist()],
+            "duration_seconds": (end - begin) / 1000,
+            "last_reading_seconds": last,
+            "bound_seconds": bound,
         }
-    )  # fmt: skip
+    )
 
 
 def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.datetime, end: dt.datetime) -> Any:
@@ -307,13 +326,20 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
         said = float(signal.at(np.array([sig.to_ms(fault)], np.int64))[0]) if inside else float("nan")
         rows.append(
             {
-                "id": record.get("id"), "kind": record.get("kind"), "scenario": record.get("scenario"), "started_at": begun,
-                "status": record.get("status"), "telemetry_seconds": said, "lost_seconds": number(rpo.get("lost_seconds")),
-                "lost_commits": number(rpo.get("lost_commits")), "in_doubt": number(rpo.get("in_doubt")),
-                "acknowledged": number(rpo.get("acknowledged")), "target_seconds": number(rpo.get("target_seconds")),
+                "id": record.get("id"),
+                "kind": record.get("kind"),
+                "scenario": record.get("scenario"),
+                "started_at": begun,
+                "status": record.get("status"),
+                "telemetry_seconds": said,
+                "lost_seconds": number(rpo.get("lost_seconds")),
+                "lost_commits": number(rpo.get("lost_commits")),
+                "in_doubt": number(rpo.get("in_doubt")),
+                "acknowledged": number(rpo.get("acknowledged")),
+                "target_seconds": number(rpo.get("target_seconds")),
                 "met": told(rpo.get("met")),
             }
-        )  # fmt: skip
+        )
     columns = ["id", "kind", "scenario", "started_at", "status", "telemetry_seconds", "lost_seconds", "lost_commits"]
     return pd.DataFrame(rows, columns=[*columns, "in_doubt", "acknowledged", "target_seconds", "met"])
 

@@ -93,10 +93,22 @@ def rto_report(records: Sequence[Mapping[str, Any]], start: dt.datetime, end: dt
             inside.append(record)
         before.append(record)
     columns = [
-        "id", "kind", "scenario", "started_at", "status", "low_seconds", "high_seconds",
-        *(f"{part}_seconds" for part in PARTS), "target_seconds", "met", "predicted_p50_seconds", "predicted_p95_seconds",
-        "error_seconds", "basis", "regression",
-    ]  # fmt: skip
+        "id",
+        "kind",
+        "scenario",
+        "started_at",
+        "status",
+        "low_seconds",
+        "high_seconds",
+        *(f"{part}_seconds" for part in PARTS),
+        "target_seconds",
+        "met",
+        "predicted_p50_seconds",
+        "predicted_p95_seconds",
+        "error_seconds",
+        "basis",
+        "regression",
+    ]
     predictions = {scenario: predict(scenario, before) for scenario in SCENARIOS}
     return RtoReport(pd.DataFrame(rows, columns=columns), _scenarios(inside, before, predictions), predictions)
 
@@ -107,13 +119,22 @@ def _row(record: Mapping[str, Any], begun: dt.datetime, prediction: Prediction) 
     p50, p95 = number(prediction.p50_seconds), number(prediction.p95_seconds)
     judged = prediction.basis >= BASIS and not np.isnan(low)
     return {
-        "id": record.get("id"), "kind": record.get("kind"), "scenario": record.get("scenario"), "started_at": begun,
-        "status": record.get("status"), "low_seconds": low, "high_seconds": high,
+        "id": record.get("id"),
+        "kind": record.get("kind"),
+        "scenario": record.get("scenario"),
+        "started_at": begun,
+        "status": record.get("status"),
+        "low_seconds": low,
+        "high_seconds": high,
         **{f"{part}_seconds": number((rto.get("parts") or {}).get(part)) for part in PARTS},
-        "target_seconds": number(rto.get("target_seconds")), "met": told(rto.get("met")),
-        "predicted_p50_seconds": p50, "predicted_p95_seconds": p95, "error_seconds": high - p50, "basis": prediction.basis,
+        "target_seconds": number(rto.get("target_seconds")),
+        "met": told(rto.get("met")),
+        "predicted_p50_seconds": p50,
+        "predicted_p95_seconds": p95,
+        "error_seconds": high - p50,
+        "basis": prediction.basis,
         "regression": ("yes" if low > p95 else "no") if judged else "unknown",
-    }  # fmt: skip
+    }
 
 
 def _scenarios(
@@ -130,14 +151,20 @@ def _scenarios(
         prediction = predictions[scenario]
         rows.append(
             {
-                "scenario": scenario, "count": len(mine), "succeeded": sum(e.get("status") == "succeeded" for e in mine),
-                "met": mets.count("yes"), "not_met": mets.count("no"), "unknown": mets.count("unknown"),
+                "scenario": scenario,
+                "count": len(mine),
+                "succeeded": sum(e.get("status") == "succeeded" for e in mine),
+                "met": mets.count("yes"),
+                "not_met": mets.count("no"),
+                "unknown": mets.count("unknown"),
                 "median_seconds": float(np.median(known)) if known else float("nan"),
-                "worst_seconds": max(known, default=float("nan")), "trend_seconds_per_30_days": trend([each for each in all_ if each.get("scenario") == scenario]),
-                "next_p50_seconds": number(prediction.p50_seconds), "next_p95_seconds": number(prediction.p95_seconds),
+                "worst_seconds": max(known, default=float("nan")),
+                "trend_seconds_per_30_days": trend([each for each in all_ if each.get("scenario") == scenario]),
+                "next_p50_seconds": number(prediction.p50_seconds),
+                "next_p95_seconds": number(prediction.p95_seconds),
                 "basis": prediction.basis,
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)
 
 

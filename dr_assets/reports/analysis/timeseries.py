@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dr_assets import utc
 from dr_assets.errors import DrError
 
 Ints = npt.NDArray[np.int64]
@@ -27,12 +28,11 @@ DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 _SECONDS = {"ms": 1000.0, "s": 1.0, "seconds": 1.0}  # what a value is divided by
 PERCENTILES = (50, 95, 99)
-UTC = dt.timezone.utc
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Segments that tile [start, end): `starts` and `ends` in ms since 1970 UTC, `values` in seconds, NaN for unknown.
+    """Segments that tile [start, end): `starts` and `ends` in ms since 1970 utc.UTC, `values` in seconds, NaN for unknown.
 
     `known_at` and `known_values` are the readings themselves, in order of time, unknown ones left out.
     """
@@ -62,12 +62,12 @@ def to_ms(at: dt.datetime) -> int:
     """Milliseconds since 1970 UTC. Raises DrError for a time without a zone."""
     if at.tzinfo is None:
         raise DrError(f"{at} has no zone: give times in UTC.")
-    return (at - dt.datetime(1970, 1, 1, tzinfo=UTC)) // dt.timedelta(milliseconds=1)
+    return (at - dt.datetime(1970, 1, 1, tzinfo=utc.UTC)) // dt.timedelta(milliseconds=1)
 
 
 def to_time(ms: int) -> dt.datetime:
     """The inverse of `to_ms`."""
-    return dt.datetime(1970, 1, 1, tzinfo=UTC) + dt.timedelta(milliseconds=int(ms))
+    return dt.datetime(1970, 1, 1, tzinfo=utc.UTC) + dt.timedelta(milliseconds=int(ms))
 
 
 def parse_utc(text: Any) -> dt.datetime | None:
@@ -75,10 +75,9 @@ def parse_utc(text: Any) -> dt.datetime | None:
     if not isinstance(text, str) or not text:
         return None
     try:
-        at = dt.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        return utc.parse(text, assume_utc=True)
     except ValueError:
         return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def split(signal: Signal, points: Ints) -> Signal:
 
 
 def midnights(start: int, end: int) -> Ints:
-    """Every midnight (UTC) within [start, end), in ms."""
+    """Every midnight (utc.UTC) within [start, end), in ms."""
     return np.arange(-(-start // DAY_MS) * DAY_MS, end, DAY_MS, dtype=np.int64)
 
 

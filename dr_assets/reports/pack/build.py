@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.errors import DrError, RefusedError
-from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.report import Figures, Subject, figures
 from dr_assets.reports.pack import charts, html, sections
 from dr_assets.stack import Stack
@@ -85,14 +85,23 @@ def write_pack(
     Raises RefusedError where `directory` holds something else, DrError where it cannot be written.
     """
     subject = stack if isinstance(stack, Subject) else Subject.of(stack)
-    made = now or dt.datetime.now(sig.UTC)
+    made = now or dt.datetime.now(utc.UTC)
     target = Path(directory).absolute()
     _replaceable(target)
     found = figures(subject, start, end, samples, records, made, checks, restores, problems, incidents, changes)
     drawn = pictures(found)
     content = sections.Content(
-        found, start, end, made, drawn, records, sources or {}, sign_off, next_due, product_version,
-    )  # fmt: skip
+        found,
+        start,
+        end,
+        made,
+        drawn,
+        records,
+        sources or {},
+        sign_off,
+        next_due,
+        product_version,
+    )
     files: dict[str, bytes] = {"index.html": sections.html(content).encode()}
     files |= {f"data/{name}.csv": html.csv(frame) for name, frame in sections.tables(content).items()}
     for picture in drawn:
@@ -107,11 +116,16 @@ def write_pack(
             ).encode()
     head = records[-1] if records else None
     manifest = {
-        "schema": SCHEMA, "stack": subject.name, "from": _iso(start), "to": _iso(end), "made_at": _iso(made),
-        "product_version": product_version, "records": len(records),
+        "schema": SCHEMA,
+        "stack": subject.name,
+        "from": utc.to_text(start),
+        "to": utc.to_text(end),
+        "made_at": utc.to_text(made),
+        "product_version": product_version,
+        "records": len(records),
         "chain_head": {"id": head.get("id"), "hash": head.get("hash")} if head else None,
         "files": {name: {"sha256": _sha(data), "bytes": len(data)} for name, data in sorted(files.items())},
-    }  # fmt: skip
+    }
     files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
     _put(target, files)
     return Pack(target, sections.headline(content), _sha(files[MANIFEST]), found, drawn)
@@ -119,10 +133,6 @@ def write_pack(
 
 def _file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")
-
-
-def _iso(at: dt.datetime) -> str:
-    return at.astimezone(sig.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _sha(data: bytes) -> str:

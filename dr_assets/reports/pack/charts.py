@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_assets import utc
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.exposure import ExposureReport
 from dr_assets.reports.analysis.rpo import RpoReport
@@ -27,9 +28,14 @@ _COLOURS = {"detect": "#F0E442", "decide": ORANGE, "database": "#56B4E9", "traff
 _BUCKETS = 400
 _DRILLS = 24
 _SETTINGS: Any = {
-    "font.size": 9, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.6,
-    "svg.hashsalt": "dr-assets", "figure.dpi": 110,
-}  # fmt: skip
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.6,
+    "svg.hashsalt": "dr-assets",
+    "figure.dpi": 110,
+}
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,9 @@ def _dates() -> Any:
 
 def _time_axis(axes: Any) -> None:
     dates = _dates()
-    locator = dates.AutoDateLocator(tz=sig.UTC)
+    locator = dates.AutoDateLocator(tz=utc.UTC)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=sig.UTC))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=utc.UTC))
     axes.set_xlabel("time (UTC)")
 
 
@@ -121,9 +127,14 @@ def rpo_over_time(report: RpoReport) -> Picture:
         )
         axes.axhline(report.objective_seconds, color="black", linestyle="--", linewidth=1.2)
         axes.annotate(
-            f"objective {report.objective_seconds:g} s", (0.005, report.objective_seconds), xycoords=("axes fraction", "data"),
-            textcoords="offset points", xytext=(0, 4), ha="left", fontsize=8,
-        )  # fmt: skip
+            f"objective {report.objective_seconds:g} s",
+            (0.005, report.objective_seconds),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(0, 4),
+            ha="left",
+            fontsize=8,
+        )
         axes.set_yscale("symlog", linthresh=1.0)
         top = max(float(np.nanmax(high)), report.objective_seconds) * 4
         axes.set_ylim(0, top)
@@ -165,15 +176,28 @@ def _spans(
     first, last = _dates().date2num([report.start, report.end])
     starts, ends = (_dates().date2num(table[name].tolist()) for name in ("start", "end"))
     axes.broken_barh(
-        list(zip(starts, ends - starts, strict=True)), (0, 1), transform=axes.get_xaxis_transform(), facecolor=colour,
-        alpha=0.4, hatch=hatch, edgecolor="black", linewidth=0,
-    )  # fmt: skip
+        list(zip(starts, ends - starts, strict=True)),
+        (0, 1),
+        transform=axes.get_xaxis_transform(),
+        facecolor=colour,
+        alpha=0.4,
+        hatch=hatch,
+        edgecolor="black",
+        linewidth=0,
+    )
     near = np.flatnonzero(np.append(True, starts[1:] - ends[:-1] > (last - first) / 150))
     middle = (starts[near] + ends[np.append(near[1:], len(starts)) - 1]) / 2
     axes.plot(
-        middle, np.full(len(middle), height), transform=axes.get_xaxis_transform(), linestyle="none", marker=marker,
-        markersize=7, color=colour, markeredgecolor="black", clip_on=False,
-    )  # fmt: skip
+        middle,
+        np.full(len(middle), height),
+        transform=axes.get_xaxis_transform(),
+        linestyle="none",
+        marker=marker,
+        markersize=7,
+        color=colour,
+        markeredgecolor="black",
+        clip_on=False,
+    )
     return Patch(facecolor=colour, hatch=hatch, edgecolor="black", linewidth=0.6, label=text)
 
 
@@ -251,8 +275,10 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
                     event["high_seconds"], row, "  slower than predicted", va="center", fontsize=8, fontweight="bold"
                 )
         _target(axes, events)
-        names = [f"{event['started_at']:%Y-%m-%d %H:%M}  {event['scenario']}{' (incident)' if event['kind'] == 'incident' else ''}"
-                 for _, event in events.iterrows()]  # fmt: skip
+        names = [
+            f"{event['started_at']:%Y-%m-%d %H:%M}  {event['scenario']}{' (incident)' if event['kind'] == 'incident' else ''}"
+            for _, event in events.iterrows()
+        ]
         axes.set_yticks(rows, names)
         axes.set_ylim(len(events) - 0.4, -0.6)
         axes.set_xlim(left=0)
@@ -271,11 +297,25 @@ def _target(axes: Any, events: Any) -> None:
     for target in targets:
         if target <= longest * 8:
             axes.axvline(target, color="black", linestyle="--", linewidth=1.2)
-            axes.annotate(f"target {target:g} s", (target, 1.0), xycoords=("data", "axes fraction"), fontsize=8, ha="right",
-                          xytext=(-3, -9), textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                f"target {target:g} s",
+                (target, 1.0),
+                xycoords=("data", "axes fraction"),
+                fontsize=8,
+                ha="right",
+                xytext=(-3, -9),
+                textcoords="offset points",
+            )
         else:
-            axes.annotate(f"target {target:g} s: {target / longest:.0f} times as far to the right →", (1.0, 1.0),
-                          xycoords="axes fraction", fontsize=8, ha="right", xytext=(0, 2), textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                f"target {target:g} s: {target / longest:.0f} times as far to the right →",
+                (1.0, 1.0),
+                xycoords="axes fraction",
+                fontsize=8,
+                ha="right",
+                xytext=(0, 2),
+                textcoords="offset points",
+            )
 
 
 # --- lag by hour and weekday ----------------------------------------------------------------------------------------------
@@ -305,13 +345,25 @@ def lag_heat_map(found: WhatIf, stack: str) -> Picture:
         low, high = max(float(np.nanmin(cells)), 1e-3), max(float(np.nanmax(cells)), 1e-3)
         scale = LogNorm(low, max(high, low * 10))
         image = axes.pcolormesh(
-            np.arange(25), np.arange(8), np.ma.masked_invalid(np.maximum(cells, 1e-3)), cmap="cividis", norm=scale,
-            edgecolor="white", linewidth=0.5,
-        )  # fmt: skip
+            np.arange(25),
+            np.arange(8),
+            np.ma.masked_invalid(np.maximum(cells, 1e-3)),
+            cmap="cividis",
+            norm=scale,
+            edgecolor="white",
+            linewidth=0.5,
+        )
         for (row, column), value in np.ndenumerate(cells):
             if not np.isnan(value):
-                axes.text(column + 0.5, row + 0.5, _short(value), ha="center", va="center", fontsize=6.5,
-                          color="white" if scale(max(value, 1e-3)) < 0.5 else "black")  # fmt: skip
+                axes.text(
+                    column + 0.5,
+                    row + 0.5,
+                    _short(value),
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    color="white" if scale(max(value, 1e-3)) < 0.5 else "black",
+                )
         axes.set_xticks(np.arange(24) + 0.5, [f"{number:02d}" for number in range(24)])
         axes.set_yticks(np.arange(7) + 0.5, WEEKDAYS)
         axes.invert_yaxis()
@@ -377,8 +429,15 @@ def _band(axes: Any, first: dt.date, across: int, days: list[tuple[dt.date, floa
         faces[day.weekday(), column(day)] = face
         if minutes > 0:
             text = "<1" if minutes < 1 else f"{minutes:.0f}" if minutes < 120 else f"{minutes / 60:.0f} h"
-            axes.text(column(day) + 0.5, day.weekday() + 0.5, text, ha="center", va="center", fontsize=7,
-                      color="white" if sum(face[:3]) < 1.5 else "black")  # fmt: skip
+            axes.text(
+                column(day) + 0.5,
+                day.weekday() + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if sum(face[:3]) < 1.5 else "black",
+            )
     axes.pcolormesh(np.arange(across + 1), np.arange(8), faces, edgecolor="none")
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
     edges = [np.add(square, (column(day), day.weekday())) for day, _ in days]

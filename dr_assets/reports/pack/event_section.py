@@ -41,11 +41,15 @@ def event(record: Mapping[str, Any], file: str) -> str:
                 "Overrides": "; ".join(map(_override, record.get("overrides") or ())) or "none",
                 "Postconditions": _conditions(record.get("postconditions") or []),
                 "Deviations": "; ".join(map(str, record.get("deviations") or ())) or "none recorded",
-                "Plan (SHA-256)": record.get("plan_hash"), "Record (SHA-256)": record.get("hash"), "File": file,
+                "Plan (SHA-256)": record.get("plan_hash"),
+                "Record (SHA-256)": record.get("hash"),
+                "File": file,
             }
         ),
-        "<h4>Timeline</h4>", _timeline(record.get("timeline") or []), "</article>",
-    ]  # fmt: skip
+        "<h4>Timeline</h4>",
+        _timeline(record.get("timeline") or []),
+        "</article>",
+    ]
     return "".join(pages)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_assets import utc
 from dr_assets.reports.pack.charts import Picture
 
 ROWS = 400  # more stand in the CSV
@@ -144,10 +145,16 @@ _CLOCK = (
 )
 _SHARES = ("unknown_share", "compliance", "within_objective")
 _HEADINGS = {
-    "start": "start (UTC)", "end": "end (UTC)", "started_at": "started (UTC)", "last": "last (UTC)", "hour_utc": "hour (UTC)",
-    "weekday_utc": "weekday (UTC)", "seconds_in_period": "in the period (h:mm:ss)", "during": "drill or incident",
+    "start": "start (UTC)",
+    "end": "end (UTC)",
+    "started_at": "started (UTC)",
+    "last": "last (UTC)",
+    "hour_utc": "hour (UTC)",
+    "weekday_utc": "weekday (UTC)",
+    "seconds_in_period": "in the period (h:mm:ss)",
+    "during": "drill or incident",
     "trend_seconds_per_30_days": "trend (s in 30 days)",
-}  # fmt: skip
+}
 
 
 def table(frame: Any, file: str, nothing: str, shown: Any = None, empty: Mapping[str, str] | None = None) -> str:
@@ -259,6 +266,6 @@ def _text(value: Any) -> str:
     if missing(value):
         return ""
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return utc.to_text(value)
     text = str(value)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.corrective_actions import actions_table
 from dr_assets.reports.analysis.readiness import PROOF_DAYS
@@ -55,15 +56,27 @@ def tables(content: Content) -> dict[str, Any]:
     found = content.figures
     rpo, guess, exposure = found.rpo, found.what_if, found.exposure
     return {
-        "rpo-summary": rpo.summary, "rpo-days": rpo.days, "rpo-weeks": rpo.weeks, "rpo-months": rpo.months,
-        "rpo-breaches": rpo.breaches, "rpo-gaps": rpo.gaps, "rpo-drills": rpo.drills,
-        "whatif-overall": guess.overall, "whatif-hours": guess.hours, "whatif-weekdays": guess.weekdays,
-        "rto-events": found.rto.events, "rto-scenarios": found.rto.scenarios,
-        "exposure-intervals": exposure.intervals, "exposure-days": exposure.days, "proofs": exposure.proofs,
-        "incidents": found.incidents, "readiness": found.readiness.checks,
-        "actions": actions_table(found.actions, content.made.astimezone(sig.UTC).date()),
-        "standards": _standards(), "sources": _sources(content),
-    }  # fmt: skip
+        "rpo-summary": rpo.summary,
+        "rpo-days": rpo.days,
+        "rpo-weeks": rpo.weeks,
+        "rpo-months": rpo.months,
+        "rpo-breaches": rpo.breaches,
+        "rpo-gaps": rpo.gaps,
+        "rpo-drills": rpo.drills,
+        "whatif-overall": guess.overall,
+        "whatif-hours": guess.hours,
+        "whatif-weekdays": guess.weekdays,
+        "rto-events": found.rto.events,
+        "rto-scenarios": found.rto.scenarios,
+        "exposure-intervals": exposure.intervals,
+        "exposure-days": exposure.days,
+        "proofs": exposure.proofs,
+        "incidents": found.incidents,
+        "readiness": found.readiness.checks,
+        "actions": actions_table(found.actions, content.made.astimezone(utc.UTC).date()),
+        "standards": _standards(),
+        "sources": _sources(content),
+    }
 
 
 def headline(content: Content) -> dict[str, str]:
@@ -91,7 +104,7 @@ def html(content: Content) -> str:
     found, subject = content.figures, content.figures.subject
     title = f"Disaster recovery evidence, stack {subject.name}"
     top = page.paragraph(
-        f"{_span(content)}. Made {content.made.astimezone(sig.UTC):%Y-%m-%d %H:%M} UTC. All times are UTC."
+        f"{_span(content)}. Made {content.made.astimezone(utc.UTC):%Y-%m-%d %H:%M} UTC. All times are UTC."
     )
 
     def table(name: str, nothing: str, **more: Any) -> str:
@@ -119,50 +132,75 @@ def html(content: Content) -> str:
         ("summary", "Summary", _answer(content) + _cards(content)),
         ("scope", "Scope and method", _scope(content)),
         (
-            "rpo", "Recovery point: telemetry and drills",
-            image("rpo-over-time") + h3("The stack, and each site and source by itself") + table("rpo-summary", "")
-            + h3("By month") + table("rpo-months", "")
+            "rpo",
+            "Recovery point: telemetry and drills",
+            image("rpo-over-time")
+            + h3("The stack, and each site and source by itself")
+            + table("rpo-summary", "")
+            + h3("By month")
+            + table("rpo-months", "")
             + h3("Breaches")
-            + long("rpo-breaches", "No breach in the known time of this period.", "breaches", shown=views.breaches(found))
-            + h3("Unknown time") + long("rpo-gaps", "There was a reading at every moment.", "stretches")
+            + long(
+                "rpo-breaches", "No breach in the known time of this period.", "breaches", shown=views.breaches(found)
+            )
+            + h3("Unknown time")
+            + long("rpo-gaps", "There was a reading at every moment.", "stretches")
             + h3("What drills and incidents lost, beside what telemetry said before the fault")
             + table("rpo-drills", "No drill and no incident in this period.", shown=views.lost(found))
-            + page.folded("By week", table("rpo-weeks", "")) + page.folded("By day", table("rpo-days", "")),
+            + page.folded("By week", table("rpo-weeks", ""))
+            + page.folded("By day", table("rpo-days", "")),
         ),
         (
-            "whatif", "Had the region failed",
+            "whatif",
+            "Had the region failed",
             page.paragraph("Each whole minute is one experiment: what had not arrived then would have been lost.")
-            + image("lag-heat-map") + table("whatif-overall", "") + page.folded("By hour", table("whatif-hours", ""))
+            + image("lag-heat-map")
+            + table("whatif-overall", "")
+            + page.folded("By hour", table("whatif-hours", ""))
             + page.folded("By weekday", table("whatif-weekdays", "")),
         ),
         (
-            "rto", "Recovery time",
-            image("rto-parts") + h3("Every drill and incident")
+            "rto",
+            "Recovery time",
+            image("rto-parts")
+            + h3("Every drill and incident")
             + table("rto-events", "No drill and no incident in this period.", shown=views.took(found))
             + h3("By scenario, and what is to be expected next")
             + table("rto-scenarios", "", empty={"trend_seconds_per_30_days": "too few"}),
         ),
         (
-            "exposure", "Exposure and proofs",
+            "exposure",
+            "Exposure and proofs",
             image("exposure-calendar")
             + table("exposure-intervals", "No exposure is known of in this period.", shown=views.exposed(found))
-            + h3("Last proofs") + table("proofs", "", empty={"last": "never", "days_ago": "never"}),
+            + h3("Last proofs")
+            + table("proofs", "", empty={"last": "never", "days_ago": "never"}),
         ),
         ("readiness", "Ready to fail over", _readiness(content) + table("readiness", "Nothing was checked.")),
         (
-            "incidents", "Incidents seen by the sensors",
-            page.paragraph(f"From the first bad reading, by its source's clock.{noticed} What a failover took: see Recovery time.")
-            + table("incidents", "None in this period.", shown=views.incidents(found), empty={"end": "open", "duration_seconds": "open"}),
+            "incidents",
+            "Incidents seen by the sensors",
+            page.paragraph(
+                f"From the first bad reading, by its source's clock.{noticed} What a failover took: see Recovery time."
+            )
+            + table(
+                "incidents",
+                "None in this period.",
+                shown=views.incidents(found),
+                empty={"end": "open", "duration_seconds": "open"},
+            ),
         ),
         ("events", "Drills and incidents in full", events or page.paragraph("None in this period.")),
         ("actions", "Corrective actions", table("actions", "None is recorded.")),
         ("signoff", "Sign-off and next date", _sign_off(content)),
         ("standards", "Index to the standards", _index()),
         (
-            "integrity", "Integrity",
-            _integrity(content) + page.folded("The files of samples behind the figures", table("sources", "No sample was found.")),
+            "integrity",
+            "Integrity",
+            _integrity(content)
+            + page.folded("The files of samples behind the figures", table("sources", "No sample was found.")),
         ),
-    ]  # fmt: skip
+    ]
     return page.document(title, sections, top)
 
 
@@ -192,7 +230,7 @@ def _answer(content: Content) -> str:
             f"Recovery point: under {subject.rpo_seconds:g} s in {page.share(rpo.compliance)} of the known time, which is "
             f"{page.share(1 - rpo.unknown_share)} of the period. {len(breaches)} breach{'es' if len(breaches) > 1 else ''}, the deepest "
             f"{worst['depth_seconds']:.1f} s from {worst['start']:%Y-%m-%d %H:%M}; {since}."
-        ]  # fmt: skip
+        ]
     if not len(events):
         said.append("Recovery time: no drill and no incident in this period, so nothing was proven in it.")
     else:
@@ -215,18 +253,38 @@ def _cards(content: Content) -> str:
     slowest = "no figure" if page.missing(worst) else f"slowest {worst:.4g} s"
     opened = found.exposure.open_since
     cards = [
-        page.card(f"Known time with an RPO under {subject.rpo_seconds:g} s", said["RPO compliance"],
-                  f"{said['RPO unknown']} of the time is unknown", good),
-        page.card("Breaches of the RPO", said["RPO breaches"], f"worst {_or_unknown(rpo.summary.iloc[0]['max_seconds'])}", good),
-        page.card(f"RTO under {subject.rto_seconds:g} s", said["RTO met"], f"{said['RTO not met']} not, {said['RTO unknown']} unknown; {slowest}",
-                  None if not len(events) else said["RTO not met"] == "0" == said["RTO unknown"]),
-        page.card("Exposure (h:mm:ss)", page.clock(round(found.exposure.seconds)),
-                  "no usable reader protected the data" + (f"; open since {opened:%Y-%m-%d %H:%M}" if opened else ""),
-                  False if opened else None),
+        page.card(
+            f"Known time with an RPO under {subject.rpo_seconds:g} s",
+            said["RPO compliance"],
+            f"{said['RPO unknown']} of the time is unknown",
+            good,
+        ),
+        page.card(
+            "Breaches of the RPO",
+            said["RPO breaches"],
+            f"worst {_or_unknown(rpo.summary.iloc[0]['max_seconds'])}",
+            good,
+        ),
+        page.card(
+            f"RTO under {subject.rto_seconds:g} s",
+            said["RTO met"],
+            f"{said['RTO not met']} not, {said['RTO unknown']} unknown; {slowest}",
+            None if not len(events) else said["RTO not met"] == "0" == said["RTO unknown"],
+        ),
+        page.card(
+            "Exposure (h:mm:ss)",
+            page.clock(round(found.exposure.seconds)),
+            "no usable reader protected the data" + (f"; open since {opened:%Y-%m-%d %H:%M}" if opened else ""),
+            False if opened else None,
+        ),
         page.card("Last proof", said["last proof"], "succeeded within both objectives", said["last proof"] != "never"),
-        page.card(f"Ready to fail over, {content.end:%Y-%m-%d %H:%M}", said["ready"], f"score {said['readiness score']}",
-                  found.readiness.ready),
-    ]  # fmt: skip
+        page.card(
+            f"Ready to fail over, {content.end:%Y-%m-%d %H:%M}",
+            said["ready"],
+            f"score {said['readiness score']}",
+            found.readiness.ready,
+        ),
+    ]
     named = page.items(rpo.problems, "") if rpo.problems else ""
     return f'<div class="cards">{"".join(cards)}</div>' + (
         f"<h3>Files of the history that could not be used</h3>{named}" if named else ""
@@ -266,7 +324,7 @@ def _scope(content: Content) -> str:
             "drill broke off before it saw the end, a later record or 15 minutes of readings tell it.",
         ),
         "",
-    )  # fmt: skip
+    )
 
 
 def _readiness(content: Content) -> str:
@@ -358,4 +416,4 @@ def _integrity(content: Content) -> str:
         "manifest.json holds the SHA-256 of every file but its own; that one was told when the pack was made, and ought to be kept "
         "elsewhere. Files: index.html, data (a CSV behind every table, an empty cell is unknown), pictures, records and incidents as "
         "they are kept. data/sources.csv names the Parquet files of the history that were read, with the SHA-256 of each."
-    )  # fmt: skip
+    )

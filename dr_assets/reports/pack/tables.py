@@ -31,11 +31,17 @@ def lost(found: Figures) -> Any:
     return _view(
         frame,
         {
-            "record": _links(frame), "what": [what(row) for _, row in frame.iterrows()], "status": frame["status"],
-            "telemetry_seconds": frame["telemetry_seconds"], "lost_seconds": frame["lost_seconds"], "commits lost": commits,
-            "in doubt": frame["in_doubt"], "target_seconds": frame["target_seconds"], "met": frame["met"],
+            "record": _links(frame),
+            "what": [what(row) for _, row in frame.iterrows()],
+            "status": frame["status"],
+            "telemetry_seconds": frame["telemetry_seconds"],
+            "lost_seconds": frame["lost_seconds"],
+            "commits lost": commits,
+            "in doubt": frame["in_doubt"],
+            "target_seconds": frame["target_seconds"],
+            "met": frame["met"],
         },
-    )  # fmt: skip
+    )
 
 
 def took(found: Figures) -> Any:
@@ -44,14 +50,18 @@ def took(found: Figures) -> Any:
     return _view(
         frame,
         {
-            "record": _links(frame), "what": [what(row) for _, row in frame.iterrows()], "status": frame["status"],
+            "record": _links(frame),
+            "what": [what(row) for _, row in frame.iterrows()],
+            "status": frame["status"],
             "measured (s)": _pairs(frame["low_seconds"], frame["high_seconds"]),
             **{f"{part}_seconds": frame[f"{part}_seconds"] for part in ("detect", "decide", "database", "traffic")},
-            "target_seconds": frame["target_seconds"], "met": frame["met"],
+            "target_seconds": frame["target_seconds"],
+            "met": frame["met"],
             "predicted p50 to p95 (s)": _pairs(frame["predicted_p50_seconds"], frame["predicted_p95_seconds"]),
-            "basis": frame["basis"], "slower than predicted": frame["regression"],
+            "basis": frame["basis"],
+            "slower than predicted": frame["regression"],
         },
-    )  # fmt: skip
+    )
 
 
 def exposed(found: Figures) -> Any:
@@ -63,10 +73,13 @@ def exposed(found: Figures) -> Any:
     return _view(
         frame,
         {
-            "source": sources, "start": frame["start"], "end (UTC)": ends, "seconds_in_period": frame["seconds_in_period"],
+            "source": sources,
+            "start": frame["start"],
+            "end (UTC)": ends,
+            "seconds_in_period": frame["seconds_in_period"],
             "end told by": frame["end_told_by"],
         },
-    )  # fmt: skip
+    )
 
 
 def incidents(found: Figures) -> Any:

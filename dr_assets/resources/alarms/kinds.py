@@ -9,9 +9,19 @@ from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, cha
 from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
 
 _FIELDS = (
-    "Namespace", "MetricName", "Statistic", "Threshold", "ComparisonOperator", "Period", "EvaluationPeriods",
-    "DatapointsToAlarm", "TreatMissingData", "ActionsEnabled", "AlarmActions", "OKActions",
-)  # fmt: skip
+    "Namespace",
+    "MetricName",
+    "Statistic",
+    "Threshold",
+    "ComparisonOperator",
+    "Period",
+    "EvaluationPeriods",
+    "DatapointsToAlarm",
+    "TreatMissingData",
+    "ActionsEnabled",
+    "AlarmActions",
+    "OKActions",
+)
 
 
 class Alarm(Kind):

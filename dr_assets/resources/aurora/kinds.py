@@ -20,12 +20,23 @@ _READY = frozenset({"available", "backing-up", "storage-optimization"})
 # They show as a drift of `Condition`, which nothing here can heal, and they do not stand in the way of deleting.
 _BROKEN = frozenset(
     {
-        "cloning-failed", "failed", "inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable",
-        "incompatible-create", "incompatible-network", "incompatible-option-group", "incompatible-parameters",
-        "incompatible-restore", "insufficient-capacity", "migration-failed", "restore-error", "stopped", "storage-full",
+        "cloning-failed",
+        "failed",
+        "inaccessible-encryption-credentials",
+        "inaccessible-encryption-credentials-recoverable",
+        "incompatible-create",
+        "incompatible-network",
+        "incompatible-option-group",
+        "incompatible-parameters",
+        "incompatible-restore",
+        "insufficient-capacity",
+        "migration-failed",
+        "restore-error",
+        "stopped",
+        "storage-full",
         "unsupported-configuration",
     }
-)  # fmt: skip
+)
 USABLE = "usable"
 
 
@@ -162,10 +173,21 @@ class Cluster(Kind):
         members = {member["DBClusterArn"] for member in (top or {}).get("GlobalClusterMembers", ())}
         member = cluster["DBClusterArn"] in members
         same_name = (
-            "Engine", "EngineVersion", "DatabaseName", "MasterUsername", "BackupRetentionPeriod", "PreferredBackupWindow",
-            "PreferredMaintenanceWindow", "KmsKeyId", "DBSubnetGroup", "DBClusterParameterGroup", "Port", "Endpoint",
-            "ReaderEndpoint", "DbClusterResourceId",
-        )  # fmt: skip
+            "Engine",
+            "EngineVersion",
+            "DatabaseName",
+            "MasterUsername",
+            "BackupRetentionPeriod",
+            "PreferredBackupWindow",
+            "PreferredMaintenanceWindow",
+            "KmsKeyId",
+            "DBSubnetGroup",
+            "DBClusterParameterGroup",
+            "Port",
+            "Endpoint",
+            "ReaderEndpoint",
+            "DbClusterResourceId",
+        )
         return {
             **{name: cluster.get(name) for name in same_name},
             "Arn": cluster["DBClusterArn"],
@@ -199,10 +221,20 @@ class Cluster(Kind):
             **target.settings,
         }
         for name in (
-            "Engine", "EngineVersion", "DatabaseName", "MasterUsername", "BackupRetentionPeriod", "PreferredBackupWindow",
-            "PreferredMaintenanceWindow", "StorageEncrypted", "KmsKeyId", "VpcSecurityGroupIds", "DeletionProtection",
-            "CopyTagsToSnapshot", "Port",
-        ):  # fmt: skip
+            "Engine",
+            "EngineVersion",
+            "DatabaseName",
+            "MasterUsername",
+            "BackupRetentionPeriod",
+            "PreferredBackupWindow",
+            "PreferredMaintenanceWindow",
+            "StorageEncrypted",
+            "KmsKeyId",
+            "VpcSecurityGroupIds",
+            "DeletionProtection",
+            "CopyTagsToSnapshot",
+            "Port",
+        ):
             if name in want:
                 params[name] = want[name]
         return Call("rds", "create_db_cluster", params)
@@ -261,9 +293,14 @@ class Instance(Kind):
         "iam:PassRole",
     )
     _fields = (
-        "DBInstanceClass", "AvailabilityZone", "PubliclyAccessible", "MonitoringInterval", "MonitoringRoleArn",
-        "AutoMinorVersionUpgrade", "PromotionTier",
-    )  # fmt: skip
+        "DBInstanceClass",
+        "AvailabilityZone",
+        "PubliclyAccessible",
+        "MonitoringInterval",
+        "MonitoringRoleArn",
+        "AutoMinorVersionUpgrade",
+        "PromotionTier",
+    )
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         found: dict[str, Mapping[str, Any]] = {}

@@ -45,9 +45,16 @@ def _tag_call(kind: str, resource_id: str, target: Target, drift: Sequence[Drift
 
 
 _FIELDS = (
-    "Type", "InsufficientDataHealthStatus", "ChildHealthChecks", "HealthThreshold", "FullyQualifiedDomainName", "Port",
-    "ResourcePath", "RequestInterval", "FailureThreshold",
-)  # fmt: skip
+    "Type",
+    "InsufficientDataHealthStatus",
+    "ChildHealthChecks",
+    "HealthThreshold",
+    "FullyQualifiedDomainName",
+    "Port",
+    "ResourcePath",
+    "RequestInterval",
+    "FailureThreshold",
+)
 
 
 class HealthCheck(Kind):

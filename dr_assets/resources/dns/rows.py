@@ -20,9 +20,14 @@ from dr_assets.stack import SITES, Site, Stack
 TTL_SECONDS = 60
 # Each site's own checks: name, metric of the alarm, what silence makes of it, and what it tells.
 SITE_CHECKS = (
-    ("health-check", "connectivity", "LastKnownStatus", "Whether writes are accepted at the site; a silent probe moves no traffic."),
+    (
+        "health-check",
+        "connectivity",
+        "LastKnownStatus",
+        "Whether writes are accepted at the site; a silent probe moves no traffic.",
+    ),
     ("health-check-lag", "replication-lag", "Healthy", "Whether the site's replication lag is within bounds."),
-)  # fmt: skip
+)
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -80,23 +85,41 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
     s, zone = stack.environment_suffix, stack.hosted_zone_name
     # A check that has never had data starts as healthy: without a probe traffic stays at home.
     yield _metric_check(
-        stack, "global/dns/health-check-not-moved", f"health-check-not-moved-{s}", "secondary", SIGNAL, "LastKnownStatus",
+        stack,
+        "global/dns/health-check-not-moved",
+        f"health-check-not-moved-{s}",
+        "secondary",
+        SIGNAL,
+        "LastKnownStatus",
         "Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none.",
-    )  # fmt: skip
+    )
     yield _metric_check(
-        stack, "global/dns/health-check-seen-home", f"health-check-seen-home-{s}", "primary", "connectivity", "Unhealthy",
+        stack,
+        "global/dns/health-check-seen-home",
+        f"health-check-seen-home-{s}",
+        "primary",
+        "connectivity",
+        "Unhealthy",
         "Whether the primary site is seen taking writes now; a region that is dark is not.",
-    )  # fmt: skip
+    )
     home = ("global/dns/health-check-seen-home", "global/dns/health-check-not-moved")
     yield _calculated_check(
-        stack, "global/dns/health-check-home", f"health-check-home-{s}", home, 1,
+        stack,
+        "global/dns/health-check-home",
+        f"health-check-home-{s}",
+        home,
+        1,
         "Whether traffic stays at the primary site: it takes writes, or the secondary does not.",
-    )  # fmt: skip
+    )
     away = ("secondary/dns/health-check", "secondary/dns/health-check-lag")
     yield _calculated_check(
-        stack, "global/dns/health-check-failover", f"health-check-failover-{s}", away, 2,
+        stack,
+        "global/dns/health-check-failover",
+        f"health-check-failover-{s}",
+        away,
+        2,
         "Whether traffic may move to the secondary site: it takes writes and was not behind.",
-    )  # fmt: skip
+    )
     yield resource(
         stack,
         "global/dns/zone",

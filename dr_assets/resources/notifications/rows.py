@@ -123,8 +123,14 @@ def _topic_policy(topic: Text) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Principal": {"AWS": Text("arn:aws:iam::{account}:root")},
                 "Action": [
-                    "sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic",
-                    "sns:Publish", "sns:RemovePermission", "sns:SetTopicAttributes", "sns:Subscribe",
+                    "sns:AddPermission",
+                    "sns:DeleteTopic",
+                    "sns:GetTopicAttributes",
+                    "sns:ListSubscriptionsByTopic",
+                    "sns:Publish",
+                    "sns:RemovePermission",
+                    "sns:SetTopicAttributes",
+                    "sns:Subscribe",
                 ],
                 "Resource": topic,
             },
@@ -137,7 +143,7 @@ def _topic_policy(topic: Text) -> dict[str, Any]:
                 "Condition": {"StringEquals": {"aws:SourceAccount": Text("{account}")}},
             },
         ],
-    }  # fmt: skip
+    }
 
 
 def _queue_policy(queue: Text, topic: Ref | None) -> dict[str, Any]:

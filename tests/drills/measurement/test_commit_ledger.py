@@ -161,8 +161,10 @@ def test_a_writer_that_is_killed_and_its_successor(servers: Servers, tmp_path: P
     for _ in range(3):
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(server.port), server.password, server.database, str(path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2],
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).resolve().parents[2],
+        )
         size = path.stat().st_size if path.exists() else 0
         until(lambda: path.exists() and path.stat().st_size > size + 3000, 20)  # noqa: B023
         os.kill(child.pid, signal.SIGKILL)

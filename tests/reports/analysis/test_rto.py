@@ -247,9 +247,12 @@ def test_readiness_from_the_history(record: Record) -> None:
         return {c["name"]: c["passed"] for c in history_checks(rpo, rto_report(known, START, now), known, 300, now)}
 
     assert passed(table, records) == {
-        "replication lag now": True, "predicted RTO of a failover": True, "recent proof": False, "corrective actions": False,
+        "replication lag now": True,
+        "predicted RTO of a failover": True,
+        "recent proof": False,
+        "corrective actions": False,
         "no regression of the RTO": True,
-    }  # fmt: skip
+    }
     empty = passed(samples.SCHEMA.empty_table(), [])
     assert empty["replication lag now"] is None and empty["predicted RTO of a failover"] is None
     assert empty["no regression of the RTO"] is None

@@ -63,11 +63,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[build.Pack, list[
     records = chained(
         [
             make_record(START + DAY, why=evil, deviations=[evil]),
-            make_record(START + 2 * DAY, "failback", status="failed", parts=(1.0, None, None, None), lost=None, exposure=None,
-                        corrective_actions=[{"text": "=HYPERLINK(evil)", "owner": "", "due": "2026-03-05"}]),
+            make_record(
+                START + 2 * DAY,
+                "failback",
+                status="failed",
+                parts=(1.0, None, None, None),
+                lost=None,
+                exposure=None,
+                corrective_actions=[{"text": "=HYPERLINK(evil)", "owner": "", "due": "2026-03-05"}],
+            ),
             make_record(START + 3 * DAY, "switchover", kind="incident"),
         ]
-    )  # fmt: skip
+    )
     directory = tmp_path_factory.mktemp("pack") / "evidence"
     subject = report.Subject("l6p3z2w4", 60, 300, {"Stack": "l6p3z2w4"})
     made = build.write_pack(
@@ -110,11 +117,23 @@ def test_the_page_needs_nothing_but_itself(written: Any) -> None:
 def test_the_page_says_what_an_auditor_asks(written: Any) -> None:
     html = (written[0].directory / "index.html").read_text()
     for text in (
-        "Ada", "Grace", "primary (us-east-1) to secondary (us-west-2)", "9.5 to 10 s, target 300 s, met: yes",
-        "unknown, target 300 s, met: unknown", "parity: unknown: no answer", "the region is gone (by Grace)",
-        "CP-4 a, b, c", "8.5", "A1.3", "Art. 11(6)", "Art. 24(5), 24(6)", "Art. 26", "unassigned", "Next drill due: 2026-06-03",
+        "Ada",
+        "Grace",
+        "primary (us-east-1) to secondary (us-west-2)",
+        "9.5 to 10 s, target 300 s, met: yes",
+        "unknown, target 300 s, met: unknown",
+        "parity: unknown: no answer",
+        "the region is gone (by Grace)",
+        "CP-4 a, b, c",
+        "8.5",
+        "A1.3",
+        "Art. 11(6)",
+        "Art. 24(5), 24(6)",
+        "Art. 26",
+        "unassigned",
+        "Next drill due: 2026-06-03",
         "samples/x: it was damaged",
-    ):  # fmt: skip
+    ):
         assert text in html, text
 
 
@@ -318,8 +337,12 @@ def test_a_year_and_several_years_are_drawn() -> None:
 
 def test_a_share_is_never_rounded_to_perfection() -> None:
     assert [page.share(value) for value in (1.0, 0.0, 0.5, 0.99999, 0.999999999)] == [
-        "100.00 %", "0.00 %", "50.00 %", "99.9990 %", "less than 100 %, by less than a millionth",
-    ]  # fmt: skip
+        "100.00 %",
+        "0.00 %",
+        "50.00 %",
+        "99.9990 %",
+        "less than 100 %, by less than a millionth",
+    ]
 
 
 def test_long_tables_are_cut_on_the_page_and_say_so() -> None:
