@@ -264,7 +264,7 @@ def test_dark_calls_do_not_delay_the_end() -> None:
 def test_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     script = (
         "import json, time\n"
-        "from dr_assets.local import EmbeddedAws\n"
+        "from dr_assets.emulator import EmbeddedAws\n"
         "aws = EmbeddedAws().start()\n"
         f"open({str(tmp_path / 'folder')!r}, 'w').write(aws._directory.name)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(aws._process.pid))\n"

@@ -543,8 +543,8 @@ def test_a_rebuild_falls_back_to_a_base_backup(pair: PostgresPair, monkeypatch: 
 
 OWNER = """
 import json, sys, time
-from dr_assets.local.postgres import PostgresPair
-from dr_assets.local.postgres.supervisor import children
+from dr_assets.emulator.postgres import PostgresPair
+from dr_assets.emulator.postgres.supervisor import children
 pair = PostgresPair()
 pair.start("master", "secret", "app")
 pair.attach("secondary")

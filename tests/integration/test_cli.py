@@ -118,7 +118,7 @@ def test_wrong_stack_file_is_one_clear_error() -> None:
 
 def test_verify_does_not_load_dagster() -> None:
     code = (
-        "import sys, dr_assets.cli.main, dr_assets.reconcile.service, dr_assets.render\n"
+        "import sys, dr_assets.cli.main, dr_assets.reconcile.service, dr_assets.cli.render\n"
         "sys.exit(any(name.split('.')[0] in ('dagster', 'pandas', 'moto') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -215,11 +215,11 @@ def test_who_signs_and_when_the_next_drill_is_due(
 def test_another_process_in_another_zone_gives_the_same_bytes(october: FolderStore, tmp_path: Path) -> None:
     code = (
         "import datetime as dt, sys\n"
-        "from dr_assets.evidence import *\n"
+        "from dr_assets.reports.evidence import *\n"
         "from dr_assets.history.store import FolderStore\n"
-        "start = dt.datetime(2026, 10, 1, tzinfo=UTC)\n"
+        "start = dt.datetime(2026, 10, 1, tzinfo=dt.timezone.utc)\n"
         "found = gather(FolderStore(Path(sys.argv[1])), 'l6p3z2w4', Period(start, start + dt.timedelta(days=16)))\n"
-        "made = pack.write_pack(sys.argv[2], Subject('l6p3z2w4', 60, 300), found.period.start, found.period.end, found.samples,\n"
+        "made = build.write_pack(sys.argv[2], Subject('l6p3z2w4', 60, 300), found.period.start, found.period.end, found.samples,\n"
         "    found.records, now=found.period.end, incidents=found.incidents, sources=found.sources)\n"
         "print(made.manifest_sha256)\n"
     )

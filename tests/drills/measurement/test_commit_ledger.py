@@ -143,9 +143,9 @@ def test_connections_that_are_ended_cost_no_acknowledged_row(servers: Servers, t
 KILLED = """
 import sys
 from pathlib import Path
-from dr_assets.drills.database import Credentials
-from dr_assets.drills.ledger import LedgerWriter
-from dr_assets.endpoints import Address
+from dr_assets.postgres.connection import Credentials
+from dr_assets.drills.measurement.commit_ledger import LedgerWriter
+from dr_assets.postgres.endpoints import Address
 port, password, database, path = sys.argv[1:]
 writer = LedgerWriter("d1", Path(path), lambda: Address("h", "127.0.0.1", int(port)),
                       lambda: Credentials("dr_test", password, "h", int(port), database), 2000)

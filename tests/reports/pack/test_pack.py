@@ -354,17 +354,17 @@ def test_long_tables_are_cut_on_the_page_and_say_so() -> None:
 
 def test_importing_reports_loads_neither_pandas_nor_matplotlib() -> None:
     names = [
-        "rpo",
-        "rto",
-        "exposure",
-        "readiness",
-        "whatif",
-        "plots",
-        "pack",
-        "contents",
-        "figures",
-        "followup",
-        "views",
+        "analysis.rpo",
+        "analysis.rto",
+        "analysis.exposure",
+        "analysis.readiness",
+        "analysis.what_if",
+        "analysis.report",
+        "analysis.corrective_actions",
+        "pack.charts",
+        "pack.build",
+        "pack.sections",
+        "pack.tables",
     ]
     code = f"import sys; import {', '.join(f'dr_assets.reports.{name}' for name in names)}; print(sorted({{'pandas', 'matplotlib', 'dagster', 'boto3'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
