@@ -1,0 +1,121 @@
+"""Typed JSON documents that outlive a process: one base class, one way to read them, one way to write and hash them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from typing_extensions import Self
+
+from dr_assets import utc
+from dr_assets.errors import DrError
+
+
+class DocumentError(DrError):
+    """A document that cannot be read; the text names it, the field, and the remedy."""
+
+
+def _utc_time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(utc.UTC)
+    if isinstance(value, str):
+        return utc.parse(value)
+    raise ValueError("not an ISO 8601 time in UTC")
+
+
+# An aware datetime in UTC; in JSON `2026-11-01T06:00:00.000Z`.
+UtcTime = Annotated[
+    datetime,
+    BeforeValidator(_utc_time),
+    PlainSerializer(utc.to_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class Part(BaseModel):
+    """A part of a document. Unknown keys, NaN and infinity are refused; values are never coerced from text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class Document(Part):
+    """A whole document. `SCHEMA` is `dr-assets/NAME/VERSION` and stands in the JSON as `schema`.
+
+    A change that older readers would misunderstand raises the version; a field that may be absent does not.
+    """
+
+    SCHEMA: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, `schema` first."""
+        return {"schema": self.SCHEMA, **self.model_dump(mode="json", by_alias=True)}
+
+    def to_bytes(self) -> bytes:
+        """As it is stored: sorted keys, indented, a newline at the end; the same bytes for the same content."""
+        return (json.dumps(self.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes | str, name: str) -> Self:
+        """The document in `data`; `name` (a key, a path) stands in errors. Raises DocumentError."""
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise DocumentError(f"{name} is not JSON ({error}). Restore it from a backup or remove it.") from error
+        return cls.from_json(content, name)
+
+    @classmethod
+    def from_json(cls, content: Any, name: str) -> Self:
+        """The document in plain JSON values. Raises DocumentError."""
+        if not isinstance(content, Mapping):
+            raise DocumentError(f"{name} is not a JSON object but {type(content).__name__}.")
+        schema = content.get("schema")
+        if schema != cls.SCHEMA:
+            if is_newer(schema, cls.SCHEMA):
+                raise DocumentError(f"{name} was written as {schema}, newer than {cls.SCHEMA}. Update DR Assets.")
+            raise DocumentError(f"{name} has the schema {schema!r}, not {cls.SCHEMA!r}.")
+        try:
+            # JSON mode: arrays are tuples, texts are times; everything else stays strict.
+            body = {key: value for key, value in content.items() if key != "schema"}
+            return cls.model_validate_json(json.dumps(body))
+        except ValidationError as error:
+            raise DocumentError(f"{name} is not a {cls.SCHEMA}: {'; '.join(problems(error))}.") from error
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON Schema (draft 2020-12) of the stored document."""
+        found = cls.model_json_schema(by_alias=True, mode="serialization")
+        found["properties"] = {"schema": {"const": cls.SCHEMA}, **found.get("properties", {})}
+        found["required"] = ["schema", *found.get("required", [])]
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": cls.SCHEMA, **found}
+
+
+def problems(error: ValidationError) -> list[str]:
+    """What pydantic found, one short sentence per field."""
+    return [
+        f"{'.'.join(str(part) for part in item['loc']) or 'it'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def is_newer(schema: Any, than: str) -> bool:
+    """Whether `schema` is a later version of the same document."""
+    name, _, version = than.rpartition("/")
+    found = re.fullmatch(rf"{re.escape(name)}/(\d+)", str(schema))
+    return found is not None and int(found[1]) > int(version)
+
+
+def canonical_json(value: Any) -> str:
+    """Sorted keys, no blanks. Raises ValueError for NaN and infinity, TypeError for what is no JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 (hex) over the canonical JSON of `value`: the one hash of plans, records and manifests."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

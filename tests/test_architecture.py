@@ -1,0 +1,66 @@
+"""The table of import rules in pyproject.toml holds, covers every package, and every module says what it is for."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "dr_assets"
+CONTRACTS = {
+    contract["id"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+# Packages that a contract leaves out on purpose: they may know what the others may not.
+ALLOWED = {
+    "emulator": {"cli", "emulator"},
+    "emulator-alone": {"emulator", "errors", "utc"},
+    "dagster": {"defs", "cli"},
+    "boto": {"aws", "resources", "reconcile", "history", "drills", "defs", "emulator"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    broken = lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert broken == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("contract", ALLOWED)
+def test_each_contract_covers_every_package(contract: str) -> None:
+    side = "forbidden_modules" if contract == "emulator-alone" else "source_modules"
+    covered = {name.split(".")[1] for name in CONTRACTS[contract][side] if name.startswith("dr_assets.")}
+    there = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    there -= {"__init__", "__pycache__"}
+    assert covered | ALLOWED[contract] == there, f"name the package in the contract {contract!r} of pyproject.toml"
+
+
+def test_each_command_module_is_covered() -> None:
+    named = {name.split(".")[-1] for name in CONTRACTS["dagster"]["source_modules"] if ".cli." in name}
+    there = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - {"__init__", "run_job"}
+    assert named == there, "name the module in the contract 'dagster' of pyproject.toml"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert text
+    assert len(text.splitlines()[0]) > 30
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_is_too_long_to_read(path: Path) -> None:
+    limit = 570 if path.parent.name == "network" else 450
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
