@@ -209,11 +209,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
     for scenario, expected, on_step in plans:
         with _timed(stages, scenario) as done:
             asked = Request(
-                scenario,
-                "demo",
-                f"demonstration: {expected}",
-                approved_by="demo",
-                settings={"baseline_seconds": 1.0},
+                scenario, "demo", f"demonstration: {expected}", approved_by="demo", settings={"baseline_seconds": 1.0}
             )
             written = runner.start(stack, store, asked, on_step)
             render.record(written)

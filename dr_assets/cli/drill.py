@@ -92,13 +92,7 @@ def _command(scenario: Scenario, told: str) -> click.Command:
 
         def request(approved_by: str | None) -> Any:
             return Request(
-                scenario,
-                person,
-                why,
-                approved_by,
-                tuple(taken),
-                settings,
-                "incident" if incident else "drill",
+                scenario, person, why, approved_by, tuple(taken), settings, "incident" if incident else "drill"
             )
 
         if dry_run or not yes:

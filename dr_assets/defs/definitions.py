@@ -28,10 +28,7 @@ def build_definitions(stack: Stack) -> dg.Definitions:
         assets=[*build_assets(stack, resources), *build_report_assets(stack)],
         asset_checks=checks,
         jobs=[*jobs, build_destroy_job(resources), *build_drill_jobs(), *build_report_jobs()],
-        schedules=[
-            *build_schedules(jobs),
-            *build_more_schedules(stack, HISTORY_JOB, "switchover_drill", REPORT_JOB),
-        ],
+        schedules=[*build_schedules(jobs), *build_more_schedules(stack, HISTORY_JOB, "switchover_drill", REPORT_JOB)],
         # All start stopped: somebody says where alerts go before anything pages. And they only recommend, until somebody
         # arms the automatic failover of this stack (`dr alert arm`).
         sensors=build_sensors(stack, failover_job="failover_drill"),

@@ -103,8 +103,7 @@ def normalise(table: Any) -> Any:
     table = table.set_column(table.schema.get_field_index("value"), SCHEMA.field("value"), value)
     rank = pc.if_else(pc.equal(table["unit"], "bool"), value, pc.negate(value))
     order = pc.sort_indices(
-        table.append_column("rank", rank),
-        sort_keys=[(name, "ascending") for name in (*_KEY, "rank", "unit")],
+        table.append_column("rank", rank), sort_keys=[(name, "ascending") for name in (*_KEY, "rank", "unit")]
     )
     table = table.take(order)
     return table.filter(pa.array(_first_of_each(table))).replace_schema_metadata(SCHEMA.metadata)

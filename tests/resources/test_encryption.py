@@ -179,10 +179,7 @@ def test_data_is_used_through_rds_of_its_region_by_this_account_only(stack: Stac
     found = statements(stack, site, "data")
     for sid in ("UseThroughRDS", "GrantsForRDS"):
         tests = found[sid]["Condition"]["StringEquals"]
-        assert tests == {
-            "kms:CallerAccount": [ACCOUNT],
-            "kms:ViaService": [f"rds.{stack.region(site)}.amazonaws.com"],
-        }
+        assert tests == {"kms:CallerAccount": [ACCOUNT], "kms:ViaService": [f"rds.{stack.region(site)}.amazonaws.com"]}
     assert found["GrantsForRDS"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": ["true"]}
 
 

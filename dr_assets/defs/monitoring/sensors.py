@@ -226,9 +226,7 @@ def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, station: Statio
     full: list[float] = []
     for job in jobs or (None,):
         wanted = dg.RunsFilter(
-            job_name=job,
-            statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
-            updated_after=after,
+            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE], updated_after=after
         )
         page = context.instance.get_run_records(
             wanted, limit=RUNS_EACH_TICK, order_by="update_timestamp", ascending=True

@@ -21,10 +21,7 @@ def is_production(stack: Stack) -> bool:
 
 
 def build_schedules(
-    stack: Stack,
-    history_job: str | None = None,
-    switchover_job: str | None = None,
-    report_job: str | None = None,
+    stack: Stack, history_job: str | None = None, switchover_job: str | None = None, report_job: str | None = None
 ) -> list[dg.ScheduleDefinition]:
     """A schedule for each job that is named.
 

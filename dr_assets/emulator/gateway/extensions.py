@@ -19,20 +19,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from dr_assets.emulator.gateway.wire import Answer, Call
 
 # What a stack uses, in the order in which it is usually called.
-SERVICES = (
-    "sts",
-    "kms",
-    "iam",
-    "ec2",
-    "s3",
-    "sns",
-    "sqs",
-    "logs",
-    "secretsmanager",
-    "rds",
-    "cloudwatch",
-    "route53",
-)
+SERVICES = ("sts", "kms", "iam", "ec2", "s3", "sns", "sqs", "logs", "secretsmanager", "rds", "cloudwatch", "route53")
 
 _installed: set[str] = set()
 _install_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

@@ -172,10 +172,7 @@ def _cbor_text(text: str) -> bytes:
     return head + data
 
 
-_CODES = (
-    re.compile(rb"<Code>([^<]+)</Code>"),
-    re.compile(rb'"__type"\s*:\s*"(?:[^"#]*#)?([^"]+)"'),
-)
+_CODES = (re.compile(rb"<Code>([^<]+)</Code>"), re.compile(rb'"__type"\s*:\s*"(?:[^"#]*#)?([^"]+)"'))
 
 
 def error_code(status: int, headers: list[tuple[str, str]], body: bytes) -> str | None:

@@ -91,16 +91,7 @@ def write_pack(
     found = figures(subject, start, end, samples, records, made, checks, restores, problems, incidents, changes)
     drawn = pictures(found)
     content = sections.Content(
-        found,
-        start,
-        end,
-        made,
-        drawn,
-        records,
-        sources or {},
-        sign_off,
-        next_due,
-        product_version,
+        found, start, end, made, drawn, records, sources or {}, sign_off, next_due, product_version
     )
     files: dict[str, bytes] = {"index.html": sections.html(content).encode()}
     files |= {f"data/{name}.csv": html.csv(frame) for name, frame in sections.tables(content).items()}
