@@ -26,6 +26,20 @@ def test_links_and_pictures_are_there(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def anchors(document: Path) -> set[str]:
+    """The anchors GitHub makes of a page's headings: lower case, blanks to hyphens, other punctuation dropped."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_anchors_are_there(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#]*)#([^)]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            page = document.parent / target if target else document
+            assert anchor in anchors(page), f"{target}#{anchor}"
+
+
 @pytest.mark.parametrize("name", re.findall(r"^\| `dr ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
 def test_the_readmes_commands_exist_and_explain_themselves(name: str) -> None:
     done = CliRunner().invoke(main, [name, "--help"])
