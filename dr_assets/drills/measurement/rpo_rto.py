@@ -1,4 +1,4 @@
-"""RPO and RTO, exactly as docs/design.md defines them. Pure: from what was recorded to figures; imports nothing of the project.
+"""RPO and RTO, exactly as docs/records.md defines them. Pure: from what was recorded to figures; imports nothing of the project.
 
 Times are seconds of the Unix epoch (UTC) where not said otherwise.
 """
