@@ -33,8 +33,9 @@ from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Resource
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.store import Store
-from dr_assets.monitoring.incidents import TOLD, Incident, Transition, capabilities_lost, dependents
+from dr_assets.monitoring.incidents import TOLD, Incident, Transition
 from dr_assets.monitoring.rules import team_of
+from dr_assets.resources.lineage import capabilities_lost, dependents
 from dr_assets.stack import SITES, Site, Stack
 
 LEASE_SECONDS = 60.0

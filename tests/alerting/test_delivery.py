@@ -27,10 +27,11 @@ from dr_assets.alerting.delivery import (
 )
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
-from dr_assets.monitoring.incidents import Transition, capabilities_lost, dependents
+from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.samples import Sample
 from dr_assets.resources.catalog import catalog
+from dr_assets.resources.lineage import capabilities_lost, dependents
 from dr_assets.stack import Stack
 from dr_assets.ticks.tick import Ticked, Watch
 from tests.support.monitoring import Recorder, Run, S, at, healthy, sample
@@ -504,7 +505,7 @@ def test_what_is_lost_is_read_from_the_lineage(stack: Stack) -> None:
 
 
 def test_every_capability_s_resource_exists(stack: Stack) -> None:
-    from dr_assets.monitoring.incidents import _CAPABILITIES
+    from dr_assets.resources.lineage import _CAPABILITIES
 
     keys = {resource.key for resource in catalog(stack)}
     assert {anchor for anchor, _ in _CAPABILITIES} <= keys

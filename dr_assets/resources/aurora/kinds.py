@@ -1,4 +1,4 @@
-"""Aurora: the global cluster, the two clusters and their instances; the log group they write to. May import `core`, `kinds`.
+"""Aurora: the global cluster, the two clusters, and the log group they write to.
 
 What is written and what is read have different names in RDS's API; each difference is noted at its field.
 """
@@ -11,33 +11,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
-from dr_assets.resources.aurora import parameter_groups
+from dr_assets.resources.aurora import parameter_groups, states
+from dr_assets.resources.aurora.instances import Instance
 from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, to_tag_list
-
-# In these states a cluster or instance can be used and changed.
-_READY = frozenset({"available", "backing-up", "storage-optimization"})
-# These do not pass by waiting: somebody has to act (RDS and Aurora user guides, "Viewing DB cluster / instance status").
-# They show as a drift of `Condition`, which nothing here can heal, and they do not stand in the way of deleting.
-_BROKEN = frozenset(
-    {
-        "cloning-failed",
-        "failed",
-        "inaccessible-encryption-credentials",
-        "inaccessible-encryption-credentials-recoverable",
-        "incompatible-create",
-        "incompatible-network",
-        "incompatible-option-group",
-        "incompatible-parameters",
-        "incompatible-restore",
-        "insufficient-capacity",
-        "migration-failed",
-        "restore-error",
-        "stopped",
-        "storage-full",
-        "unsupported-configuration",
-    }
-)
-USABLE = "usable"
 
 
 def global_cluster(reads: Reads, region: str, name: str) -> Mapping[str, Any] | None:
@@ -101,16 +77,16 @@ class GlobalCluster(Kind):
             return Call(
                 "rds", "modify_global_cluster", {"GlobalClusterIdentifier": target.name, "DeletionProtection": value}
             )
-        return _tag_call(target, observed, drift)
+        return states.tag_call(target, observed, drift)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("rds", "delete_global_cluster", {"GlobalClusterIdentifier": target.name})
 
     def waiting(self, observed: Observed) -> str | None:
-        return _waiting("global cluster", observed)
+        return states.waiting("global cluster", observed)
 
     def console(self, target: Target) -> str:
-        return _console(target)
+        return states.console(target)
 
 
 # Field as it is read and desired -> parameter of ModifyDBCluster, where that is called differently.
@@ -192,7 +168,7 @@ class Cluster(Kind):
             **{name: cluster.get(name) for name in same_name},
             "Arn": cluster["DBClusterArn"],
             "Status": cluster["Status"],
-            "Condition": _condition(cluster["Status"]),
+            "Condition": states.condition(cluster["Status"]),
             "Pending": sorted(cluster.get("PendingModifiedValues") or ()),
             "GlobalStatus": (top or {}).get("Status") if member else None,
             "StorageEncrypted": cluster.get("StorageEncrypted", False),
@@ -242,7 +218,7 @@ class Cluster(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         changed = changed_fields(drift)
         if changed == {"Tags"}:
-            return _tag_call(target, observed, drift)
+            return states.tag_call(target, observed, drift)
         params: dict[str, Any] = {"DBClusterIdentifier": target.name, "ApplyImmediately": True}
         for name in sorted(changed - {"Tags"}):
             if name == "EnabledCloudwatchLogsExports":
@@ -264,114 +240,12 @@ class Cluster(Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         # While members come, go or swap roles, RDS takes no other change of a member; its own status may not show that.
-        if observed["GlobalStatus"] not in (None, *_READY):
+        if observed["GlobalStatus"] not in (None, *states.READY):
             return f"the global cluster it belongs to is {observed['GlobalStatus']}"
-        return _waiting("cluster", observed)
+        return states.waiting("cluster", observed)
 
     def console(self, target: Target) -> str:
-        return _console(target, ";is-cluster=true")
-
-
-class Instance(Kind):
-    """identity: Cluster. One call describes all instances of a cluster.
-
-    `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
-    two of which vanish with the first. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
-    names what RDS has accepted but not done yet.
-    """
-
-    name = "rds.instance"
-    label = "Aurora instance"
-    compute_kinds = ("aurora", "postgres")
-    immutable = frozenset({"AvailabilityZone", "Condition"})
-    read_actions = ("rds:DescribeDBInstances",)
-    write_actions = (
-        "rds:CreateDBInstance",
-        "rds:ModifyDBInstance",
-        "rds:DeleteDBInstance",
-        "rds:AddTagsToResource",
-        "iam:PassRole",
-    )
-    _fields = (
-        "DBInstanceClass",
-        "AvailabilityZone",
-        "PubliclyAccessible",
-        "MonitoringInterval",
-        "MonitoringRoleArn",
-        "AutoMinorVersionUpgrade",
-        "PromotionTier",
-    )
-
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        found: dict[str, Mapping[str, Any]] = {}
-        for cluster in sorted({target.identity["Cluster"] for target in batch}):
-            filters = [{"Name": "db-cluster-id", "Values": [cluster]}]
-            try:
-                items = reads.pages("rds", "describe_db_instances", batch[0].region, "DBInstances", Filters=filters)
-            except ClientError as error:
-                # Some answer a filter by an absent cluster with an error instead of an empty list.
-                if error_code(error) == "DBClusterNotFoundFault":
-                    continue
-                raise
-            found.update({item["DBInstanceIdentifier"]: item for item in items})
-        return {t.key: self._observe(found[t.name]) if t.name in found else None for t in batch}
-
-    def _observe(self, instance: Mapping[str, Any]) -> Observed:
-        groups = [group["DBParameterGroupName"] for group in instance.get("DBParameterGroups", ())]
-        return {
-            **{name: instance.get(name) for name in self._fields},
-            "PerformanceInsights": {
-                "KMSKeyId": instance.get("PerformanceInsightsKMSKeyId"),
-                "RetentionPeriod": instance.get("PerformanceInsightsRetentionPeriod"),
-            }
-            if instance.get("PerformanceInsightsEnabled")
-            else None,
-            "Arn": instance["DBInstanceArn"],
-            "Status": instance["DBInstanceStatus"],
-            "Condition": _condition(instance["DBInstanceStatus"]),
-            "Endpoint": (instance.get("Endpoint") or {}).get("Address"),
-            "DBParameterGroup": groups[0] if groups else None,
-            "Pending": sorted(instance.get("PendingModifiedValues") or ()),
-            "Tags": from_tag_list(instance.get("TagList")),
-        }
-
-    def create(self, target: Target) -> Call:
-        want = target.desired
-        params = {
-            "DBInstanceIdentifier": target.name,
-            "DBClusterIdentifier": target.identity["Cluster"],
-            "Engine": target.settings["Engine"],
-            "Tags": to_tag_list(want["Tags"]),
-            **{name: want[name] for name in self._fields},
-            "DBParameterGroupName": want["DBParameterGroup"],
-            **_insights(want["PerformanceInsights"]),
-        }
-        return Call("rds", "create_db_instance", params)
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        changed = changed_fields(drift)
-        if changed == {"Tags"}:
-            return _tag_call(target, observed, drift)
-        params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": True}
-        for name in sorted(changed - {"Tags", "PerformanceInsights", "DBParameterGroup"}):
-            params[name] = target.desired[name]
-        if "DBParameterGroup" in changed:
-            params["DBParameterGroupName"] = target.desired["DBParameterGroup"]
-        if "PerformanceInsights" in changed:
-            params |= _insights(target.desired["PerformanceInsights"])
-        # RDS takes one of these only together with the other.
-        if "MonitoringRoleArn" in params or "MonitoringInterval" in params:
-            params |= {name: target.desired[name] for name in ("MonitoringInterval", "MonitoringRoleArn")}
-        return Call("rds", "modify_db_instance", params)
-
-    def delete(self, target: Target, observed: Observed) -> Call:
-        return Call("rds", "delete_db_instance", {"DBInstanceIdentifier": target.name, "SkipFinalSnapshot": True})
-
-    def waiting(self, observed: Observed) -> str | None:
-        return _waiting("instance", observed)
-
-    def console(self, target: Target) -> str:
-        return _console(target, ";is-cluster=false")
+        return states.console(target, ";is-cluster=true")
 
 
 class LogGroup(Kind):
@@ -414,40 +288,6 @@ class LogGroup(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("logs", "delete_log_group", {"logGroupName": target.name})
-
-
-def _insights(wanted: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Performance Insights as the parameters of Create and ModifyDBInstance."""
-    if wanted is None:
-        return {"EnablePerformanceInsights": False}
-    return {
-        "EnablePerformanceInsights": True,
-        "PerformanceInsightsKMSKeyId": wanted["KMSKeyId"],
-        "PerformanceInsightsRetentionPeriod": wanted["RetentionPeriod"],
-    }
-
-
-def _tag_call(target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-    tags = to_tag_list(drifted_tags(target.desired, drift))
-    return Call("rds", "add_tags_to_resource", {"ResourceName": observed["Arn"], "Tags": tags})
-
-
-def _condition(status: str) -> str:
-    return status if status in _BROKEN else USABLE
-
-
-def _waiting(what: str, observed: Observed) -> str | None:
-    if observed["Status"] in _BROKEN:
-        return None
-    if observed["Status"] not in _READY:
-        return f"the {what} is {observed['Status']}"
-    if observed.get("Pending"):
-        return f"the {what} has changes pending: {', '.join(observed['Pending'])}"
-    return None
-
-
-def _console(target: Target, more: str = "") -> str:
-    return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#database:id={target.name}{more}"
 
 
 KINDS: tuple[Kind, ...] = (*parameter_groups.KINDS, GlobalCluster(), Cluster(), Instance(), LogGroup())

@@ -10,7 +10,7 @@ from typing import Any
 
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
-from dr_assets.resources.aurora.kinds import USABLE
+from dr_assets.resources.aurora.states import USABLE
 from dr_assets.resources.credentials.kinds import StoredPassword
 from dr_assets.resources.credentials.rows import PORT, secret_name
 from dr_assets.resources.row import resource

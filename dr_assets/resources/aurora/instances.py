@@ -1,0 +1,125 @@
+"""Aurora instances: how they are read, created, changed and deleted through the RDS API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.aurora import states
+from dr_assets.resources.tags import from_tag_list, to_tag_list
+
+
+class Instance(Kind):
+    """identity: Cluster. One call describes all instances of a cluster.
+
+    `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
+    two of which vanish with the first. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
+    names what RDS has accepted but not done yet.
+    """
+
+    name = "rds.instance"
+    label = "Aurora instance"
+    compute_kinds = ("aurora", "postgres")
+    immutable = frozenset({"AvailabilityZone", "Condition"})
+    read_actions = ("rds:DescribeDBInstances",)
+    write_actions = (
+        "rds:CreateDBInstance",
+        "rds:ModifyDBInstance",
+        "rds:DeleteDBInstance",
+        "rds:AddTagsToResource",
+        "iam:PassRole",
+    )
+    _fields = (
+        "DBInstanceClass",
+        "AvailabilityZone",
+        "PubliclyAccessible",
+        "MonitoringInterval",
+        "MonitoringRoleArn",
+        "AutoMinorVersionUpgrade",
+        "PromotionTier",
+    )
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        found: dict[str, Mapping[str, Any]] = {}
+        for cluster in sorted({target.identity["Cluster"] for target in batch}):
+            filters = [{"Name": "db-cluster-id", "Values": [cluster]}]
+            try:
+                items = reads.pages("rds", "describe_db_instances", batch[0].region, "DBInstances", Filters=filters)
+            except ClientError as error:
+                # Some answer a filter by an absent cluster with an error instead of an empty list.
+                if error_code(error) == "DBClusterNotFoundFault":
+                    continue
+                raise
+            found.update({item["DBInstanceIdentifier"]: item for item in items})
+        return {t.key: self._observe(found[t.name]) if t.name in found else None for t in batch}
+
+    def _observe(self, instance: Mapping[str, Any]) -> Observed:
+        groups = [group["DBParameterGroupName"] for group in instance.get("DBParameterGroups", ())]
+        return {
+            **{name: instance.get(name) for name in self._fields},
+            "PerformanceInsights": {
+                "KMSKeyId": instance.get("PerformanceInsightsKMSKeyId"),
+                "RetentionPeriod": instance.get("PerformanceInsightsRetentionPeriod"),
+            }
+            if instance.get("PerformanceInsightsEnabled")
+            else None,
+            "Arn": instance["DBInstanceArn"],
+            "Status": instance["DBInstanceStatus"],
+            "Condition": states.condition(instance["DBInstanceStatus"]),
+            "Endpoint": (instance.get("Endpoint") or {}).get("Address"),
+            "DBParameterGroup": groups[0] if groups else None,
+            "Pending": sorted(instance.get("PendingModifiedValues") or ()),
+            "Tags": from_tag_list(instance.get("TagList")),
+        }
+
+    def create(self, target: Target) -> Call:
+        want = target.desired
+        params = {
+            "DBInstanceIdentifier": target.name,
+            "DBClusterIdentifier": target.identity["Cluster"],
+            "Engine": target.settings["Engine"],
+            "Tags": to_tag_list(want["Tags"]),
+            **{name: want[name] for name in self._fields},
+            "DBParameterGroupName": want["DBParameterGroup"],
+            **_insights(want["PerformanceInsights"]),
+        }
+        return Call("rds", "create_db_instance", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        changed = changed_fields(drift)
+        if changed == {"Tags"}:
+            return states.tag_call(target, observed, drift)
+        params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": True}
+        for name in sorted(changed - {"Tags", "PerformanceInsights", "DBParameterGroup"}):
+            params[name] = target.desired[name]
+        if "DBParameterGroup" in changed:
+            params["DBParameterGroupName"] = target.desired["DBParameterGroup"]
+        if "PerformanceInsights" in changed:
+            params |= _insights(target.desired["PerformanceInsights"])
+        # RDS takes one of these only together with the other.
+        if "MonitoringRoleArn" in params or "MonitoringInterval" in params:
+            params |= {name: target.desired[name] for name in ("MonitoringInterval", "MonitoringRoleArn")}
+        return Call("rds", "modify_db_instance", params)
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("rds", "delete_db_instance", {"DBInstanceIdentifier": target.name, "SkipFinalSnapshot": True})
+
+    def waiting(self, observed: Observed) -> str | None:
+        return states.waiting("instance", observed)
+
+    def console(self, target: Target) -> str:
+        return states.console(target, ";is-cluster=false")
+
+
+def _insights(wanted: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Performance Insights as the parameters of Create and ModifyDBInstance."""
+    if wanted is None:
+        return {"EnablePerformanceInsights": False}
+    return {
+        "EnablePerformanceInsights": True,
+        "PerformanceInsightsKMSKeyId": wanted["KMSKeyId"],
+        "PerformanceInsightsRetentionPeriod": wanted["RetentionPeriod"],
+    }

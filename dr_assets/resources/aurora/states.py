@@ -1,0 +1,56 @@
+"""What RDS clusters and instances share: statuses, tags and console links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dr_assets.core.model import Call, Drift, Observed, Target
+from dr_assets.resources.tags import drifted_tags, to_tag_list
+
+# In these states a cluster or instance can be used and changed.
+READY = frozenset({"available", "backing-up", "storage-optimization"})
+# These do not pass by waiting: somebody has to act (RDS and Aurora user guides, "Viewing DB cluster / instance status").
+# They show as a drift of `Condition`, which nothing here can heal, and they do not stand in the way of deleting.
+_BROKEN = frozenset(
+    {
+        "cloning-failed",
+        "failed",
+        "inaccessible-encryption-credentials",
+        "inaccessible-encryption-credentials-recoverable",
+        "incompatible-create",
+        "incompatible-network",
+        "incompatible-option-group",
+        "incompatible-parameters",
+        "incompatible-restore",
+        "insufficient-capacity",
+        "migration-failed",
+        "restore-error",
+        "stopped",
+        "storage-full",
+        "unsupported-configuration",
+    }
+)
+USABLE = "usable"
+
+
+def tag_call(target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+    tags = to_tag_list(drifted_tags(target.desired, drift))
+    return Call("rds", "add_tags_to_resource", {"ResourceName": observed["Arn"], "Tags": tags})
+
+
+def condition(status: str) -> str:
+    return status if status in _BROKEN else USABLE
+
+
+def waiting(what: str, observed: Observed) -> str | None:
+    if observed["Status"] in _BROKEN:
+        return None
+    if observed["Status"] not in READY:
+        return f"the {what} is {observed['Status']}"
+    if observed.get("Pending"):
+        return f"the {what} has changes pending: {', '.join(observed['Pending'])}"
+    return None
+
+
+def console(target: Target, more: str = "") -> str:
+    return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#database:id={target.name}{more}"
