@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 
 from dr_assets.documents import Document, DocumentError, UtcTime, canonical_json, sha256_of
+from tests.support.schemas import COMMAND, ROOT, schema_files
 
 
 class Note(Document):
@@ -30,7 +31,7 @@ def test_written_and_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"schema": "dr-assets/test-note/3"}, "newer than dr-assets/test-note/2. Update DR Assets"),
         ({"schema": "dr-assets/test-note/1"}, "has the schema 'dr-assets/test-note/1'"),
@@ -44,11 +45,11 @@ def test_written_and_read_again() -> None:
         ({"more": 1}, "more:"),
     ],
 )
-def test_anything_else_is_refused_by_name(change: dict[str, object], said: str) -> None:
+def test_anything_else_is_refused_by_name(change: dict[str, object], message: str) -> None:
     with pytest.raises(DocumentError) as refused:
         Note.from_bytes(json.dumps({**GOOD, **change}), "notes/1.json")
     assert str(refused.value).startswith("notes/1.json ")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b'"x"', b"NaN"])
@@ -69,3 +70,15 @@ def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert sha256_of({"b": 1, "a": 2}) == sha256_of({"a": 2, "b": 1})
     with pytest.raises(ValueError):
         canonical_json(float("nan"))
+
+
+def test_the_published_schemas_are_those_of_the_documents() -> None:
+    published = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "schemas").glob("*.json")}
+    files = schema_files()
+    stale = sorted(name for name in published | files if published.get(name) != files.get(name))
+    assert not stale, f"docs/schemas is out of date for {', '.join(stale)}. Run: {COMMAND}"
+
+
+def test_only_documents_of_the_package_are_published() -> None:
+    assert Note.SCHEMA == "dr-assets/test-note/2"
+    assert "test-note-2.json" not in schema_files()
