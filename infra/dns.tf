@@ -1,10 +1,10 @@
 # Traffic moves by health-check state alone: Route 53's control plane is in us-east-1, so nothing here may have to be
 # changed during a recovery.
 #
-# Traffic follows the writer, by what the probe's writes last proved. The PRIMARY record is healthy while the primary site
-# takes writes, or the secondary was not last seen taking any: so a silent probe moves nothing wherever the writer is, and a
-# primary region that is dark holds nobody once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag
-# that is not measured does not: right after a failover the healthy new writer has none.
+# Traffic follows the writer that the probe's writes proved last. The PRIMARY record is healthy while the primary site accepts
+# writes, or while the secondary was not the last to accept any: a silent probe moves no traffic wherever the writer is, and a
+# dark primary region keeps no client once the secondary has taken over. Lag gates the SECONDARY record only, and missing lag
+# does not: right after a failover the healthy new writer has none.
 
 locals {
   alarm_names = {
@@ -46,8 +46,8 @@ resource "aws_route53_health_check" "https" {
   tags              = merge(local.site_tags[each.key], { Name = "health-check-https-${each.key}-${local.suffix}" })
 }
 
-# Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none. A check that has
-# never had data starts as healthy: without a probe traffic stays at home.
+# Healthy until the secondary site accepts writes, then unhealthy until it refuses them. A check that never had data starts
+# as healthy: without a probe traffic stays at home.
 resource "aws_route53_health_check" "not_moved" {
   type                            = "CLOUDWATCH_METRIC"
   cloudwatch_alarm_name           = local.alarm_names.secondary["takes-writes"]
@@ -56,7 +56,7 @@ resource "aws_route53_health_check" "not_moved" {
   tags                            = merge(local.global_tags, { Name = "health-check-not-moved-${local.suffix}" })
 }
 
-# Whether the primary site is seen taking writes now; a region that is dark is not.
+# Whether the primary site accepts writes now. Missing data (a dark region) is unhealthy.
 resource "aws_route53_health_check" "seen_home" {
   type                            = "CLOUDWATCH_METRIC"
   cloudwatch_alarm_name           = local.alarm_names.primary["connectivity"]

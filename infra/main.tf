@@ -1,8 +1,8 @@
 # The two sites, from one module: what is declared once cannot differ between them. The asymmetric rest (the global
 # cluster and its members, replication, peering, DNS) is flat in this folder.
 #
-# No `depends_on` stands on a whole module: the clusters need the modules' networks and the modules' alarms need the
-# clusters, which would be a circle. Dependencies go through single outputs and variables.
+# No module has a `depends_on` as a whole: the clusters need the modules' networks and the modules' alarms need the clusters,
+# which would be a cycle. Dependencies go through single outputs and variables.
 
 data "aws_caller_identity" "current" {}
 
@@ -72,12 +72,12 @@ resource "aws_vpc_peering_connection_accepter" "sites" {
 
   vpc_peering_connection_id = aws_vpc_peering_connection.sites.id
   auto_accept               = true
-  # One connection, seen from two regions: the same tags on both ends.
+  # One connection with an end in each region: the same tags on both.
   tags = aws_vpc_peering_connection.sites.tags
 }
 
-# Routes of their own, not inline in the tables: inline ones would take every other route for drift. They name the
-# accepter, because a route through a peering nobody accepted is a black hole.
+# Routes as resources, not inline in the tables: with inline routes every other route is drift. They refer to the accepter,
+# because a route through a peering that was not accepted is a black hole.
 resource "aws_route" "to_secondary" {
   route_table_id            = module.primary.route_table_id
   destination_cidr_block    = var.vpc_cidr.secondary

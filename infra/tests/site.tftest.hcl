@@ -177,7 +177,7 @@ run "encryption" {
         ["kms:Decrypt", "kms:GenerateDataKey*"],
         ["123456789012"],
     ]]
-    error_message = "Whoever publishes to the encrypted topic must be let use its key, or alarms are lost silently."
+    error_message = "Publishers to the encrypted topic need its key, or alarms are lost silently."
   }
 }
 
@@ -278,7 +278,7 @@ run "notifications" {
         ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"],
         ["123456789012", "arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42"],
     ]]
-    error_message = "CloudWatch and RDS events of this account may publish, nobody else."
+    error_message = "Only CloudWatch and RDS events of this account may publish."
   }
 
   assert {
@@ -330,7 +330,7 @@ run "alarms_at_the_reader" {
       aws_cloudwatch_metric_alarm.takes_writes.alarm_actions == null &&
       aws_cloudwatch_metric_alarm.takes_writes.dimensions == tomap({ Stack = "tst42", Site = "secondary" })
     )
-    error_message = "What tells DNS where the writer is alerts nobody."
+    error_message = "The alarm that serves DNS notifies no one."
   }
 
   assert {

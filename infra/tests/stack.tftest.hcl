@@ -301,7 +301,7 @@ run "failover_by_health" {
 
   assert {
     condition     = sort([for vpc in aws_route53_zone.private.vpc : vpc.vpc_region]) == tolist(["us-east-1", "us-west-2"])
-    error_message = "The zone is seen from both sites."
+    error_message = "The zone is associated with both VPCs."
   }
 }
 

@@ -9,7 +9,7 @@ locals {
     Resource  = "*"
   }
 
-  # RDS acts with the rights of whoever calls it, so the principal is anyone of this account who comes through RDS.
+  # RDS acts with its caller's permissions, so the principal is anyone in this account who comes through RDS.
   through_rds = {
     "kms:CallerAccount" = var.account_id
     "kms:ViaService"    = "rds.${var.region}.amazonaws.com"
@@ -34,7 +34,7 @@ resource "aws_kms_key" "data" {
         Condition = { StringEquals = local.through_rds }
       },
       {
-        # Grants keep the volumes readable while nobody calls.
+        # Grants keep the volumes readable between calls.
         Sid       = "GrantsForRDS"
         Effect    = "Allow"
         Principal = { AWS = "*" }

@@ -1,4 +1,4 @@
-# Five alarms, the same at both sites, and a sixth that tells DNS where the writer is.
+# Five alarms, the same at both sites, and a sixth from which DNS learns which site accepts writes.
 #
 # AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 # replication is not being measured, and not at the writer, where there is never any.
@@ -102,7 +102,7 @@ resource "aws_cloudwatch_metric_alarm" "state" {
   depends_on = [aws_sns_topic_policy.events]
 }
 
-# No alert: it is in ALARM wherever the writer is. Health checks read its data; nobody is told of it.
+# In ALARM wherever the writer is. Health checks read its metric; it notifies no one.
 resource "aws_cloudwatch_metric_alarm" "takes_writes" {
   alarm_name          = "aurora-takes-writes-${var.site}-${var.suffix}"
   alarm_description   = "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."
