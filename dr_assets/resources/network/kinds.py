@@ -339,7 +339,9 @@ def _permissions(rules: Sequence[str]) -> list[dict[str, Any]]:
     permissions = []
     for text in rules:
         protocol, ports, source = text.split(" ")
-        first, last = ports.rsplit("-", 1)
+        # A port may be -1 (ICMP: every type), so the dash between the two is the first after the first character.
+        dash = ports.index("-", 1)
+        first, last = ports[:dash], ports[dash + 1 :]
         kind = 2 if source.startswith("pl-") else 3 if source.startswith("sg-") else 1 if ":" in source else 0
         group, field = _SOURCES[kind]
         permission: dict[str, Any] = {"IpProtocol": protocol, group: [{field: source}]}
