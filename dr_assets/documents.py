@@ -20,6 +20,10 @@ class DocumentError(DrError):
     """A document that cannot be read; the text names it, the field, and the remedy."""
 
 
+class NewerDocumentError(DocumentError):
+    """A document of a later version than this product reads."""
+
+
 def _utc_time(value: Any) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -78,7 +82,7 @@ class Document(Part):
         schema = content.get("schema")
         if schema != cls.SCHEMA:
             if is_newer(schema, cls.SCHEMA):
-                raise DocumentError(f"{name} was written as {schema}, newer than {cls.SCHEMA}. Update DR Assets.")
+                raise NewerDocumentError(f"{name} was written as {schema}, newer than {cls.SCHEMA}. Update DR Assets.")
             raise DocumentError(f"{name} has the schema {schema!r}, not {cls.SCHEMA!r}.")
         try:
             # JSON mode: arrays are tuples, texts are times; everything else stays strict.

@@ -32,8 +32,9 @@ from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Resource
 from dr_assets.errors import DrError, UnansweredError
+from dr_assets.history.documents import Incident
 from dr_assets.history.store import Store
-from dr_assets.monitoring.incidents import TOLD, Incident, Transition
+from dr_assets.monitoring.incidents import TOLD, Transition
 from dr_assets.monitoring.rules import team_of
 from dr_assets.resources.lineage import capabilities_lost, dependents
 from dr_assets.stack import SITES, Site, Stack

@@ -1,143 +1,200 @@
-"""What the history keeps as JSON beside the samples: the sensors' incidents, verified restores, and what became of corrective
-actions.
+"""Stored JSON documents of alerting and reporting: incidents, verified restores and changes to corrective actions.
 
-May import `errors` and its neighbours. A damaged or foreign document is named, set aside under `aside/` and left out, one of a
-later version is named and stays; neither is fatal. The records of drills have a module of their own (`drills.record`): they are
-a chain, so nothing of them is ever moved.
+A damaged or foreign document is quarantined, named and left out; one of a later version is named and left in place. Neither is
+fatal. Drill records have a module of their own (`drills.record`): they are a chain, so none of them is ever moved.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from dr_assets import utc
+from pydantic import BeforeValidator, Field
+from typing_extensions import Self
+
+from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, set_aside
 
-INCIDENT, RESTORE, ACTION = "dr-assets/incident/1", "dr-assets/restore/1", "dr-assets/action/1"
-Document = dict[str, Any]
+Step = Literal["opened", "escalated", "resolved", "silenced", "joined"]
 
 
-def incidents(store: Store, stack: str, problems: list[str]) -> list[Document]:
-    """Every incident of the sensors, by its beginning: `incidents/STACK/ID.json`, and those that a maintenance window kept quiet
-    (`maintenance/STACK/trace/`). Times in epoch seconds, UTC."""
-    found: dict[str, Document] = {}
-    for key, document in _load(store, f"maintenance/{stack}/trace/", None, _trace, problems):
-        told = {"id": key.rsplit("/", 1)[1].rsplit(".", 2)[0], **document["incident"]}
-        if told["id"] not in found or told["ended"] is not None:
-            found[told["id"]] = told
-    for _, document in _load(store, f"incidents/{stack}/", INCIDENT, _incident, problems):
-        found[document["id"]] = document
-    return sorted(found.values(), key=lambda each: (each["since"], each["id"]))
+def _finite(value: Any) -> Any:
+    """NaN and infinity are no reading: unknown. An incident must not be lost because its value cannot be stored."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Upgradable(Document):
+    """A document whose earlier form has the same keys under another `schema` (`EARLIER`), or under none."""
+
+    EARLIER: ClassVar[str | None] = None
+
+    @classmethod
+    def from_json(cls, content: Any, name: str) -> Self:
+        if isinstance(content, Mapping) and content.get("schema") == cls.EARLIER:
+            content = {**content, "schema": cls.SCHEMA}
+        return super().from_json(content, name)
+
+
+class IncidentFields(Part):
+    """What describes one incident of one topic of one stack. Times are epoch seconds, UTC.
+
+    notified       whether its alert was delivered (not while a maintenance window suppresses it)
+    clear_since    since when none of its breaches holds any more; None while one does
+    resolve_after  seconds without a breach before it is resolved: grows with every return, so that flapping alerts once
+    """
+
+    stack: str
+    topic: str
+    number: int
+    severity: Literal["critical", "warning"]
+    opened: float
+    since: float
+    breaches: tuple[str, ...]
+    evidence: tuple[str, ...]
+    text: str
+    runbook: str
+    value: Annotated[float | None, BeforeValidator(_finite)]
+    unit: str
+    objective: str
+    resource: str
+    site: str
+    escalate_after: float
+    resolve_after: float = Field(default=0.0, validation_alias="wait", serialization_alias="wait")
+    clear_since: float | None = Field(default=None, validation_alias="calm", serialization_alias="calm")
+    notified: bool = Field(default=True, validation_alias="told", serialization_alias="told")
+    escalated: bool = False
+    ended: float | None = None
+
+
+class Incident(IncidentFields):
+    """An incident inside a sensor's cursor, the outbox, a delivery or a trace; its id follows from its number."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.stack}-{self.topic}-{self.number:06d}"
+
+    def as_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Incident:
+        """The inverse of `as_json`. Raises ValueError (pydantic's)."""
+        return cls.model_validate_json(json.dumps(content))
+
+    def updated(self, **changes: Any) -> Incident:
+        """A copy with some fields changed."""
+        return Incident(**{**self.model_dump(), **changes})
+
+
+class StoredIncident(IncidentFields, Document):
+    """`incidents/STACK/ID.json`: an incident, its latest step, and the capabilities that were lost with it."""
+
+    SCHEMA = "dr-assets/incident/1"
+
+    id: str
+    last: Step
+    lost: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, incident: Incident, last: Step, lost: tuple[str, ...] = ()) -> Self:
+        return cls(id=incident.id, last=last, lost=lost, **incident.model_dump())
+
+
+class SuppressedIncident(Upgradable):
+    """`maintenance/STACK/trace/ID.PHASE.json`: a step (`transition`) of which a maintenance window suppressed the alert."""
+
+    SCHEMA = "dr-assets/suppressed-incident/1"
+
+    at: UtcTime
+    transition: str
+    incident: Incident
+
+
+class Restore(Document):
+    """`restores/STACK/ID.json`: one restore of a backup, and whether what it restored was found good."""
+
+    SCHEMA = "dr-assets/restore/1"
+
+    ended_at: UtcTime
+    verified: bool
+
+
+class ActionChange(Document):
+    """`actions/STACK/TIME.json`: a change to corrective action `number` (from 1) of a record. None: unchanged."""
+
+    SCHEMA = "dr-assets/action/1"
+
+    record: str
+    number: int = Field(ge=1)
+    owner: str | None = None
+    due: dt.date | None = None
+    done: dt.date | None = None
+    note: str | None = None
+    by: str
+    at: UtcTime
+
+
+D = TypeVar("D", bound=Document)
+
+
+def incidents(store: Store, stack: str, problems: list[str]) -> list[StoredIncident]:
+    """Every incident by its beginning: the stored ones, and those that a maintenance window suppressed."""
+    found: dict[str, StoredIncident] = {}
+    for _, trace in _load(store, f"maintenance/{stack}/trace/", SuppressedIncident, problems):
+        if trace.incident.id not in found or trace.incident.ended is not None:
+            found[trace.incident.id] = StoredIncident.of(trace.incident, "silenced")
+    for _, incident in _load(store, f"incidents/{stack}/", StoredIncident, problems):
+        found[incident.id] = incident
+    return sorted(found.values(), key=lambda each: (each.since, each.id))
 
 
 def restores(store: Store, stack: str, problems: list[str]) -> list[dt.datetime]:
-    """When backups were restored and found good: the `ended_at` of each `restores/STACK/ID.json` with `verified` true."""
-    found = _load(store, f"restores/{stack}/", RESTORE, _restore, problems)
-    return sorted(utc.parse(document["ended_at"]) for _, document in found if document["verified"] is True)
+    """When restores ended whose result was verified, oldest first (UTC)."""
+    found = _load(store, f"restores/{stack}/", Restore, problems)
+    return sorted(restore.ended_at for _, restore in found if restore.verified)
 
 
-def actions(store: Store, stack: str, problems: list[str]) -> list[Document]:
-    """What was said of corrective actions since their records were written, oldest first: `record`, `number` (from 1), `owner`,
-    `due`, `done` (each None where it did not change), `note`, `by`, `at`."""
-    return [document for _, document in _load(store, f"actions/{stack}/", ACTION, _action, problems)]
+def actions(store: Store, stack: str, problems: list[str]) -> list[ActionChange]:
+    """Changes to corrective actions since their records were written, oldest first."""
+    return [change for _, change in _load(store, f"actions/{stack}/", ActionChange, problems)]
 
 
-def amend_action(store: Store, stack: str, change: Mapping[str, Any]) -> Document:
-    """Write down who takes an action upon himself, by when, or that it is done. Nothing is ever overwritten.
+def amend_action(store: Store, stack: str, change: Mapping[str, Any]) -> ActionChange:
+    """Store a change to a corrective action: its owner, its due date, or that it is done. Overwrites nothing.
 
-    `change`: as in `actions`. Raises DrError for one that is none.
+    `change`: the fields of ActionChange as JSON. Raises DrError for invalid ones.
     """
-    document: Document = {"schema": ACTION, **change}
     try:
-        good = _action(document)
-    except (KeyError, ValueError, TypeError):
-        good = False
-    if not good:
-        raise DrError("A change of a corrective action tells its record, number, by and at, and dates as 2026-11-30.")
-    at = utc.parse(document["at"])
-    for second in range(60):  # two at once: the later one takes the next name
-        stamp = f"{at + dt.timedelta(milliseconds=second):%Y%m%dT%H%M%S%f}"
+        document = ActionChange.from_json({"schema": ActionChange.SCHEMA, **change}, "The change")
+    except DocumentError as error:
+        raise DrError(
+            f"A change to a corrective action needs record, number, by and at, and dates as 2026-11-30. {error}"
+        ) from error
+    for delay in range(60):  # of two at the same moment the later one takes the next name
+        stamp = f"{document.at + dt.timedelta(milliseconds=delay):%Y%m%dT%H%M%S%f}"
         try:
-            store.create(f"actions/{stack}/{stamp}.json", (json.dumps(document, indent=1) + "\n").encode())
+            store.create(f"actions/{stack}/{stamp}.json", document.to_bytes())
         except FileExistsError:
             continue
         return document
-    raise DrError(
-        f"Others wrote into actions/{stack} at the same moment, again and again. Nothing was written: repeat it."
-    )
+    raise DrError(f"Nothing was written: others kept writing into actions/{stack} at the same moment. Repeat it.")
 
 
-def _load(
-    store: Store, prefix: str, schema: str | None, fits: Callable[[Document], bool], problems: list[str]
-) -> Sequence[tuple[str, Document]]:
+def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> list[tuple[str, D]]:
     found = []
     for key in store.list(prefix):
         try:
             data = store.read(key)
         except KeyError:  # removed since it was listed
             continue
-        wrong = "it is not JSON"
         try:
-            document = json.loads(data)
-            wrong = "it is none of ours" if schema is None else f"it is no {schema}"
-            if schema is not None and _is_newer(document, schema):
-                problems.append(
-                    f"{key}: written as {document['schema']}, newer than {schema}; left out. Update DR Assets to read it."
-                )
-                continue
-            if (schema is None or document["schema"] == schema) and fits(document):
-                found.append((key, document))
-                continue
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            pass
-        problems.append(set_aside(store, key, data, wrong, "what it told is not in the report"))
+            found.append((key, model.from_bytes(data, "it")))
+        except NewerDocumentError as error:
+            problems.append(f"{key} is left out: {error}")
+        except DocumentError as error:
+            problems.append(set_aside(store, key, data, str(error).rstrip("."), "its content is not in the report"))
     return found
-
-
-def _is_newer(document: Any, schema: str) -> bool:
-    name, _, version = schema.rpartition("/")
-    match = re.fullmatch(rf"{re.escape(name)}/(\d+)", str(document["schema"]))
-    return match is not None and int(match[1]) > int(version)
-
-
-def _incident(document: Document) -> bool:
-    return isinstance(document["id"], str) and _is_incident(document)
-
-
-def _trace(document: Document) -> bool:
-    return _is_incident(document["incident"])
-
-
-def _is_incident(incident: Document) -> bool:
-    texts = all(
-        isinstance(incident[name], str) for name in ("topic", "severity", "text", "objective", "site", "resource")
-    )
-    times = all(_is_number(incident[name]) for name in ("since", "opened"))
-    return (
-        texts
-        and times
-        and all(incident[name] is None or _is_number(incident[name]) for name in ("ended", "calm", "value"))
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _restore(document: Document) -> bool:
-    return isinstance(document["verified"], bool) and utc.parse(document["ended_at"]).tzinfo is not None
-
-
-def _action(document: Document) -> bool:
-    number = document["number"]
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        return False
-    for name in ("due", "done"):
-        if document.get(name) is not None:
-            dt.date.fromisoformat(document[name])
-    return isinstance(document["record"], str) and isinstance(document["by"], str) and bool(utc.parse(document["at"]))

@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import Any
 
 from dr_assets.errors import DrError
-from dr_assets.monitoring.incidents import Breach, Incident, Transition, follow, open_incident
+from dr_assets.history.documents import Incident
+from dr_assets.monitoring.incidents import Breach, Transition, follow, open_incident
 from dr_assets.monitoring.rules import SOURCES, Rule
 from dr_assets.monitoring.samples import ROLE, Sample, newest
 
@@ -346,8 +347,7 @@ def _incidents(
             incident = open_incident(first, numbers[key], clock, wait, told)
             incidents[key] = incident
             others = tuple(breach for breach in mine if breach is not first)
-            incidents[key] = incident = replace(
-                incident,
+            incidents[key] = incident = incident.updated(
                 breaches=(first.key, *(breach.key for breach in others)),
                 evidence=(first.words, *(breach.words for breach in others)),
             )
@@ -355,11 +355,11 @@ def _incidents(
             continue
         incident, steps = follow(incidents[key], mine, clock)
         incidents[key] = incident
-        if not incident.told and not _is_silenced(key, silenced) and "resolved" not in steps:
-            incidents[key] = incident = replace(incident, told=True)
+        if not incident.notified and not _is_silenced(key, silenced) and "resolved" not in steps:
+            incidents[key] = incident = incident.updated(notified=True)
             transitions.append(Transition("opened", incident, clock))
         for step in steps:
-            quiet = not incident.told and step in ("escalated", "resolved")
+            quiet = not incident.notified and step in ("escalated", "resolved")
             transitions.append(Transition("silenced" if quiet else step, incident, clock))
         if "resolved" in steps:
             del incidents[key]

@@ -6,14 +6,13 @@ so that two who see the same thing give it the same name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dr_assets import utc
+from dr_assets.history.documents import Incident, Step
 from dr_assets.monitoring.rules import Severity
 
-Step = Literal["opened", "escalated", "resolved", "silenced", "joined"]
 TOLD: tuple[Step, ...] = ("opened", "escalated", "resolved")
 EVIDENCE_LIMIT = 20
 
@@ -51,49 +50,6 @@ class Breach:
 
 
 @dataclass(frozen=True)
-class Incident:
-    """One topic of one stack gone wrong. Times are epoch seconds, UTC.
-
-    told   whether anybody was told (not while a maintenance window silences it)
-    calm   since when nothing of it is in breach any more; None while something is
-    wait   seconds of calm before it is resolved: grows with every time it came back, so that flapping alerts once
-    """
-
-    stack: str
-    topic: str
-    number: int
-    severity: Severity
-    opened: float
-    since: float
-    breaches: tuple[str, ...]
-    evidence: tuple[str, ...]
-    text: str
-    runbook: str
-    value: float | None
-    unit: str
-    objective: str
-    resource: str
-    site: str
-    escalate_after: float
-    wait: float = 0.0
-    calm: float | None = None
-    told: bool = True
-    escalated: bool = False
-    ended: float | None = None
-
-    @property
-    def id(self) -> str:
-        return f"{self.stack}-{self.topic}-{self.number:06d}"
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Incident:
-        return cls(**{**data, "breaches": tuple(data["breaches"]), "evidence": tuple(data["evidence"])})
-
-
-@dataclass(frozen=True)
 class Transition:
     """A step of an incident. `key` is its idempotency key: the same for whoever sees the same step."""
 
@@ -124,8 +80,8 @@ def open_incident(breach: Breach, number: int, now: float, wait: float, told: bo
         resource=breach.resource,
         site=breach.site,
         escalate_after=breach.escalate_after,
-        wait=wait,
-        told=told,
+        resolve_after=wait,
+        notified=told,
     )
 
 
@@ -141,13 +97,13 @@ def follow(incident: Incident, breaches: Iterable[Breach], now: float) -> tuple[
     if new:
         steps.append("joined")
     own = any(breach.topic == incident.topic for breach in current.values())
-    calm = None if own else incident.calm if incident.calm is not None else now
+    calm = None if own else incident.clear_since if incident.clear_since is not None else now
     seen = tuple(dict.fromkeys((*incident.breaches, *current)))
-    after = replace(incident, breaches=seen, evidence=evidence, calm=calm)
+    after = incident.updated(breaches=seen, evidence=evidence, clear_since=calm)
     if not incident.escalated and own and (rises or now - incident.opened >= incident.escalate_after):
-        after = replace(after, escalated=True, severity="critical")
+        after = after.updated(escalated=True, severity="critical")
         steps.append("escalated")
-    if calm is not None and now - calm >= incident.wait:
-        after = replace(after, ended=now)
+    if calm is not None and now - calm >= incident.resolve_after:
+        after = after.updated(ended=now)
         steps.append("resolved")
     return after, steps

@@ -124,9 +124,9 @@ def gather(store: Store, stack: str, when: Period) -> Evidence:
         table,
         sources,
         record.load(store, stack),
-        documents.incidents(store, stack, problems),
+        [incident.to_json() for incident in documents.incidents(store, stack, problems)],
         documents.restores(store, stack, problems),
-        documents.actions(store, stack, problems),
+        [change.to_json() for change in documents.actions(store, stack, problems)],
         tuple(problems),
     )
 
@@ -205,7 +205,8 @@ def write(
 def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
     """The stack's corrective actions as they stand, in the order of their records."""
     told = problems if problems is not None else []
-    return corrective_actions.actions(record.load(store, stack), documents.actions(store, stack, told))
+    changes = [change.to_json() for change in documents.actions(store, stack, told)]
+    return corrective_actions.actions(record.load(store, stack), changes)
 
 
 def amend(

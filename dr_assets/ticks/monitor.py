@@ -362,7 +362,7 @@ class Station:
         incident = open_incident(breach, int(now.timestamp() * 1000), now.timestamp(), 0.0, True)
         results: dict[str, str] = {}
         for step, ended in (("opened", None), ("resolved", now.timestamp())):
-            transition = Transition(step, replace(incident, ended=ended), now.timestamp())  # type: ignore[arg-type]
+            transition = Transition(step, incident.updated(ended=ended), now.timestamp())  # type: ignore[arg-type]
             alert = compose(transition, self.resources, self.link)
             results = {**deliver(self.ledger, self._transports, alert, now)}
         return results

@@ -16,8 +16,8 @@ from dr_assets.alerting.delivery import Ledger
 from dr_assets.alerting.maintenance_windows import Window, windows
 from dr_assets.errors import DrError
 from dr_assets.failover.vote import Arming, armed
+from dr_assets.history.documents import Incident
 from dr_assets.history.store import Store
-from dr_assets.monitoring.incidents import Incident
 
 STUCK_SECONDS = 60.0
 

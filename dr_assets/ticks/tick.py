@@ -20,9 +20,10 @@ from typing import TypeVar
 from dr_assets.alerting.delivery import STORE_TROUBLE, Ledger, Transport, compose, deliver
 from dr_assets.alerting.maintenance_windows import leave_trace, silenced
 from dr_assets.core.model import Resource
+from dr_assets.history.documents import Incident, StoredIncident
 from dr_assets.history.store import Store
 from dr_assets.monitoring.evaluate import WAIT_SECONDS, Decision, Observation, State, decide
-from dr_assets.monitoring.incidents import TOLD, Incident, Transition
+from dr_assets.monitoring.incidents import TOLD, Transition
 from dr_assets.monitoring.rules import Rule, owner_of
 from dr_assets.monitoring.samples import Sample
 
@@ -67,7 +68,9 @@ class Watch:
             for topic, (number, incident, ended) in told.items():
                 if self._mine(topic):
                     # Its breach must be seen anew before anything is known: until then it is not over.
-                    found = incident and replace(incident, wait=max(incident.wait, WAIT_SECONDS), calm=None)
+                    found = incident and incident.updated(
+                        resolve_after=max(incident.resolve_after, WAIT_SECONDS), clear_since=None
+                    )
                     state = _with(state, f"{self.stack}/{topic}", number, found, ended)
         return state
 
@@ -123,13 +126,7 @@ class Watch:
         alert = compose(transition, self.resources, self.link)
         results = deliver(self.ledger, self.transports, alert, now)
         incident = transition.incident
-        document = {
-            "schema": "dr-assets/incident/1",
-            "id": incident.id,
-            "last": transition.step,
-            "lost": list(alert.lost),
-        }
-        written = json.dumps({**document, **incident.as_json()}, indent=1, sort_keys=True).encode()
+        written = StoredIncident.of(incident, transition.step, alert.lost).to_bytes()
         self._do(self.store.write, f"incidents/{incident.stack}/{incident.id}.json", written)
         return [transition.key] if "delivered" in results.values() else []
 
@@ -191,7 +188,7 @@ def _advised(transition: Transition, advice: Advice | None, state: State) -> Tra
     if not lines:
         return transition
     incident = transition.incident
-    return replace(transition, incident=replace(incident, evidence=(*incident.evidence, *lines)))
+    return replace(transition, incident=incident.updated(evidence=(*incident.evidence, *lines)))
 
 
 def _reflected(state: State, transition: Transition) -> bool:
@@ -205,7 +202,7 @@ def _reflected(state: State, transition: Transition) -> bool:
         return current is None
     if transition.step == "escalated":
         return current is None or current.escalated
-    return current is None or current.told
+    return current is None or current.notified
 
 
 def _with(state: State, key: str, number: int, incident: Incident | None, ended: float | None) -> State:

@@ -460,7 +460,7 @@ def test_pagerduty_is_asked_for_what_is_critical_only(transition: Transition) ->
 
     pager = PagerDutyTransport("key")
     assert pager.wants(compose(transition, {}))
-    assert not pager.wants(compose(replace(transition, incident=replace(transition.incident, severity="warning")), {}))
+    assert not pager.wants(compose(replace(transition, incident=transition.incident.updated(severity="warning")), {}))
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def test_incidents_come_by_their_beginning_those_kept_quiet_among_them(store: Fo
     found = documents.incidents(store, S, problems)
     assert problems == []
     assert len(found) == 8
-    assert [each["since"] for each in found] == sorted(each["since"] for each in found)
-    (kept,) = [each for each in found if each["number"] == 9]
-    assert (kept["id"], kept["told"], kept["ended"]) == (f"{S}-replication-000009", False, quiet["ended"])
+    assert [each.since for each in found] == sorted(each.since for each in found)
+    (kept,) = [each for each in found if each.number == 9]
+    assert (kept.id, kept.notified, kept.ended) == (f"{S}-replication-000009", False, quiet["ended"])
     assert documents.incidents(store, "another", problems) == []
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_or_foreign_document_is_named_and_set_aside(store: FolderStore
     for folder in ("incidents", "restores", "actions", f"maintenance/{S}/trace"):
         store.write(f"{folder}/{S}/bad.json" if folder.count("/") == 0 else f"{folder}/bad.json", data)
     problems: list[str] = []
-    assert [each["id"] for each in documents.incidents(store, S, problems)] == [good["id"]]
+    assert [each.id for each in documents.incidents(store, S, problems)] == [good["id"]]
     assert documents.restores(store, S, problems) == []
     assert documents.actions(store, S, problems) == []
     assert len(problems) == 4
@@ -88,7 +88,7 @@ def test_only_a_verified_restore_counts(store: FolderStore) -> None:
         put(
             store,
             f"restores/{S}/{name}.json",
-            {"schema": documents.RESTORE, "ended_at": f"2026-10-0{len(name)}T10:00:00.000Z", "verified": verified},
+            {"schema": "dr-assets/restore/1", "ended_at": f"2026-10-0{len(name)}T10:00:00.000Z", "verified": verified},
         )
     assert documents.restores(store, S, []) == [dt.datetime(2026, 10, 1, 10, tzinfo=UTC)]
 
@@ -112,8 +112,8 @@ def test_every_word_on_an_action_is_kept_in_order_also_at_the_same_moment(store:
         documents.amend_action(store, S, change(owner=owner))
     documents.amend_action(store, S, change(done="2026-10-02", at="2026-10-02T10:00:00+00:00"))
     found = documents.actions(store, S, [])
-    assert [each["owner"] for each in found] == ["Ada", "Grace", "Joan", None]
-    assert found[-1]["done"] == "2026-10-02"
+    assert [each.owner for each in found] == ["Ada", "Grace", "Joan", None]
+    assert found[-1].done == dt.date(2026, 10, 2)
 
 
 @pytest.mark.parametrize("wrong", [{"number": 0}, {"due": "soon"}, {"at": "2026-10-01T10:00:00"}, {"by": None}])
