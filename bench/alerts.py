@@ -37,7 +37,7 @@ from dr_assets.cli.demo import environment
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.samples import CONNECTIVITY
 from dr_assets.reconcile.stack_state import World
-from dr_assets.resources.alarms.rows import alarm_name
+from dr_assets.resources import names
 from dr_assets.stack import SITES, Stack, load_stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,7 +221,7 @@ def probing(aws: EmbeddedAws, times: int = 4, seconds: float = 90.0) -> None:
 def quiet(stack: Stack) -> None:
     """Wait until no alarm remembers the outage before."""
     cloudwatch = boto3.client("cloudwatch", stack.primary_region)
-    name = alarm_name(stack, "primary", CONNECTIVITY)
+    name = names.alarm(stack, "primary", CONNECTIVITY)
 
     def calm() -> bool:
         state = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"]

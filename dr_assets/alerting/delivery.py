@@ -36,6 +36,7 @@ from dr_assets.history.documents import Incident
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import TOLD, Transition
 from dr_assets.monitoring.rules import team_of
+from dr_assets.resources import names
 from dr_assets.resources.lineage import capabilities_lost, dependents
 from dr_assets.stack import SITES, Site, Stack
 
@@ -158,7 +159,7 @@ class SnsTransport:
         raise AlertRefused(f"SNS took {alert.key} in neither region: {'; '.join(refused)}")
 
     def _publish(self, alert: Alert, site: Site, region: str) -> None:
-        name = f"db-events-{site}-{self._stack.environment_suffix}"
+        name = names.topic(self._stack, site)
         partition = "aws-us-gov" if "-gov-" in region else "aws-cn" if region.startswith("cn-") else "aws"
         self._aws.client("sns", region).publish(
             TopicArn=f"arn:{partition}:sns:{region}:{self._account}:{name}",

@@ -31,6 +31,7 @@ from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import World
 from dr_assets.reports import evidence
 from dr_assets.reports.pack.build import Pack, verify_pack
+from dr_assets.resources import names
 from dr_assets.stack import Stack, load_stack
 
 STALL_SECONDS = 2.0
@@ -110,7 +111,7 @@ def run() -> int:
 
 def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
     """Six changes that people really make by hand, three in each region."""
-    s, one, two = stack.environment_suffix, stack.primary_region, stack.secondary_region
+    one, two = stack.primary_region, stack.secondary_region
 
     def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, World], Any]:
         return lambda aws, _: getattr(aws.client(service_name, region, writing=True), operation)(**params)
@@ -142,7 +143,7 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
                 "rds",
                 "modify_db_cluster",
                 one,
-                DBClusterIdentifier=f"aurora-primary-{s}",
+                DBClusterIdentifier=names.cluster(stack, "primary"),
                 BackupRetentionPeriod=1,
                 ApplyImmediately=True,
             ),
@@ -155,7 +156,7 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
                 "rds",
                 "modify_db_cluster_parameter_group",
                 one,
-                DBClusterParameterGroupName=f"aurora-postgresql-cluster-primary-{s}",
+                DBClusterParameterGroupName=names.parameter_group(stack, "primary", "cluster"),
                 Parameters=[parameter],
             ),
         ),
@@ -170,7 +171,12 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
             f"the lag alarm's actions switched off ({two})",
             "secondary/monitoring/alarm-replication-lag",
             "ActionsEnabled",
-            call("cloudwatch", "disable_alarm_actions", two, AlarmNames=[f"aurora-replication-lag-secondary-{s}"]),
+            call(
+                "cloudwatch",
+                "disable_alarm_actions",
+                two,
+                AlarmNames=[names.alarm(stack, "secondary", "replication-lag")],
+            ),
         ),
     )
 

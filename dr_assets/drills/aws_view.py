@@ -21,6 +21,7 @@ from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
 from dr_assets.reconcile.stack_state import World
+from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
 LAG_METRIC = "AuroraGlobalDBReplicationLag"
@@ -75,7 +76,7 @@ class Scene:
             raise explain(error, service, operation, region) from error
 
     def cluster_id(self, site: Site) -> str:
-        return f"aurora-{site}-{self.stack.environment_suffix}"
+        return names.cluster(self.stack, site)
 
     # --- read in the target's region -------------------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class Scene:
     @cached_property
     def credentials(self) -> Credentials:
         """From the target site's secret, as an application at that site reads it."""
-        name = f"rds-master-password-{self.to_site}-{self.stack.environment_suffix}"
+        name = names.secret(self.stack, self.to_site)
         text = self.call("secretsmanager", "get_secret_value", self.to_region, SecretId=name)["SecretString"]
         try:
             return Credentials.from_secret(json.loads(text))

@@ -18,6 +18,7 @@ from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import connect
+from dr_assets.resources import names
 
 Check = Callable[[Scene], "str | None"]
 PLANNED: tuple[Scenario, ...] = ("switchover", "failback")
@@ -111,9 +112,8 @@ def secret_opens_target(scene: Scene) -> str | None:
 
 
 def someone_hears(scene: Scene) -> str | None:
-    name = f"db-events-{scene.to_site}-{scene.stack.environment_suffix}"
-    account = scene.target_arn.split(":")[4]
-    arn = f"arn:{scene.target_arn.split(':')[1]}:sns:{scene.to_region}:{account}:{name}"
+    name = names.topic(scene.stack, scene.to_site)
+    arn = names.arn("sns", name, region=scene.to_region, account=scene.target_arn.split(":")[4])
     found = scene.call("sns", "list_subscriptions_by_topic", scene.to_region, TopicArn=arn)["Subscriptions"]
     confirmed = [item for item in found if item["SubscriptionArn"].startswith("arn:")]
     return None if confirmed else f"the topic {name} has no confirmed subscription: nobody would hear of it"

@@ -21,6 +21,7 @@ from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
 from dr_assets.history.store import Store
+from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
 
 FAMILY = "lag"
@@ -137,12 +138,13 @@ def _ask(
 
 def _queries(stacks: Sequence[Stack], region: str) -> Iterator[tuple[str, Site, str, dict[str, Any]]]:
     for stack in stacks:
-        site, s = stack.site_in(region), stack.environment_suffix
-        for name, metric in METRICS.items() if site else ():
-            cluster = [{"Name": "DBClusterIdentifier", "Value": f"aurora-{site}-{s}"}]
+        site = stack.site_in(region)
+        if site is None:
+            continue
+        for name, metric in METRICS.items():
+            cluster = [{"Name": "DBClusterIdentifier", "Value": names.cluster(stack, site)}]
             what = {"Namespace": "AWS/RDS", "MetricName": name, "Dimensions": cluster}
-            assert site is not None
-            yield s, site, metric, {"Metric": what, "Period": PERIOD, "Stat": "Maximum"}
+            yield stack.environment_suffix, site, metric, {"Metric": what, "Period": PERIOD, "Stat": "Maximum"}
 
 
 def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.datetime) -> Iterator[Any]:

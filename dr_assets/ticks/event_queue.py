@@ -15,6 +15,7 @@ from dr_assets import utc
 from dr_assets.alerting.delivery import KEY_ATTRIBUTE
 from dr_assets.aws import Aws
 from dr_assets.monitoring.samples import Message, Sample
+from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
 BATCH, ROUNDS = 10, 10
@@ -80,7 +81,7 @@ class Queues:
 
     def _url(self, site: Site) -> str:
         if site not in self._urls:
-            name = f"db-events-{site}-{self.stack.environment_suffix}"
+            name = names.queue(self.stack, site)
             self._urls[site] = self._client(site).get_queue_url(QueueName=name)["QueueUrl"]
         return self._urls[site]
 

@@ -27,7 +27,7 @@ from dr_assets.monitoring.lag_recorder import Remember
 from dr_assets.monitoring.rules import DRILLS, EVENTS, OWNER, SOURCES, WRITER, Rule, rules_for
 from dr_assets.monitoring.samples import CONNECTIVITY, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import ALARM_METRICS, Poller, Source
-from dr_assets.resources.alarms.rows import alarm_name
+from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Site, Stack
 from dr_assets.ticks import event_queue as queues
@@ -184,7 +184,7 @@ class Station:
         delete: dict[str, list[str]] = {}
         ended: list[str] = []
         extra: list[Sample] = []
-        alarms = {site: {alarm_name(self.stack, site, m): m for m in ALARM_METRICS} for site in SITES}
+        alarms = {site: {names.alarm(self.stack, site, m): m for m in ALARM_METRICS} for site in SITES}
         for message in sorted(messages, key=lambda message: message.at):
             if message.kind == "poison":
                 events[f"{message.site}/poison"] = {

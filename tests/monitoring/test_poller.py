@@ -20,7 +20,7 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
-from dr_assets.resources.alarms.rows import alarm_name
+from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack
@@ -98,7 +98,7 @@ def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) ->
     for site in SITES:
         for name, metric, silence, _ in SITE_CHECKS:
             desired = rows[f"{site}/dns/{name}"]
-            assert desired["AlarmName"] == alarm_name(stack, site, metric)
+            assert desired["AlarmName"] == names.alarm(stack, site, metric)
             assert desired["InsufficientDataHealthStatus"] == silence
 
 

@@ -7,7 +7,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Target
-from dr_assets.resources.identity.rows import MONITORING_POLICY
 from dr_assets.resources.registry import KINDS
 from dr_assets.resources.row import GLOBAL_REGION
 from dr_assets.stack import SITES, Site, Stack
@@ -25,6 +24,7 @@ from tests.support.aws_double import (
 )
 
 AT = "primary/identity"
+MONITORING_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.sources.poller import ALARM_METRICS
-from dr_assets.resources.alarms.rows import alarm_name
+from dr_assets.resources import names
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack, load_stack
 
@@ -59,7 +59,7 @@ def furnish(stack: Stack) -> None:
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-{site}-{s}")
         for metric in ALARM_METRICS:
             cloudwatch.put_metric_alarm(
-                AlarmName=alarm_name(stack, site, metric),
+                AlarmName=names.alarm(stack, site, metric),
                 Namespace="Test",
                 MetricName=metric,
                 Statistic="Maximum",
@@ -74,7 +74,7 @@ def furnish(stack: Stack) -> None:
                 HealthCheckConfig={
                     "Type": "CLOUDWATCH_METRIC",
                     "InsufficientDataHealthStatus": silence,
-                    "AlarmIdentifier": {"Name": alarm_name(stack, site, metric), "Region": region},
+                    "AlarmIdentifier": {"Name": names.alarm(stack, site, metric), "Region": region},
                 },
             )
     rds = boto3.client("rds", stack.primary_region)

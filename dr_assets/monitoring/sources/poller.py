@@ -34,7 +34,8 @@ from dr_assets.monitoring.samples import (
     Snapshot,
     Status,
 )
-from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE, alarm_name
+from dr_assets.resources import names
+from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.resources.row import GLOBAL_REGION
 from dr_assets.stack import SITES, Site, Stack
@@ -194,7 +195,7 @@ class Poller:
             if site is None:
                 continue
             s = stack.environment_suffix
-            cluster = [{"Name": "DBClusterIdentifier", "Value": f"aurora-{site}-{s}"}]
+            cluster = [{"Name": "DBClusterIdentifier", "Value": names.cluster(stack, site)}]
             probe = [{"Name": "Stack", "Value": s}, {"Name": "Site", "Value": site}]
             for name, namespace, metric, statistic, period, back, every in _METRICS:
                 dimensions = probe if namespace == PROBE_NAMESPACE else cluster
@@ -246,12 +247,12 @@ class Poller:
         return Sample(found[0], s, query.site, "metric", query.name, found[1], unit)
 
     def _alarms(self, region: str, at: datetime) -> tuple[list[Sample], int]:
-        names: dict[str, tuple[Stack, Site, str]] = {}
+        wanted: dict[str, tuple[Stack, Site, str]] = {}
         for stack in self.stacks:
             site = stack.site_in(region)
             if site is not None:
-                names |= {alarm_name(stack, site, metric): (stack, site, metric) for metric in ALARM_METRICS}
-        ordered, calls = sorted(names), 0
+                wanted |= {names.alarm(stack, site, metric): (stack, site, metric) for metric in ALARM_METRICS}
+        ordered, calls = sorted(wanted), 0
         found: dict[str, Any] = {}
         client = self.aws.client("cloudwatch", region)
         for start in range(0, len(ordered), ALARMS):
@@ -260,7 +261,7 @@ class Poller:
             calls += 1
             found |= {alarm["AlarmName"]: alarm for alarm in answer["MetricAlarms"]}
         samples = []
-        for name, (stack, site, metric) in names.items():
+        for name, (stack, site, metric) in wanted.items():
             alarm = found.get(name, {"StateValue": "ABSENT", "StateReason": f"there is no alarm {name}"})
             value = {"OK": 1.0, "ALARM": 0.0}.get(alarm["StateValue"])
             note = f"{alarm['StateValue']}: {str(alarm.get('StateReason', ''))[:160]}"
@@ -320,7 +321,7 @@ class Poller:
     def _known_checks(self, client: Any, at: datetime) -> Iterator[tuple[str, Sample]]:
         # Others may read the same alarm and mean something else by its silence.
         wanted = {
-            (alarm_name(stack, site, metric), stack.region(site), silence): (stack, site, name)
+            (names.alarm(stack, site, metric), stack.region(site), silence): (stack, site, name)
             for stack in self.stacks
             for site in SITES
             for name, metric, silence, _ in SITE_CHECKS

@@ -21,6 +21,7 @@ from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG,
 from dr_assets.monitoring.sources.poller import Source
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import ResolutionError, Resolver
+from dr_assets.resources import names
 from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE
 from dr_assets.stack import SITES, Site, Stack
 
@@ -126,7 +127,7 @@ class SqlView:
 
     def _credentials(self) -> Credentials:
         if self._secret is None or time.monotonic() - self._secret[0] > SECRET_SECONDS:
-            name = f"rds-master-password-{self._site}-{self._stack.environment_suffix}"
+            name = names.secret(self._stack, self._site)
             client = self._aws.client("secretsmanager", self._stack.region(self._site))
             document = json.loads(client.get_secret_value(SecretId=name)["SecretString"])
             self._secret = (time.monotonic(), Credentials.from_secret(document))

@@ -11,6 +11,7 @@ from typing import Any
 
 from dr_assets.core.expressions import ByRole, Ref
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
@@ -21,14 +22,10 @@ PROBE_METRIC = "WriterConnectivity"
 SIGNAL = "takes-writes"
 
 
-def alarm_name(stack: Stack, site: Site, metric: str) -> str:
-    return f"aurora-{metric}-{site}-{stack.environment_suffix}"
-
-
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     thresholds = stack.alarm_thresholds
     by_role = ByRole(site, writer="notBreaching", reader="breaching")
-    cluster = {"DBClusterIdentifier": f"aurora-{site}-{stack.environment_suffix}"}
+    cluster = {"DBClusterIdentifier": names.cluster(stack, site)}
     probe = {"Stack": stack.environment_suffix, "Site": site}
     above, below = "GreaterThanThreshold", "LessThanThreshold"
     lag, rds = thresholds.replication_lag_ms, "AWS/RDS"
@@ -108,7 +105,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             stack,
             f"{site}/monitoring/alarm-{metric}",
             "cloudwatch.alarm",
-            alarm_name(stack, site, metric),
+            names.alarm(stack, site, metric),
             {
                 "Namespace": namespace,
                 "MetricName": name,

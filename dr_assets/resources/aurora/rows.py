@@ -10,9 +10,10 @@ from typing import Any
 
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.aurora.states import USABLE
 from dr_assets.resources.credentials.kinds import StoredPassword
-from dr_assets.resources.credentials.rows import PORT, secret_name
+from dr_assets.resources.credentials.rows import PORT
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
@@ -31,18 +32,14 @@ CLUSTER_PARAMETERS = {
 INSTANCE_PARAMETERS = {"log_connections": "1", "log_disconnections": "1"}
 
 
-def cluster_name(stack: Stack, site: Site) -> str:
-    return f"aurora-{site}-{stack.environment_suffix}"
-
-
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    s, at = stack.environment_suffix, f"{site}/aurora"
+    at = f"{site}/aurora"
     for scope, parameters in (("cluster", CLUSTER_PARAMETERS), ("instance", INSTANCE_PARAMETERS)):
         yield resource(
             stack,
             f"{at}/{scope}-parameter-group",
             f"rds.{scope}_parameter_group",
-            f"aurora-postgresql-{scope}-{site}-{s}",
+            names.parameter_group(stack, site, scope),
             {"DBParameterGroupFamily": stack.parameter_group_family, "Parameters": parameters},
             settings={"Description": f"Aurora PostgreSQL {scope} parameters of the {site} site"},
             title=f"PostgreSQL settings of the site's {scope}s: TLS only, statements and connections logged."
@@ -53,7 +50,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/log-group",
         "logs.log_group",
-        f"/aws/rds/cluster/{cluster_name(stack, site)}/postgresql",
+        names.log_group(stack, site),
         {"RetentionInDays": LOG_RETENTION_DAYS},
         title="PostgreSQL's log, kept for 30 days; made before the cluster, which would make one without an end.",
     )
@@ -102,7 +99,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
     after: tuple[str, ...] = ("global/aurora/global-cluster", f"{site}/aurora/log-group")
     if site == "primary":
         desired |= {"DatabaseName": stack.database_name, "MasterUsername": stack.master_username}
-        settings = {"MasterUserPassword": StoredPassword(stack.primary_region, secret_name(stack, "primary"))}
+        settings = {"MasterUserPassword": StoredPassword(stack.primary_region, names.secret(stack, "primary"))}
         after = (*after, "primary/credentials/password")
     else:
         # To copy what is encrypted across regions RDS asks the source region's leave too.
@@ -113,7 +110,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         stack,
         f"{site}/aurora/cluster",
         "rds.cluster",
-        cluster_name(stack, site),
+        names.cluster(stack, site),
         desired,
         identity={"GlobalCluster": stack.global_cluster_name},
         settings=settings,
@@ -128,7 +125,7 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
         stack,
         f"{site}/aurora/instance-{n}",
         "rds.instance",
-        f"aurora-{site}-instance-{n}-{stack.environment_suffix}",
+        names.instance(stack, site, n),
         {
             "DBInstanceClass": stack.instance_class,
             "DBParameterGroup": Ref(f"{site}/aurora/instance-parameter-group", "Name"),
@@ -144,7 +141,7 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
             "PromotionTier": min(n - 1, 15),
             "Condition": USABLE,
         },
-        identity={"Cluster": cluster_name(stack, site)},
+        identity={"Cluster": names.cluster(stack, site)},
         settings={"Engine": ENGINE},
         after=(f"{site}/aurora/cluster", f"{site}/identity/monitoring-attachment"),
         title=f"Instance {n} of the site's cluster, in {zones[(n - 1) % 3]}.",

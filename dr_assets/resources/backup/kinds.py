@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, error_code
 from dr_assets.errors import AwsCallError
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import from_tag_list, to_tag_list
 
 _NO_BUCKET = ("NoSuchBucket", "404")
@@ -65,7 +66,7 @@ class Bucket(Kind):
         region = head.get("BucketRegion") or head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
         return {
             "Name": target.name,
-            "Arn": f"arn:aws:s3:::{target.name}",
+            "Arn": arn("s3", target.name, home=target.region),
             "BucketRegion": region,
             "Tags": self._tags(reads, target),
         }

@@ -8,22 +8,15 @@ from typing import Any
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import GLOBAL_REGION, other, resource
 from dr_assets.stack import SITES, Site, Stack
 
 ARCHIVE_DAYS, EXPIRE_DAYS, OLD_VERSION_DAYS, ABORT_DAYS = 30, 365, 90, 7
 
 
-def bucket_name(stack: Stack, site: Site) -> Text:
-    return Text(f"db-exports-{site}-{stack.environment_suffix}-{{account}}")
-
-
-def bucket_arn(stack: Stack, site: Site, tail: str = "") -> Text:
-    return Text(f"arn:aws:s3:::db-exports-{site}-{stack.environment_suffix}-{{account}}{tail}")
-
-
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    at, name = f"{site}/backup", bucket_name(stack, site)
+    at, name = f"{site}/backup", names.bucket(stack, site)
     yield resource(
         stack,
         f"{at}/bucket",
@@ -60,7 +53,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
 
 
 def global_rows(stack: Stack) -> Iterator[Resource]:
-    role = f"s3-replication-role-{stack.environment_suffix}"
+    role = names.replication_role(stack)
     trust = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -93,7 +86,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             stack,
             f"global/backup/replication-from-{site}",
             "s3.replication",
-            bucket_name(stack, site),
+            names.bucket(stack, site),
             {"Role": Ref("global/backup/replication-role", "Arn"), "Rules": [_replication_rule(stack, site)]},
             tagged=False,
             region=stack.region(site),
@@ -109,7 +102,7 @@ def _tls_only(stack: Stack, site: Site) -> dict[str, Any]:
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": [bucket_arn(stack, site), bucket_arn(stack, site, "/*")],
+        "Resource": [names.bucket_arn(stack, site), names.bucket_arn(stack, site, "/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     return {"Version": "2012-10-17", "Statement": [deny]}
@@ -134,14 +127,14 @@ def _replication_rule(stack: Stack, site: Site) -> dict[str, Any]:
         "Status": "Enabled",
         "Filter": {"Prefix": ""},
         "DeleteMarkerReplication": {"Status": "Enabled"},
-        "Destination": {"Bucket": bucket_arn(stack, other(site)), "StorageClass": "STANDARD"},
+        "Destination": {"Bucket": names.bucket_arn(stack, other(site)), "StorageClass": "STANDARD"},
     }
 
 
 def _replication_policy(stack: Stack) -> dict[str, Any]:
     """What S3 needs (user guide, "Setting up permissions for live replication"), on these two buckets only."""
-    buckets = [bucket_arn(stack, site) for site in SITES]
-    objects = [bucket_arn(stack, site, "/*") for site in SITES]
+    buckets = [names.bucket_arn(stack, site) for site in SITES]
+    objects = [names.bucket_arn(stack, site, "/*") for site in SITES]
 
     def allow(sid: str, actions: list[str], where: list[Text]) -> dict[str, Any]:
         return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": where}

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
 PORT = 5432
-
-
-def secret_name(stack: Stack, site: Site) -> str:
-    return f"rds-master-password-{site}-{stack.environment_suffix}"
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -22,7 +19,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/secret",
         "secretsmanager.secret",
-        secret_name(stack, site),
+        names.secret(stack, site),
         {"KmsKeyId": Ref(f"{site}/encryption/data-key", "Arn"), "DeletionScheduled": False},
         settings={"Description": f"Master user of the Aurora cluster at the {site} site"},
         title="Holds the master user's credentials for applications at this site.",
@@ -32,7 +29,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             stack,
             f"{at}/password",
             "secretsmanager.password",
-            secret_name(stack, site),
+            names.secret(stack, site),
             {"Written": True},
             tagged=False,
             settings={
@@ -51,7 +48,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/version",
         "secretsmanager.version",
-        secret_name(stack, site),
+        names.secret(stack, site),
         {
             "Username": stack.master_username,
             "Engine": "postgres",
@@ -61,7 +58,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "PasswordMatchesPrimary": True,
         },
         tagged=False,
-        identity={"PrimaryRegion": stack.primary_region, "PrimarySecret": secret_name(stack, "primary")},
+        identity={"PrimaryRegion": stack.primary_region, "PrimarySecret": names.secret(stack, "primary")},
         after=(f"{at}/secret", "primary/credentials/password"),
         title="The complete credentials: this site's endpoint, the same password at both sites.",
     )

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
 
 _BATCH = 10  # ListTagsForResources takes so many ids in one call
@@ -90,7 +91,7 @@ class HealthCheck(Kind):
         alarm = config.get("AlarmIdentifier") or {}
         return {
             "HealthCheckId": check["Id"],
-            "Arn": f"arn:aws:route53:::healthcheck/{check['Id']}",
+            "Arn": arn("route53", f"healthcheck/{check['Id']}"),
             **{name: config.get(name) for name in _FIELDS},
             "AlarmName": alarm.get("Name"),
             "AlarmRegion": alarm.get("Region"),
@@ -160,7 +161,7 @@ class Zone(Kind):
                 vpcs = reads.call("route53", "get_hosted_zone", region, Id=zone_id).get("VPCs", ())
                 return {
                     "ZoneId": zone_id,
-                    "Arn": f"arn:aws:route53:::hostedzone/{zone_id}",
+                    "Arn": arn("route53", f"hostedzone/{zone_id}"),
                     "VPCs": sorted(f"{vpc['VPCRegion']} {vpc['VPCId']}" for vpc in vpcs),
                     "Tags": tags.get(zone_id, {}),
                 }

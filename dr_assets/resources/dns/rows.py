@@ -13,7 +13,8 @@ from typing import Any
 
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
-from dr_assets.resources.alarms.rows import SIGNAL, alarm_name
+from dr_assets.resources import names
+from dr_assets.resources.alarms.rows import SIGNAL
 from dr_assets.resources.row import GLOBAL_REGION, resource
 from dr_assets.stack import SITES, Site, Stack
 
@@ -31,16 +32,17 @@ SITE_CHECKS = (
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    s = stack.environment_suffix
     for name, metric, without_data, told in SITE_CHECKS:
-        yield _metric_check(stack, f"{site}/dns/{name}", f"{name}-{site}-{s}", site, metric, without_data, told)
+        yield _metric_check(
+            stack, f"{site}/dns/{name}", names.health_check(stack, name, site), site, metric, without_data, told
+        )
     host = stack.https_endpoints.of(site)
     if host:
         yield resource(
             stack,
             f"{site}/dns/health-check-https",
             "route53.health_check",
-            f"health-check-https-{site}-{s}",
+            names.health_check(stack, "health-check-https", site),
             {
                 "Type": "HTTPS",
                 "FullyQualifiedDomainName": host,
@@ -58,7 +60,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
 def _metric_check(stack: Stack, key: str, name: str, site: Site, metric: str, without_data: str, told: str) -> Resource:
     desired = {
         "Type": "CLOUDWATCH_METRIC",
-        "AlarmName": alarm_name(stack, site, metric),
+        "AlarmName": names.alarm(stack, site, metric),
         "AlarmRegion": stack.region(site),
         "InsufficientDataHealthStatus": without_data,
         "Inverted": False,
@@ -87,7 +89,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
     yield _metric_check(
         stack,
         "global/dns/health-check-not-moved",
-        f"health-check-not-moved-{s}",
+        names.health_check(stack, "health-check-not-moved"),
         "secondary",
         SIGNAL,
         "LastKnownStatus",
@@ -96,7 +98,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
     yield _metric_check(
         stack,
         "global/dns/health-check-seen-home",
-        f"health-check-seen-home-{s}",
+        names.health_check(stack, "health-check-seen-home"),
         "primary",
         "connectivity",
         "Unhealthy",
@@ -106,7 +108,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
     yield _calculated_check(
         stack,
         "global/dns/health-check-home",
-        f"health-check-home-{s}",
+        names.health_check(stack, "health-check-home"),
         home,
         1,
         "Whether traffic stays at the primary site: it takes writes, or the secondary does not.",
@@ -115,7 +117,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
     yield _calculated_check(
         stack,
         "global/dns/health-check-failover",
-        f"health-check-failover-{s}",
+        names.health_check(stack, "health-check-failover"),
         away,
         2,
         "Whether traffic may move to the secondary site: it takes writes and was not behind.",
@@ -124,7 +126,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         stack,
         "global/dns/zone",
         "route53.zone",
-        f"aurora-dr-zone-{s}",
+        names.zone(stack),
         {"VPCs": [Text(f"{stack.region(site)} {{0}}", (Ref(f"{site}/network/vpc", "VpcId"),)) for site in SITES]},
         region=GLOBAL_REGION,
         identity={"ZoneName": zone},
@@ -146,10 +148,14 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             stack,
             f"global/dns/record-{site}",
             "route53.record",
-            f"db.{zone} {site}",
+            f"{names.database_host(stack)} {site}",
             desired,
             tagged=False,
             region=GLOBAL_REGION,
-            identity={"ZoneId": Ref("global/dns/zone", "ZoneId"), "RecordName": f"db.{zone}", "SetIdentifier": site},
+            identity={
+                "ZoneId": Ref("global/dns/zone", "ZoneId"),
+                "RecordName": names.database_host(stack),
+                "SetIdentifier": site,
+            },
             title=f"db.{zone} answers with the {site} cluster while this record is the healthy one.",
         )

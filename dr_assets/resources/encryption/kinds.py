@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
 
 DELETION_DAYS = 7
@@ -156,8 +157,8 @@ class Alias(Kind):
         answers: dict[str, Observed | None] = {}
         for target in batch:
             found = aliases(reads, target.region)
-            arn = f"arn:aws:kms:{target.region}:{reads.account}:{target.name}"
-            answers[target.key] = {"Arn": arn, "TargetKeyId": found[target.name]} if target.name in found else None
+            own = arn("kms", target.name, region=target.region, account=reads.account)
+            answers[target.key] = {"Arn": own, "TargetKeyId": found[target.name]} if target.name in found else None
         return answers
 
     def create(self, target: Target) -> Call:

@@ -8,6 +8,7 @@ from typing import Any
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
@@ -16,9 +17,8 @@ PUBLISHERS = ("cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazo
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    region = stack.region(site)
-    yield from _pair(stack, site, "data", f"rds-aurora-{region}-{stack.environment_suffix}", _data_policy(region))
-    yield from _pair(stack, site, "notifications", f"sns-{region}-{stack.environment_suffix}", _notifications_policy())
+    yield from _pair(stack, site, "data", names.data_key(stack, site), _data_policy(stack, site))
+    yield from _pair(stack, site, "notifications", names.notifications_key(stack, site), _notifications_policy(stack))
 
 
 def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, Any]) -> Iterator[Resource]:
@@ -44,23 +44,23 @@ def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, A
     )
 
 
-def _root() -> dict[str, Any]:
+def _root(stack: Stack) -> dict[str, Any]:
     return {
         "Sid": "AccountAdministration",
         "Effect": "Allow",
-        "Principal": {"AWS": Text("arn:aws:iam::{account}:root")},
+        "Principal": {"AWS": names.account_root(stack)},
         "Action": "kms:*",
         "Resource": "*",
     }
 
 
-def _data_policy(region: str) -> dict[str, Any]:
+def _data_policy(stack: Stack, site: Site) -> dict[str, Any]:
     """RDS acts with the caller's rights (kms:ViaService), and makes grants for the volumes it keeps encrypted."""
-    through_rds = {"kms:CallerAccount": Text("{account}"), "kms:ViaService": f"rds.{region}.amazonaws.com"}
+    through_rds = {"kms:CallerAccount": Text("{account}"), "kms:ViaService": f"rds.{stack.region(site)}.amazonaws.com"}
     return {
         "Version": "2012-10-17",
         "Statement": [
-            _root(),
+            _root(stack),
             {
                 "Sid": "UseThroughRDS",
                 "Effect": "Allow",
@@ -81,11 +81,11 @@ def _data_policy(region: str) -> dict[str, Any]:
     }
 
 
-def _notifications_policy() -> dict[str, Any]:
+def _notifications_policy(stack: Stack) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
-            _root(),
+            _root(stack),
             {
                 "Sid": "PublishEncrypted",
                 "Effect": "Allow",

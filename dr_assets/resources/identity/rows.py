@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import GLOBAL_REGION, resource
 from dr_assets.stack import Site, Stack
 
-MONITORING_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
-
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    role = f"rds-monitoring-role-{site}-{stack.environment_suffix}"
+    role = names.monitoring_role(stack, site)
     trust = {
         "Version": "2012-10-17",
         "Statement": [
@@ -34,7 +33,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{site}/identity/monitoring-attachment",
         "iam.role_attachment",
-        MONITORING_POLICY,
+        names.monitoring_policy(stack),
         {},
         tagged=False,
         region=GLOBAL_REGION,

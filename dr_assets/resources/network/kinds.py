@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
 
 
@@ -55,7 +56,7 @@ class Vpc(Kind):
 
         return {
             "VpcId": vpc["VpcId"],
-            "Arn": f"arn:aws:ec2:{region}:{reads.account}:vpc/{vpc['VpcId']}",
+            "Arn": arn("ec2", f"vpc/{vpc['VpcId']}", region=region, account=reads.account),
             "Status": vpc.get("State"),
             "CidrBlock": vpc["CidrBlock"],
             "EnableDnsHostnames": attribute("enableDnsHostnames"),
@@ -162,7 +163,7 @@ class RouteTable(Kind):
         ]
         return {
             "RouteTableId": table["RouteTableId"],
-            "Arn": f"arn:aws:ec2:{target.region}:{reads.account}:route-table/{table['RouteTableId']}",
+            "Arn": arn("ec2", f"route-table/{table['RouteTableId']}", region=target.region, account=reads.account),
             "VpcId": table["VpcId"],
             "ForeignRoutes": foreign,
             "Tags": from_tag_list(table.get("Tags")),
@@ -278,7 +279,7 @@ class SecurityGroup(Kind):
     def _observe(self, reads: Reads, region: str, group: Mapping[str, Any]) -> Observed:
         return {
             "GroupId": group["GroupId"],
-            "Arn": f"arn:aws:ec2:{region}:{reads.account}:security-group/{group['GroupId']}",
+            "Arn": arn("ec2", f"security-group/{group['GroupId']}", region=region, account=reads.account),
             "VpcId": group["VpcId"],
             "Ingress": _rules(group.get("IpPermissions", ())),
             "Egress": _rules(group.get("IpPermissionsEgress", ())),

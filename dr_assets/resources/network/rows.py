@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.network.kinds import rule
 from dr_assets.resources.row import other, resource
 from dr_assets.stack import SITES, Site, Stack
@@ -13,18 +14,14 @@ from dr_assets.stack import SITES, Site, Stack
 SUBNETS = (1, 2, 3)
 
 
-def route_table_name(stack: Stack, site: Site) -> str:
-    return f"aurora-dr-{site}-rt-{stack.environment_suffix}"
-
-
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    s, at = stack.environment_suffix, f"{site}/network"
+    at = f"{site}/network"
     vpc = Ref(f"{at}/vpc", "VpcId")
     yield resource(
         stack,
         f"{at}/vpc",
         "ec2.vpc",
-        f"aurora-dr-{site}-{s}",
+        names.vpc(stack, site),
         {"CidrBlock": stack.vpc_cidr.of(site), "EnableDnsHostnames": True, "EnableDnsSupport": True},
         title="The site's network; nothing in it reaches the internet.",
     )
@@ -33,7 +30,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             stack,
             f"{at}/subnet-{n}",
             "ec2.subnet",
-            f"aurora-dr-{site}-subnet-{n}-{s}",
+            names.subnet(stack, site, n),
             {
                 "VpcId": vpc,
                 "CidrBlock": stack.subnet_cidr(site, n),
@@ -46,7 +43,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/route-table",
         "ec2.route_table",
-        route_table_name(stack, site),
+        names.route_table(stack, site),
         {"VpcId": vpc, "ForeignRoutes": []},
         identity={"PeerCidr": stack.vpc_cidr.of(other(site))},
         title="Routes of the database subnets: local, and the peering to the other site.",
@@ -56,17 +53,20 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             stack,
             f"{at}/route-table-association-{n}",
             "ec2.route_table_association",
-            f"{route_table_name(stack, site)} / subnet {n}",
+            f"{names.route_table(stack, site)} / subnet {n}",
             {"RouteTableId": Ref(f"{at}/route-table", "RouteTableId")},
             tagged=False,
-            identity={"RouteTableName": route_table_name(stack, site), "SubnetId": Ref(f"{at}/subnet-{n}", "SubnetId")},
+            identity={
+                "RouteTableName": names.route_table(stack, site),
+                "SubnetId": Ref(f"{at}/subnet-{n}", "SubnetId"),
+            },
             title=f"Puts database subnet {n} under the private route table.",
         )
     yield resource(
         stack,
         f"{at}/security-group",
         "ec2.security_group",
-        f"rds-aurora-{site}-{s}",
+        names.security_group(stack, site),
         {
             "VpcId": vpc,
             "Ingress": sorted(
@@ -81,7 +81,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/db-subnet-group",
         "rds.subnet_group",
-        f"aurora-subnet-{site}-{s}",
+        names.db_subnet_group(stack, site),
         {"SubnetIds": [Ref(f"{at}/subnet-{n}", "SubnetId") for n in SUBNETS]},
         settings={"Description": f"Private database subnets of the {site} site"},
         title="The three zones that Aurora may place instances in.",
@@ -93,7 +93,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         stack,
         "global/network/peering",
         "ec2.peering",
-        f"aurora-dr-peering-{stack.environment_suffix}",
+        names.peering(stack),
         {
             "Requester": Ref("primary/network/vpc", "VpcId"),
             "Accepter": Ref("secondary/network/vpc", "VpcId"),
@@ -107,11 +107,11 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             stack,
             f"global/network/route-to-{other(site)}",
             "ec2.route",
-            f"{route_table_name(stack, site)} to {stack.vpc_cidr.of(other(site))}",
+            f"{names.route_table(stack, site)} to {stack.vpc_cidr.of(other(site))}",
             {"VpcPeeringConnectionId": Ref("global/network/peering", "VpcPeeringConnectionId"), "State": "active"},
             tagged=False,
             region=stack.region(site),
-            identity={"RouteTableName": route_table_name(stack, site), "Destination": stack.vpc_cidr.of(other(site))},
+            identity={"RouteTableName": names.route_table(stack, site), "Destination": stack.vpc_cidr.of(other(site))},
             settings={"RouteTableId": Ref(f"{site}/network/route-table", "RouteTableId")},
             title=f"From the {site} site to the {other(site)} one, through the peering.",
         )

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, to_tag_list
 
 # What lists have instead of an ARN: an e-mail subscription nobody has confirmed, and one whose reader left it.
@@ -33,7 +34,7 @@ def _topic_attributes(reads: Reads, region: str, arn: str) -> Mapping[str, str] 
 
 def topic_arn(reads: Reads, region: str, name: str) -> str:
     """A topic's ARN follows from its name."""
-    return f"arn:aws:sns:{region}:{reads.account}:{name}"
+    return arn("sns", name, region=region, account=reads.account)
 
 
 class Topic(Kind):

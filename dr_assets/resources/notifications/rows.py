@@ -8,6 +8,7 @@ from typing import Any
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
+from dr_assets.resources import names
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
@@ -19,10 +20,10 @@ VISIBILITY_SECONDS = 60
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    s, at, region = stack.environment_suffix, f"{site}/notifications", stack.region(site)
+    at = f"{site}/notifications"
     key = Ref(f"{site}/encryption/notifications-key", "Arn")
-    name = f"db-events-{site}-{s}"
-    topic, topic_arn = Ref(f"{at}/topic", "Arn"), Text(f"arn:aws:sns:{region}:{{account}}:{name}")
+    name = names.topic(stack, site)
+    topic, topic_arn = Ref(f"{at}/topic", "Arn"), names.topic_arn(stack, site)
     yield resource(
         stack,
         f"{at}/topic",
@@ -36,7 +37,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         f"{at}/topic-policy",
         "sns.topic_policy",
         name,
-        {"Policy": normal_policy(_topic_policy(topic_arn))},
+        {"Policy": normal_policy(_topic_policy(stack, topic_arn))},
         tagged=False,
         settings={"TopicArn": topic},
         title="RDS events and CloudWatch of this account may publish, nobody else.",
@@ -44,16 +45,22 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     for part, queue, retention, redrive, told in (
         (
             "dead-letter",
-            f"db-events-dlq-{site}-{s}",
+            names.dead_letter_queue(stack, site),
             DEAD_LETTER_SECONDS,
             None,
             "Keeps for 14 days what could not be dealt with.",
         ),
-        ("", name, EVENT_SECONDS, f"{at}/dead-letter-queue", "The site's events, waiting for the sensors."),
+        (
+            "",
+            names.queue(stack, site),
+            EVENT_SECONDS,
+            f"{at}/dead-letter-queue",
+            "The site's events, waiting for the sensors.",
+        ),
     ):
         prefix = f"{at}/{part + '-' if part else ''}"
         policy_key = f"{at}/dead-letter-policy" if part else f"{at}/queue-policy"
-        arn = Text(f"arn:aws:sqs:{region}:{{account}}:{queue}")
+        arn = names.queue_arn(stack, site, queue)
         desired: dict[str, Any] = {
             "MessageRetentionPeriod": retention,
             "VisibilityTimeout": VISIBILITY_SECONDS,
@@ -101,11 +108,11 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         stack,
         f"{at}/event-subscription",
         "rds.event_subscription",
-        f"rds-event-sub-{site}-{s}",
+        names.event_subscription(stack, site),
         {
             "SnsTopicArn": topic,
             "SourceType": "db-cluster",
-            "SourceIds": [f"aurora-{site}-{s}"],
+            "SourceIds": [names.cluster(stack, site)],
             "EventCategories": list(EVENT_CATEGORIES),
             "Enabled": True,
         },
@@ -114,14 +121,14 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     )
 
 
-def _topic_policy(topic: Text) -> dict[str, Any]:
+def _topic_policy(stack: Stack, topic: Text) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Sid": "AccountAdministration",
                 "Effect": "Allow",
-                "Principal": {"AWS": Text("arn:aws:iam::{account}:root")},
+                "Principal": {"AWS": names.account_root(stack)},
                 "Action": [
                     "sns:AddPermission",
                     "sns:DeleteTopic",
