@@ -35,7 +35,7 @@ from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.documents import Incident
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import TOLD, Transition
-from dr_assets.monitoring.rules import team_of
+from dr_assets.monitoring.topics import team_of
 from dr_assets.resources import names
 from dr_assets.resources.lineage import capabilities_lost, dependents
 from dr_assets.stack import SITES, Site, Stack

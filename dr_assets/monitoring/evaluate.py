@@ -20,8 +20,9 @@ from typing import Any
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident
 from dr_assets.monitoring.incidents import Breach, Transition, follow, open_incident
-from dr_assets.monitoring.rules import SOURCES, Rule
+from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import ROLE, Sample, newest
+from dr_assets.monitoring.topics import SOURCES, runbook
 
 SCHEMA = 1
 FLAPS, FLAP_SECONDS = 4, 300.0
@@ -294,7 +295,7 @@ def _silence(rule: Rule, track: Track) -> Breach:
         rule.metric,
         since,
         f"{rule.source} {rule.metric} has not been known for more than {rule.unknown_after:g} s",
-        "docs/runbooks.md#a-source-is-silent",
+        runbook("a-source-is-silent"),
         None,
         rule.unit,
         rule.objective,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dr_assets import utc
 from dr_assets.history.documents import Incident, Step
-from dr_assets.monitoring.rules import Severity
+from dr_assets.monitoring.rule import Severity
 
 TOLD: tuple[Step, ...] = ("opened", "escalated", "resolved")
 EVIDENCE_LIMIT = 20

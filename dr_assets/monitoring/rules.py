@@ -1,209 +1,123 @@
-"""What is watched and from when on it is bad: one rule for each subject, made from the stack file. Pure.
-
-May import `stack`, `core` and `catalog` (names). A rule's key is the subject of the samples it judges.
-"""
+"""Every alert rule of a stack: built from the stack file, from an RDS event, from a run, from a check, or from a drill record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
-from dr_assets.core.expressions import Role
+from dr_assets.monitoring.event_conditions import CONDITIONS, EventCondition
+from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
 from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, RPO_LAG
+from dr_assets.monitoring.topics import CAPACITY, DRIFT, DRILLS, EVENTS, REPLICATION, RUNS, SOURCES, WRITER
 from dr_assets.stack import SITES, Site, Stack
-
-Severity = Literal["critical", "warning"]
-
-# Topics: an incident is one topic of one stack, and each topic belongs to exactly one sensor.
-WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
-EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
-OWNER: dict[str, str] = {
-    WRITER: "health_checks",
-    SOURCES: "health_checks",
-    REPLICATION: "replication_lag",
-    CAPACITY: "replication_lag",
-    EVENTS: "event_queue",
-    DRIFT: "drift",
-    RUNS: "run_failure",
-    DRILLS: "drill_overdue",
-}
-TEAM: dict[str, str] = {CAPACITY: "database", DRIFT: "platform", RUNS: "platform", SOURCES: "platform"}
 
 # CloudWatch's one-minute metrics arrive up to two minutes late; the probe writes every few seconds.
 LATE_SECONDS, PROBE_LATE_SECONDS = 240.0, 90.0
-# The daemon ticks every 5 to 10 s: a hold of 8 s is two bad readings in a row at either pace, and one at neither.
-HOLD_SECONDS, CLEAR_SECONDS = 8.0, 20.0
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a subject is in breach. Durations in seconds.
-
-    above/below    breach beyond this value (exclusive); one of them is set, or neither where only silence matters
-    clear          the value that ends a breach (inclusive): hysteresis. None: the threshold itself
-    role           the role its site must have for the rule to apply; None: always
-    hold           how long a breach lasts, by the source's own clock, before it is one
-    clear_hold     how long the values are good before it is over
-    unknown_after  silence that is itself worth an alert; None: silence is of no interest
-    resource       the catalogue's key by which the blast radius is read from the lineage
-    covered_by     topics that explain this breach: while one of them is open it is evidence there, not an alert of its own
-    """
-
-    stack: str
-    site: str
-    source: str
-    metric: str
-    topic: str
-    text: str
-    runbook: str
-    above: float | None = None
-    below: float | None = None
-    clear: float | None = None
-    unit: str = ""
-    role: Role | None = None
-    hold: float = HOLD_SECONDS
-    clear_hold: float = CLEAR_SECONDS
-    unknown_after: float | None = None
-    severity: Severity = "warning"
-    resource: str = ""
-    covered_by: tuple[str, ...] = ()
-    escalate_after: float = 3600.0
-
-    @property
-    def key(self) -> str:
-        return f"{self.stack}/{self.site}/{self.source}/{self.metric}"
-
-    @property
-    def objective(self) -> str:
-        if self.above is not None:
-            return f"at most {self.above:g} {self.unit}".strip()
-        return f"at least {self.below:g} {self.unit}".strip() if self.below is not None else "a reading"
-
-    def breached(self, value: float, raised: bool) -> bool | None:
-        """True: bad. False: good. None: between the two thresholds, which changes nothing."""
-        if (self.above is not None and value > self.above) or (self.below is not None and value < self.below):
-            return True
-        if raised and self.clear is not None and (value > self.clear if self.above is not None else value < self.clear):
-            return None
-        return False
+# How old the last successful drill of a scenario may be, in days.
+DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
+# For a subject that is reported once, when it changes: there is no second reading to wait for.
+_AT_ONCE: Mapping[str, Any] = {"hold": 0.0, "clear_hold": 0.0}
 
 
 def rules_for(stack: Stack) -> tuple[Rule, ...]:
-    """Every rule of a stack that can be known beforehand; those for events, runs and resources are made as they appear."""
+    """Every rule of a stack that is known beforehand; those for events, runs, checks and drills are built as they appear."""
     store = Rule(
-        stack.environment_suffix,
-        "global",
-        "store",
-        "answers",
-        SOURCES,
-        "The history store refuses: alerts go out without a ledger, maintenance windows are not seen",
-        "docs/runbooks.md#the-history-store-refuses",
+        stack=stack.environment_suffix,
+        site="global",
+        source="store",
+        metric="answers",
+        topic=SOURCES,
+        text="The history store refuses: alerts go out without a ledger, maintenance windows are not applied",
         below=1.0,
         hold=30.0,
+        anchor="the-history-store-refuses",
     )
     return (*(rule for site in SITES for rule in _site_rules(stack, site)), store)
 
 
 def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
-    s, limits = stack.environment_suffix, stack.alarm_thresholds
-    lag, soon = float(limits.replication_lag_ms), float(stack.rto_seconds)
-    fail = "docs/runbooks.md#the-writer-is-down"
-    behind = "docs/runbooks.md#replication-is-behind"
-    for metric, told in (
+    yield from _replication_rules(stack, site)
+    yield from _writer_rules(stack, site)
+    yield from _capacity_rules(stack, site)
+
+
+def _replication_rules(stack: Stack, site: Site) -> Iterator[Rule]:
+    limit = float(stack.alarm_thresholds.replication_lag_ms)
+    for metric, text in (
         (REPLICATION_LAG, "Replication is behind"),
         (RPO_LAG, "A failover now would lose more commits than the objective allows"),
     ):
-        cluster = f"{site}/aurora/cluster"
+        sql = Rule(
+            stack=stack.environment_suffix,
+            site=site,
+            source="sql",
+            metric=metric,
+            topic=REPLICATION,
+            text=text,
+            above=limit,
+            clear=limit * 0.8,
+            unit="ms",
+            role="reader",
+            severity="critical",
+            resource=f"{site}/aurora/cluster",
+            covered_by=(WRITER,),
+            escalate_after=float(stack.rto_seconds),
+        )
         # Two data points of one minute each: one spike of a second fills the whole of its minute's maximum.
-        yield Rule(
-            s,
-            site,
-            "metric",
-            metric,
-            REPLICATION,
-            told,
-            behind,
-            above=lag,
-            clear=lag * 0.8,
-            unit="ms",
-            role="reader",
-            hold=60.0,
-            clear_hold=0.0,
-            unknown_after=LATE_SECONDS,
-            severity="critical",
-            resource=cluster,
-            covered_by=(WRITER,),
-            escalate_after=soon,
-        )
-        yield Rule(
-            s,
-            site,
-            "sql",
-            metric,
-            REPLICATION,
-            told,
-            behind,
-            above=lag,
-            clear=lag * 0.8,
-            unit="ms",
-            role="reader",
-            severity="critical",
-            resource=cluster,
-            covered_by=(WRITER,),
-            escalate_after=soon,
-        )
-        yield Rule(
-            s,
-            site,
-            "alarm",
-            metric,
-            REPLICATION,
-            f"{told} (alarm)",
-            behind,
+        yield replace(sql, source="metric", hold=60.0, clear_hold=0.0, unknown_after=LATE_SECONDS)
+        yield sql
+        yield replace(
+            sql,
+            source="alarm",
+            text=f"{text} (alarm)",
+            above=None,
             below=1.0,
-            role="reader",
+            clear=None,
+            unit="",
             hold=0.0,
             unknown_after=900.0,
-            severity="critical",
             resource=f"{site}/monitoring/alarm-{metric}",
-            covered_by=(WRITER,),
-            escalate_after=soon,
         )
-    for source, metric, told, hold, unknown in (
-        ("metric", CONNECTIVITY, "The writer does not accept writes", HOLD_SECONDS, PROBE_LATE_SECONDS),
-        ("sql", CONNECTIVITY, "The writer does not accept writes", HOLD_SECONDS, None),
+
+
+def _writer_rules(stack: Stack, site: Site) -> Iterator[Rule]:
+    refused = "The writer does not accept writes"
+    for source, metric, text, hold, unknown in (
+        ("metric", CONNECTIVITY, refused, HOLD_SECONDS, PROBE_LATE_SECONDS),
+        ("sql", CONNECTIVITY, refused, HOLD_SECONDS, None),
         # The alarm and the health check have waited already.
-        ("alarm", CONNECTIVITY, "The writer does not accept writes (alarm)", 0.0, None),
+        ("alarm", CONNECTIVITY, f"{refused} (alarm)", 0.0, None),
         ("health-check", "health-check", "The writer's health check fails", 0.0, None),
         ("region", "answers", "The writer's region does not answer", HOLD_SECONDS, None),
     ):
         yield Rule(
-            s,
-            site,
-            source,
-            metric,
-            WRITER,
-            told,
-            fail,
+            stack=stack.environment_suffix,
+            site=site,
+            source=source,
+            metric=metric,
+            topic=WRITER,
+            text=text,
             below=1.0,
-            unit="",
             role="writer",
             hold=hold,
             unknown_after=unknown,
             severity="critical",
             resource=f"{site}/aurora/cluster",
-            escalate_after=soon,
+            escalate_after=float(stack.rto_seconds),
         )
+
+
+def _capacity_rules(stack: Stack, site: Site) -> Iterator[Rule]:
+    limits = stack.alarm_thresholds
     for metric, limit, unit in ((CPU, limits.cpu_percent, "percent"), (CONNECTIONS, limits.connections, "count")):
         yield Rule(
-            s,
-            site,
-            "metric",
-            metric,
-            CAPACITY,
-            f"{metric} is above its limit",
-            "docs/runbooks.md#capacity",
+            stack=stack.environment_suffix,
+            site=site,
+            source="metric",
+            metric=metric,
+            topic=CAPACITY,
+            text=f"{metric} is above its limit",
             above=float(limit),
             clear=limit * 0.9,
             unit=unit,
@@ -216,15 +130,81 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
         )
 
 
-def owner_of(topic: str) -> str:
-    """The sensor that tells of a topic; none for a test alert. Topics may be divided further, as in `runs.verify_stack`."""
-    return OWNER.get(topic.split(".", maxsplit=1)[0], "")
+# --- for subjects that are not known beforehand: `subject` is a sample's, STACK/SITE/SOURCE/METRIC ---------------------------
 
 
-def team_of(topic: str) -> str:
-    """Who is told first."""
-    return TEAM.get(topic.split(".", maxsplit=1)[0], "on-call")
+def event_rule(subject: str) -> Rule:
+    """For a condition of the event queue."""
+    stack, site, source, name = subject.split("/", 3)
+    condition = CONDITIONS.get(name, EventCondition(name=name, text=name))  # a cursor may hold one that is no more
+    return Rule(
+        stack=stack,
+        site=site,
+        source=source,
+        metric=name,
+        topic=f"{EVENTS}.{name}",
+        text=condition.text,
+        below=1.0,
+        hold=condition.hold,
+        clear_hold=0.0,
+        severity=condition.severity,
+        resource=f"{site}/{condition.resource}",
+        covered_by=condition.covered_by,
+    )
 
 
-def by_key(rules: Sequence[Rule]) -> dict[str, Rule]:
-    return {rule.key: rule for rule in rules}
+def run_rule(subject: str) -> Rule:
+    """For a job: its last run failed."""
+    stack, site, source, job = subject.split("/", 3)
+    return Rule(
+        stack=stack,
+        site=site,
+        source=source,
+        metric=job,
+        topic=f"{RUNS}.{job}",
+        text=f"The job {job} failed",
+        below=1.0,
+        severity="critical" if "drill" in job else "warning",
+        **_AT_ONCE,
+    )
+
+
+def drift_rule(subject: str) -> Rule:
+    """For an asset check, CHECK:RESOURCE: it failed when it was evaluated last."""
+    stack, site, source, metric = subject.split("/", 3)
+    resource = metric.split(":", 1)[1]
+    return Rule(
+        stack=stack,
+        site=site,
+        source=source,
+        metric=metric,
+        topic=f"{DRIFT}.{resource.split('/')[1]}",
+        text=f"{resource} differs from the stack file",
+        below=1.0,
+        resource=resource,
+        **_AT_ONCE,
+    )
+
+
+def drill_rule(subject: str) -> Rule:
+    """For SCENARIO-age (days since its last successful drill) and for `readiness` (that proof still stands)."""
+    stack, site, source, metric = subject.split("/", 3)
+    scenario = metric.removesuffix("-age")
+    readiness = metric == "readiness"
+    return Rule(
+        stack=stack,
+        site=site,
+        source=source,
+        metric=metric,
+        topic=f"{DRILLS}.{scenario}",
+        text="The last proof no longer stands: the stack changed since"
+        if readiness
+        else f"The {scenario} drill is overdue",
+        above=None if readiness else DRILL_DAYS[scenario],
+        below=1.0 if readiness else None,
+        unit="" if readiness else "days",
+        resource="global/aurora/global-cluster",
+        covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS) if readiness else (),
+        escalate_after=3600.0 if readiness else 14 * 86400.0,
+        **_AT_ONCE,
+    )

@@ -20,29 +20,6 @@ from dr_assets.stack import Site, Stack
 
 BATCH, ROUNDS = 10, 10
 
-# RDS's event identifiers, at the end of "Event ID" (a link to the user guide's page), as the Aurora user guide lists them
-# (USER_Events.Messages). (what, True): it begins; (what, False): it ends. All others are news without a wrong: 0181-0185 and
-# 0390-0397 tell of the steps of a switchover, 0238 that a failover is complete.
-_EVENTS: dict[str, tuple[tuple[str, bool], ...]] = {
-    "RDS-EVENT-0069": (("failover-failed", True),),
-    "RDS-EVENT-0071": (("failover-failed", False),),
-    "RDS-EVENT-0185": (("global-switchover-failed", False),),
-    "RDS-EVENT-0187": (("global-switchover-failed", True),),
-    "RDS-EVENT-0238": (("global-failover-failed", False),),
-    "RDS-EVENT-0239": (("global-failover-failed", True),),
-    "RDS-EVENT-0240": (("resynchronizing", True),),
-    "RDS-EVENT-0241": (("resynchronizing", False),),
-}
-TOLD: dict[str, str] = {
-    "failover-failed": "A failover within the cluster failed",
-    "global-switchover-failed": "A global switchover failed",
-    "global-failover-failed": "A global failover failed",
-    "resynchronizing": "The old primary is being rebuilt after a failover: the stack is unprotected",
-    "poison": "The event queue holds a message that cannot be understood",
-    "unread": "The event queue refuses to be read",
-    "unanswered": "The event queue does not answer",
-}
-
 
 class Queues:
     """A stack's two event queues."""
@@ -113,11 +90,6 @@ def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
 def event_id(message: Message) -> str:
     """`RDS-EVENT-0181` of an RDS event, or an empty text."""
     return str(message.body.get("Event ID", "")).rpartition("#")[2]
-
-
-def meaning(message: Message) -> tuple[tuple[str, bool], ...]:
-    """What an RDS event begins (True) or ends (False); nothing for mere news."""
-    return _EVENTS.get(event_id(message), ())
 
 
 def alarm_sample(message: Message, names: dict[str, str]) -> Sample | None:

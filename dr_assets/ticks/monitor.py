@@ -5,7 +5,6 @@ May import `aws`, `catalog`, `history.store`, `stack` and telemetry. No Dagster:
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -22,11 +21,14 @@ from dr_assets.errors import UnansweredError
 from dr_assets.failover.vote import DEFAULT_VOTE, OWN_PROBE_VOTE, Recommendation, Vote, recommend
 from dr_assets.history.store import Store, open_store
 from dr_assets.monitoring.evaluate import State
+from dr_assets.monitoring.event_conditions import meaning
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import Remember
-from dr_assets.monitoring.rules import DRILLS, EVENTS, OWNER, SOURCES, WRITER, Rule, rules_for
+from dr_assets.monitoring.rule import Rule
+from dr_assets.monitoring.rules import event_rule, rules_for
 from dr_assets.monitoring.samples import CONNECTIVITY, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import ALARM_METRICS, Poller, Source
+from dr_assets.monitoring.topics import TOPICS, WRITER
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Site, Stack
@@ -34,12 +36,8 @@ from dr_assets.ticks import event_queue as queues
 from dr_assets.ticks.tick import Ticked, Watch
 
 SHARE_SECONDS = 3.0
-EVENT_HOLD_SECONDS = 30.0
-UNANSWERED_SECONDS = 240.0  # a dark region is told of before that, and explains it
 EVENT_LONGEST_SECONDS = 24 * 3600.0
 SEEN = 500
-# How old the last good drill of a scenario may be, in days.
-DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
 LINK_VARIABLE = "DR_DAGSTER_URL"
 # `view`: ask the databases too; `publish`: and put what they say into CloudWatch as the probe's metric. Only where they can be
 # reached from here: whoever cannot reach them would take every writer for dead.
@@ -75,7 +73,7 @@ class Station:
         self._poller = self.poller or Poller([self.stack], self._aws, self._more_sources())
         self._transports = list(transports_from(self.stack, os.environ) if self.transports is None else self.transports)
         self._queues = queues.Queues(self.stack, self._aws)
-        self._watches = {sensor: self._watch(sensor) for sensor in sorted(set(OWNER.values()))}
+        self._watches = {sensor: self._watch(sensor) for sensor in sorted({topic.sensor for topic in TOPICS.values()})}
         self._remember = Remember(self.store, self.stack.environment_suffix)
         self._problems: dict[str, str] = {}
 
@@ -223,7 +221,7 @@ class Station:
         """Begin or end what an RDS event says; messages may come in any order."""
         ended = []
         at = message.at.timestamp()
-        for what, begins in queues.meaning(message):
+        for what, begins in meaning(queues.event_id(message)):
             name = f"{message.site}/{what}"
             last = events.get(name)
             if begins:
@@ -267,31 +265,8 @@ class Station:
         known = {key for key in state.tracks if "/events/" in key} | {
             f"{s}/{n.replace('/', '/events/')}" for n in names
         }
-        rules = [self.event_rule(key) for key in sorted(known)]
+        rules = [event_rule(key) for key in sorted(known)]
         return watch.tick(state, samples, now, [*self.rules, *rules])
-
-    def event_rule(self, subject: str) -> Rule:
-        s, site, _, what = subject.split("/", 3)
-        failed = what.endswith("failed")
-        hold = {"unanswered": UNANSWERED_SECONDS}.get(what, 0.0 if failed else EVENT_HOLD_SECONDS)
-        queue = {"poison": "dead-letter-queue", "unread": "queue", "unanswered": "queue"}.get(what)
-        place = f"notifications/{queue}" if queue else "aurora/cluster"
-        covers = {"poison": (), "unread": (), "unanswered": (WRITER, SOURCES)}.get(what, () if failed else (WRITER,))
-        return Rule(
-            s,
-            site,
-            "events",
-            what,
-            f"{EVENTS}.{what}",
-            queues.TOLD.get(what, what),
-            "docs/runbooks.md#events",
-            below=1.0,
-            hold=hold,
-            clear_hold=0.0,
-            severity="critical" if failed else "warning",
-            resource=f"{site}/{place}",
-            covered_by=covers,
-        )
 
     def _exchange(self, delete: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, dict[str, str]]]:
         """Both sites at once, each with a deadline. A site that does not answer gives nothing, and loses nothing: which one
@@ -366,83 +341,6 @@ class Station:
             alert = compose(transition, self.resources, self.link)
             results = {**deliver(self.ledger, self._transports, alert, now)}
         return results
-
-    # --- drills ----------------------------------------------------------------------------------------------------
-
-    def drill_samples(self, changed_since: Callable[[datetime], str | None]) -> list[Sample]:
-        """The age of each scenario's last good drill in days, and whether the newest proof still stands.
-
-        `changed_since(proof)` names what changed after that time, or None. Raises DrError where a record cannot be read.
-        """
-        s, now = self.stack.environment_suffix, self.clock()
-        proofs = last_proofs(self.store, s)
-        samples = []
-        for scenario in DRILL_DAYS:
-            at = proofs.get(scenario)
-            age = (now - at).total_seconds() / 86400 if at else 36500.0
-            note = (
-                f"last {scenario} drill that succeeded: {at:%Y-%m-%d}" if at else f"no {scenario} drill ever succeeded"
-            )
-            samples.append(Sample(now, s, "global", "records", f"{scenario}-age", age, "days", note))
-        newest = max(proofs.values(), default=None)
-        change = changed_since(newest) if newest else None
-        value = 0.0 if newest is None or change else 1.0
-        note = change or ("nothing was ever proven" if newest is None else "")
-        samples.append(Sample(now, s, "global", "records", "readiness", value, "bool", note))
-        return samples
-
-    def drill_rule(self, subject: str) -> Rule:
-        s, site, _, metric = subject.split("/", 3)
-        scenario = metric.removesuffix("-age")
-        book = "docs/runbooks.md#a-drill-is-overdue"
-        if metric == "readiness":
-            return Rule(
-                s,
-                site,
-                "records",
-                metric,
-                f"{DRILLS}.readiness",
-                "The last proof no longer stands: the stack changed since",
-                book,
-                below=1.0,
-                hold=0.0,
-                clear_hold=0.0,
-                resource="global/aurora/global-cluster",
-                covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS),
-            )
-        return Rule(
-            s,
-            site,
-            "records",
-            metric,
-            f"{DRILLS}.{scenario}",
-            f"The {scenario} drill is overdue",
-            book,
-            above=DRILL_DAYS[scenario],
-            unit="days",
-            hold=0.0,
-            clear_hold=0.0,
-            resource="global/aurora/global-cluster",
-            escalate_after=14 * 86400.0,
-        )
-
-
-def last_proofs(store: Store, stack: str) -> dict[str, datetime]:
-    """When each scenario's last drill that succeeded ended (drills and incidents both prove). Reads as few as it can."""
-    found: dict[str, datetime] = {}
-    looked: dict[str, int] = {}
-    for key in reversed(store.list(f"records/{stack}/")):
-        scenario = next((name for name in DRILL_DAYS if f"-{name}-" in key), None)
-        if scenario is None or scenario in found or looked.get(scenario, 0) >= 20:
-            continue
-        looked[scenario] = looked.get(scenario, 0) + 1
-        try:
-            record = json.loads(store.read(key))
-            if record.get("status") == "succeeded" and record.get("ended_at"):
-                found[scenario] = utc.parse(str(record["ended_at"]))
-        except (KeyError, ValueError):
-            continue  # a record that cannot be read proves nothing
-    return found
 
 
 def _site(text: str) -> Site:

@@ -24,8 +24,9 @@ from dr_assets.history.documents import Incident, StoredIncident
 from dr_assets.history.store import Store
 from dr_assets.monitoring.evaluate import WAIT_SECONDS, Decision, Observation, State, decide
 from dr_assets.monitoring.incidents import TOLD, Transition
-from dr_assets.monitoring.rules import Rule, owner_of
+from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.topics import owner_of
 
 T = TypeVar("T")
 # What the state just decided suggests, as lines of evidence for a transition that people hear of.

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from dr_assets.alerting.delivery import Alert
 from dr_assets.monitoring.evaluate import Decision, State, decide
 from dr_assets.monitoring.incidents import TOLD
-from dr_assets.monitoring.rules import Rule, rules_for
+from dr_assets.monitoring.rule import Rule
+from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.samples import Sample
 from dr_assets.stack import Stack
 

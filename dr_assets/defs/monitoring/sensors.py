@@ -19,9 +19,12 @@ from dr_assets.errors import DrError
 from dr_assets.failover.vote import armed, refusals
 from dr_assets.monitoring.evaluate import Observation, State
 from dr_assets.monitoring.incidents import Transition
-from dr_assets.monitoring.rules import DRIFT, RUNS, WRITER, Rule, owner_of, rules_for
+from dr_assets.monitoring.rule import Rule
+from dr_assets.monitoring.rules import drift_rule, drill_rule, rules_for, run_rule
 from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
+from dr_assets.ticks.drill_proofs import drill_samples
 from dr_assets.ticks.monitor import Station
 from dr_assets.ticks.tick import Ticked
 
@@ -91,20 +94,26 @@ def build_sensors(
     def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "drift", (VERIFY, PROVISION), post())
         samples = [sample for run in runs for sample in _check_samples(context, stack, run)]
-        ticked = post().judge("drift", context.cursor, samples, _drift_rule, {"since": since})
+        ticked = post().judge("drift", context.cursor, samples, drift_rule, {"since": since})
         return _result(context, post(), "drift", ticked)
 
     @sensor("run_failure", SLOW_SECONDS, "Runs that failed, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "run_failure", None, post())
         samples = [_run_sample(stack, run) for run in runs]
-        ticked = post().judge("run_failure", context.cursor, samples, _run_rule, {"since": since})
+        ticked = post().judge("run_failure", context.cursor, samples, run_rule, {"since": since})
         return _result(context, post(), "run_failure", ticked)
 
     @sensor("drill_overdue", DAILY_SECONDS, "Drills that are overdue, and proof that a later change made stale.")
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        samples = post().drill_samples(lambda proof: _changed_since(context, proof))
-        ticked = post().judge("drill_overdue", context.cursor, samples, post().drill_rule)
+        monitor = post()
+        samples = drill_samples(
+            monitor.store,
+            monitor.stack.environment_suffix,
+            monitor.clock(),
+            lambda proof: _changed_since(context, proof),
+        )
+        ticked = post().judge("drill_overdue", context.cursor, samples, drill_rule)
         return _result(context, post(), "drill_overdue", ticked)
 
     return [replication_lag, health_checks, event_queue, drift, run_failure, drill_overdue]
@@ -258,23 +267,6 @@ def _run_sample(stack: Stack, record: Any) -> Sample:
     )
 
 
-def _run_rule(subject: str) -> Rule:
-    s, site, source, job = subject.split("/", 3)
-    return Rule(
-        s,
-        site,
-        source,
-        job,
-        f"{RUNS}.{job}",
-        f"The job {job} failed",
-        "docs/runbooks.md#a-run-failed",
-        below=1.0,
-        hold=0.0,
-        clear_hold=0.0,
-        severity="critical" if "drill" in job else "warning",
-    )
-
-
 def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
     events = context.instance.get_records_for_run(
         record.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
@@ -291,25 +283,6 @@ def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
         value = 1.0 if found.passed else 0.0
         metric = f"{found.check_name}:{key}"
         yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, "bool", note[:200])
-
-
-def _drift_rule(subject: str) -> Rule:
-    s, site, source, metric = subject.split("/", 3)
-    key = metric.split(":", 1)[1]
-    area = key.split("/")[1]
-    return Rule(
-        s,
-        site,
-        source,
-        metric,
-        f"{DRIFT}.{area}",
-        f"{key} differs from the stack file",
-        "docs/runbooks.md#drift",
-        below=1.0,
-        hold=0.0,
-        clear_hold=0.0,
-        resource=key,
-    )
 
 
 def _changed_since(context: Any, proof: datetime) -> str | None:

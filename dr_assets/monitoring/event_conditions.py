@@ -1,0 +1,87 @@
+"""Conditions that RDS events begin and end, and failures of the event queues themselves: one row each. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dr_assets.monitoring.rule import Severity
+from dr_assets.monitoring.topics import SOURCES, WRITER
+
+
+@dataclass(frozen=True)
+class EventCondition:
+    """Something wrong that lasts from one event to another. It is the topic `events.NAME`, at one site.
+
+    begins/ends  RDS event identifiers
+    hold         seconds before it is alerted
+    resource     its resource, without the site
+    covered_by   topics that explain it
+    """
+
+    name: str
+    text: str
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    severity: Severity = "warning"
+    hold: float = 30.0
+    resource: str = "aurora/cluster"
+    covered_by: tuple[str, ...] = ()
+
+
+# Identifiers as the Aurora user guide lists them (USER_Events.Messages). All others are news, nothing is wrong: 0181-0184 and
+# 0390-0397 report the steps of a switchover.
+CONDITIONS: dict[str, EventCondition] = {
+    condition.name: condition
+    for condition in (
+        EventCondition(
+            name="failover-failed",
+            text="A failover within the cluster failed",
+            begins=("RDS-EVENT-0069",),
+            ends=("RDS-EVENT-0071",),
+            severity="critical",
+            hold=0.0,
+        ),
+        EventCondition(
+            name="global-switchover-failed",
+            text="A global switchover failed",
+            begins=("RDS-EVENT-0187",),
+            ends=("RDS-EVENT-0185",),
+            severity="critical",
+            hold=0.0,
+        ),
+        EventCondition(
+            name="global-failover-failed",
+            text="A global failover failed",
+            begins=("RDS-EVENT-0239",),
+            ends=("RDS-EVENT-0238",),
+            severity="critical",
+            hold=0.0,
+        ),
+        EventCondition(
+            name="resynchronizing",
+            text="The old primary is being rebuilt after a failover: the stack is unprotected",
+            begins=("RDS-EVENT-0240",),
+            ends=("RDS-EVENT-0241",),
+            covered_by=(WRITER,),
+        ),
+        EventCondition(
+            name="poison",
+            text="The event queue holds a message that cannot be understood",
+            resource="notifications/dead-letter-queue",
+        ),
+        EventCondition(name="unread", text="The event queue refuses to be read", resource="notifications/queue"),
+        EventCondition(
+            name="unanswered",
+            text="The event queue does not answer",
+            hold=240.0,  # a dark region is alerted before that, and explains it
+            resource="notifications/queue",
+            covered_by=(WRITER, SOURCES),
+        ),
+    )
+}
+
+
+def meaning(event: str) -> list[tuple[str, bool]]:
+    """The conditions that an RDS event begins (True) or ends (False); none for mere news."""
+    begun = [(each.name, True) for each in CONDITIONS.values() if event in each.begins]
+    return begun + [(each.name, False) for each in CONDITIONS.values() if event in each.ends]

@@ -1,0 +1,63 @@
+"""Alert topics: which sensor owns each one, which team is notified, and where its runbook stands. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
+EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
+ON_CALL, DATABASE, PLATFORM = "on-call", "database", "platform"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What one incident is about. A topic may be divided further, as in `runs.verify_stack`.
+
+    sensor  the one sensor that opens and resolves its incidents
+    team    the owning team, notified first
+    anchor  heading of docs/runbooks.md, as GitHub links to it
+    text    what an incident of this topic means
+    """
+
+    name: str
+    sensor: str
+    team: str
+    anchor: str
+    text: str
+
+
+TOPICS: dict[str, Topic] = {
+    topic.name: topic
+    for topic in (
+        Topic(WRITER, "health_checks", ON_CALL, "the-writer-is-down", "The writer does not accept writes"),
+        Topic(REPLICATION, "replication_lag", ON_CALL, "replication-is-behind", "A failover now would lose commits"),
+        Topic(CAPACITY, "replication_lag", DATABASE, "capacity", "The writer is close to its limits"),
+        Topic(SOURCES, "health_checks", PLATFORM, "a-source-is-silent", "A source has stopped answering"),
+        Topic(EVENTS, "event_queue", ON_CALL, "events", "RDS or an event queue reports a failure"),
+        Topic(DRIFT, "drift", PLATFORM, "drift", "A resource differs from the stack file"),
+        Topic(RUNS, "run_failure", PLATFORM, "a-run-failed", "A run failed and has not succeeded since"),
+        Topic(DRILLS, "drill_overdue", ON_CALL, "a-drill-is-overdue", "The proof of a drill is out of date"),
+    )
+}
+
+
+def runbook(anchor: str) -> str:
+    """The link that an alert shows: `docs/runbooks.md#ANCHOR`."""
+    return f"docs/runbooks.md#{anchor}"
+
+
+def topic_of(name: str) -> Topic | None:
+    """The declared topic of `name`, which may be divided further; None for a test alert."""
+    return TOPICS.get(name.split(".", maxsplit=1)[0])
+
+
+def owner_of(name: str) -> str:
+    """The sensor that owns a topic; empty for a test alert."""
+    topic = topic_of(name)
+    return topic.sensor if topic else ""
+
+
+def team_of(name: str) -> str:
+    """The owning team."""
+    topic = topic_of(name)
+    return topic.team if topic else ON_CALL
