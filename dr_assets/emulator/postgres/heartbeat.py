@@ -1,8 +1,14 @@
-"""How far the standby is behind: a heartbeat on the writer, and what it tells. Imports psycopg and `node`.
+"""Replication lag of the standby, measured by a heartbeat on the writer, and Aurora's lag functions on top of it.
 
-`pg_stat_replication.flush_lag` reads next to nothing in a partition, so it is no measure of what would be lost. The heartbeat is:
-ten times a second a row `(slot, ts, lsn)` says that all that was committed by `ts` lies before `lsn`. The lag is the newest
-ts minus the newest ts whose lsn the standby has.
+`pg_stat_replication.flush_lag` stays near zero in a partition, so it does not measure what a failover would lose. The heartbeat
+does: ten times a second a row `(slot, ts, lsn)` records that everything committed by `ts` lies before `lsn`. It has arrived
+when the reader is beyond `lsn`: at `lsn` itself the reader misses the row, and has merely missed nothing else.
+
+The functions answer the age of the newest heartbeat that the reader has: now minus its `ts`. Only an arriving heartbeat can
+lower it, so in a partition it grows with time and never falls, also while no heartbeat is written and after the ring has
+replaced the newest one that arrived (`site.durable` and `site.visible` keep its time). It is NULL while no heartbeat is known
+to have arrived; -1 and the epoch mark the writer. In good health it reads up to one period (100 ms).
+Source: Aurora user guide, "aurora_global_db_status" and "aurora_global_db_instance_status".
 """
 
 from __future__ import annotations
@@ -28,8 +34,12 @@ FRESH_SECONDS = 1.0
 SCHEMA = """
 create schema dr_heartbeat;
 create table dr_heartbeat.ring (slot int primary key, ts timestamptz not null, lsn pg_lsn not null);
-create table dr_heartbeat.site (site text primary key, region text not null, slot name not null);
+create table dr_heartbeat.site (site text primary key, region text not null, slot name not null,
+    durable timestamptz, visible timestamptz);
 set allow_system_table_mods = on;
+
+create function dr_heartbeat.age_ms(ts timestamptz) returns double precision language sql volatile
+    as $$ select extract(epoch from clock_timestamp() - ts)::float8 * 1000 $$;
 
 create function pg_catalog.aurora_global_db_status() returns table (
     aws_region text, highest_lsn_written bigint, durability_lag_in_msec double precision, rpo_lag_in_msec double precision,
@@ -38,8 +48,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     me text := current_setting('dr.site');
-    newest timestamptz := (select max(ts) from dr_heartbeat.ring);
-    behind double precision := extract(epoch from clock_timestamp() - newest) * 1000;
+    behind double precision := dr_heartbeat.age_ms((select max(ts) from dr_heartbeat.ring));
 begin
     if pg_is_in_recovery() then  -- a reader knows what has arrived, not what has been written
         return query select region, (select (max(lsn) - '0/0'::pg_lsn)::bigint from dr_heartbeat.ring), -1::float8, -1::float8,
@@ -55,11 +64,12 @@ begin
             (pg_snapshot_xmax(pg_current_snapshot())::text::bigint >> 32), coalesce(p.xmin, '0')::bigint
         from dr_heartbeat.site s
         join lateral (
-            select coalesce(r.flush_lsn, l.restart_lsn) as flushed, coalesce(l.xmin, r.backend_xmin)::text as xmin
+            select coalesce(r.flush_lsn, l.restart_lsn) as flushed, r.flush_lsn as confirmed,
+                coalesce(l.xmin, r.backend_xmin)::text as xmin
             from pg_replication_slots l left join pg_stat_replication r on r.pid = l.active_pid
             where l.slot_name = s.slot) p on true
         join lateral (
-            select extract(epoch from newest - coalesce(max(ts) filter (where lsn <= p.flushed), min(ts)))::float8 * 1000 as ms
+            select dr_heartbeat.age_ms(greatest(s.durable, max(ts) filter (where lsn < p.confirmed))) as ms
             from dr_heartbeat.ring) b on true
         where s.site <> me;
 end $$;
@@ -71,7 +81,6 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     me text := current_setting('dr.site');
-    newest timestamptz := (select max(ts) from dr_heartbeat.ring);
 begin
     if pg_is_in_recovery() then
         return query select site, 'MASTER_SESSION_ID', region, (select (max(lsn) - '0/0'::pg_lsn)::bigint from dr_heartbeat.ring),
@@ -80,7 +89,7 @@ begin
             (coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn)::bigint,
             (coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn)::bigint, 0::bigint, 0::bigint,
             (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint,
-            (extract(epoch from clock_timestamp() - newest) * 1000)::float8 from dr_heartbeat.site where site = me;
+            dr_heartbeat.age_ms((select max(ts) from dr_heartbeat.ring)) from dr_heartbeat.site where site = me;
         return;
     end if;
     return query select site, 'MASTER_SESSION_ID', region, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, null::bigint,
@@ -92,23 +101,30 @@ begin
         from dr_heartbeat.site s
         join lateral (
             select coalesce(r.flush_lsn, l.restart_lsn) as flushed, coalesce(r.replay_lsn, l.restart_lsn) as replayed,
-                coalesce(r.write_lsn, l.restart_lsn) as received, coalesce(l.xmin, r.backend_xmin)::text as xmin
+                coalesce(r.write_lsn, l.restart_lsn) as received, r.replay_lsn as confirmed,
+                coalesce(l.xmin, r.backend_xmin)::text as xmin
             from pg_replication_slots l left join pg_stat_replication r on r.pid = l.active_pid
             where l.slot_name = s.slot) p on true
         join lateral (
-            select extract(epoch from newest - coalesce(max(ts) filter (where lsn <= p.replayed), min(ts)))::float8 * 1000 as ms
+            select dr_heartbeat.age_ms(greatest(s.visible, max(ts) filter (where lsn < p.confirmed))) as ms
             from dr_heartbeat.ring) b on true
         where s.site <> me;
 end $$;
 """
 
-# The standby's position: from its walsender, else (disconnected) from where its slot stands.
+NEXT_NUMBER = "select coalesce((select slot + 1 from dr_heartbeat.ring order by ts desc limit 1), 0)"
+# The standby's position: from its walsender, else (disconnected) from its replication slot. What it has confirmed by the previous
+# heartbeat is kept beside the ring, which forgets: only a walsender's word counts there, a new slot does not say what arrived.
 BEAT = """
 with beat as (
     insert into dr_heartbeat.ring values (%(number)s, clock_timestamp(), pg_current_wal_lsn())
-    on conflict (slot) do update set ts = excluded.ts, lsn = excluded.lsn returning ts, lsn)
+    on conflict (slot) do update set ts = excluded.ts, lsn = excluded.lsn returning ts, lsn),
+confirmed as (
+    update dr_heartbeat.site set durable = greatest(durable, %(durable)s), visible = greatest(visible, %(visible)s)
+    where slot = %(slot)s and (durable, visible) is distinct from
+        (greatest(durable, %(durable)s), greatest(visible, %(visible)s)))
 select ts, (lsn - '0/0')::bigint, (coalesce(r.flush_lsn, l.restart_lsn) - '0/0')::bigint,
-    (coalesce(r.replay_lsn, r.flush_lsn, l.restart_lsn) - '0/0')::bigint
+    (coalesce(r.replay_lsn, r.flush_lsn, l.restart_lsn) - '0/0')::bigint, r.flush_lsn is not null
 from beat left join pg_replication_slots l on l.slot_name = %(slot)s left join pg_stat_replication r on r.pid = l.active_pid
 """
 
@@ -127,20 +143,19 @@ def install(connection: psycopg.Connection[Any], sites: dict[str, tuple[str, str
     connection.execute(SCHEMA)
     with connection.cursor() as cursor:
         rows = [(site, region, slot) for site, (region, slot) in sites.items()]
-        cursor.executemany("insert into dr_heartbeat.site values (%s, %s, %s)", rows)
+        cursor.executemany("insert into dr_heartbeat.site (site, region, slot) values (%s, %s, %s)", rows)
     role = sql.Identifier(reader)
     connection.execute(sql.SQL("grant usage on schema dr_heartbeat to {}").format(role))
     connection.execute(sql.SQL("grant select on all tables in schema dr_heartbeat to {}").format(role))
 
 
 def age(node: Node, database: str) -> Lag | None:
-    """Asked at a standby: how old its newest heartbeat is. None where it does not answer or has none."""
+    """The age of a standby's newest heartbeat. None where the standby does not answer or has no heartbeat."""
+    newest = "select max(ts), clock_timestamp() from dr_heartbeat.ring"
     with contextlib.suppress(psycopg.Error, OSError):
-        rows = node.sql("select max(ts) from dr_heartbeat.ring", database=database, seconds=2)
-        now = datetime.now(timezone.utc)
-        if rows[0][0]:
-            behind = _ms(now, rows[0][0])
-            return Lag(behind, behind, now)
+        ts, now = node.sql(newest, database=database, seconds=2)[0]
+        if ts:
+            return Lag(_ms(now, ts), _ms(now, ts), now)
     return None
 
 
@@ -153,7 +168,7 @@ class _Track:
 
     def add(self, ts: datetime, lsn: int, position: int | None) -> None:
         self._beats.append((ts, lsn))
-        while position is not None and self._beats and self._beats[0][1] <= position:
+        while position is not None and self._beats and self._beats[0][1] < position:
             self.seen = self._beats.popleft()[0]
 
 
@@ -211,15 +226,19 @@ class Heart:
                     return
                 self._wire = wire
             try:
-                number = 0
+                # Numbers go on where they ended, so that the newest heartbeats are the last to be replaced.
+                (number,) = connection.execute(NEXT_NUMBER).fetchone() or (0,)
+                confirmed: dict[str, datetime | None] = {"durable": None, "visible": None}
                 while self._target is target:
                     begun = time.monotonic()
-                    row = connection.execute(BEAT, {"number": number % RING, "slot": slot}).fetchone()
+                    row = connection.execute(BEAT, {"number": number % RING, "slot": slot, **confirmed}).fetchone()
                     number += 1
                     assert row is not None
-                    ts, lsn, flushed, replayed = row
+                    ts, lsn, flushed, replayed, connected = row
                     durable.add(ts, lsn, flushed)
                     visible.add(ts, lsn, replayed)
+                    if connected:
+                        confirmed = {"durable": durable.seen, "visible": visible.seen}
                     if durable.seen and visible.seen and flushed is not None:
                         lag = Lag(_ms(ts, visible.seen), _ms(ts, durable.seen), datetime.now(timezone.utc))
                         with self._lock:
