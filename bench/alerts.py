@@ -36,7 +36,7 @@ from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.samples import CONNECTIVITY
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Stack, load_stack
 
@@ -193,13 +193,13 @@ def until(done: Callable[[], Any], seconds: float, what: str) -> Any:
 
 def build(stack: Stack) -> None:
     """The whole stack, by the product's own `settle`, without Dagster."""
-    world, deadline = World(stack, Aws()), time.monotonic() + 180
+    world, deadline = StackState(stack, Aws()), time.monotonic() + 180
     world.snapshot()
     for resource in world.resources.values():
-        while not (outcome := world.settle(resource)).good:
+        while not (outcome := world.reconcile(resource)).good:
             assert outcome.status == "waiting" and time.monotonic() < deadline, outcome
             time.sleep(0.02)
-            world.forget(resource.key)
+            world.invalidate(resource.key)
 
 
 @contextlib.contextmanager

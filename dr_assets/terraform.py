@@ -18,7 +18,7 @@ from typing import Any
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Drift, Resource
 from dr_assets.errors import DrError
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import Stack
 
 DIRECTORY_VARIABLE = "DR_TERRAFORM_DIR"
@@ -133,10 +133,10 @@ def addresses(stack: Stack, keys: Mapping[str, Resource]) -> dict[str, str]:
 # --- import blocks ---------------------------------------------------------------------------------------------------
 
 
-def import_id(world: World, key: str) -> str:
+def import_id(world: StackState, key: str) -> str:
     """The id under which `terraform import` finds the asset. Raises DrError where it is absent."""
     resource = world.resources[key]
-    observed = world.look(resource)
+    observed = world.observe(resource)
     if observed is None:
         raise DrError(f"{key} is absent, so there is nothing to import. Run `dr provision` first.")
     name = world.name(resource)
@@ -186,7 +186,7 @@ _IMPORTS_HEAD = """# Adopts what `dr provision` built. The secrets' versions are
 """
 
 
-def imports(world: World) -> str:
+def imports(world: StackState) -> str:
     """Import blocks for what the stack has in AWS, to be put beside `infra/*.tf`; never the secrets' versions.
 
     Raises DrError where something is absent or AWS does not answer.

@@ -28,7 +28,7 @@ from dr_assets.drills.request import Request
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import Store, open_store
 from dr_assets.reconcile import service
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.reports import evidence
 from dr_assets.reports.pack.build import Pack, verify_pack
 from dr_assets.resources import names
@@ -45,7 +45,7 @@ class Sabotage:
     told: str
     asset: str
     field: str
-    do: Callable[[Aws, World], Any]
+    do: Callable[[Aws, StackState], Any]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def run() -> int:
         sabotages = sabotage_plan(stack)
         with _timed(stages, "change six things behind its back") as done:
             aws = Aws()
-            world = World(stack, aws)
+            state = StackState(stack, aws)
             for sabotage in sabotages:
-                sabotage.do(aws, world)
+                sabotage.do(aws, state)
                 render.out.print(f"  {sabotage.told}")
             done(f"{len(sabotages)} changes in both regions", True)
         _verify(stack, stages, "verify again", [(s.asset, s.field) for s in sabotages])
@@ -113,23 +113,23 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
     """Six changes that people really make by hand, three in each region."""
     one, two = stack.primary_region, stack.secondary_region
 
-    def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, World], Any]:
+    def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, StackState], Any]:
         return lambda aws, _: getattr(aws.client(service_name, region, writing=True), operation)(**params)
 
-    def open_port(aws: Aws, world: World) -> Any:
-        group = world.field("primary/network/security-group", "GroupId")
+    def open_port(aws: Aws, state: StackState) -> Any:
+        group = state.field("primary/network/security-group", "GroupId")
         anyone = [{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
         return aws.client("ec2", one, writing=True).authorize_security_group_ingress(
             GroupId=group, IpPermissions=anyone
         )
 
-    def disable_key(aws: Aws, world: World) -> Any:
+    def disable_key(aws: Aws, state: StackState) -> Any:
         return aws.client("kms", two, writing=True).disable_key(
-            KeyId=world.field("secondary/encryption/data-key", "KeyId")
+            KeyId=state.field("secondary/encryption/data-key", "KeyId")
         )
 
-    def publish(aws: Aws, world: World) -> Any:
-        bucket = world.field("secondary/backup/bucket", "Name")
+    def publish(aws: Aws, state: StackState) -> Any:
+        bucket = state.field("secondary/backup/bucket", "Name")
         return aws.client("s3", two, writing=True).delete_public_access_block(Bucket=bucket)
 
     parameter = {"ParameterName": "log_statement", "ParameterValue": "none", "ApplyMethod": "immediate"}
@@ -185,7 +185,7 @@ def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
     from dr_assets.cli.run_job import provision_config, run_job
 
     with _timed(stages, name) as done:
-        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+        with render.progress(name, len(StackState(stack, Aws()).resources)) as tick:
             result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.1), tick)
         render.job(result, name)
         changed = sum(1 for outcome in result.outcomes if outcome.calls)
@@ -257,7 +257,7 @@ def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) ->
 
 def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tuple[str, str]]) -> None:
     with _timed(stages, name) as done:
-        with render.progress(name, len(World(stack, Aws()).resources)) as tick:
+        with render.progress(name, len(StackState(stack, Aws()).resources)) as tick:
             result = service.verify(stack, tick)
         render.verification(result)
         found = {(outcome.key, item.field) for outcome in result.outcomes for item in outcome.drift}

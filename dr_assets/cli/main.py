@@ -257,11 +257,11 @@ def terraform_imports() -> None:
       dr terraform-imports > infra/imports.tf && terraform -chdir=infra plan
     """
     from dr_assets.aws import Aws
-    from dr_assets.reconcile.stack_state import World
+    from dr_assets.reconcile.stack_state import StackState
     from dr_assets.stack import load_stack
     from dr_assets.terraform import imports
 
-    click.echo(imports(World(load_stack(), Aws())))
+    click.echo(imports(StackState(load_stack(), Aws())))
 
 
 @main.command()

@@ -55,7 +55,7 @@ class Driver(Scope, Protocol):
 
     def kind(self, name: str) -> Kind: ...
 
-    def look(self, resource: Resource) -> Observed | None:
+    def observe(self, resource: Resource) -> Observed | None:
         """What AWS says now. Raises UnansweredError, AwsCallError, UnknownScope."""
         ...
 
@@ -108,7 +108,7 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
     """
     kind = driver.kind(resource.kind)
     try:
-        observed = driver.look(resource)
+        observed = driver.observe(resource)
         desired = resolve(resource.desired, driver)
     except (UnansweredError, AwsCallError, UnknownScope) as error:
         return Outcome(resource.key, "unknown", reason=str(error))
@@ -166,7 +166,7 @@ def remove(resource: Resource, driver: Driver) -> Outcome:
     """
     kind = driver.kind(resource.kind)
     try:
-        observed = driver.look(resource)
+        observed = driver.observe(resource)
     except (UnansweredError, AwsCallError, UnknownScope) as error:
         return Outcome(resource.key, "unknown", reason=str(error))
     if observed is None:

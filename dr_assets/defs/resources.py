@@ -1,7 +1,4 @@
-"""The Dagster resource through which every asset, check and op meets AWS: one `World` for the life of a run.
-
-With the in-process executor a run has one instance, so the snapshot is taken once and shared by all its steps.
-"""
+"""The Dagster resource for AWS: how a run treats the stack, and the one observed state that all its steps share."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,38 +13,39 @@ from pydantic import Field, PrivateAttr
 from dr_assets.aws import Aws
 from dr_assets.core.model import Outcome
 from dr_assets.errors import DrError
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import load_stack
 
 Mode = Literal["verify", "provision"]
 MODE_VARIABLE = "DR_MODE"
 ROLE_VARIABLE = "DR_ROLE_ARN"
 
-# Whoever runs a job in this very process (the `dr` command) may watch outcomes as they come.
+# Set by a caller that runs a job in its own process (the `dr` command) to receive outcomes as they come.
 PROGRESS: ContextVar[Callable[[Outcome], None] | None] = ContextVar("dr_progress", default=None)
 
 
 class AwsStack(ResourceWithBoto3Configuration):
-    """Boto3's own configuration, the role to assume, and how a run treats the stack.
+    """Boto3 configuration, the role to assume, and how a run treats the stack.
 
-    `mode` falls back to the variable DR_MODE, then to verify: nothing writes to AWS unless somebody said so.
+    `mode` defaults to the variable DR_MODE, then to verify: without an explicit setting nothing is written to AWS.
+    With the in-process executor one instance serves the whole run, so its steps share one snapshot.
     """
 
     mode: str = Field(default="", description="'verify' or 'provision'; empty: DR_MODE, else verify")
     adopt: bool = Field(default=False, description="Change resources that Terraform manages, too")
     allow_away: bool = Field(default=False, description="Write although the writer is not at its home site")
     poll_seconds: float = Field(
-        default=15.0, description="Wait between looks at a resource that is not ready, in seconds"
+        default=15.0, description="Seconds between observations of a resource that is not ready"
     )
-    wait_seconds: float = Field(default=3600.0, description="How long a resource may take to become ready, in seconds")
+    wait_seconds: float = Field(default=3600.0, description="Seconds a resource may take to become ready")
     role_arn: str | None = Field(default=None, description="IAM role to assume; default: DR_ROLE_ARN, else none")
 
-    _world: World | None = PrivateAttr(default=None)
-    _covered: bool = PrivateAttr(default=False)
+    _stack_state: StackState | None = PrivateAttr(default=None)
+    _snapshot_taken: bool = PrivateAttr(default=False)
 
     @property
     def effective_mode(self) -> Mode:
-        """Raises dg.Failure where the mode is misspelt."""
+        """Raises dg.Failure for an unknown mode."""
         mode = self.mode or environ.get(MODE_VARIABLE, "") or "verify"
         if mode not in ("verify", "provision"):
             raise dg.Failure(
@@ -60,26 +58,26 @@ class AwsStack(ResourceWithBoto3Configuration):
     def writes(self) -> bool:
         return self.effective_mode == "provision"
 
-    def world(self) -> World:
-        """The run's World; the stack file is read when it is first asked for. Raises DrError as dg.Failure."""
-        if self._world is None:
+    def stack_state(self) -> StackState:
+        """The run's StackState; the first call reads the stack file. Raises dg.Failure."""
+        if self._stack_state is None:
             try:
                 aws = Aws(self._session(), attempts=max(self.max_attempts, 8))
-                self._world = World(load_stack(), aws, adopt=self.adopt, allow_away=self.allow_away)
+                self._stack_state = StackState(load_stack(), aws, adopt=self.adopt, allow_away=self.allow_away)
             except DrError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-        return self._world
+        return self._stack_state
 
-    def cover(self, selected: frozenset[str] | None) -> World:
-        """The World, with one concurrent snapshot of everything this run selected (None: the whole stack) taken first."""
-        world = self.world()
-        if not self._covered:
-            self._covered = True
+    def snapshot(self, selected: frozenset[str] | None) -> StackState:
+        """The run's StackState; the first call reads everything the run selected (None: the whole stack) concurrently."""
+        state = self.stack_state()
+        if not self._snapshot_taken:
+            self._snapshot_taken = True
             try:
-                world.snapshot(None if selected is None else selected & world.resources.keys())
+                state.snapshot(None if selected is None else selected & state.resources.keys())
             except DrError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-        return world
+        return state
 
     def _session(self) -> boto3.Session:
         session = boto3.Session(
@@ -94,7 +92,7 @@ class AwsStack(ResourceWithBoto3Configuration):
 
 
 def assume(session: boto3.Session, role_arn: str) -> boto3.Session:
-    """A session that acts as `role_arn` and refreshes its temporary credentials by itself."""
+    """A session that acts as `role_arn` and refreshes its temporary credentials."""
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.session import get_session
 
@@ -109,6 +107,6 @@ def assume(session: boto3.Session, role_arn: str) -> boto3.Session:
 
 
 def run_selection(context: Any) -> frozenset[str] | None:
-    """The keys this run selected, or None where it is the whole job."""
+    """Resource keys that this run selected; None when it runs the whole job."""
     chosen = context.run.asset_selection
     return None if not chosen else frozenset("/".join(key.path) for key in chosen)

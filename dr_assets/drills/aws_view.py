@@ -20,7 +20,7 @@ from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
@@ -175,8 +175,8 @@ class Scene:
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 
     @cached_property
-    def world(self) -> World:
-        return World(self.stack, self.aws)
+    def world(self) -> StackState:
+        return StackState(self.stack, self.aws)
 
     @cached_property
     def verification(self) -> dict[str, tuple[str, str]]:

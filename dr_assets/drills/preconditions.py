@@ -124,7 +124,7 @@ def parity(scene: Scene) -> str | None:
     _ = scene.verification
     unequal = []
     for second, first in pairs(world.resources.values()):
-        found = compare_pair(second, first, world.look(second), world.look(first))
+        found = compare_pair(second, first, world.observe(second), world.observe(first))
         if not found.equal:
             fields = ", ".join(item.field for item in found.differences)
             unequal.append(f"{second.key} ({found.reason or fields})")

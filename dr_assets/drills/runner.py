@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Call, error_code
+from dr_assets.core.topology import Topology
 from dr_assets.drills import postconditions, record_builder
 from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.call_planes import improper, plane
@@ -27,6 +28,7 @@ from dr_assets.drills.preconditions import Condition, blocking, evaluate
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.errors import AwsCallError, DrError, RefusedError, UnansweredError
 from dr_assets.history.store import Store
+from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.stack import SITES, Stack
 
 POLL_SECONDS = 0.2
@@ -412,21 +414,6 @@ def _silent(step: str, text: str) -> None:
     """Nobody watches."""
 
 
-def _topology(stack: Stack, aws: Aws) -> Any:
-    """Who is the writer, from whichever region answers first: the home region last, it may be the failed one."""
-    from dr_assets.core.topology import NOTHING, parse_topology
-
-    problem: DrError | None = None
-    for region in (stack.secondary_region, stack.primary_region):
-        try:
-            found = aws.reads().call(
-                "rds", "describe_global_clusters", region, GlobalClusterIdentifier=stack.global_cluster_name
-            )
-            return parse_topology(stack, next(iter(found["GlobalClusters"]), None))
-        except Exception as error:
-            if error_code(error) == "GlobalClusterNotFoundFault":
-                return NOTHING
-            problem = explain(error, "rds", "describe_global_clusters", region)
-            if not isinstance(problem, UnansweredError):
-                raise problem from error
-    raise problem or UnansweredError("no region was asked for the global cluster")
+def _topology(stack: Stack, aws: Aws) -> Topology:
+    # The home region last: it may be the failed one.
+    return read_topology(stack, aws.reads(), (stack.secondary_region, stack.primary_region))

@@ -1,7 +1,4 @@
-"""What the commands do, free of printing: verify, outputs, status. Used by `dr` and the tests; knows no Dagster.
-
-May import `world`, `aws`, `core`, `catalog`, `stack`.
-"""
+"""What `dr verify`, `dr outputs` and `dr status` do, without printing and without Dagster."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr_assets.aws import Aws
-from dr_assets.core.expressions import is_resolved, plain, resolve
+from dr_assets.core.expressions import UnknownScope, is_resolved, plain, resolve
 from dr_assets.core.model import Drift, Outcome, Status
 from dr_assets.core.topology import Topology
 from dr_assets.errors import AwsCallError, UnansweredError
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.outputs import outputs
 from dr_assets.stack import Stack
 
@@ -25,7 +22,7 @@ STATUSES: tuple[Status, ...] = ("in_sync", "created", "updated", "waiting", "dri
 
 @dataclass(frozen=True)
 class Verification:
-    """One verification of a stack. `seconds` is wall time; `api_calls` counts logical AWS calls."""
+    """Result of one verification. `seconds` is wall time, `api_calls` counts AWS calls, retries not included."""
 
     outcomes: tuple[Outcome, ...]
     api_calls: int
@@ -37,7 +34,7 @@ class Verification:
         return all(outcome.status == "in_sync" for outcome in self.outcomes)
 
     def as_json(self) -> dict[str, Any]:
-        """The document that `dr verify --json` prints."""
+        """What `dr verify --json` prints."""
         return {
             "summary": summary(self.outcomes) | {"writer": self.topology.writer if self.topology else None},
             "api_calls": self.api_calls,
@@ -52,33 +49,33 @@ def verify(
     """Compare the stack with AWS, reading concurrently and writing nothing. Raises CredentialsError, UnansweredError."""
     started = time.monotonic()
     aws = Aws()
-    world = World(stack, aws)
-    outcomes = world.verify(keys, on_outcome)
-    return Verification(tuple(outcomes), len(aws.log), time.monotonic() - started, topology(world))
+    state = StackState(stack, aws)
+    outcomes = state.verify(keys, on_outcome)
+    return Verification(tuple(outcomes), len(aws.log), time.monotonic() - started, topology(state))
 
 
-def topology(world: World) -> Topology | None:
-    """Who is the writer, or None where AWS does not tell."""
+def topology(state: StackState) -> Topology | None:
+    """Roles of the sites, or None where AWS did not answer."""
     try:
-        return world.topology
+        return state.topology
     except (UnansweredError, AwsCallError):
         return None
 
 
 def read_outputs(stack: Stack) -> dict[str, Any]:
-    """The flat outputs of STACK; a value is None where its resource is absent. Raises UnknownScope's text as UnansweredError."""
-    world = World(stack, Aws())
+    """The stack's flat outputs by name; None where a resource is absent. Raises CredentialsError, UnansweredError."""
+    state = StackState(stack, Aws())
     wanted = outputs()
-    world.snapshot({ref.key for ref in wanted.values()})
-    values: dict[str, Any] = {}
-    for name, ref in wanted.items():
-        value = resolve(ref, world)
-        values[name] = plain(value) if is_resolved(value) else None
-    return values
+    state.snapshot({ref.key for ref in wanted.values()})
+    try:
+        values = {name: resolve(ref, state) for name, ref in wanted.items()}
+    except UnknownScope as error:
+        raise UnansweredError(str(error)) from error
+    return {name: plain(value) if is_resolved(value) else None for name, value in values.items()}
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """How many resources there are, and how many of each status."""
+    """Number of resources: `total`, and by status."""
     count = Counter(outcome.status for outcome in outcomes)
     return {"total": len(outcomes)} | {
         status: count[status] for status in STATUSES if count[status] or status == "in_sync"
@@ -101,7 +98,7 @@ def drift_json(item: Drift) -> dict[str, Any]:
 
 
 def status_json(stack: Stack, result: Verification) -> dict[str, Any]:
-    """The document that `dr status --json` prints."""
+    """What `dr status --json` prints."""
     top = result.topology
     return {
         "stack": stack.environment_suffix,

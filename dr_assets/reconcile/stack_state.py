@@ -1,8 +1,4 @@
-"""One look at a stack in AWS: a concurrent snapshot, symbols resolved against it, and the loops over `converge`.
-
-Used alike by the CLI (without Dagster) and by the Dagster adapters. May import `stack`, `errors`, `core`, `aws`, `kinds`
-and `catalog`; knows neither Dagster nor anything local.
-"""
+"""Observed state of a stack in AWS: a concurrent snapshot, the catalogue resolved against it, and the reconcile loops."""
 
 from __future__ import annotations
 
@@ -19,31 +15,31 @@ from dr_assets.aws import POOL, Aws, explain
 from dr_assets.core.converge import ALREADY_THERE, converge, remove
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
-from dr_assets.core.topology import NOTHING, Topology, parse_topology
+from dr_assets.core.topology import Topology
 from dr_assets.errors import AwsCallError, CredentialsError, DrError, RefusedError, UnansweredError
+from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Site, Stack
 
-# A look older than this is taken again before anything is said about the resource.
+# An observation older than this is read again before it is used.
 MAX_AGE_SECONDS = 120.0
-# Steps one resource may take in one go: creation plus one call for each settable group of fields, with room.
+# Most calls to reconcile one resource: creation plus one call for each settable group of fields, with room.
 MAX_STEPS = 40
-
-# How often AWS may leave us without an answer, or without a sight of what it has just made, before we give up: about 6 s.
-PATIENCE = 5
+# Retries while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
+MAX_RETRIES = 5
 
 OnOutcome = Callable[[Outcome], None]
 
 
-class World:
-    """The stack as AWS shows it. Implements `core.converge.Driver`.
+class StackState:
+    """Observed state of a stack. Implements `core.converge.Driver`.
 
     Args:
-        stack: what is wanted.
-        aws: the clients.
-        adopt: whether resources that Terraform manages may be changed.
-        allow_away: whether to write although the writer is not at its home site.
+        stack: the desired stack.
+        aws: its clients.
+        adopt: change resources that Terraform manages, too.
+        allow_away: write although the writer is not at its home site.
     """
 
     def __init__(self, stack: Stack, aws: Aws, adopt: bool = False, allow_away: bool = False) -> None:
@@ -54,22 +50,22 @@ class World:
         self._account: str | None = None
         self._topology: Topology | DrError | None = None
         self._begun: dict[str, tuple[bool, tuple[Drift, ...], tuple[str, ...]]] = {}
-        self._seen: dict[str, tuple[float, Observed | None | DrError | UnknownScope]] = {}
+        self._observations: dict[str, tuple[float, Observed | None | DrError | UnknownScope]] = {}
 
     # --- Scope -----------------------------------------------------------------------------------------------------
 
     @property
     def account(self) -> str:
-        """The account number, asked once. Raises CredentialsError, UnansweredError."""
+        """The account number, read once. Raises CredentialsError, UnansweredError."""
         if self._account is None:
             self._account = self.aws.account((self.stack.primary_region, self.stack.secondary_region))
         return self._account
 
     @property
     def topology(self) -> Topology:
-        """Who is the writer, asked once for each snapshot. Raises UnansweredError, AwsCallError."""
+        """Roles of the sites, read once per snapshot. Raises UnansweredError, AwsCallError."""
         if self._topology is None:
-            self._topology = self._read_topology(self.aws.reads(self.account))
+            self._topology = read_topology(self.stack, self.aws.reads(self.account))
         if isinstance(self._topology, DrError):
             raise self._topology
         return self._topology
@@ -82,7 +78,7 @@ class World:
 
     def field(self, key: str, field: str) -> Any:
         try:
-            observed = self.look(self.resources[key])
+            observed = self.observe(self.resources[key])
         except (UnansweredError, AwsCallError) as error:
             raise UnknownScope(key, str(error)) from error
         if observed is None or observed.get(field) is None:
@@ -90,11 +86,11 @@ class World:
         return observed[field]
 
     def name(self, resource: Resource) -> str:
-        """Its name in AWS. Raises CredentialsError, UnansweredError where the account is not known yet."""
+        """The resource's name in AWS. Raises CredentialsError, UnansweredError."""
         return str(resolve(resource.name, self))
 
     def identity(self, resource: Resource) -> Mapping[str, Any]:
-        """What it is found by, resolved."""
+        """The resolved fields by which AWS is searched for the resource."""
         found: Mapping[str, Any] = resolve(resource.identity, self)
         return found
 
@@ -117,15 +113,18 @@ class World:
     def kind(self, name: str) -> Kind:
         return KINDS[name]
 
-    def look(self, resource: Resource) -> Observed | None:
-        """What AWS says of it, from the snapshot while that is fresh, else from a read of its own."""
-        seen = self._seen.get(resource.key)
-        if seen is None or time.monotonic() - seen[0] > MAX_AGE_SECONDS:
+    def observe(self, resource: Resource) -> Observed | None:
+        """The resource as AWS shows it (None: absent): from the snapshot while that is fresh, else from a read of its own.
+
+        Raises UnansweredError, AwsCallError, UnknownScope.
+        """
+        latest = self._observations.get(resource.key)
+        if latest is None or time.monotonic() - latest[0] > MAX_AGE_SECONDS:
             self._read([resource], self.aws.reads(self.account))
-            seen = self._seen[resource.key]
-        if isinstance(seen[1], Exception):
-            raise seen[1]
-        return seen[1]
+            latest = self._observations[resource.key]
+        if isinstance(latest[1], Exception):
+            raise latest[1]
+        return latest[1]
 
     def act(self, target: Target, call: Call) -> None:
         try:
@@ -136,30 +135,30 @@ class World:
         except Exception as error:
             raise explain(error, call.service, call.operation, call.region or target.region) from error
         finally:
-            self.forget(target.key)
+            self.invalidate(target.key)
 
-    def forget(self, *keys: str) -> None:
-        """Take the next look at these afresh."""
+    def invalidate(self, *keys: str) -> None:
+        """Read these resources again when they are next observed."""
         for key in keys:
-            self._seen.pop(key, None)
+            self._observations.pop(key, None)
             if key in ("global/aurora/global-cluster", "primary/aurora/cluster", "secondary/aurora/cluster"):
                 self._topology = None
 
     # --- the snapshot ----------------------------------------------------------------------------------------------
 
     def snapshot(self, keys: Iterable[str] | None = None) -> None:
-        """Read these resources (all by default) and what they need to be found, concurrently and each call once.
+        """Read these resources (default: all) and those they are found through, concurrently, each call once.
 
-        Nothing is raised for a resource that AWS does not answer for: the later `look` raises. Raises CredentialsError.
+        Where AWS does not answer for a resource, `observe` raises later, not this. Raises CredentialsError.
         """
         _ = self.account
         reads = self.aws.reads(self.account, memo=True)
         wanted = list(self.resources if keys is None else keys)
         pending = {key: self.resources[key] for key in self._with_identities(wanted)}
         for key in pending:
-            self._seen.pop(key, None)
+            self._observations.pop(key, None)
         with ThreadPoolExecutor(POOL, thread_name_prefix="read") as pool:
-            topology = pool.submit(self._read_topology, reads)
+            topology = pool.submit(read_topology, self.stack, reads)
             while pending:
                 ready = [r for r in pending.values() if not any(key in pending for key in _found_through(r))]
                 if not ready:
@@ -189,10 +188,10 @@ class World:
                 identity = resolve(resource.identity, self)
                 name = resolve(resource.name, self)
             except UnknownScope as error:
-                self._saw(resource.key, error)
+                self._record(resource.key, error)
                 continue
             if not (is_resolved(identity) and is_resolved(name)):
-                self._saw(resource.key, None)  # it cannot be there without what it hangs on
+                self._record(resource.key, None)  # absent with the resource it is found through
                 continue
             targets.append(Target(resource.key, resource.kind, resource.region, name, identity))
         groups = list(batches(targets))
@@ -213,36 +212,20 @@ class World:
             if isinstance(problem, CredentialsError):
                 raise problem from error
             if isinstance(problem, AwsCallError) and not isinstance(error, (ClientError, DrError)):
-                raise  # a fault of ours, not of AWS
+                raise  # a bug of ours, not an answer of AWS
             for target in batch:
-                self._saw(target.key, problem)
+                self._record(target.key, problem)
             return
         for target in batch:
-            self._saw(target.key, answers.get(target.key))
+            self._record(target.key, answers.get(target.key))
 
-    def _saw(self, key: str, answer: Observed | None | DrError | UnknownScope) -> None:
-        self._seen[key] = (time.monotonic(), answer)
-
-    def _read_topology(self, reads: Reads) -> Topology:
-        """From whichever region answers: a global cluster is visible from every region it has a member in."""
-        name = self.stack.global_cluster_name
-        problem: DrError | None = None
-        for region in (self.stack.primary_region, self.stack.secondary_region):
-            try:
-                found = reads.call("rds", "describe_global_clusters", region, GlobalClusterIdentifier=name)
-                return parse_topology(self.stack, next(iter(found["GlobalClusters"]), None))
-            except Exception as error:
-                if error_code(error) == "GlobalClusterNotFoundFault":
-                    return NOTHING
-                problem = explain(error, "rds", "describe_global_clusters", region)
-                if not isinstance(problem, UnansweredError):
-                    raise problem from error
-        raise problem or UnansweredError("no region was asked for the global cluster")
+    def _record(self, key: str, answer: Observed | None | DrError | UnknownScope) -> None:
+        self._observations[key] = (time.monotonic(), answer)
 
     # --- the loops -------------------------------------------------------------------------------------------------
 
     def verify(self, keys: Iterable[str] | None = None, on_outcome: OnOutcome | None = None) -> list[Outcome]:
-        """Compare everything with what is desired, writing nothing; outcomes in the order of the lineage."""
+        """Compare these resources (default: all) with the stack, writing nothing; outcomes in lineage order."""
         wanted = set(self.resources if keys is None else keys)
         self.snapshot(wanted)
         outcomes = []
@@ -254,83 +237,82 @@ class World:
                     on_outcome(outcome)
         return outcomes
 
-    def settle(self, resource: Resource) -> Outcome:
-        """Bring one resource to its desired state: look, take a step, look again. Ends in sync, waiting or unknown.
+    def reconcile(self, resource: Resource) -> Outcome:
+        """Converge one resource until it is stable. Returns in_sync, created, updated, waiting or unknown.
 
-        The status is `created` or `updated` when steps were taken. A step that AWS did not answer is looked for before
-        it is repeated, so nothing is made twice.
+        After a call that AWS did not answer, the resource is observed before anything is repeated: nothing is made twice.
 
-        Raises like `converge`; AwsCallError too when it does not come to rest.
+        Raises:
+            AwsCallError: AWS refused a call, or the resource still differs after MAX_STEPS calls.
+            UnansweredError, ForeignResourceError, RefusedError: as `converge`.
         """
         first = converge(resource, self, write=False)
-        # Steps of an earlier go that ended in waiting belong to this outcome too.
+        # Calls of an earlier attempt that ended in waiting belong to this outcome too.
         created, drift, earlier = self._begun.pop(resource.key, (False, first.drift, ()))
         if first.status == "in_sync" and not earlier and not first.former:
             return first
         self.refuse_away_from_home()
-        steps: list[str] = list(earlier)
-        patience, last = _Patience(), None
+        calls: list[str] = list(earlier)
+        backoff, last = _Backoff(), None
         for _ in range(MAX_STEPS):
-            self.forget(resource.key)
+            self.invalidate(resource.key)
             try:
-                # AWS took the creation but may not show it yet; creating again would make a second one.
-                if created and self.look(resource) is None:
-                    outcome, seen = (
-                        Outcome(resource.key, "waiting", reason="created, but AWS does not show it yet"),
-                        False,
-                    )
+                # AWS accepted the creation but may not show it yet; creating again would make a second one.
+                hidden = created and self.observe(resource) is None
+                if hidden:
+                    outcome = Outcome(resource.key, "waiting", reason="created, but AWS does not show it yet")
                 else:
-                    outcome, seen = converge(resource, self, write=True), True
+                    outcome = converge(resource, self, write=True)
             except UnansweredError:
-                if patience.spent():
+                if backoff.exhausted():
                     raise
                 continue
-            steps.extend(outcome.calls)
-            # A change that AWS took but does not show yet looks like the same drift again.
+            calls.extend(outcome.calls)
+            # A change that AWS accepted but does not show yet looks like the same drift again.
             unmoved = last is not None and bool(outcome.calls) and outcome.drift == last.drift
             last = outcome
-            if unmoved or not seen or outcome.status == "unknown":
-                if not patience.spent():
+            if unmoved or hidden or outcome.status == "unknown":
+                if not backoff.exhausted():
                     continue
                 if unmoved:
                     outcome = replace(outcome, status="waiting", reason="AWS does not show the change yet")
             elif outcome.status in ("created", "updated"):
                 created = created or outcome.status == "created"
                 continue
-            if outcome.status == "in_sync" and steps:
-                return replace(outcome, status="created" if created else "updated", drift=drift, calls=tuple(steps))
+            if outcome.status == "in_sync" and calls:
+                return replace(outcome, status="created" if created else "updated", drift=drift, calls=tuple(calls))
             if outcome.status == "waiting":
-                self._begun[resource.key] = (created, drift, tuple(steps))
-            return replace(outcome, calls=tuple(steps))
-        raise AwsCallError(f"{resource.key} did not come to rest after {MAX_STEPS} steps. Look at it in the console.")
+                self._begun[resource.key] = (created, drift, tuple(calls))
+            return replace(outcome, calls=tuple(calls))
+        raise AwsCallError(f"{resource.key} still differs after {MAX_STEPS} calls. Look at it in the console.")
 
-    def dismantle(self, resource: Resource) -> Outcome:
-        """Remove one resource, step by step; `absent` when gone, `waiting` while AWS is deleting it. Raises like `remove`."""
-        steps: list[str] = []
-        patience = _Patience()
+    def delete(self, resource: Resource) -> Outcome:
+        """Delete one resource: `absent` when it is gone, `waiting` while AWS is deleting it. Raises like `core.converge.remove`."""
+        calls: list[str] = []
+        backoff = _Backoff()
         for _ in range(MAX_STEPS):
-            self.forget(resource.key)
+            self.invalidate(resource.key)
             try:
                 outcome = remove(resource, self)
             except UnansweredError:
-                if patience.spent():
+                if backoff.exhausted():
                     raise
                 continue
-            if outcome.status == "unknown" and not patience.spent():
+            if outcome.status == "unknown" and not backoff.exhausted():
                 continue
-            if outcome.calls and outcome.calls[0] in steps[-1:] and patience.spent():
-                break  # AWS took the deletion and still shows the thing
-            steps.extend(outcome.calls)
+            if outcome.calls and outcome.calls[0] in calls[-1:] and backoff.exhausted():
+                break  # AWS accepted the deletion and still shows the resource
+            calls.extend(outcome.calls)
             if not outcome.calls:
-                return replace(outcome, calls=tuple(steps))
-        return Outcome(resource.key, "waiting", reason="still being deleted", calls=tuple(steps))
+                return replace(outcome, calls=tuple(calls))
+        return Outcome(resource.key, "waiting", reason="still being deleted", calls=tuple(calls))
 
     def refuse_away_from_home(self) -> None:
-        """Raises RefusedError while the writer is not at its home site: home lineage would point the wrong way."""
+        """Raises RefusedError while the writer is away from its home site: the lineage would run the wrong way."""
         if self.topology.away and not self.allow_away:
             raise RefusedError(
                 f"The writer is at the {self.topology.writer} site, away from home, so nothing is written. Verify works; "
-                "bring the writer home first, or pass allow_away to write all the same."
+                "bring the writer home first, or pass allow_away to override."
             )
 
 
@@ -349,21 +331,21 @@ def refuse_destroy(stack: Stack, confirmation: str) -> str | None:
     return None
 
 
-class _Patience:
-    """Backs off before the next look: about 0.1, 0.3, 0.6 … s, with jitter, until it is spent."""
+class _Backoff:
+    """Backs off before the next attempt: about 0.1, 0.3, 0.6 … s with jitter, MAX_RETRIES times."""
 
     def __init__(self) -> None:
-        self._tries = 0
+        self._retries = 0
 
-    def spent(self) -> bool:
-        """Wait, and say False; or say True at once when there have been enough waits."""
-        self._tries += 1
-        if self._tries > PATIENCE:
+    def exhausted(self) -> bool:
+        """True at once when there are no retries left; else sleeps, then False."""
+        self._retries += 1
+        if self._retries > MAX_RETRIES:
             return True
-        time.sleep(0.1 * 2**self._tries * random.uniform(0.5, 1.0))
+        time.sleep(0.1 * 2**self._retries * random.uniform(0.5, 1.0))
         return False
 
 
 def _found_through(resource: Resource) -> tuple[str, ...]:
-    """The resources whose fields are needed merely to find this one."""
+    """Keys of the resources whose fields are needed to find this one."""
     return references((resource.name, resource.identity))

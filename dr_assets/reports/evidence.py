@@ -25,7 +25,7 @@ from dr_assets.drills.request import Request
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import cloudwatch_import, documents, samples
 from dr_assets.history.store import Store, open_store
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.reports.analysis import corrective_actions, rpo
 from dr_assets.reports.analysis.corrective_actions import Action
 from dr_assets.reports.analysis.report import Figures, Subject
@@ -291,7 +291,7 @@ def to_buckets(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> lis
     The manifest goes last, so that a pack without one was not put whole. Both sites are tried, whatever one says. Raises
     AwsCallError that names each site which did not take it.
     """
-    world = World(stack, aws)
+    world = StackState(stack, aws)
     prefix = f"reports/{stack.environment_suffix}/{when.name}"
     files = sorted(path for path in written.directory.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name == build.MANIFEST)

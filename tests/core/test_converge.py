@@ -55,7 +55,7 @@ class Driver:
     def kind(self, name: str) -> Kind:
         return Thing()
 
-    def look(self, resource: Resource) -> Any:
+    def observe(self, resource: Resource) -> Any:
         if isinstance(self.observed, Exception):
             raise self.observed
         return self.observed

@@ -10,7 +10,7 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.cli.run_job import JobResult, provision_config, run_job
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import Stack, load_stack
 
 
@@ -57,9 +57,9 @@ def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAw
 
 
 @pytest.fixture
-def world(stack: Stack) -> Callable[[], World]:
+def state(stack: Stack) -> Callable[[], StackState]:
     """A fresh look each time it is called."""
-    return lambda: World(stack, Aws())
+    return lambda: StackState(stack, Aws())
 
 
 def provision(stack: Stack, **options: Any) -> JobResult:
@@ -69,14 +69,14 @@ def provision(stack: Stack, **options: Any) -> JobResult:
 
 def build(stack: Stack) -> None:
     """The same through the same `settle`, without Dagster: for tests whose subject it is not; ten times as fast."""
-    world, deadline = World(stack, Aws()), time.monotonic() + 400
-    world.snapshot()
-    for resource in world.resources.values():
-        while not (outcome := world.settle(resource)).good:
+    state, deadline = StackState(stack, Aws()), time.monotonic() + 400
+    state.snapshot()
+    for resource in state.resources.values():
+        while not (outcome := state.reconcile(resource)).good:
             assert outcome.status == "waiting", outcome
             assert time.monotonic() < deadline, outcome
             time.sleep(0.02)
-            world.forget(resource.key)
+            state.invalidate(resource.key)
 
 
 def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dr_assets.core.expressions import resolve
 from dr_assets.core.model import Call, Resource, Target
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack, load_stack
@@ -97,66 +97,66 @@ NOT_ALONE: dict[Field, str] = {
     ("secretsmanager.version", "PasswordMatchesPrimary"): "test_secrets.py",
 }
 
-Saboteur = Callable[[Aws, World, Resource], Any]
+Saboteur = Callable[[Aws, StackState, Resource], Any]
 
 
-def _call(service_name: str, operation: str, params: Callable[[World, Resource], dict[str, Any]]) -> Saboteur:
-    def act(aws: Aws, world: World, resource: Resource) -> Any:
+def _call(service_name: str, operation: str, params: Callable[[StackState, Resource], dict[str, Any]]) -> Saboteur:
+    def act(aws: Aws, state: StackState, resource: Resource) -> Any:
         client = aws.client(service_name, resource.region, writing=True)
-        return getattr(client, operation)(**params(world, resource))
+        return getattr(client, operation)(**params(state, resource))
 
     return act
 
 
-def _seen(world: World, resource: Resource) -> Any:
-    observed = world.look(resource)
+def _seen(state: StackState, resource: Resource) -> Any:
+    observed = state.observe(resource)
     assert observed is not None
     return observed
 
 
-def _foreign_route(aws: Aws, world: World, resource: Resource) -> None:
+def _foreign_route(aws: Aws, state: StackState, resource: Resource) -> None:
     ec2 = aws.client("ec2", resource.region, writing=True)
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=world.field("primary/network/vpc", "VpcId"))
-    table = _seen(world, resource)["RouteTableId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=state.field("primary/network/vpc", "VpcId"))
+    table = _seen(state, resource)["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 
 
-def _another_peering(aws: Aws, world: World, resource: Resource) -> None:
+def _another_peering(aws: Aws, state: StackState, resource: Resource) -> None:
     ec2 = aws.client("ec2", resource.region, writing=True)
     peering = ec2.create_vpc_peering_connection(
-        VpcId=world.field("primary/network/vpc", "VpcId"),
+        VpcId=state.field("primary/network/vpc", "VpcId"),
         PeerVpcId=ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"],
     )["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-    table = _seen(world, resource)["RouteTableId"]
+    table = _seen(state, resource)["RouteTableId"]
     ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
     ec2.replace_route(
         RouteTableId=table, DestinationCidrBlock=resource.identity["Destination"], VpcPeeringConnectionId=peering
     )
 
 
-def _another_table(aws: Aws, world: World, resource: Resource) -> None:
+def _another_table(aws: Aws, state: StackState, resource: Resource) -> None:
     ec2 = aws.client("ec2", resource.region, writing=True)
-    table = ec2.create_route_table(VpcId=world.field("primary/network/vpc", "VpcId"))["RouteTable"]["RouteTableId"]
-    ec2.replace_route_table_association(AssociationId=_seen(world, resource)["AssociationId"], RouteTableId=table)
+    table = ec2.create_route_table(VpcId=state.field("primary/network/vpc", "VpcId"))["RouteTable"]["RouteTableId"]
+    ec2.replace_route_table_association(AssociationId=_seen(state, resource)["AssociationId"], RouteTableId=table)
 
 
-def _third_vpc(aws: Aws, world: World, resource: Resource) -> None:
+def _third_vpc(aws: Aws, state: StackState, resource: Resource) -> None:
     vpc = aws.client("ec2", "us-east-1", writing=True).create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
     aws.client("route53", resource.region, writing=True).associate_vpc_with_hosted_zone(
-        HostedZoneId=_seen(world, resource)["ZoneId"], VPC={"VPCRegion": "us-east-1", "VPCId": vpc}
+        HostedZoneId=_seen(state, resource)["ZoneId"], VPC={"VPCRegion": "us-east-1", "VPCId": vpc}
     )
 
 
-def _one_child(aws: Aws, world: World, resource: Resource) -> None:
+def _one_child(aws: Aws, state: StackState, resource: Resource) -> None:
     aws.client("route53", resource.region, writing=True).update_health_check(
-        HealthCheckId=_seen(world, resource)["HealthCheckId"],
-        ChildHealthChecks=[world.field("primary/dns/health-check", "HealthCheckId")],
+        HealthCheckId=_seen(state, resource)["HealthCheckId"],
+        ChildHealthChecks=[state.field("primary/dns/health-check", "HealthCheckId")],
     )
 
 
-def _bucket_policy(aws: Aws, world: World, resource: Resource) -> None:
-    name = world.field("primary/backup/bucket", "Name")
+def _bucket_policy(aws: Aws, state: StackState, resource: Resource) -> None:
+    name = state.field("primary/backup/bucket", "Name")
     policy = {
         "Version": "2012-10-17",
         "Statement": [{**EVERYBODY, "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}],
@@ -164,18 +164,18 @@ def _bucket_policy(aws: Aws, world: World, resource: Resource) -> None:
     aws.client("s3", resource.region, writing=True).put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
 
 
-def _no_delete_markers(aws: Aws, world: World, resource: Resource) -> None:
-    (rule,) = _seen(world, resource)["Rules"]
+def _no_delete_markers(aws: Aws, state: StackState, resource: Resource) -> None:
+    (rule,) = _seen(state, resource)["Rules"]
     rules = [{**rule, "DeleteMarkerReplication": {"Status": "Disabled"}}]
-    configuration = {"Role": _seen(world, resource)["Role"], "Rules": rules}
+    configuration = {"Role": _seen(state, resource)["Role"], "Rules": rules}
     aws.client("s3", resource.region, writing=True).put_bucket_replication(
-        Bucket=world.field("primary/backup/bucket", "Name"), ReplicationConfiguration=configuration
+        Bucket=state.field("primary/backup/bucket", "Name"), ReplicationConfiguration=configuration
     )
 
 
-def _another_group(aws: Aws, world: World, resource: Resource) -> None:
+def _another_group(aws: Aws, state: StackState, resource: Resource) -> None:
     group = aws.client("ec2", resource.region, writing=True).create_security_group(
-        GroupName="another", Description="another", VpcId=world.field("primary/network/vpc", "VpcId")
+        GroupName="another", Description="another", VpcId=state.field("primary/network/vpc", "VpcId")
     )["GroupId"]
     aws.client("rds", resource.region, writing=True).modify_db_cluster(
         DBClusterIdentifier=str(resource.name), VpcSecurityGroupIds=[group], ApplyImmediately=True
@@ -274,39 +274,39 @@ def wrong_value(field: Field, right: Any) -> Any:
     raise AssertionError(f"say in WRONG, POINT_ELSEWHERE or BY_HAND how {field} ({right!r}) can go wrong")
 
 
-def sabotage(aws: Aws, world: World, field: Field, resource: Resource) -> None:
+def sabotage(aws: Aws, state: StackState, field: Field, resource: Resource) -> None:
     if field in BY_HAND:
-        BY_HAND[field](aws, world, resource)
+        BY_HAND[field](aws, state, resource)
         return
     kind, name = KINDS[resource.kind], field[1]
-    desired = resolve(resource.desired, world)
+    desired = resolve(resource.desired, state)
     if name == "Tags":
         desired["Tags"] = {**desired["Tags"], "DR-Tier": "casual"}
     elif name == "Parameters":
         parameter = sorted(desired["Parameters"])[0]
         desired["Parameters"] = {**desired["Parameters"], parameter: "0"}
     elif field in POINT_ELSEWHERE:
-        desired[name] = world.field(*POINT_ELSEWHERE[field])
+        desired[name] = state.field(*POINT_ELSEWHERE[field])
     else:
         desired[name] = wrong_value(field, desired[name])
-    observed = _seen(world, resource)
+    observed = _seen(state, resource)
     target = Target(
         resource.key,
         resource.kind,
         resource.region,
-        str(resolve(resource.name, world)),
-        resolve(resource.identity, world),
+        str(resolve(resource.name, state)),
+        resolve(resource.identity, state),
         desired,
-        resolve(resource.settings, world),
+        resolve(resource.settings, state),
     )
     for _ in range(5):  # a rule list takes two calls: open the new, close the old
         drift = compare(desired, observed, kind.owned)
         if not drift:
             return
         call: Call = kind.update(target, observed, drift)
-        aws.act(call, resource.region, world.account)
-        world.forget(resource.key)
-        observed = _seen(world, resource)
+        aws.act(call, resource.region, state.account)
+        state.invalidate(resource.key)
+        observed = _seen(state, resource)
 
 
 def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
@@ -327,9 +327,9 @@ def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
 def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack: Stack, number: int) -> None:
     plan = rounds()[number]
     aws = Aws()
-    world = World(stack, aws)
+    state = StackState(stack, aws)
     for field, resource in plan:
-        sabotage(aws, world, field, resource)
+        sabotage(aws, state, field, resource)
     expected = {(resource.key, field[1]) for field, resource in plan}
     found = {
         (outcome.key, item.field.split(".")[0])
@@ -337,8 +337,8 @@ def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack
         for item in outcome.drift
         if outcome.status == "drifted"
     }
-    healer = World(stack, aws)
-    healed = {resource.key: healer.settle(resource) for _, resource in plan}
+    healer = StackState(stack, aws)
+    healed = {resource.key: healer.reconcile(resource) for _, resource in plan}
     after = service.verify(stack)
     assert found == expected
     assert {key: outcome.status for key, outcome in healed.items()} == dict.fromkeys(healed, "updated")
@@ -349,8 +349,8 @@ def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack
 def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedAws, stack: Stack) -> None:
     resources = catalog(stack)
     needed = {need for resource in resources for need in resource.needs}
-    world = World(stack, Aws())
-    world.snapshot()
+    state = StackState(stack, Aws())
+    state.snapshot()
     gone = []
     for resource in resources:
         if resource.key in needed or resource.key.startswith("global/dns/record"):
@@ -359,17 +359,17 @@ def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedA
             resource.key,
             resource.kind,
             resource.region,
-            str(resolve(resource.name, world)),
-            resolve(resource.identity, world),
+            str(resolve(resource.name, state)),
+            resolve(resource.identity, state),
         )
-        call = KINDS[resource.kind].delete(target, _seen(world, resource))
+        call = KINDS[resource.kind].delete(target, _seen(state, resource))
         if call is not None and resource.kind != "rds.instance":
-            world.aws.act(call, resource.region, world.account)
+            state.aws.act(call, resource.region, state.account)
             gone.append(resource.key)
     assert len(gone) > 20
     absent = {outcome.key for outcome in service.verify(stack).outcomes if outcome.status == "absent"}
-    healer = World(stack, Aws())
-    statuses = {key: healer.settle(healer.resources[key]).status for key in gone}
+    healer = StackState(stack, Aws())
+    statuses = {key: healer.reconcile(healer.resources[key]).status for key in gone}
     assert absent == set(gone)
     assert set(statuses.values()) == {"created"}
     assert service.verify(stack).in_sync
@@ -383,43 +383,43 @@ def test_a_parameter_set_beside_ours_is_found_and_reset(built: EmbeddedAws, stac
         DBClusterParameterGroupName=name, Parameters=[parameter]
     )
     found = [(o.key, d.field, d.desired, d.observed) for o in service.verify(stack).outcomes for d in o.drift]
-    world = World(stack, aws)
-    world.settle(world.resources["secondary/aurora/cluster-parameter-group"])
+    state = StackState(stack, aws)
+    state.reconcile(state.resources["secondary/aurora/cluster-parameter-group"])
     assert found == [("secondary/aurora/cluster-parameter-group", "Parameters.rds.global_db_rpo", None, "20")]
     assert service.verify(stack).in_sync
 
 
 def test_tags_of_others_are_left_alone(built: EmbeddedAws, stack: Stack) -> None:
-    world = World(stack, Aws())
-    vpc = world.field("primary/network/vpc", "VpcId")
-    ec2 = world.aws.client("ec2", stack.primary_region, writing=True)
+    state = StackState(stack, Aws())
+    vpc = state.field("primary/network/vpc", "VpcId")
+    ec2 = state.aws.client("ec2", stack.primary_region, writing=True)
     ec2.create_tags(Resources=[vpc], Tags=[{"Key": "CostCentre", "Value": "7"}])
     assert service.verify(stack).in_sync
 
 
 def test_versioning_that_was_suspended_is_found_and_healed(built: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
-    world = World(stack, aws)
-    bucket = world.field("secondary/backup/bucket", "Name")
+    state = StackState(stack, aws)
+    bucket = state.field("secondary/backup/bucket", "Name")
     s3 = aws.client("s3", stack.secondary_region, writing=True)
     s3.delete_bucket_replication(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     found = {(o.key, o.status, d.field) for o in service.verify(stack).outcomes for d in o.drift}
     for key in ("secondary/backup/versioning", "global/backup/replication-from-secondary"):
-        world.settle(world.resources[key])
+        state.reconcile(state.resources[key])
     assert found == {("secondary/backup/versioning", "drifted", "Status")}
     assert service.verify(stack).in_sync
 
 
 def test_a_secret_scheduled_for_deletion_is_found_and_restored(built: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
-    world = World(stack, aws)
-    arn = world.field("secondary/credentials/secret", "Arn")
+    state = StackState(stack, aws)
+    arn = state.field("secondary/credentials/secret", "Arn")
     secrets = aws.client("secretsmanager", stack.secondary_region, writing=True)
     secrets.delete_secret(SecretId=arn, RecoveryWindowInDays=7)
     bad = {o.key: o for o in service.verify(stack).outcomes if o.status != "in_sync"}
-    world.forget("secondary/credentials/secret")
-    world.settle(world.resources["secondary/credentials/secret"])
+    state.invalidate("secondary/credentials/secret")
+    state.reconcile(state.resources["secondary/credentials/secret"])
     assert bad.keys() == {"secondary/credentials/secret", "secondary/credentials/version"}
     assert [d.field for d in bad["secondary/credentials/secret"].drift] == ["DeletionScheduled"]
     assert bad["secondary/credentials/version"].status == "unknown"

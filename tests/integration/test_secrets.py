@@ -57,11 +57,11 @@ def test_the_password_is_nowhere_but_in_the_secrets(
 
 def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws, stack: Stack) -> None:
     """The password is read back from the secret, so whoever goes on after a crash goes on with the same one."""
-    from dr_assets.reconcile.stack_state import World
+    from dr_assets.reconcile.stack_state import StackState
 
-    first = World(stack, Aws())
+    first = StackState(stack, Aws())
     for key in ("primary/encryption/data-key", "primary/credentials/secret", "primary/credentials/password"):
-        assert first.settle(first.resources[key]).good
+        assert first.reconcile(first.resources[key]).good
     secret = f"rds-master-password-primary-{stack.environment_suffix}"
     client = Aws().client("secretsmanager", stack.primary_region)
     seed = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])["password"]

@@ -7,7 +7,7 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import SITES, Site, Stack
 
 from .conftest import build, mutating, provision
@@ -15,12 +15,12 @@ from .conftest import build, mutating, provision
 
 def switch_over(stack: Stack, to: Site) -> None:
     aws = Aws()
-    world = World(stack, aws)
-    writer = world.topology.writer
+    state = StackState(stack, aws)
+    writer = state.topology.writer
     assert writer is not None
     aws.client("rds", stack.region(writer), writing=True).switchover_global_cluster(
         GlobalClusterIdentifier=stack.global_cluster_name,
-        TargetDbClusterIdentifier=world.field(f"{to}/aurora/cluster", "Arn"),
+        TargetDbClusterIdentifier=state.field(f"{to}/aurora/cluster", "Arn"),
     )
 
 
@@ -43,9 +43,9 @@ def test_after_a_switchover_there_is_no_drift_and_the_writer_is_known(away: Embe
 
 
 def test_away_from_home_nothing_is_written_unless_told(away: EmbeddedAws, stack: Stack) -> None:
-    world = World(stack, Aws())
-    key = world.field("primary/encryption/data-key", "KeyId")
-    world.aws.client("kms", stack.primary_region, writing=True).disable_key(KeyId=key)
+    state = StackState(stack, Aws())
+    key = state.field("primary/encryption/data-key", "KeyId")
+    state.aws.client("kms", stack.primary_region, writing=True).disable_key(KeyId=key)
     away.control.clear_calls()
     refused = provision(stack)
     assert not refused.success

@@ -12,7 +12,7 @@ from dr_assets.aws import Aws
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.reconcile import service
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.terraform import ACCEPTER, addresses
@@ -103,8 +103,8 @@ def test_what_terraform_manages_is_changed_only_when_adopted(environment: Applie
         "primary/aurora/log-group is managed by terraform" in text and "--adopt" in text for text in refused.failures
     )
     assert [o.key for o in service.verify(stack).outcomes if o.status == "drifted"] == ["primary/aurora/log-group"]
-    world = World(stack, Aws(), adopt=True)
-    assert world.settle(world.resources["primary/aurora/log-group"]).status == "updated"
+    world = StackState(stack, Aws(), adopt=True)
+    assert world.reconcile(world.resources["primary/aurora/log-group"]).status == "updated"
     assert service.verify(stack).in_sync
 
 
@@ -132,7 +132,7 @@ def test_terraforms_drift_becomes_the_same_table(
 
 def test_after_a_switchover_terraform_leaves_the_clusters_alone(environment: Applied, stack: Stack) -> None:
     def switch(site: str, region: str) -> None:
-        world = World(stack, Aws())
+        world = StackState(stack, Aws())
         world.aws.client("rds", region, writing=True).switchover_global_cluster(
             GlobalClusterIdentifier=stack.global_cluster_name,
             TargetDbClusterIdentifier=world.field(f"{site}/aurora/cluster", "Arn"),

@@ -9,7 +9,7 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import Stack
 from dr_assets.terraform import IGNORED, imports
 from tests.support.terraform import changes
@@ -47,7 +47,7 @@ def test_terraform_takes_over_what_dagster_built(stack: Stack, tmp_path: Path, m
             monkeypatch.setenv(name, value)
         assert run_job(stack, "provision_stack", provision_config(poll_seconds=0.05)).success
         terraform = ready(tmp_path, aws.endpoint_url)
-        blocks = imports(World(stack, Aws()))
+        blocks = imports(StackState(stack, Aws()))
         assert blocks.count("import {") == 108 - 3 + 1  # without the secrets' versions, with the accepter
         (terraform.directory / "imports.tf").write_text(blocks)
         plan = terraform.plan()

@@ -14,7 +14,7 @@ from dr_assets.core.expressions import digest
 from dr_assets.core.model import Drift, Outcome, Resource
 from dr_assets.defs.resources import PROGRESS, AwsStack, run_selection
 from dr_assets.errors import DrError, UnansweredError
-from dr_assets.reconcile.stack_state import World
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack
 
@@ -57,14 +57,14 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
         check_specs=[dg.AssetCheckSpec(CHECK, asset=key, description="AWS agrees with the stack, field by field")],
     )
     def _asset(context: dg.AssetExecutionContext, aws: AwsStack) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        world = aws.cover(run_selection(context))
-        calls, started = len(world.aws.log), time.monotonic()
-        outcome = reconcile(context, aws, world, resource)
+        state = aws.snapshot(run_selection(context))
+        calls, started = len(state.aws.log), time.monotonic()
+        outcome = reconcile(context, aws, state, resource)
         listener = PROGRESS.get()
         if listener:
             listener(outcome)
-        metadata = describe(world, resource, outcome)
-        metadata |= {"api_calls": len(world.aws.log) - calls, "seconds": round(time.monotonic() - started, 3)}
+        metadata = describe(state, resource, outcome)
+        metadata |= {"api_calls": len(state.aws.log) - calls, "seconds": round(time.monotonic() - started, 3)}
         context.log.info(f"{resource.key}: {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
         return dg.MaterializeResult(
             metadata=metadata,
@@ -75,7 +75,7 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     return _asset
 
 
-def reconcile(context: Any, aws: AwsStack, world: World, resource: Resource) -> Outcome:
+def reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource) -> Outcome:
     """Verify or settle one resource; what cannot be answered or must not be done ends the step.
 
     Raises dg.RetryRequested while it is becoming ready (so other branches go on), dg.Failure otherwise.
@@ -85,11 +85,11 @@ def reconcile(context: Any, aws: AwsStack, world: World, resource: Resource) -> 
         if not aws.writes:
             from dr_assets.core.converge import converge
 
-            outcome = converge(resource, world, write=False)
+            outcome = converge(resource, state, write=False)
         else:
             if context.retry_number:
-                world.forget(resource.key)
-            outcome = world.settle(resource)
+                state.invalidate(resource.key)
+            outcome = state.reconcile(resource)
     except UnansweredError as error:
         if aws.writes and context.retry_number < 5:
             raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
@@ -112,7 +112,7 @@ def reconcile(context: Any, aws: AwsStack, world: World, resource: Resource) -> 
     return outcome
 
 
-def describe(world: World, resource: Resource, outcome: Outcome) -> dict[str, Any]:
+def describe(state: StackState, resource: Resource, outcome: Outcome) -> dict[str, Any]:
     """Metadata of the materialization: what it is called in AWS, how it is, in what it differs."""
     kind = KINDS[resource.kind]
     metadata: dict[str, Any] = {"status": outcome.status, "drift": drift_table(outcome.drift)}
@@ -120,7 +120,7 @@ def describe(world: World, resource: Resource, outcome: Outcome) -> dict[str, An
     from dr_assets.core.expressions import is_resolved, resolve
     from dr_assets.core.model import Target
 
-    name = resolve(resource.name, world)
+    name = resolve(resource.name, state)
     if is_resolved(name):
         metadata["name"] = str(name)
         target = Target(resource.key, resource.kind, resource.region, str(name), {})

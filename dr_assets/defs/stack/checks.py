@@ -43,12 +43,12 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
     def site_parity(context: dg.AssetCheckExecutionContext, aws: AwsStack) -> Iterator[dg.AssetCheckResult]:
         chosen = sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path)
         both = [resource.key for key in chosen for resource in by_key[key.asset_key]]
-        world = aws.cover(frozenset(both))
+        state = aws.snapshot(frozenset(both))
         unknown = []
         for key in chosen:
             second, first = by_key[key.asset_key]
             try:
-                parity = compare_pair(second, first, world.look(second), world.look(first))
+                parity = compare_pair(second, first, state.observe(second), state.observe(first))
             except (UnansweredError, AwsCallError) as error:
                 unknown.append(f"{second.key}: {error}")
                 continue

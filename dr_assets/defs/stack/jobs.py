@@ -66,16 +66,16 @@ class Confirmation(dg.Config):
 
 @dg.op(name=CONFIRM, out=dg.Out(dg.Nothing), description="Refuses unless the suffix was typed and protection is off.")
 def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: AwsStack) -> None:
-    world = aws.world()
-    refusal = refuse_destroy(world.stack, config.confirm_suffix)
+    state = aws.stack_state()
+    refusal = refuse_destroy(state.stack, config.confirm_suffix)
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
     try:
         # Away from home the reverse lineage would take the writer's instances first, which AWS refuses half-way through.
-        world.refuse_away_from_home()
+        state.refuse_away_from_home()
     except DrError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    context.log.info(f"destroying {len(world.resources)} resources of stack {world.stack.environment_suffix}")
+    context.log.info(f"destroying {len(state.resources)} resources of stack {state.stack.environment_suffix}")
 
 
 def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
@@ -104,10 +104,10 @@ def _destroy_op(resource: Resource, dependents: Sequence[str]) -> dg.OpDefinitio
 
     @dg.op(name=_op_name(resource.key), ins=inputs, out=dg.Out(dg.Nothing), description=f"Delete {resource.key}.")
     def _op(context: dg.OpExecutionContext, aws: AwsStack) -> None:
-        world = aws.world()
+        state = aws.stack_state()
         looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
         try:
-            outcome = world.dismantle(resource)
+            outcome = state.delete(resource)
         except UnansweredError as error:
             if context.retry_number < 5:
                 raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
