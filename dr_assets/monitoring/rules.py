@@ -1,14 +1,18 @@
-"""Every alert rule of a stack: built from the stack file, from an RDS event, from a run, from a check, or from a drill record."""
+"""What is monitored: the table of sources, and every alert rule (from the stack file, an event, a run, a check or a record)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dr_assets.aws import Aws
 from dr_assets.monitoring.event_conditions import CONDITIONS, EventCondition
 from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
-from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, RPO_LAG
+from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, ROLE, RPO_LAG, Reading
+from dr_assets.monitoring.sources import cloudwatch, health_checks, topology
+from dr_assets.monitoring.sources.source import Ask, Metric, Source, SourceKind
 from dr_assets.monitoring.topics import CAPACITY, DRIFT, DRILLS, EVENTS, REPLICATION, RUNS, SOURCES, WRITER
 from dr_assets.stack import SITES, Site, Stack
 
@@ -18,6 +22,75 @@ LATE_SECONDS, PROBE_LATE_SECONDS = 240.0, 90.0
 DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
 # For a subject that is reported once, when it changes: there is no second reading to wait for.
 _AT_ONCE: Mapping[str, Any] = {"hold": 0.0, "clear_hold": 0.0}
+
+# `view`: ask the databases too; `publish`: and publish the answer as the probe's metric. Only where they can be reached from here:
+# a process that cannot reach them would report every writer as down.
+SQL_VARIABLE = "DR_TELEMETRY_SQL"
+
+
+def _sql_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
+    mode = os.environ.get(SQL_VARIABLE, "")
+    if mode in ("view", "publish"):
+        from dr_assets.monitoring.sources.sql import sql_asks  # psycopg is loaded only where it is used
+
+        yield from sql_asks(stacks, aws, publish=mode == "publish")
+
+
+_EVALUATED_ITSELF = "the metric itself is evaluated; the alarm's notification is evidence"
+SOURCE_KINDS: tuple[SourceKind, ...] = (
+    SourceKind(
+        name="metric",
+        metrics=tuple(Metric(metric.name, metric.unit) for metric in cloudwatch.METRICS),
+        build=cloudwatch.metric_asks,
+        scope="region",
+    ),
+    SourceKind(
+        name="alarm",
+        metrics=tuple(
+            Metric(metric, without_rule=_EVALUATED_ITSELF if metric in (CPU, CONNECTIONS) else "")
+            for metric in cloudwatch.ALARM_METRICS
+        ),
+        build=cloudwatch.alarm_asks,
+        scope="region",
+    ),
+    SourceKind(
+        name="topology",
+        metrics=(Metric(ROLE, without_rule="decides which rules apply to a site"),),
+        build=topology.topology_asks,
+        scope="region",
+    ),
+    SourceKind(
+        name="health-check",
+        metrics=(Metric("health-check"), Metric("health-check-lag", without_rule="decides DNS at the reader's site")),
+        build=health_checks.health_check_asks,
+        scope="global",
+    ),
+    SourceKind(
+        name="sql",
+        metrics=(
+            Metric(CONNECTIVITY),
+            Metric(REPLICATION_LAG, "ms", of_other_site=True),
+            Metric(RPO_LAG, "ms", of_other_site=True),
+        ),
+        build=_sql_asks,
+    ),
+    # Not polled: the poller derives `region` from the other readings; the monitor yields `store`.
+    SourceKind(name="region", metrics=(Metric("answers"),)),
+    SourceKind(name="store", metrics=(Metric("answers"),)),
+)
+
+
+def sources_for(stacks: Sequence[Stack], aws: Aws) -> list[Source]:
+    """Every source to poll for these stacks, as the environment sets them."""
+    return [source for kind in SOURCE_KINDS for source in kind.sources(stacks, aws)]
+
+
+def is_unread(rule: Rule, reading: Reading, stack: Stack) -> bool:
+    """Whether the subject of `rule` is unknown because of a reading that failed."""
+    kind = next((kind for kind in SOURCE_KINDS if kind.name == rule.source == reading.source), None)
+    if kind is None or any(metric.name == rule.metric and metric.of_other_site for metric in kind.metrics):
+        return False
+    return kind.scope == "global" or any(rule.site == site and reading.region == stack.region(site) for site in SITES)
 
 
 def rules_for(stack: Stack) -> tuple[Rule, ...]:

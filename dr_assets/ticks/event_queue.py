@@ -19,6 +19,7 @@ from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
 BATCH, ROUNDS = 10, 10
+DEADLINE_SECONDS = 8.0
 
 
 class Queues:

@@ -25,9 +25,10 @@ from dr_assets.monitoring.event_conditions import meaning
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import Remember
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import event_rule, rules_for
-from dr_assets.monitoring.samples import CONNECTIVITY, Message, Sample, Snapshot
-from dr_assets.monitoring.sources.poller import ALARM_METRICS, Poller, Source
+from dr_assets.monitoring.rules import SQL_VARIABLE, event_rule, is_unread, rules_for, sources_for
+from dr_assets.monitoring.samples import Message, Sample, Snapshot
+from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
+from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.topics import TOPICS, WRITER
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
@@ -39,9 +40,6 @@ SHARE_SECONDS = 3.0
 EVENT_LONGEST_SECONDS = 24 * 3600.0
 SEEN = 500
 LINK_VARIABLE = "DR_DAGSTER_URL"
-# `view`: ask the databases too; `publish`: and put what they say into CloudWatch as the probe's metric. Only where they can be
-# reached from here: whoever cannot reach them would take every writer for dead.
-SQL_VARIABLE = "DR_TELEMETRY_SQL"
 
 log = logging.getLogger(__name__)
 
@@ -70,22 +68,14 @@ class Station:
         self.rules = rules_for(self.stack)
         self.ledger = Ledger(self.store)
         self._aws = self.aws or Aws(read_timeout=4.0, attempts=2)
-        self._poller = self.poller or Poller([self.stack], self._aws, self._more_sources())
+        self._poller = self.poller or Poller([self.stack], sources_for([self.stack], self._aws))
+        if self.poller is None and os.environ.get(SQL_VARIABLE) == "publish":
+            self.vote = OWN_PROBE_VOTE
         self._transports = list(transports_from(self.stack, os.environ) if self.transports is None else self.transports)
         self._queues = queues.Queues(self.stack, self._aws)
         self._watches = {sensor: self._watch(sensor) for sensor in sorted({topic.sensor for topic in TOPICS.values()})}
         self._remember = Remember(self.store, self.stack.environment_suffix)
         self._problems: dict[str, str] = {}
-
-    def _more_sources(self) -> Mapping[tuple[str, str], Source]:
-        wanted = os.environ.get(SQL_VARIABLE, "")
-        if wanted not in ("view", "publish"):
-            return {}
-        from dr_assets.monitoring.sources.sql import sql_sources  # psycopg is loaded where it is wanted
-
-        if wanted == "publish":
-            self.vote = OWN_PROBE_VOTE
-        return sql_sources(self.stack, self._aws, publish=wanted == "publish")
 
     def _watch(self, sensor: str) -> Watch:
         return Watch(
@@ -135,10 +125,7 @@ class Station:
         """For each subject whose source did not answer a reading without a value, so that the evidence says why."""
         for reading in snapshot.readings:
             for rule in self.rules if reading.problem else ():
-                here = rule.site in SITES and reading.region == self.stack.region(_site(rule.site))
-                if (reading.source == rule.source and (here or rule.source == "health-check")) or (
-                    reading.source == f"{rule.source}-{rule.site}" and rule.metric == CONNECTIVITY
-                ):
+                if is_unread(rule, reading, self.stack):
                     note = f"{reading.status}: {reading.problem}"[:200]
                     yield Sample(reading.at, rule.stack, rule.site, rule.source, rule.metric, None, rule.unit, note)
 
@@ -286,8 +273,8 @@ class Station:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(self._poller.source_seconds)
-        late = {"unanswered": f"no answer within {self._poller.source_seconds:g} s"}
+            thread.join(queues.DEADLINE_SECONDS)
+        late = {"unanswered": f"no answer within {queues.DEADLINE_SECONDS:g} s"}
         unread = {site: said.get(site, late) for site in SITES if site not in found}
         return [message for site in SITES for message in found.get(site, [])], unread
 

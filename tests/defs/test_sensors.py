@@ -32,8 +32,6 @@ from tests.support.monitoring import Recorder, S, at, healthy, sample
 class FakePoller:
     """Says what it is told to say."""
 
-    source_seconds = 1.0
-
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self.more: tuple[Reading, ...] = ()

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from dr_assets.alerting.delivery import SnsTransport
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import FolderStore
+from dr_assets.monitoring.rules import sources_for
 from dr_assets.monitoring.samples import Sample, Snapshot
+from dr_assets.monitoring.sources.cloudwatch import MetricSource
 from dr_assets.monitoring.sources.poller import Poller
+from dr_assets.monitoring.sources.source import Source
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SITE_CHECKS
@@ -54,14 +58,18 @@ def put_probe(stack: Stack, site: str, number: float, ago: float = 0.0) -> None:
 
 @pytest.fixture
 def poller(stack: Stack, cloud: EmbeddedAws) -> Poller:
-    return Poller([stack], Aws(read_timeout=2.0, attempts=1), source_seconds=4.0)
+    sources = sources_for([stack], Aws(read_timeout=2.0, attempts=1))
+    return Poller([stack], [replace(source, deadline_seconds=4.0) for source in sources])
 
 
 def test_every_source_answers_with_as_few_calls_as_can_be(poller: Poller, stack: Stack, cloud: EmbeddedAws) -> None:
     put_probe(stack, "primary", 1.0)
     poller.tick()  # finds out the health checks' identities
     cloud.control.clear_calls()
-    poller._asked.clear()
+    for key, source in poller._sources.items():
+        if key.startswith("metric@"):
+            assert isinstance(source.ask, MetricSource)
+            source.ask.asked.clear()
     snapshot = poller.tick()
     assert {reading.status for reading in snapshot.readings} == {"answered"}
     by_operation: dict[tuple[str, str], int] = {}
@@ -111,7 +119,7 @@ def test_another_check_on_the_same_alarm_is_not_taken_for_the_site_s_own(poller:
 
 def test_no_data_is_unknown_and_an_absent_alarm_too(stack: Stack, cloud: EmbeddedAws) -> None:
     other = stack.model_copy(update={"environment_suffix": "not-there"})
-    snapshot = Poller([other], Aws(read_timeout=2.0, attempts=1)).tick()
+    snapshot = Poller([other], sources_for([other], Aws(read_timeout=2.0, attempts=1))).tick()
     for source, metric in (("metric", "rpo-lag"), ("alarm", "rpo-lag")):
         found = value(snapshot, "secondary", source, metric)
         assert found is not None
@@ -154,7 +162,8 @@ def test_a_source_that_hangs_is_not_asked_twice_and_delays_nobody(stack: Stack, 
         release.wait(20)
         return [Sample(at, S, "primary", "sql", "connectivity", 1.0)], 1
 
-    poller = Poller([stack], Aws(read_timeout=2.0), {("sql", "us-east-1"): stuck}, source_seconds=0.8)
+    others = [replace(source, deadline_seconds=0.8) for source in sources_for([stack], Aws(read_timeout=2.0))]
+    poller = Poller([stack], [*others, Source("sql", "us-east-1", stuck, deadline_seconds=0.8)])
     for _ in range(3):
         started = time.monotonic()
         snapshot = poller.tick()
@@ -203,19 +212,19 @@ def test_five_hundred_stacks_take_two_metric_calls_and_every_query_gets_its_turn
 ) -> None:
     stacks = [stack.model_copy(update={"environment_suffix": f"stack{n:03d}"}) for n in range(500)]
     aws = FakeAws()
-    poller = Poller(stacks, aws)  # type: ignore[arg-type]
+    source = MetricSource(stacks, aws, "us-west-2")  # type: ignore[arg-type]
     clock = [1000.0]
-    monkeypatch.setattr("dr_assets.monitoring.sources.poller.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("dr_assets.monitoring.sources.cloudwatch.time.monotonic", lambda: clock[0])
     asked: dict[str, int] = {}
     for _ in range(24):
         aws.cloudwatch.sizes.clear()
-        samples, calls = poller._metrics("us-west-2", utc.now())
+        samples, calls = source(utc.now())
         assert calls <= 2
         assert aws.cloudwatch.sizes == [500, 500]
         for sample in samples:
             asked[sample.metric] = asked.get(sample.metric, 0) + 1
         clock[0] += 10.0
-    assert len({query.key for query in poller._queries["us-west-2"]} - poller._asked.keys()) == 0
+    assert len({query.key for query in source.queries} - source.asked.keys()) == 0
     assert asked["connectivity"] == max(asked.values())
     assert min(asked.values()) >= 500
 
@@ -296,8 +305,6 @@ def test_events_in_the_wrong_order_and_twice_are_harmless(station: Station, stac
     queues.delete("primary", [message.receipt for message in messages])
     events: dict[str, Any] = {}
     later, earlier = messages[0], messages[1]
-    from dataclasses import replace
-
     later, earlier = replace(later, at=later.at + timedelta(seconds=60)), replace(earlier, at=later.at)
     assert station._event(later, events) == []
     station._event(earlier, events)

@@ -12,6 +12,7 @@ import pytest
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
+from dr_assets.monitoring.rules import sources_for
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.resources.catalog import catalog
@@ -54,7 +55,10 @@ def say(stack: Stack, accepted: bool) -> None:
 def seen(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
     """The primary site's alarm and health check, through the poller: 1 good, 0 bad, None unknown."""
     aws.control.alarms(evaluate=True)
-    samples = {sample.subject: sample.value for sample in Poller([stack], Aws(read_timeout=5.0)).tick().samples}
+    samples = {
+        sample.subject: sample.value
+        for sample in Poller([stack], sources_for([stack], Aws(read_timeout=5.0))).tick().samples
+    }
     s = stack.environment_suffix
     return samples[f"{s}/primary/alarm/connectivity"], samples[f"{s}/primary/health-check/health-check"]
 

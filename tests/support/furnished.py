@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.monitoring.sources.poller import ALARM_METRICS
+from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
 from dr_assets.resources import names
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack, load_stack

@@ -11,14 +11,14 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
 from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample
-from dr_assets.monitoring.sources.poller import Source
+from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import ResolutionError, Resolver
 from dr_assets.resources import names
@@ -45,15 +45,12 @@ _PLAIN = (
 )
 
 
-def sql_sources(
-    stack: Stack, aws: Aws, resolver: Resolver | None = None, publish: bool = True
-) -> dict[tuple[str, str], Source]:
-    """A source for each site, for `Poller(more=…)`. With `publish` each also puts the site's connectivity metric into
-    CloudWatch at one-second resolution: the connectivity alarms and health checks live on it."""
-    return {
-        (f"sql-{site}", stack.region(site)): SqlView(stack, site, aws, resolver or Resolver(), publish)
-        for site in SITES
-    }
+def sql_asks(stacks: Sequence[Stack], aws: Aws, publish: bool) -> Iterator[tuple[str, Ask]]:
+    """One for each site. With `publish` each also puts the site's connectivity metric into CloudWatch at one-second
+    resolution: the connectivity alarms and health checks depend on it."""
+    for stack in stacks:
+        for site in SITES:
+            yield stack.region(site), SqlView(stack, site, aws, Resolver(), publish)
 
 
 class SqlView:
@@ -66,7 +63,7 @@ class SqlView:
         self._unpublished = False
         self._beats: list[tuple[float, int]] = []  # when a heartbeat was written (monotonic), and where in the log
 
-    def __call__(self, at: datetime) -> tuple[list[Sample], int]:
+    def __call__(self, at: datetime) -> Answer:
         """Raises what reading the secret raises: without credentials nothing is known, neither good nor bad."""
         credentials = self._credentials()
         samples = list(self._ask(at, credentials))

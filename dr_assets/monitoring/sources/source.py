@@ -1,0 +1,73 @@
+"""What the poller knows of a source: its name, its region, its deadline, and how to ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from dr_assets.aws import Aws
+from dr_assets.monitoring.samples import Sample
+from dr_assets.stack import SITES, Stack
+
+# The samples of one tick, and how many calls they took. Raises what its client raises.
+Answer = tuple[list[Sample], int]
+Ask = Callable[[datetime], Answer]
+# region: a regional AWS API, so its silence counts towards "the region does not answer".
+# site: something at one site that is no AWS API. global: one service for all regions.
+Scope = Literal["region", "site", "global"]
+
+DEADLINE_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source in one region. What it has not answered within its deadline is unknown."""
+
+    name: str
+    region: str
+    ask: Ask
+    deadline_seconds: float = DEADLINE_SECONDS
+    scope: Scope = "site"
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}@{self.region}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that a source yields.
+
+    without_rule    why no rule evaluates it; empty: one does
+    of_other_site   read at one site about the other: this site's source failing says nothing about this site's metric
+    """
+
+    name: str
+    unit: str = "bool"
+    without_rule: str = ""
+    of_other_site: bool = False
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A row of the table of sources, `rules.SOURCE_KINDS`.
+
+    name      `source` of its samples
+    build     its asks, each with its region; None: nothing to poll, another module yields the samples
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    build: Callable[[Sequence[Stack], Aws], Iterable[tuple[str, Ask]]] | None = None
+    deadline_seconds: float = DEADLINE_SECONDS
+    scope: Scope = "site"
+
+    def sources(self, stacks: Sequence[Stack], aws: Aws) -> Iterator[Source]:
+        for region, ask in self.build(stacks, aws) if self.build else ():
+            yield Source(self.name, region, ask, self.deadline_seconds, self.scope)
+
+
+def regions_of(stacks: Sequence[Stack]) -> list[str]:
+    return sorted({stack.region(site) for stack in stacks for site in SITES})

@@ -1,0 +1,49 @@
+"""Source `topology`: which site AWS says is the writer, by DescribeGlobalClusters in each region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from dr_assets.aws import Aws
+from dr_assets.core.topology import parse_topology
+from dr_assets.monitoring.samples import ROLE, Sample
+from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
+from dr_assets.stack import SITES, Stack
+
+
+def topology_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
+    for region in regions_of(stacks):
+        yield region, TopologySource(stacks, aws, region)
+
+
+class TopologySource:
+    """The roles of all stacks with a site in one region: one call per page of global clusters."""
+
+    def __init__(self, stacks: Sequence[Stack], aws: Aws, region: str) -> None:
+        self._stacks = [stack for stack in stacks if stack.site_in(region) is not None]
+        self._aws, self._region = aws, region
+
+    def __call__(self, at: datetime) -> Answer:
+        client = self._aws.client("rds", self._region)
+        clusters: dict[str, Any] = {}
+        calls = 0
+        page: dict[str, Any] = {}
+        while True:
+            answer = client.describe_global_clusters(**page)
+            calls += 1
+            clusters |= {cluster["GlobalClusterIdentifier"]: cluster for cluster in answer["GlobalClusters"]}
+            if not answer.get("Marker"):
+                break
+            page = {"Marker": answer["Marker"]}
+        return [sample for stack in self._stacks for sample in self._roles(stack, clusters, at)], calls
+
+    def _roles(self, stack: Stack, clusters: dict[str, Any], at: datetime) -> Iterator[Sample]:
+        topology = parse_topology(stack, clusters.get(stack.global_cluster_name))
+        if topology.writer is None:
+            return
+        note = f"seen from {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
+        for site in SITES:
+            value = 1.0 if site == topology.writer else 0.0
+            yield Sample(at, stack.environment_suffix, site, "topology", ROLE, value, "bool", note)
