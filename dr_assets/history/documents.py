@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime
 from dr_assets.errors import DrError
-from dr_assets.history.store import Store, set_aside
+from dr_assets.history.store import Store, quarantine
 
 Step = Literal["opened", "escalated", "resolved", "silenced", "joined"]
 
@@ -196,5 +196,5 @@ def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> lis
         except NewerDocumentError as error:
             problems.append(f"{key} is left out: {error}")
         except DocumentError as error:
-            problems.append(set_aside(store, key, data, str(error).rstrip("."), "its content is not in the report"))
+            problems.append(quarantine(store, key, data, str(error).rstrip("."), "its content is not in the report"))
     return found

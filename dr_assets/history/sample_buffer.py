@@ -71,7 +71,7 @@ def folder(stack: str, family: str, day: dt.date) -> str:
 def collect(store: Store, stack: str, family: str, day: dt.date, problems: list[str]) -> tuple[Any, list[str]]:
     """What was seen of that day, as one table, and the keys to delete once it is in the day's partition.
 
-    What is damaged is set aside and named in `problems`.
+    What is damaged is quarantined and named in `problems`.
     """
     keys = store.list(folder(stack, family, day))
     tables = []

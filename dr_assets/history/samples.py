@@ -1,6 +1,6 @@
 """Samples in Parquet: one file per stack, metric family and day (UTC), the same bytes for the same samples.
 
-May import `errors`, `history.store`, numpy and pyarrow. A file that is damaged or not ours is named, set aside under `aside/`
+May import `errors`, `history.store`, numpy and pyarrow. A file that is damaged or not ours is named, quarantined under `quarantine/`
 and read as a day without samples: unknown time, never an error and never an invented value.
 """
 
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from dr_assets import utc
 from dr_assets.errors import DrError
-from dr_assets.history.store import Store, set_aside
+from dr_assets.history.store import Store, quarantine
 
 VERSION = 1
 VERSION_KEY = b"dr_assets.samples"
@@ -170,7 +170,7 @@ def write_day(store: Store, stack: str, family: str, day: dt.date, table: Any) -
 
 def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, problems: list[str]) -> Any:
     """Merge samples into one day's, atomically; answers what the day holds then. Two who do so at once lose nothing: who comes
-    second begins again with what the first wrote. A damaged file is set aside and named in `problems`.
+    second begins again with what the first wrote. A damaged file is quarantined and named in `problems`.
 
     Raises DrError as `write_day`, and where others come first again and again; NewerSamplesError.
     """
@@ -179,7 +179,7 @@ def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, p
         before = _bytes(store, key)
         old = None if before is None else _read_file(store, key, COLUMNS, problems)
         if before is not None and old is None:
-            continue  # set aside just now
+            continue  # just quarantined
         merged = merge(table) if old is None else merge(old, table)
         data = _day_bytes(key, day, merged)
         if data == before or store.replace(key, data, before):
@@ -229,7 +229,7 @@ def read(
 ) -> Any:
     """The samples with start <= at < end, sorted within each day, text columns dictionary-encoded.
 
-    Days without a file are days without rows. What is damaged or foreign is set aside (`aside/…`), logged as a warning and
+    Days without a file are days without rows. What is damaged or foreign is quarantined (`quarantine/…`), logged as a warning and
     named in `problems`; `sources` receives the key and the SHA-256 of each file that was read. Raises NewerSamplesError, and
     DrError for times without a zone.
     """
@@ -241,7 +241,7 @@ def read(
     for key in store.list(_folder(stack, family)):
         day = _day_of(key)
         if day is None:
-            found += _set_aside(store, key, _bytes(store, key), "it is not the name of a day (YYYY-MM-DD.parquet)")
+            found += _quarantine(store, key, _bytes(store, key), "it is not the name of a day (YYYY-MM-DD.parquet)")
         elif start.date() <= day <= end.date():
             wanted.append(key)
     names = list(dict.fromkeys(["at", *(columns or COLUMNS)]))
@@ -266,7 +266,7 @@ def read(
 
 
 def read_object(store: Store, key: str, problems: list[str]) -> Any:
-    """The samples of one object, whatever its key; None where it is gone or had to be set aside (named in `problems`).
+    """The samples of one object, whatever its key; None where it is gone or was quarantined (named in `problems`).
 
     Raises NewerSamplesError.
     """
@@ -296,7 +296,7 @@ def _read_file(
             sources[key] = hashlib.sha256(data).hexdigest()
         return table
     except _ForeignError as error:
-        problems += _set_aside(store, key, data, str(error))
+        problems += _quarantine(store, key, data, str(error))
         return None
     except NewerSamplesError as error:
         raise NewerSamplesError(f"{key} in {store.uri}: {error}") from None
@@ -343,5 +343,7 @@ def _bytes(store: Store, key: str) -> bytes | None:
         return None
 
 
-def _set_aside(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
-    return [] if data is None else [set_aside(store, key, data, reason, "its day is unknown until it is written again")]
+def _quarantine(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
+    return (
+        [] if data is None else [quarantine(store, key, data, reason, "its day is unknown until it is written again")]
+    )

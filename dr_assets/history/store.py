@@ -234,19 +234,24 @@ def open_store(uri: str | None = None) -> Store:
     return FolderStore(Path(uri))
 
 
-def set_aside(store: Store, key: str, data: bytes, reason: str, until: str) -> str:
-    """Move a damaged or foreign object out of the way, to `aside/…`; says in words what was done, and what follows (`until`).
+def quarantine(store: Store, key: str, data: bytes, reason: str, until: str) -> str:
+    """Move a damaged or foreign object to `quarantine/{key}.{hash}`; returns one sentence for the report and the log.
 
-    What it was stays in the name, and its hash makes doing it twice harmless. One who may only read gets the words alone.
+    The hash in the name makes a repetition harmless. With read-only access the object stays where it is, and the text says so.
+
+    Args:
+        data: the bytes as they were read; a good object that replaced them meanwhile is kept.
+        reason: what is wrong with the object.
+        until: the consequence, and what ends it.
     """
-    place = f"aside/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
+    place = f"quarantine/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
     try:
         store.write(place, data)
         with contextlib.suppress(KeyError):
-            if store.read(key) == data:  # unless somebody has just put a good one there
+            if store.read(key) == data:
                 store.delete(key)
-        told = f"{key}: {reason}; set aside as {place}, {until}"
+        text = f"{key}: {reason}; quarantined as {place}, {until}"
     except (DrError, OSError) as error:
-        told = f"{key}: {reason}; it could not be set aside ({error})"
-    log.warning("%s", told)
-    return told
+        text = f"{key}: {reason}; it could not be quarantined ({error})"
+    log.warning("%s", text)
+    return text

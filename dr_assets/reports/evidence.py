@@ -98,7 +98,7 @@ class Evidence:
     samples    of the period, and the reading before it that still holds
     sources    key -> SHA-256 of each file of samples that was read
     records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
-    problems   what was set aside or does not fit its chain, in words
+    problems   what was quarantined or does not fit its chain, in words
     """
 
     period: Period

@@ -152,16 +152,16 @@ def test_what_the_sensors_saw_is_merged_once_and_taken_away(store: FolderStore, 
     assert store.read(found.key) == before
 
 
-def test_a_damaged_bundle_is_set_aside_and_named(store: FolderStore, stack: Stack) -> None:
+def test_a_damaged_bundle_is_quarantined_and_named(store: FolderStore, stack: Stack) -> None:
     key = f"{sample_buffer.folder(stack.environment_suffix, 'lag', DAY)}x.parquet"
     store.write(key, b"half a fi")
     found = pull(store, stack, CloudWatch(lag(stack, 3)))
     (problem,) = found.problems
     assert key in problem
-    assert "set aside" in problem
+    assert "quarantined" in problem
     assert found.known_minutes == 3
     assert store.list("seen/") == []
-    assert len(store.list("aside/")) == 1
+    assert len(store.list("quarantine/")) == 1
 
 
 def test_a_dark_region_costs_its_own_samples_and_a_later_pull_completes_them(store: FolderStore, stack: Stack) -> None:
@@ -272,4 +272,4 @@ def test_killed_at_any_moment_of_a_pull_nothing_is_lost(store: FolderStore, stac
     read = rows(store, stack)
     assert [row["value"] for row in read if row["source"] == "sql"] == [float(turn) for turn in range(8)]
     assert found.known_minutes == 30
-    assert store.list("seen/") == store.list("aside/") == []
+    assert store.list("seen/") == store.list("quarantine/") == []

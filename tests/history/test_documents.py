@@ -59,7 +59,7 @@ def test_incidents_come_by_their_beginning_those_kept_quiet_among_them(store: Fo
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_or_foreign_document_is_named_and_set_aside(store: FolderStore, data: bytes) -> None:
+def test_a_damaged_or_foreign_document_is_named_and_quarantined(store: FolderStore, data: bytes) -> None:
     good = month.incidents()[0]
     put(store, f"incidents/{S}/{good['id']}.json", good)
     for folder in ("incidents", "restores", "actions", f"maintenance/{S}/trace"):
@@ -69,8 +69,8 @@ def test_a_damaged_or_foreign_document_is_named_and_set_aside(store: FolderStore
     assert documents.restores(store, S, problems) == []
     assert documents.actions(store, S, problems) == []
     assert len(problems) == 4
-    assert all("set aside as aside/" in problem for problem in problems)
-    assert len(store.list("aside/")) == 4
+    assert all("quarantined as quarantine/" in problem for problem in problems)
+    assert len(store.list("quarantine/")) == 4
     documents.incidents(store, S, again := [])
     assert again == []
 

@@ -1,4 +1,4 @@
-"""Samples in Parquet: the same bytes for the same samples, nothing lost, nothing invented, damage named and set aside."""
+"""Samples in Parquet: the same bytes for the same samples, nothing lost, nothing invented, damage named and quarantined."""
 
 import datetime as dt
 import os
@@ -147,7 +147,7 @@ def test_bytes_of_a_day_written_twice_are_the_same(store: FolderStore) -> None:
         ("other", "holds no samples of ours"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_named_and_set_aside(store: FolderStore, data: Any, said: str) -> None:
+def test_a_damaged_or_foreign_file_is_named_and_quarantined(store: FolderStore, data: Any, said: str) -> None:
     good = samples.write_day(
         store, STACK, FAMILY, DAY + dt.timedelta(days=1), minutes(4.0, start=START + dt.timedelta(days=1))
     )
@@ -162,14 +162,14 @@ def test_a_damaged_or_foreign_file_is_named_and_set_aside(store: FolderStore, da
     problems: list[str] = []
     assert everything(store, problems=problems)["value"].to_pylist() == [4.0]
     assert len(problems) == 1 and key in problems[0] and said in problems[0]
-    (aside,) = store.list("aside/")
-    assert store.read(aside) == data and aside in problems[0]
+    (quarantined,) = store.list("quarantine/")
+    assert store.read(quarantined) == data and quarantined in problems[0]
     assert store.list("samples/") == [good]
     everything(store, problems=(again := []))
     assert again == []
 
 
-def test_a_file_of_another_name_is_set_aside_too(store: FolderStore) -> None:
+def test_a_file_of_another_name_is_quarantined_too(store: FolderStore) -> None:
     store.write(f"samples/{STACK}/{FAMILY}/notes.txt", b"hello")
     problems: list[str] = []
     assert everything(store, problems=problems).num_rows == 0
@@ -186,7 +186,7 @@ def test_who_may_only_read_still_gets_the_rest(store: FolderStore, monkeypatch: 
     monkeypatch.setattr(store, "write", refuse)
     problems: list[str] = []
     assert everything(store, problems=problems)["value"].to_pylist() == [4.0]
-    assert "could not be set aside (read-only)" in problems[0]
+    assert "could not be quarantined (read-only)" in problems[0]
 
 
 def stamped(version: int, table: Any) -> bytes:
@@ -271,7 +271,7 @@ def test_merging_the_same_again_writes_nothing(store: FolderStore, monkeypatch: 
     assert samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0), []).num_rows == 2
 
 
-def test_a_damaged_day_is_set_aside_before_it_is_written_anew(store: FolderStore) -> None:
+def test_a_damaged_day_is_quarantined_before_it_is_written_anew(store: FolderStore) -> None:
     key = samples.key_of(STACK, FAMILY, DAY)
     store.write(key, b"half a fi")
     problems: list[str] = []
