@@ -23,7 +23,7 @@ from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
 from dr_assets.reports.analysis.report import Figures
 from dr_assets.reports.pack.build import pictures
-from dr_assets.reports.pack.charts import Picture
+from dr_assets.reports.pack.drawing import Picture
 from dr_assets.stack import SITES, Stack
 
 HISTORY_JOB, REPORT_JOB = "replication_history", "evidence_report"

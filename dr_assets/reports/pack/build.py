@@ -24,6 +24,8 @@ from dr_assets import utc
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.reports.analysis.report import Figures, Subject, figures
 from dr_assets.reports.pack import charts, html, sections
+from dr_assets.reports.pack.drawing import Picture
+from dr_assets.reports.pack.exposure_calendar import exposure_calendar
 from dr_assets.stack import Stack
 
 SCHEMA = "dr-assets/pack/1"
@@ -39,17 +41,17 @@ class Pack:
     headline: Mapping[str, str]
     manifest_sha256: str
     figures: Figures
-    pictures: Sequence[charts.Picture]
+    pictures: Sequence[Picture]
 
 
-def pictures(found: Figures, names: Sequence[str] = ()) -> list[charts.Picture]:
+def pictures(found: Figures, names: Sequence[str] = ()) -> list[Picture]:
     """The pictures of these reports: all of them, or those that are named."""
     name = found.rpo.stack
-    drawn: dict[str, Callable[[], charts.Picture]] = {
+    drawn: dict[str, Callable[[], Picture]] = {
         "rpo-over-time": lambda: charts.rpo_over_time(found.rpo),
         "lag-heat-map": lambda: charts.lag_heat_map(found.what_if, name),
         "rto-parts": lambda: charts.rto_parts(found.rto, name),
-        "exposure-calendar": lambda: charts.exposure_calendar(found.exposure, name),
+        "exposure-calendar": lambda: exposure_calendar(found.exposure, name),
     }
     return [drawn[each]() for each in names or drawn]
 

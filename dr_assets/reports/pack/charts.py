@@ -1,85 +1,23 @@
-"""The pictures of the reports: PNG and SVG bytes with a text for those who cannot see them. No display, no pyplot, no network.
-
-May import its neighbours and numpy; matplotlib and the Pillow it needs inside functions only. Everything that colour tells is told
-by a hatch, a marker or a number, too; the colours are Okabe and Ito's and the map is cividis, which are safe for the
-colour-blind and ordered in grey. Units and UTC stand in the labels. Equal input gives equal bytes.
-"""
+"""Charts of the reports: RPO over time, RTO by part, and lag by hour and weekday. Units and UTC stand in the labels."""
 
 from __future__ import annotations
 
 import datetime as dt
-import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dr_assets import utc
 from dr_assets.reports.analysis import timeseries as sig
-from dr_assets.reports.analysis.exposure import ExposureReport
 from dr_assets.reports.analysis.rpo import RpoReport
 from dr_assets.reports.analysis.rto import PARTS, RtoReport
 from dr_assets.reports.analysis.what_if import WEEKDAYS, WhatIf
+from dr_assets.reports.pack.drawing import BLUE, GREY, ORANGE, VERMILION, Picture, no_data, render
 
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 _HATCHES = {"detect": "", "decide": "////", "database": "....", "traffic": "xxxx"}
 _COLOURS = {"detect": "#F0E442", "decide": ORANGE, "database": "#56B4E9", "traffic": "#CC79A7"}
 _BUCKETS = 400
 _DRILLS = 24
-_SETTINGS: Any = {
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.6,
-    "svg.hashsalt": "dr-assets",
-    "figure.dpi": 110,
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """`name` is a file's name without its ending; `alt` says in words what is to be seen."""
-
-    name: str
-    title: str
-    alt: str
-    png: bytes
-    svg: bytes
-    width: float = 10.0  # inches, as drawn
-
-    def preview(self) -> bytes:
-        """The PNG in 48 colours: a third of the size, for places where pictures are kept for ever."""
-        from PIL import Image
-
-        small = io.BytesIO()
-        Image.open(io.BytesIO(self.png)).convert("RGB").quantize(48, dither=Image.Dither.NONE).save(
-            small, "PNG", optimize=True
-        )
-        return small.getvalue()
-
-
-def _picture(name: str, title: str, alt: str, width: float, height: float, draw: Callable[[Any], None]) -> Picture:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        figure.suptitle(title, fontsize=11, fontweight="bold")
-        png, svg = io.BytesIO(), io.BytesIO()
-        figure.savefig(png, format="png", metadata={"Software": None})
-        figure.set_layout_engine("none")  # it is laid out now, and stays so
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "dr-assets"})
-    return Picture(name, title, alt, png.getvalue(), svg.getvalue(), width)
-
-
-def _nothing(axes: Any, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#444444", fontsize=11)
-    axes.set_axis_off()
 
 
 def _dates() -> Any:
@@ -101,7 +39,7 @@ def _time_axis(axes: Any) -> None:
 
 
 def rpo_over_time(report: RpoReport) -> Picture:
-    """The signal (for long periods: the least and the largest value of each of 400 equal parts), objective, breaches, gaps."""
+    """The signal (over long periods: minimum and maximum of each of 400 equal parts), objective, breaches, gaps."""
     known = float(report.summary.iloc[0]["known_seconds"])
     share = "unknown" if report.compliance is None else f"{report.compliance:.4%}"
     title = f"RPO by telemetry, stack {report.stack}"
@@ -113,7 +51,7 @@ def rpo_over_time(report: RpoReport) -> Picture:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         if not known:
-            _nothing(axes, "No reading in this period: the RPO is unknown throughout")
+            no_data(axes, "No reading in this period: the RPO is unknown throughout")
             return
         times, low, high = _envelope(report.signal)
         axes.fill_between(times, low, high, step="post", color=BLUE, alpha=0.3, linewidth=0)
@@ -153,7 +91,7 @@ def rpo_over_time(report: RpoReport) -> Picture:
         axes.legend(handles=[line, *shown], loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
         _time_axis(axes)
 
-    return _picture("rpo-over-time", title, alt, 10, 4.2, draw)
+    return render("rpo-over-time", title, alt, 10, 4.2, draw)
 
 
 def _seconds_axis(axes: Any) -> None:
@@ -169,8 +107,8 @@ def _seconds_axis(axes: Any) -> None:
 def _spans(
     axes: Any, report: RpoReport, table: Any, colour: str, hatch: str, marker: str, height: float, text: str
 ) -> Any:
-    """The stretches themselves, and a mark for each (for neighbours one), for one of a minute is not seen in a year. Answers
-    what stands for them in the legend."""
+    """Draw each interval, and one mark per group of neighbours: a minute is too narrow to show in a year. Returns the legend's
+    handle."""
     from matplotlib.patches import Patch
 
     first, last = _dates().date2num([report.start, report.end])
@@ -202,7 +140,7 @@ def _spans(
 
 
 def _envelope(signal: sig.Signal) -> tuple[list[dt.datetime], sig.Floats, sig.Floats]:
-    """Times, least and largest values; each holds until the next time."""
+    """Times, minima and maxima; each value holds until the next time."""
     end = int(signal.ends[-1])
     if len(signal.starts) > 3 * _BUCKETS:
         edges = np.linspace(int(signal.starts[0]), end, _BUCKETS + 1).astype(np.int64)[:-1]
@@ -233,7 +171,7 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         if not len(events):
-            _nothing(axes, "No drill and no incident in this period")
+            no_data(axes, "No drill and no incident in this period")
             return
         rows = np.arange(len(events))
         left = np.zeros(len(events))
@@ -252,15 +190,17 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
             )
             left += width
         low, high = (events[name].to_numpy(dtype=float) for name in ("low_seconds", "high_seconds"))
-        seen = ~np.isnan(low) & ~np.isnan(high)
-        axes.hlines(rows[seen], low[seen], high[seen], color="black", linewidth=1.6, label="measured interval")
-        axes.plot(low[seen], rows[seen], "|", high[seen], rows[seen], "|", color="black", markersize=9)
+        measured = ~np.isnan(low) & ~np.isnan(high)
+        axes.hlines(
+            rows[measured], low[measured], high[measured], color="black", linewidth=1.6, label="measured interval"
+        )
+        axes.plot(low[measured], rows[measured], "|", high[measured], rows[measured], "|", color="black", markersize=9)
         p50, p95 = (events[f"predicted_{name}_seconds"].to_numpy(dtype=float) for name in ("p50", "p95"))
-        told = ~np.isnan(p50)
-        axes.hlines(rows[told] + 0.38, p50[told], p95[told], color="black", linewidth=1.2)
+        predicted = ~np.isnan(p50)
+        axes.hlines(rows[predicted] + 0.38, p50[predicted], p95[predicted], color="black", linewidth=1.2)
         axes.plot(
-            p50[told],
-            rows[told] + 0.38,
+            p50[predicted],
+            rows[predicted] + 0.38,
             "D",
             color="white",
             markeredgecolor="black",
@@ -287,7 +227,7 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
 
-    return _picture("rto-parts", title, alt, 10, 2.0 + 0.42 * max(len(events), 3), draw)
+    return render("rto-parts", title, alt, 10, 2.0 + 0.42 * max(len(events), 3), draw)
 
 
 def _target(axes: Any, events: Any) -> None:
@@ -334,7 +274,7 @@ def lag_heat_map(found: WhatIf, stack: str) -> Picture:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         if np.isnan(cells).all():
-            _nothing(axes, "No reading in this period: nothing is known")
+            no_data(axes, "No reading in this period: nothing is known")
             return
         from matplotlib.colors import LogNorm
 
@@ -371,84 +311,8 @@ def lag_heat_map(found: WhatIf, stack: str) -> Picture:
         axes.set_xlabel("hour of the day (UTC); hatched: unknown")
         figure.colorbar(image, ax=axes, label="p95 of the RPO (s)", pad=0.01, format="%g")
 
-    return _picture("lag-heat-map", title, alt, 10, 3.4, draw)
+    return render("lag-heat-map", title, alt, 10, 3.4, draw)
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-# --- exposure -------------------------------------------------------------------------------------------------------------
-
-
-def exposure_calendar(report: ExposureReport, stack: str) -> Picture:
-    """A square for each day, a column for each week, a row of squares for each half year; exposed days are dark and carry their
-    minutes, from two hours on their hours."""
-    days = [(dt.date.fromisoformat(row.period), float(row.exposure_seconds) / 60) for row in report.days.itertuples()]
-    exposed = sum(minutes > 0 for _, minutes in days)
-    title = f"Time without a usable reader, stack {stack}"
-    alt = f"{title}: {report.seconds / 60:.1f} minutes of exposure on {exposed} of {len(days)} days."
-    monday = days[0][0] - dt.timedelta(days=days[0][0].weekday())
-    weeks = (days[-1][0] - monday).days // 7 + 1
-    bands = [monday + dt.timedelta(weeks=first) for first in range(0, weeks, _WEEKS)]
-
-    def draw(figure: Any) -> None:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LogNorm
-
-        colours = ScalarMappable(LogNorm(1, 1440), "cividis_r")
-        rows = figure.subplots(len(bands), 1, squeeze=False)[:, 0]
-        for axes, first in zip(rows, bands, strict=True):
-            after = first + dt.timedelta(weeks=_WEEKS)
-            _band(axes, first, min(max(weeks, 8), _WEEKS), [each for each in days if first <= each[0] < after], colours)
-        bar = figure.colorbar(colours, ax=list(rows), label="minutes of exposure in a day", pad=0.01)
-        bar.set_ticks([1, 10, 100, 1440], labels=["1", "10", "100", "1440"])
-
-    across = min(max(weeks, 8), _WEEKS)
-    return _picture("exposure-calendar", title, alt, 1.6 + 0.31 * across, 0.8 + 2.5 * len(bands), draw)
-
-
-_WEEKS = 27
-
-
-def _lines(segments: list[Any], **style: Any) -> Any:
-    from matplotlib.collections import LineCollection
-
-    return LineCollection(segments, **style)
-
-
-def _band(axes: Any, first: dt.date, across: int, days: list[tuple[dt.date, float]], colours: Any) -> None:
-    """Up to half a year, `across` weeks wide; `first` is its first Monday."""
-
-    def column(day: dt.date) -> int:
-        return (day - first).days // 7
-
-    faces = np.zeros((7, across, 4))  # transparent where the period has no day
-    for day, minutes in days:
-        face = colours.to_rgba(max(minutes, 1.0)) if minutes > 0 else (1.0, 1.0, 1.0, 1.0)
-        faces[day.weekday(), column(day)] = face
-        if minutes > 0:
-            text = "<1" if minutes < 1 else f"{minutes:.0f}" if minutes < 120 else f"{minutes / 60:.0f} h"
-            axes.text(
-                column(day) + 0.5,
-                day.weekday() + 0.5,
-                text,
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="white" if sum(face[:3]) < 1.5 else "black",
-            )
-    axes.pcolormesh(np.arange(across + 1), np.arange(8), faces, edgecolor="none")
-    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
-    edges = [np.add(square, (column(day), day.weekday())) for day, _ in days]
-    axes.add_collection(_lines(edges, colors="#999999", linewidths=0.5))
-    axes.set_xlim(-0.3, across + 0.3)
-    axes.set_ylim(7.1, -0.2)
-    axes.set_aspect("equal", anchor="W")
-    weeks = sorted({column(day) for day, _ in days})
-    axes.set_xticks([week + 0.5 for week in weeks], [f"{first + dt.timedelta(weeks=week):%d\n%b}" for week in weeks])
-    axes.set_yticks(np.arange(7) + 0.5, WEEKDAYS)
-    axes.tick_params(length=0, labelsize=7)
-    axes.set_xlabel(f"week of Monday, {first:%Y} (UTC)" if weeks else "", fontsize=8, loc="left")
-    for side in ("left", "bottom"):
-        axes.spines[side].set_visible(False)

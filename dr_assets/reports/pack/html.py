@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dr_assets import utc
-from dr_assets.reports.pack.charts import Picture
+from dr_assets.reports.pack.drawing import Picture
 
 ROWS = 400  # more stand in the CSV
 UNKNOWN = "unknown"

@@ -21,7 +21,7 @@ from dr_assets.reports.analysis.rpo import PERIOD_SECONDS, PERIODS_HELD
 from dr_assets.reports.pack import event_section
 from dr_assets.reports.pack import html as page
 from dr_assets.reports.pack import tables as views
-from dr_assets.reports.pack.charts import Picture
+from dr_assets.reports.pack.drawing import Picture
 from dr_assets.reports.pack.standards import INDEX
 
 _FOLD = 12  # longer lists are folded

@@ -18,8 +18,9 @@ import pytest
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
-from dr_assets.reports.pack import build, charts
+from dr_assets.reports.pack import build
 from dr_assets.reports.pack import html as page
+from dr_assets.reports.pack.exposure_calendar import exposure_calendar
 from dr_assets.stack import Stack
 from tests.support.records import START
 
@@ -331,7 +332,7 @@ def test_pictures_are_pictures(written: Any) -> None:
 
 def test_a_year_and_several_years_are_drawn() -> None:
     found = report.figures(GONE, START, START + 800 * DAY, table(), [])
-    picture = charts.exposure_calendar(found.exposure, "x")
+    picture = exposure_calendar(found.exposure, "x")
     assert picture.png.startswith(b"\x89PNG") and "800 days" in picture.alt
 
 
