@@ -1,7 +1,6 @@
-"""The one place where boto3 clients are made: timeouts, retries, the call log, a breaker for regions that went dark.
+"""Make boto3 clients with timeouts, retries, a call log, and a circuit breaker for regions that stopped answering.
 
-Endpoints and credentials are found by boto3 in its usual ways (AWS_ENDPOINT_URL, AWS_PROFILE, instance role …); nothing
-here asks where it runs. May import only `dr_assets.errors` and `dr_assets.core`.
+boto3 finds endpoints and credentials in its usual ways (AWS_ENDPOINT_URL, AWS_PROFILE, instance role …).
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +20,18 @@ import botocore.session
 from dr_assets.core.model import Call, Sensitive, error_code
 from dr_assets.errors import AwsCallError, CredentialsError, DrError, UnansweredError
 
-# Reading and writing are told apart because a read may be repeated at will, while a write that timed out must be looked
-# for before it is tried again: the reconcile loop does that, so botocore does not retry writes.
+# A read may be repeated at will. A write that timed out may have been carried out: botocore never retries it, and the
+# reconcile loop reads the resource before it tries again.
 READ_ATTEMPTS = 8
 CONNECT_TIMEOUT = 3.0
-READ_TIMEOUT = 5.0
+READ_TIMEOUT = 8.0
 WRITE_TIMEOUT = 60.0
 POOL = 16
+# Provisioning is worth minutes of waiting for a region that has stalled; a verification is not.
+PROVISIONING_SILENCE = 120.0
+# A refused connection or an unknown host is no sign of a slow region: waiting longer changes nothing.
+REFUSED_SECONDS = 2.0
+PROBE_SECONDS = 15.0
 
 _THROTTLED = frozenset(
     {
@@ -51,13 +55,13 @@ _THROTTLED = frozenset(
         "TransactionInProgressException",
     }
 )
-# AWS asks to come back later: a queue's name is closed for 60 s after deletion, a bucket is being changed by another call,
-# or what hangs on a thing is still on its way out (network interfaces of a deleted cluster, for example).
-_LATER = frozenset(
+# AWS asks to retry later: a queue's name is reserved for 60 s after deletion, another call is changing the bucket, or a
+# dependent resource is still being deleted (network interfaces of a deleted cluster, for example).
+_RETRY_LATER = frozenset(
     {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", "OperationAborted", "DependencyViolation"}
 )
-# SNS throttles with a code of its own, which botocore does not know as throttling.
-_UNRETRIED = frozenset({"Throttled"})
+# SNS throttles with a code that botocore does not recognise as throttling.
+_NOT_RETRIED_BY_BOTOCORE = frozenset({"Throttled"})
 _CREDENTIALS = frozenset(
     {
         "AuthFailure",
@@ -73,7 +77,7 @@ _CREDENTIALS = frozenset(
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"})
 
-# The request or its answer was lost on the way: whether it was carried out is not known.
+# The request or its answer was lost: whether AWS carried it out is unknown.
 _NO_ANSWER = (failures.HTTPClientError, failures.ConnectionError)
 
 NO_CREDENTIALS = (
@@ -83,37 +87,71 @@ NO_CREDENTIALS = (
 
 
 class RegionDarkError(Exception):
-    """Raised instead of sending: the region has just failed to answer several times in a row."""
+    """A call was not sent because its region has answered nothing for a while."""
+
+
+@dataclass
+class _Unanswered:
+    """A region's calls since its last answer. All times are seconds of the breaker's clock.
+
+    `since`: the first of them was sent; `last`: one was sent or given up most recently; `next_probe`: the breaker is open
+    and lets no call through before.
+    """
+
+    since: float
+    last: float
+    next_probe: float | None = None
 
 
 class Breaker:
-    """Stops waiting for a region that does not answer: after `threshold` timeouts in a row none is tried for `seconds`.
+    """Circuit breaker for each region: slow regions are waited for, silent ones are not.
 
-    Without it a dark region would cost one full timeout for every retry of every call.
+    A region is silent when calls were sent to it and none, old or new, was answered for `silence` seconds. Any answer, an
+    error or a late one included, proves that it is alive and starts the time anew: a busy region never opens the breaker,
+    however many of its answers time out. Without the breaker a dark region would cost every call all of its retries.
+
+    Open, it refuses calls with RegionDarkError, except one probe every `probe_seconds` (the half-open state of Hystrix and
+    resilience4j). An answered probe closes it. A probe that never comes back does not block the next one.
     """
 
-    def __init__(self, threshold: int = 3, seconds: float = 15.0) -> None:
-        self._threshold, self._seconds = threshold, seconds
+    def __init__(
+        self, silence: float, probe_seconds: float = PROBE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._silence, self._probe_seconds, self._clock = silence, probe_seconds, clock
         self._lock = threading.Lock()
-        self._failures: dict[str, int] = {}
-        self._until: dict[str, float] = {}
+        self._unanswered: dict[str, _Unanswered] = {}
 
-    def check(self, region: str) -> None:
-        """Raises RegionDarkError while the region's breaker is open."""
+    def before_send(self, region: str) -> None:
+        """Note that a call is about to be sent. Raises RegionDarkError instead while the breaker is open."""
         with self._lock:
-            if self._until.get(region, 0.0) > time.monotonic():
-                raise RegionDarkError(f"{region} has stopped answering; not tried again for {self._seconds:.0f} s")
+            now = self._clock()
+            calls = self._unanswered.setdefault(region, _Unanswered(since=now, last=now))
+            if calls.next_probe is not None:
+                if now < calls.next_probe:
+                    raise RegionDarkError(
+                        f"{region} has not answered for {now - calls.since:.0f} s; "
+                        f"it is tried again in {calls.next_probe - now:.0f} s"
+                    )
+                calls.next_probe = now + self._probe_seconds
+            elif now - calls.last > self._silence:
+                calls.since = now  # time in which nobody called is no silence
+            calls.last = now
 
     def answered(self, region: str) -> None:
+        """The region answered a call, whatever it answered."""
         with self._lock:
-            self._failures[region] = 0
-            self._until.pop(region, None)
+            self._unanswered.pop(region, None)
 
-    def failed(self, region: str) -> None:
+    def unanswered(self, region: str, refused: bool = False) -> None:
+        """A call was given up. `refused`: no connection could be made at all, so waiting longer is pointless."""
         with self._lock:
-            self._failures[region] = self._failures.get(region, 0) + 1
-            if self._failures[region] >= self._threshold:
-                self._until[region] = time.monotonic() + self._seconds
+            now = self._clock()
+            # The region answered another call after this one was sent.
+            calls = self._unanswered.setdefault(region, _Unanswered(since=now, last=now))
+            calls.last = now
+            limit = min(REFUSED_SECONDS, self._silence) if refused else self._silence
+            if calls.next_probe is not None or now - calls.since >= limit:
+                calls.next_probe = now + self._probe_seconds
 
 
 @dataclass(frozen=True)
@@ -129,7 +167,7 @@ class LoggedCall:
 
 @dataclass
 class CallLog:
-    """What has been called, in order of completion. Safe for threads."""
+    """The calls made, in order of completion. Safe for threads."""
 
     entries: list[LoggedCall] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -147,26 +185,35 @@ class CallLog:
 
 
 class Aws:
-    """Clients for both sites, made once each and shared by all threads.
+    """Clients for both sites, created once each and shared by all threads.
+
+    A read is retried until it is answered, its attempts are used up (by default after one to two minutes), or its region
+    has been silent for `silence` seconds. So the time a dark region may cost is bounded by `silence` plus one
+    `read_timeout` for the whole operation that shares this object, not for each call.
 
     Args:
-        session: where credentials come from; boto3's default chain when None.
-        read_timeout: seconds to wait for the answer to a read.
+        session: source of credentials; boto3's default chain when None.
+        read_timeout: seconds to wait for the answer to one attempt of a read.
         attempts: how often botocore tries a read, the first time included.
+        silence: seconds without any answer after which a region counts as dark; two read timeouts when None.
     """
 
     def __init__(
-        self, session: boto3.Session | None = None, read_timeout: float = READ_TIMEOUT, attempts: int = READ_ATTEMPTS
+        self,
+        session: boto3.Session | None = None,
+        read_timeout: float = READ_TIMEOUT,
+        attempts: int = READ_ATTEMPTS,
+        silence: float | None = None,
     ) -> None:
         self._session = session or boto3.Session()
         self._read_timeout, self._attempts = read_timeout, attempts
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self.log = CallLog()
-        self.breaker = Breaker()
+        self.breaker = Breaker(silence=2 * read_timeout if silence is None else silence)
 
     def client(self, service: str, region: str, writing: bool = False) -> Any:
-        """The boto3 client of one service in one region. Raises CredentialsError where boto3 cannot make one."""
+        """The boto3 client of one service in one region. Raises CredentialsError where boto3 cannot create one."""
         key = (service, region, writing)
         with self._lock:
             if key not in self._clients:
@@ -187,26 +234,26 @@ class Aws:
             raise explain(error, service, "client", region) from error
 
         def before_send(**_: Any) -> None:
-            self.breaker.check(region)
+            self.breaker.before_send(region)
 
         def after_attempt(response: Any = None, caught_exception: Any = None, **_: Any) -> None:
             if response is not None:
                 self.breaker.answered(region)
             elif isinstance(caught_exception, _NO_ANSWER):
-                self.breaker.failed(region)
+                self.breaker.unanswered(region, isinstance(caught_exception, failures.EndpointConnectionError))
 
         client.meta.events.register("before-send.*", before_send)
         client.meta.events.register_first("needs-retry.*", after_attempt)
         return client
 
     def reads(self, account: str = "", memo: bool = False) -> AwsReads:
-        """A reader for kinds. With `memo`, the same call is made once however many kinds ask for it."""
+        """A reader for kinds. With `memo`, equal calls are made once and share the answer."""
         return AwsReads(self, account, memo)
 
     def act(self, call: Call, region: str, account: str) -> dict[str, Any]:
-        """Make one mutating call; `Sensitive` parameters are revealed in this instant only.
+        """Make one mutating call, once. `Sensitive` parameters are revealed only for the call itself.
 
-        Raises botocore's own errors; `explain` turns those nobody handled by name into ours.
+        Raises botocore's own errors; `explain` converts those that the caller does not handle by error code.
         """
         region = call.region or region
         client = self.client(call.service, region, writing=True)
@@ -231,7 +278,7 @@ class Aws:
                 problem = explain(error, "sts", "get_caller_identity", region)
                 if not isinstance(problem, UnansweredError):
                     raise problem from error
-        raise problem or UnansweredError("No region was given to ask for the account.")
+        raise problem or UnansweredError("The account is unknown because no region was given.")
 
 
 class AwsReads:
@@ -284,26 +331,26 @@ class AwsReads:
     def _timed(self, what: tuple[str, str, str, dict[str, Any]], make: Any) -> Any:
         started = time.monotonic()
         try:
-            return _patiently(make)
+            return _retry_throttled(make)
         finally:
             service, operation, region, _ = what
             self._aws.log.add(LoggedCall(service, operation, region, False, time.monotonic() - started))
 
 
-def _patiently(make: Any) -> Any:
-    """Retry what botocore does not recognise as throttling."""
+def _retry_throttled(make: Any) -> Any:
+    """Retry throttling that botocore does not recognise."""
     for attempt in range(READ_ATTEMPTS):
         try:
             return make()
         except failures.ClientError as error:
-            if error_code(error) not in _UNRETRIED or attempt == READ_ATTEMPTS - 1:
+            if error_code(error) not in _NOT_RETRIED_BY_BOTOCORE or attempt == READ_ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0.05, 0.1) * 2**attempt)
     raise AssertionError("unreachable")
 
 
 def explain(error: BaseException, service: str, operation: str, region: str) -> DrError:
-    """Turn an error of boto3 into one of ours: credentials, no answer, or an unexpected refusal with its request id."""
+    """Convert an error of boto3 to CredentialsError, UnansweredError, or AwsCallError with its request id."""
     where = f"{service} {operation} in {region}"
     if isinstance(error, DrError):
         return error
@@ -322,7 +369,7 @@ def explain(error: BaseException, service: str, operation: str, region: str) -> 
     ):
         return CredentialsError(f"AWS credentials could not be loaded: {error}. Sign in again.")
     if isinstance(error, RegionDarkError):
-        return UnansweredError(f"{where}: {error}.")
+        return UnansweredError(f"{where}: no answer; {error}.")
     if isinstance(error, _NO_ANSWER):
         return UnansweredError(f"{where}: no answer ({type(error).__name__}).")
     if isinstance(error, failures.ClientError):
@@ -342,7 +389,7 @@ def _explain_answer(error: failures.ClientError, where: str) -> DrError:
         )
     if code in _DENIED:
         return AwsCallError(f"{where} is not permitted: {tail}: {message}. Grant what `dr permissions` prints.")
-    if code in _THROTTLED | _LATER or (status >= 500 and status != 501):
+    if code in _THROTTLED | _RETRY_LATER or (status >= 500 and status != 501):
         return UnansweredError(f"{where}: {tail} after {meta.get('RetryAttempts', 0)} retries: {message}")
     return AwsCallError(f"{where} failed: {tail}: {message}")
 

@@ -10,7 +10,7 @@ import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field, PrivateAttr
 
-from dr_assets.aws import Aws
+from dr_assets.aws import PROVISIONING_SILENCE, READ_ATTEMPTS, Aws
 from dr_assets.core.model import Outcome
 from dr_assets.errors import DrError
 from dr_assets.reconcile.stack_state import StackState
@@ -62,7 +62,8 @@ class AwsStack(ResourceWithBoto3Configuration):
         """The run's StackState; the first call reads the stack file. Raises dg.Failure."""
         if self._stack_state is None:
             try:
-                aws = Aws(self._session(), attempts=max(self.max_attempts, 8))
+                silence = PROVISIONING_SILENCE if self.writes else None
+                aws = Aws(self._session(), attempts=max(self.max_attempts, READ_ATTEMPTS), silence=silence)
                 self._stack_state = StackState(load_stack(), aws, adopt=self.adopt, allow_away=self.allow_away)
             except DrError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error

@@ -1,9 +1,11 @@
 """AWS at its worst: throttled, failing, dark."""
 
 import time
+from functools import partial
 
 import pytest
 
+from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack
@@ -62,3 +64,23 @@ def test_an_unanswered_verification_fails_its_step_and_is_no_drift(built: Embedd
     assert not result.success
     assert any("secondary/encryption/data-key is unknown" in text for text in result.failures)
     assert "secondary/encryption/data-key:desired_state" not in result.failed_checks
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_a_slow_region_is_waited_for_and_every_resource_is_known(built: EmbeddedAws, stack: Stack) -> None:
+    built.control.fault("slow", region=stack.secondary_region, seconds=6.0)
+    verification = service.verify(stack)
+    built.control.clear_faults()
+    assert verification.in_sync, [o for o in verification.outcomes if o.status != "in_sync"]
+
+
+def test_answers_that_come_too_late_are_asked_for_again(
+    built: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of all answers exceed the read timeout, so that several in a row do; none of that makes a region dark."""
+    monkeypatch.setattr(service, "Aws", partial(Aws, read_timeout=1.5))
+    built.control.fault("slow", rate=0.3, seconds=2.5, seed=3)
+    verification = service.verify(stack)
+    built.control.clear_faults()
+    assert verification.in_sync, [o for o in verification.outcomes if o.status != "in_sync"]
