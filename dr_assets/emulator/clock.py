@@ -1,7 +1,6 @@
-"""How long the embedded AWS takes: one settle time for every status that passes through an in-between value.
+"""How long things take in the embedded AWS: the settle time of in-between statuses, and the pace of alarms.
 
-Imports nothing of the product and nothing of moto. Time is read, never waited for: a status is worked out when somebody
-asks for it, so the server needs no timer threads.
+Time is read and never waited for: a status is computed when it is read, so the server needs no timer threads.
 """
 
 import time
@@ -9,25 +8,27 @@ from dataclasses import dataclass
 
 
 class Clock:
-    """The settle time and the number of the request being answered.
+    """The settle time, the pace, and the number of the request being answered.
 
     Attributes:
         settle_seconds: how long a resource stays `creating`, `modifying`, `deleting`, `switching-over`, ... (seconds).
         request: counts API requests. A transition is always visible in the answer of the request that began it, also
             with a settle time of zero, because AWS's own answers show it (CreateDBCluster answers `creating`).
+        pace: how many times faster than at AWS the minutes of alarms, AWS's metrics and health checks pass.
     """
 
     def __init__(self) -> None:
         self.settle_seconds = 0.0
         self.request = 0
+        self.pace = 1.0
 
     def now(self) -> float:
         """Monotonic seconds."""
         return time.monotonic()
 
     def reset(self) -> None:
-        """Forget the request count; the settle time is a setting and stays."""
-        self.request = 0
+        """Forget the request count and the pace; the settle time is a setting and stays."""
+        self.request, self.pace = 0, 1.0
 
 
 clock = Clock()

@@ -9,20 +9,14 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.ec2 import urls
 from moto.ec2.exceptions import InvalidVPCPeeringConnectionIdError
-from moto.ec2.models import EC2Backend
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.responses import EC2Response
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 
 class DrEc2Backend(Extended, EC2Backend):  # type: ignore[misc]
     """One region's EC2."""
-
-    moto_urls = urls
-
-    def response_class(self) -> Any:
-        """Ours."""
-        return DrEc2Response
 
 
 class PeeringSide:
@@ -88,3 +82,6 @@ class DrEc2Response(EC2Response):  # type: ignore[misc]
         backend = self.ec2_backend
         peering = backend.accept_vpc_peering_connection(self._get_param("VpcPeeringConnectionId"))
         return ActionResult({"VpcPeeringConnection": PeeringSide(backend, peering)})
+
+
+EXTENSION = Extension(backends=ec2_backends, backend=DrEc2Backend, urls=urls, responses=DrEc2Response)

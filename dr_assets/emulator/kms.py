@@ -4,15 +4,13 @@ from typing import Any
 
 from moto.core.exceptions import JsonRESTError
 from moto.kms import urls
-from moto.kms.models import KmsBackend
+from moto.kms.models import KmsBackend, kms_backends
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 
 class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
     """A key that waits for its deletion refuses changes and use; key ARNs work everywhere a key id does."""
-
-    moto_urls = urls
 
     def _usable(self, key_id: str) -> str:
         plain: str = self.get_key_id(key_id)
@@ -66,3 +64,6 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
     def cancel_key_deletion(self, key_id: str) -> None:
         """moto: KeyError for an ARN."""
         super().cancel_key_deletion(self.get_key_id(key_id))
+
+
+EXTENSION = Extension(backends=kms_backends, backend=DrKmsBackend, urls=urls)

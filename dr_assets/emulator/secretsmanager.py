@@ -3,15 +3,13 @@
 from typing import Any
 
 from moto.secretsmanager import urls
-from moto.secretsmanager.models import SecretsManagerBackend
+from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 
 class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
     """Moving AWSCURRENT moves what GetSecretValue answers, and touches nobody else's labels."""
-
-    moto_urls = urls
 
     def _add_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto: a version that stops being current loses the labels of its owner's too."""
@@ -36,3 +34,6 @@ class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
             if "AWSCURRENT" in version["version_stages"]:
                 secret.set_default_version_id(version_id)
         return result
+
+
+EXTENSION = Extension(backends=secretsmanager_backends, backend=DrSecretsBackend, urls=urls)

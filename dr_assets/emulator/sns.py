@@ -4,22 +4,16 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.sns import urls
-from moto.sns.models import SNSBackend
+from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.responses import SNSResponse
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 _CONFIRMED_BY_HAND = frozenset({"email", "email-json", "http", "https"})
 
 
 class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
     """E-mail subscriptions wait for their confirmation; raw delivery `false` is false."""
-
-    moto_urls = urls
-
-    def response_class(self) -> Any:
-        """Ours."""
-        return DrSnsResponse
 
     def subscribe(self, topic_arn: str, endpoint: str, protocol: str) -> Any:
         """moto: every subscription is confirmed at once."""
@@ -71,3 +65,6 @@ class DrSnsResponse(SNSResponse):  # type: ignore[misc]
     def _listed(result: ActionResult) -> ActionResult:
         shown: dict[str, Any] = dict(result.result)  # type: ignore[call-overload]
         return ActionResult({**shown, "Subscriptions": [_Listed(item) for item in shown["Subscriptions"]]})
+
+
+EXTENSION = Extension(backends=sns_backends, backend=DrSnsBackend, urls=urls, responses=DrSnsResponse)

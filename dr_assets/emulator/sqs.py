@@ -4,15 +4,13 @@ import json
 from typing import Any
 
 from moto.sqs import urls
-from moto.sqs.models import SQSBackend
+from moto.sqs.models import SQSBackend, sqs_backends
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 
 class DrSqsBackend(Extended, SQSBackend):  # type: ignore[misc]
     """A queue keeps its policy when something else is set."""
-
-    moto_urls = urls
 
     def set_queue_attributes(self, queue_name: str, attributes: dict[str, Any]) -> Any:
         """moto: drops the policy whenever attributes are set without it."""
@@ -27,3 +25,6 @@ class DrSqsBackend(Extended, SQSBackend):  # type: ignore[misc]
         if text := found.get("RedrivePolicy"):
             found = {**found, "RedrivePolicy": json.dumps(json.loads(text), separators=(",", ":"))}
         return found
+
+
+EXTENSION = Extension(backends=sqs_backends, backend=DrSqsBackend, urls=urls)

@@ -20,71 +20,60 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 
+from dr_assets.emulator import dark_regions
+from dr_assets.emulator.clock import clock
 from dr_assets.emulator.cloudwatch import alarms, metrics
 from dr_assets.emulator.cloudwatch.alarms import Rule, dimension_set, epoch
 from dr_assets.emulator.cloudwatch.metrics import Datum, Series
-from dr_assets.emulator.gateway import extensions
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 
 MINUTE = 60
-MOST_PACE = 600
 HISTORY_KEPT = 10_000
 
 
-class Watch:
-    """When alarms are looked at, in every account and region.
+class AlarmSchedule:
+    """When alarms are evaluated, in every account and region.
 
     Attributes:
-        pace: how many times faster than at AWS periods pass; 1 = as at AWS.
         next: no alarm is due before (seconds since the epoch).
     """
 
     def __init__(self) -> None:
-        self.pace = 1.0
         self.next = math.inf
 
     def reset(self) -> None:
-        """As at the start: the pace, too, so that whoever comes next meets minutes of a minute."""
-        self.pace, self.next = 1.0, math.inf
+        """There are no alarms any more."""
+        self.next = math.inf
 
-    def set_pace(self, pace: float) -> None:
-        """Change the pace. Every alarm is due after one or two intervals of the new pace. ValueError out of bounds."""
-        if not 1 <= pace <= MOST_PACE:
-            raise ValueError(f"pace must lie between 1 and {MOST_PACE}")
-        self.pace = pace
+    def postpone(self) -> None:
+        """Every alarm is due after one or two intervals from now, at the pace as it is."""
         for backend in self.backends():
             for alarm in backend.alarms.values():
-                backend.leave_alone(alarm)
+                backend.postpone(alarm)
 
     @staticmethod
     def backends() -> Iterator["DrCloudWatchBackend"]:
-        """Those that exist."""
+        """The backends in use."""
         for account in list(cloudwatch_backends):
             yield from list(cloudwatch_backends[account].values())
 
-    def pass_time(self, now: float, all_of_them: bool = False) -> None:
-        """Evaluate the alarms that are due: as good as free while none is."""
-        if now >= self.next or all_of_them:
-            self.next = min((backend.evaluate_due(now, all_of_them) for backend in self.backends()), default=math.inf)
+    def pass_time(self, now: float, everything: bool = False) -> None:
+        """Evaluate the alarms that are due, or all. Costs one comparison while none is due."""
+        if now >= self.next or everything:
+            self.next = min((backend.evaluate_due(now, everything) for backend in self.backends()), default=math.inf)
 
 
-watch = Watch()
+alarm_schedule = AlarmSchedule()
 
 
 class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
     """A new alarm has no data yet; an updated one keeps its state and its tags."""
-
-    moto_urls = urls
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.store = metrics.Store()
         self.due: dict[str, float] = {}
         self.changes: list[dict[str, Any]] = []
-
-    def response_class(self) -> Any:
-        """Ours."""
-        return DrCloudWatch
 
     # -- alarms --------------------------------------------------------------------------------------------------------
 
@@ -104,7 +93,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
             f'Alarm "{name}" {"created" if before is None else "updated"}',
             {"type": "Create" if before is None else "Update"},
         )
-        self.leave_alone(alarm)
+        self.postpone(alarm)
         return alarm
 
     def delete_alarms(self, alarm_names: list[str]) -> None:
@@ -123,22 +112,22 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         alarm = self.alarms[alarm_name]
         if before != state_value:
             self._changed(alarm, str(before), str(reason_before), time.time())
-        self.leave_alone(alarm)
+        self.postpone(alarm)
 
-    def leave_alone(self, alarm: Any) -> None:
+    def postpone(self, alarm: Any) -> None:
         """Due at the end of a period, but not within the next minute (10 s for short periods)."""
-        rule = alarms.rule_of(alarm, watch.pace)
+        rule = alarms.rule_of(alarm, clock.pace)
         if rule is not None:
             self.due[alarm.name] = _boundary(time.time(), rule.interval) + 2 * rule.interval
-            watch.next = min(watch.next, self.due[alarm.name])
+            alarm_schedule.next = min(alarm_schedule.next, self.due[alarm.name])
 
-    def evaluate_due(self, now: float, all_of_them: bool = False) -> float:
+    def evaluate_due(self, now: float, everything: bool = False) -> float:
         """Evaluate alarms whose time has come, and answer when the next one's will. A dark region's wait for the light."""
-        dark = extensions.dark(self.region_name) if self.alarms else False
+        dark = dark_regions.is_dark(self.region_name) if self.alarms else False
         for alarm in list(self.alarms.values()):
-            if not all_of_them and now < self.due.get(alarm.name, 0.0):
+            if not everything and now < self.due.get(alarm.name, 0.0):
                 continue
-            rule = alarms.rule_of(alarm, watch.pace)
+            rule = alarms.rule_of(alarm, clock.pace)
             if rule is None:
                 self.due[alarm.name] = math.inf
                 continue
@@ -220,7 +209,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         replaced by each newer one. Minutes pass at the alarms' pace.
         """
         now = time.time()
-        begun = _boundary(now, MINUTE / watch.pace)
+        begun = _boundary(now, MINUTE / clock.pace)
         for name, value in values.items():
             series = Series(namespace, name, frozenset({dimension}))
             self.store.publish(series, Datum.single(now, value, "Milliseconds"), begun)
@@ -329,3 +318,14 @@ class DrCloudWatch(CloudWatchResponse):  # type: ignore[misc]
         end = begin + int(self._get_param("MaxRecords") or 100)
         more = {"NextToken": str(end)} if end < len(found) else {}
         return ActionResult({"AlarmHistoryItems": found[begin:end], **more})
+
+
+EXTENSION = Extension(
+    backends=cloudwatch_backends,
+    backend=DrCloudWatchBackend,
+    urls=urls,
+    responses=DrCloudWatch,
+    pass_time=alarm_schedule.pass_time,
+    pace_changed=alarm_schedule.postpone,
+    reset=alarm_schedule.reset,
+)

@@ -1,6 +1,6 @@
-"""The WSGI application in front of moto: control API, call log, faults, one lock around the backends.
+"""The WSGI application in front of moto: control API, call log, faults, and one lock around the backends.
 
-Imports moto's dispatcher, the extensions and this package's pure modules. Nothing here sleeps while it holds the lock.
+Nothing here sleeps while it holds the lock.
 """
 
 import contextlib
@@ -14,27 +14,43 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
+from dr_assets.emulator import dark_regions, services
 from dr_assets.emulator.clock import clock
-from dr_assets.emulator.gateway import extensions
+from dr_assets.emulator.gateway import long_poll
 from dr_assets.emulator.gateway.faults import Fault
 from dr_assets.emulator.gateway.wire import Answer, Call, error_answer, error_code, identify
-from dr_assets.emulator.rds import roles
 
 CALLS_KEPT = 200_000
 DARK_CAP_SECONDS = 60.0
 StartResponse = Callable[..., Any]
 
 
+class DatabaseControl(Protocol):
+    """Faults and state of the databases behind the API (see `rds.databases.PairDriver`)."""
+
+    def control(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Apply one fault or repair; ValueError when it is not known."""
+
+    def describe(self) -> dict[str, Any]:
+        """The state of the databases."""
+
+
 class Gateway:
-    """WSGI application. Threads may call it at the same time."""
+    """WSGI application. Threads may call it at the same time.
+
+    Attributes:
+        databases: the driver of the PostgreSQL pair, `None` where the server runs without one.
+    """
+
+    databases: DatabaseControl | None = None
 
     def __init__(self) -> None:
-        self._moto = DomainDispatcherApplication(extensions.create_app)
+        self._moto = DomainDispatcherApplication(services.create_app)
         # moto's backends are plain dicts and lists without locks of their own.
         self._lock = threading.Lock()
         self._log_lock = threading.Lock()
@@ -42,7 +58,7 @@ class Gateway:
         self._count = 0
         self._faults: list[Fault] = []
         self._stopping = threading.Event()
-        extensions.attach_faults(self.region_dark)
+        dark_regions.use(self.region_dark)
 
     # -- WSGI ----------------------------------------------------------------------------------------------------------
 
@@ -82,17 +98,16 @@ class Gateway:
         return answer
 
     def _execute(self, call: Call, environ: dict[str, Any], body: bytes) -> Answer:
-        poll = extensions.long_poll(call, body)
+        poll = long_poll.short_poll(call, body)
         if poll is None:
             return self._dispatch(environ, body, call)
-        # moto's long polling sleeps inside the backend, which would hold the lock: poll from outside instead.
-        seconds, short_body, empty = poll
+        seconds, short_body = poll
         deadline = time.monotonic() + seconds
         environ["CONTENT_LENGTH"] = str(len(short_body))
         while True:
             answer = self._dispatch(environ, short_body, call)
             left = deadline - time.monotonic()
-            if left <= 0 or not empty(answer) or self._stopping.wait(min(0.05, left)):
+            if left <= 0 or not long_poll.is_empty(answer) or self._stopping.wait(min(0.05, left)):
                 return answer
 
     def _dispatch(self, environ: dict[str, Any], body: bytes, call: Call | None = None) -> Answer:
@@ -210,24 +225,34 @@ class Gateway:
                 self.reset()
                 return {}
             case "GET", "database":
-                return databases().describe()
+                return self._databases().describe()
             case "POST", "database":
-                return databases().control(data)
+                return self._databases().control(data)
             case "GET", "health":
                 return {"settle_seconds": clock.settle_seconds, "calls": self._count}
         return None
 
     def _alarms(self, data: dict[str, Any]) -> dict[str, Any]:
-        extensions.install("cloudwatch")  # an import: not under the lock
+        """Set the `pace` of alarms and health checks, then `evaluate` all of them if asked. ValueError for a bad value."""
+        if unknown := set(data) - {"pace", "evaluate"}:
+            raise ValueError(f"unknown keys {sorted(unknown)}; known are ['evaluate', 'pace']")
         with self._lock:
             clock.request += 1
-            return extensions.alarms_control(data)
+            if data.get("pace") is not None:
+                services.set_pace(float(data["pace"]))
+            if data.get("evaluate"):
+                services.pass_time(everything=True)
+            return {"pace": clock.pace}
+
+    def _databases(self) -> DatabaseControl:
+        if self.databases is None:
+            raise ValueError("This server has no databases. Start it with --databases.")
+        return self.databases
 
     def reset(self) -> None:
         """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; calls are numbered on."""
         with self._lock:
-            extensions.reset()
-            clock.reset()
+            services.reset()
         with self._log_lock:
             self._calls.clear()
             self._faults = []
@@ -236,7 +261,7 @@ class Gateway:
         """Do something with the backends as a request would: alone, and with time having passed."""
         with self._lock:
             clock.request += 1
-            extensions.settle()
+            services.settle()
             return do()
 
     def region_dark(self, region: str) -> bool:
@@ -248,25 +273,17 @@ class Gateway:
 
     def warm_up(self) -> None:
         """Import the backends a stack needs, one by one, so that no first call pays for it."""
-        for service in extensions.SERVICES:
+        for service in (name for name, entry in services.TABLE.items() if entry.warm):
             if self._stopping.is_set():
                 return
             # Imports need no lock of ours: a request that comes meanwhile waits for its own service only.
-            app = extensions.create_app(service)
+            app = services.create_app(service)
             with self._moto.lock:
                 self._moto.app_instances.setdefault(service, app)
 
     def stop(self) -> None:
         """Let go of everything that is being held."""
         self._stopping.set()
-
-
-def databases() -> Any:
-    """The driver of the PostgreSQL pair. ValueError where this server has none."""
-    found = roles.driver()
-    if not hasattr(found, "control"):
-        raise ValueError("this server has no databases: start it with them")
-    return found
 
 
 def _json(status: int, data: object) -> Answer:

@@ -11,12 +11,8 @@ import shutil
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-LIVE_SECONDS = 0.3
 
 # Must be set before moto is imported: without it AWS managed policies cannot be attached.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
@@ -53,51 +49,23 @@ def main(argv: list[str] | None = None) -> int:
     if options.owner_stdin:
         threading.Thread(target=_wait_for_owner, args=(gone, end), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    extra, close = _databases(gateway, end) if options.databases else ({}, lambda: None)
-    write_ready_file(options.ready_file, server.server_port, extra)
+    databases = None
+    if options.databases:
+        from dr_assets.emulator.live_databases import LiveDatabases
+
+        databases = LiveDatabases(gateway.within, gateway.region_dark)
+        gateway.databases = databases.driver
+    write_ready_file(options.ready_file, server.server_port, {"nameserver": databases.nameserver} if databases else {})
     threading.Thread(target=gateway.warm_up, daemon=True).start()
     end.wait()
     gateway.stop()
-    close()
+    if databases:
+        databases.close()
     sys.stderr.flush()
     if options.owned_folder and gone.is_set():
         shutil.rmtree(options.owned_folder, ignore_errors=True)  # the owner, where it lives, is doing the same
     # Every thread is a daemon and nothing is on disk: leave at once, whatever a backend is doing.
     os._exit(0)
-
-
-def _databases(gateway: Any, end: threading.Event) -> tuple[dict[str, Any], Callable[[], None]]:
-    """The PostgreSQL pair, its nameserver, and a thread that publishes the lag measured on it and lets time pass.
-
-    Answers what stands in the ready file, and how to end it all.
-    """
-    from dr_assets.emulator.gateway import extensions
-    from dr_assets.emulator.postgres import PostgresPair
-    from dr_assets.emulator.rds import roles
-    from dr_assets.emulator.rds.databases import PairDriver
-    from dr_assets.emulator.route53.nameserver import Nameserver
-
-    driver = PairDriver(PostgresPair(), gateway.region_dark)
-    roles.attach(driver)
-    nameserver = Nameserver(
-        lambda: gateway.within(driver.names), lambda *asked: gateway.within(lambda: extensions.zone_record(*asked))
-    )
-
-    def live() -> None:
-        while not end.wait(LIVE_SECONDS):
-            try:
-                gateway.within(lambda: None)
-                driver.publish(lambda *what: gateway.within(lambda: extensions.publish(*what)))
-            except Exception:
-                traceback.print_exc()
-
-    threading.Thread(target=live, name="live", daemon=True).start()
-
-    def close() -> None:
-        nameserver.stop()
-        driver.pair.close()
-
-    return {"nameserver": nameserver.address}, close
 
 
 def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None) -> None:

@@ -20,14 +20,15 @@ from moto.rds.exceptions import (
     InvalidParameterValue,
     RDSClientError,
 )
-from moto.rds.models import RDSBackend
+from moto.rds.models import RDSBackend, rds_backends
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.events import select_events
 from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
 from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, AuroraInstance, available
+from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
 from dr_assets.emulator.rds.windows import window_error
 
@@ -66,14 +67,6 @@ _INSTANCE_FIELDS = {
 
 class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # type: ignore[misc]
     """One region's RDS."""
-
-    moto_urls = urls
-
-    def response_class(self) -> Any:
-        """Ours."""
-        from dr_assets.emulator.rds.responses import AuroraResponse
-
-        return AuroraResponse
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -364,3 +357,15 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
 def _instance_state(message: str) -> RDSClientError:
     """moto's class for it has a code that AWS's model does not know."""
     return RDSClientError("InvalidDBInstanceState", message)
+
+
+def settle_all() -> None:
+    """`AuroraBackend.settle` in every account and region."""
+    for account in list(rds_backends):
+        for backend in list(rds_backends[account].values()):
+            backend.settle()
+
+
+EXTENSION = Extension(
+    backends=rds_backends, backend=AuroraBackend, urls=urls, responses=AuroraResponse, settle=settle_all
+)

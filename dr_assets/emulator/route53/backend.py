@@ -24,8 +24,9 @@ from moto.route53.exceptions import (
 from moto.route53.models import FakeZone, RecordSet, Route53Backend, route53_backends, validate_domain_name
 from moto.route53.responses import Route53
 
-from dr_assets.emulator.gateway import extensions
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator import dark_regions
+from dr_assets.emulator.clock import clock
+from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.route53 import health
 from dr_assets.emulator.route53.health import Look
 
@@ -81,56 +82,48 @@ def _defaults(config: dict[str, Any]) -> dict[str, Any]:
     return defaults
 
 
-class Rounds:
-    """When health checks look at their metrics: every 10 s, at the alarms' pace."""
+class CheckSchedule:
+    """When health checks read their metrics: every 10 s, at the alarms' pace."""
 
     def __init__(self) -> None:
         self.next = 0.0
 
     def reset(self) -> None:
-        """Look at the next request."""
+        """Evaluate every check at the next request."""
         self.next = 0.0
 
     @staticmethod
     def backends() -> Iterator["DrRoute53Backend"]:
-        """Those that exist."""
+        """The backends in use."""
         for account in list(route53_backends):
             yield from list(route53_backends[account].values())
 
-    def pass_time(self, now: float, all_of_them: bool = False) -> None:
-        """Let every check look that is due."""
-        if now < self.next and not all_of_them:
+    def pass_time(self, now: float, everything: bool = False) -> None:
+        """Evaluate every check when the interval is over, or at once."""
+        if now < self.next and not everything:
             return
-        from dr_assets.emulator.cloudwatch.backend import watch
-
-        self.next = now + health.INTERVAL_SECONDS / watch.pace
+        self.next = now + health.INTERVAL_SECONDS / clock.pace
         for backend in self.backends():
-            # Parents after the others: they count what those have found.
+            # Parents after the others: they count their children's results.
             for check in sorted(backend.health_checks.values(), key=lambda each: each.type_ == "CALCULATED"):
                 backend.look(check)
 
 
-rounds = Rounds()
+check_schedule = CheckSchedule()
 
 
 def resolve(name: str, kind: str) -> health.Answer | None:
     """What the hosted zones of every account answer for a name (see `DrRoute53Backend.resolve`)."""
-    return next(filter(None, (backend.resolve(name, kind) for backend in Rounds.backends())), None)
+    return next(filter(None, (backend.resolve(name, kind) for backend in CheckSchedule.backends())), None)
 
 
 class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
     """Route 53 of one partition."""
 
-    moto_urls = urls
-
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         # Caller references are used up: also a deleted check's cannot be used again.
         self.references: set[str] = set()
-
-    def response_class(self) -> Any:
-        """Ours."""
-        return DrRoute53
 
     # -- health checks -------------------------------------------------------------------------------------------------
 
@@ -232,13 +225,11 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
     def _look_at_metric(self, check: Check) -> tuple[Look, bool]:
         from moto.cloudwatch.models import cloudwatch_backends
 
-        from dr_assets.emulator.cloudwatch.backend import watch
-
         config, now = check.health_check_config, time.time()
         region = config["AlarmIdentifier"]["Region"]
-        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, watch.pace)
+        rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, clock.pace)
         # Nobody reads metrics out of a region that does not answer.
-        data = [] if extensions.dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
+        data = [] if dark_regions.is_dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
         return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.known)
 
     @staticmethod
@@ -408,3 +399,14 @@ class DrRoute53(Route53):  # type: ignore[misc]
         if vpc:
             self.params["HostedZoneConfig"] = {**(self._get_param("HostedZoneConfig") or {}), "PrivateZone": True}
         return super().create_hosted_zone()
+
+
+EXTENSION = Extension(
+    backends=route53_backends,
+    backend=DrRoute53Backend,
+    urls=urls,
+    responses=DrRoute53,
+    pass_time=check_schedule.pass_time,
+    pace_changed=check_schedule.reset,
+    reset=check_schedule.reset,
+)

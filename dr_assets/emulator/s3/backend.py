@@ -10,21 +10,15 @@ from moto.core.responses import ActionResult
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import urls
 from moto.s3.exceptions import InvalidBucketState, ReplicationConfigurationNotFoundError, S3ClientError
-from moto.s3.models import S3Backend
+from moto.s3.models import S3Backend, s3_backends
 from moto.s3.responses import S3Response
 
-from dr_assets.emulator.gateway.extended import Extended
+from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.s3.replication import HEADER, replicator, status
 
 
 class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
     """Replication as AWS guards it: versioning on at both ends, and not to be suspended while it is configured."""
-
-    moto_urls = urls
-
-    def response_class(self) -> Any:
-        """Ours."""
-        return DrS3Response
 
     def create_bucket(self, *args: Any, **kwargs: Any) -> Any:
         """moto: takes a statement of a bucket's policy for unconditional, and so refuses everything to TLS-only buckets."""
@@ -149,3 +143,13 @@ def _shown_rule(rule: dict[str, Any]) -> dict[str, Any]:
     shown["Filter"] = {key: value or "" for key, value in (rule.get("Filter") or {}).items()}
     markers = (rule.get("DeleteMarkerReplication") or {}).get("Status", "Disabled")
     return {**shown, "DeleteMarkerReplication": {"Status": markers}}
+
+
+EXTENSION = Extension(
+    backends=s3_backends,
+    backend=DrS3Backend,
+    urls=urls,
+    responses=DrS3Response,
+    pass_time=replicator.pass_time,
+    reset=replicator.reset,
+)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from dr_assets.emulator import dark_regions
 from dr_assets.emulator.clock import clock
-from dr_assets.emulator.gateway import extensions
 
 Status = Literal["PENDING", "COMPLETED", "FAILED", "REPLICA"]
 HEADER = "x-amz-replication-status"
@@ -64,8 +64,8 @@ class Replicator:
         if not any(task.item is item and task.ends is None for task in self._tasks):
             self._tasks.append(Task(backend, bucket, item.name, item, marker))
 
-    def pass_time(self) -> None:
-        """Go on with every task that can go on."""
+    def pass_time(self, now: float = 0.0, everything: bool = False) -> None:
+        """Go on with every task that can go on; the settle time decides which, not the arguments."""
         if self._tasks:
             self._tasks = [task for task in self._tasks if not self._done(task)]
 
@@ -84,7 +84,7 @@ class Replicator:
             task.ends = {end: state for end, state in task.ends.items() if end in rules}
         if not task.ends:
             return True
-        if task.due and not extensions.dark(source.region_name):
+        if task.due and not dark_regions.is_dark(source.region_name):
             for end in [end for end, state in task.ends.items() if state == "PENDING"]:
                 task.ends[end] = self._copy(task, end, rules[end], str(configuration.get("Role", "")))
         states = set(task.ends.values())
@@ -97,7 +97,7 @@ class Replicator:
         target = task.backend.buckets.get(end)
         if target is None:
             return "FAILED"
-        if extensions.dark(target.region_name):
+        if dark_regions.is_dark(target.region_name):
             return "PENDING"
         rights = Rights.of(task.backend.account_id, role)
         if not target.is_versioned or rights is None or not rights.to_copy(task.bucket, end, task.name, task.marker):

@@ -1,0 +1,72 @@
+"""Puts a real PostgreSQL pair behind the embedded RDS: its lag becomes CloudWatch's metrics, its addresses DNS answers."""
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from dr_assets.emulator import services
+from dr_assets.emulator.postgres import PostgresPair
+from dr_assets.emulator.rds import roles
+from dr_assets.emulator.rds.databases import PairDriver
+from dr_assets.emulator.route53.nameserver import Nameserver
+
+PERIOD_SECONDS = 0.3
+
+
+class LiveDatabases:
+    """The pair, its nameserver, and a thread that publishes the lag measured on it and lets time pass.
+
+    Args:
+        within: runs a function alone with the backends, as a request would (`Gateway.within`).
+        region_dark: whether nothing in a region answers.
+
+    Attributes:
+        driver: moves the pair's writer when RDS does, and takes faults from the control API.
+        nameserver: "ip:port" of the DNS server.
+    """
+
+    def __init__(self, within: Callable[[Callable[[], Any]], Any], region_dark: Callable[[str], bool]) -> None:
+        self._within = within
+        self.driver = PairDriver(PostgresPair(), region_dark)
+        roles.attach(self.driver)
+        self._dns = Nameserver(
+            lambda: within(self.driver.names), lambda name, kind: within(lambda: _zone_record(name, kind))
+        )
+        self.nameserver = self._dns.address
+        self._end = threading.Event()
+        threading.Thread(target=self._run, name="live", daemon=True).start()
+
+    def close(self) -> None:
+        """End the nameserver and the servers."""
+        self._end.set()
+        self._dns.stop()
+        self.driver.pair.close()
+
+    def _run(self) -> None:
+        while not self._end.wait(PERIOD_SECONDS):
+            try:
+                self._within(lambda: None)
+                self.driver.publish(lambda *metrics: self._within(lambda: _publish(*metrics)))
+            except Exception:
+                traceback.print_exc()
+
+
+def _zone_record(name: str, kind: str) -> Any:
+    """The hosted zones' answer for a name (`health.Answer`), or `None`."""
+    if not services.is_installed("route53"):
+        return None
+    from dr_assets.emulator.route53.backend import resolve
+
+    return resolve(name, kind)
+
+
+def _publish(region: str, cluster: str, metrics: dict[str, float]) -> None:
+    """AWS's own metrics of a cluster, in every account that has such a cluster in that region."""
+    from moto.cloudwatch.models import cloudwatch_backends
+    from moto.rds.models import rds_backends
+
+    services.install("cloudwatch")
+    for account in list(rds_backends):
+        if cluster in rds_backends[account][region].clusters:
+            cloudwatch_backends[account][region].publish("AWS/RDS", ("DBClusterIdentifier", cluster), metrics)
