@@ -1,1 +1,1 @@
-"""Thin Dagster adapters over `world` and `core`: assets, checks, jobs, schedules. No logic of their own."""
+"""Thin Dagster adapters, one folder per domain: assets, checks, jobs, schedules, sensors. No logic of their own."""

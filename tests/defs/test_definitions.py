@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from dr_assets.defs.definitions import build_definitions
-from dr_assets.defs.monitoring.sensors import CHECK as OBJECTIVE
-from dr_assets.defs.monitoring.sensors import SENSORS, objective_checks
+from dr_assets.defs.monitoring import checks
+from dr_assets.defs.monitoring.sensors import SENSORS
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Stack
 
@@ -139,13 +139,13 @@ def test_every_asset_has_what_a_reader_of_the_ui_expects(repo: Any, stack: Stack
 
 
 def test_declared_checks_and_no_others(repo: Any, stack: Stack) -> None:
-    checks = {(("/".join(key.asset_key.path)), key.name) for key in repo.asset_graph.asset_check_keys}
+    declared = {(("/".join(key.asset_key.path)), key.name) for key in repo.asset_graph.asset_check_keys}
     own = {(resource.key, "desired_state") for resource in catalog(stack)}
-    objective = {("/".join(spec.asset_key.path), spec.name) for spec in objective_checks(stack)}
-    assert own | objective <= checks
-    groups = {key: repo.asset_graph.get(dg.AssetKey(key.split("/"))).group_name for key, _ in checks}
-    evidence = {(key, name) for key, name in checks if groups[key] in ("history", "reports")}
-    parity = checks - own - objective - evidence
+    objective = {("/".join(spec.asset_key.path), spec.name) for spec in checks.objective_checks(stack)}
+    assert own | objective <= declared
+    groups = {key: repo.asset_graph.get(dg.AssetKey(key.split("/"))).group_name for key, _ in declared}
+    evidence = {(key, name) for key, name in declared if groups[key] in ("history", "reports")}
+    parity = declared - own - objective - evidence
     assert {name for _, name in parity} == {"parity"}
     assert len(parity) >= 20
     for key in (
@@ -164,7 +164,7 @@ def test_declared_checks_and_no_others(repo: Any, stack: Stack) -> None:
 def test_verifying_neither_runs_nor_expects_what_the_sensors_evaluate(repo: Any, job: str) -> None:
     nodes = repo.get_job(job).graph.node_dict
     assert "site_parity" in nodes
-    assert "sensors_last_word" not in nodes
+    assert "latest_sensor_evaluation" not in nodes
 
 
 def test_a_fresh_instance_verifies_and_keeps_its_history_and_does_nothing_else(repo: Any) -> None:
@@ -183,8 +183,8 @@ def test_only_the_writer_s_sensor_may_launch_anything_and_only_a_failover(repo: 
 
 
 def evaluate(stack: Stack, instance: dg.DagsterInstance, key: str) -> Any:
-    """The check alone, as somebody who presses its button."""
-    check = dg.AssetCheckKey(dg.AssetKey(key.split("/")), OBJECTIVE)
+    """Run the check alone, as from its button in the UI."""
+    check = dg.AssetCheckKey(dg.AssetKey(key.split("/")), checks.CHECK)
     job = build_definitions(stack).resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={check})
     result = job.execute_in_process(instance=instance)
     assert result.success
@@ -193,25 +193,23 @@ def evaluate(stack: Stack, instance: dg.DagsterInstance, key: str) -> Any:
 
 @pytest.mark.parametrize("stale", [False, True])
 @pytest.mark.parametrize("passed", [True, False])
-def test_a_run_repeats_what_the_sensors_said_last(
+def test_a_run_repeats_the_latest_sensor_evaluation(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, passed: bool, stale: bool
 ) -> None:
-    from dr_assets.defs.stack import checks
-
     key = "primary/aurora/cluster"
     with dg.DagsterInstance.ephemeral() as instance:
-        assert evaluate(stack, instance, key) == []  # the sensors said nothing yet: neither good nor bad
+        assert evaluate(stack, instance, key) == []  # no sensor has evaluated it yet: neither good nor bad
         severity = dg.AssetCheckSeverity.ERROR
-        said = dg.AssetCheckEvaluation(
-            check_name=OBJECTIVE,
+        latest = dg.AssetCheckEvaluation(
+            check_name=checks.CHECK,
             asset_key=dg.AssetKey(key.split("/")),
             passed=passed,
             description="fine",
             severity=severity,
         )
-        instance.report_runless_asset_event(said)
+        instance.report_runless_asset_event(latest)
         monkeypatch.setattr(checks, "STALE_SECONDS", -1.0 if stale else 1500.0)
-        for _ in range(2):  # its own evaluations are nobody's word
+        for _ in range(2):  # evaluations that belong to a run do not count
             (found,) = evaluate(stack, instance, key)
             assert found.passed == (passed and not stale)
             assert found.description.startswith("unknown: " if stale else "fine")

@@ -1,4 +1,4 @@
-"""The sensors as Dagster calls them: cursors, events, failed ticks; and the schedules."""
+"""The sensors as Dagster calls them: cursors, events, failed ticks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import pytest
 from dr_assets import utc
 from dr_assets.alerting.delivery import AlertRefused
 from dr_assets.defs.drills.jobs import build_drill_jobs
-from dr_assets.defs.monitoring.sensors import CHECK, SENSORS, build_sensors, objective_checks
+from dr_assets.defs.monitoring.checks import CHECK, objective_checks
+from dr_assets.defs.monitoring.sensors import SENSORS, build_sensors
 from dr_assets.defs.stack.assets import asset_key
-from dr_assets.defs.stack.schedules import build_schedules, drill_config, is_production
 from dr_assets.errors import DrError
 from dr_assets.failover.vote import Recommendation, arm
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
-from dr_assets.stack import Stack, parse_stack
+from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Station
 from tests.support.monitoring import Recorder, S, at, healthy, sample
 
@@ -491,46 +491,3 @@ def test_a_source_that_is_not_permitted_is_named_in_the_evidence_and_in_the_tick
     assert bench.sns.keys == [f"{S}-sources-000001.opened"]
     assert "AccessDenied (request id 123)" in bench.sns.sent[0].text
     assert "AccessDenied (request id 123)" in result.skip_message
-
-
-# --- schedules ------------------------------------------------------------------------------------------------------------
-
-
-def test_schedules_are_utc_and_off_but_for_history(stack: Stack) -> None:
-    schedules = build_schedules(stack, "history", "switchover_drill", "report")
-    assert {s.name: s.default_status.value for s in schedules} == {
-        "history_daily": "RUNNING",
-        "switchover_weekly": "STOPPED",
-        "report_monthly": "STOPPED",
-    }
-    assert all(schedule.execution_timezone == "UTC" for schedule in schedules)
-    assert build_schedules(stack) == []
-
-
-def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
-    production = parse_stack({**raw_stack, "tags": {"Environment": "Production"}})
-    assert is_production(production)
-    assert [s.name for s in build_schedules(production, "h", "switchover_drill", "r")] == [
-        "history_daily",
-        "report_monthly",
-    ]
-
-
-def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
-    job = next(job for job in build_drill_jobs() if job.name == "switchover_drill")
-    assert dg.validate_run_config(job, drill_config("switchover"))
-
-
-def test_history_asks_for_yesterday(stack: Stack, instance: dg.DagsterInstance) -> None:
-    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-11-01"))
-    def history_asset() -> None: ...
-
-    job = dg.define_asset_job("history", selection=dg.AssetSelection.assets(history_asset))
-    schedules = build_schedules(stack, "history")
-    definitions = dg.Definitions(assets=[history_asset], jobs=[job], schedules=schedules)
-    moment = datetime(2026, 11, 24, 0, 30, tzinfo=timezone.utc)
-    context = dg.build_schedule_context(
-        instance, scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
-    )
-    (request,) = schedules[0].evaluate_tick(context).run_requests or ()
-    assert request.partition_key == "2026-11-23"

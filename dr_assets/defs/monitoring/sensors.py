@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from dr_assets import utc
+from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
@@ -20,7 +21,7 @@ from dr_assets.failover.vote import armed, refusals
 from dr_assets.monitoring.evaluate import Observation, State
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import drift_rule, drill_rule, rules_for, run_rule
+from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
 from dr_assets.monitoring.samples import Sample
 from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
@@ -29,7 +30,6 @@ from dr_assets.ticks.monitor import Station
 from dr_assets.ticks.tick import Ticked
 
 SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
-CHECK = "within_objective"
 FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
 RUNS_EACH_TICK = 50
 # Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
@@ -214,13 +214,6 @@ def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCh
         description=words,
         metadata={"breaches": len(bad), "unknown": len(unknown)},
     )
-
-
-def objective_checks(stack: Stack) -> list[dg.AssetCheckSpec]:
-    """The specs of the evaluations that these sensors emit; `checks.build_objective_check` declares them."""
-    keys = dict.fromkeys(rule.resource for rule in rules_for(stack) if rule.resource)
-    told = "What the sensors read is within the objectives; they evaluate it, a run only repeats what they said last"
-    return [dg.AssetCheckSpec(CHECK, asset=asset_key(key), description=told) for key in keys]
 
 
 # --- what the sensors read from Dagster itself -----------------------------------------------------------------------------

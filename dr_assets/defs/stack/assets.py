@@ -1,7 +1,7 @@
-"""One asset for each resource of the catalogue, made by one factory: lineage, metadata, versions, the desired-state check.
+"""One asset per resource of the catalogue, made by one factory: lineage, metadata, versions, and the check `desired_state`.
 
-In verify mode an absent or drifted resource fails its check; in provision mode it is brought to what is desired. Where
-AWS does not answer, the step fails: unknown is neither drift nor health.
+Verify mode compares; an absent or drifted resource fails its check. Provision mode reconciles. Where AWS does not answer, the step
+fails: unknown is neither drift nor health.
 """
 
 import time
@@ -10,8 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from dr_assets.core.expressions import digest
-from dr_assets.core.model import Drift, Outcome, Resource
+from dr_assets.core.converge import converge
+from dr_assets.core.expressions import digest, is_resolved, resolve
+from dr_assets.core.model import Drift, Outcome, Resource, Target
 from dr_assets.defs.resources import PROGRESS, AwsStack, run_selection
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.reconcile.stack_state import StackState
@@ -24,8 +25,8 @@ OWNER = "team:disaster-recovery"
 _DRIFT_SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("field", "string", "the field as AWS names it"),
-        dg.TableColumn("desired", "string", "what the stack says"),
-        dg.TableColumn("observed", "string", "what AWS says"),
+        dg.TableColumn("desired", "string", "the value in the stack"),
+        dg.TableColumn("observed", "string", "the value in AWS"),
     ]
 )
 
@@ -46,7 +47,7 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[asset_key(need) for need in resource.needs],
-        # The graph labels a node with the last part of its key alone: the group says which site's it is.
+        # The graph labels a node with the last part of its key alone; the group shows the site.
         group_name=f"{resource.area}_{resource.site}",
         kinds={"aws", *kind.compute_kinds},
         owners=[OWNER],
@@ -59,7 +60,7 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext, aws: AwsStack) -> dg.MaterializeResult:  # type: ignore[type-arg]
         state = aws.snapshot(run_selection(context))
         calls, started = len(state.aws.log), time.monotonic()
-        outcome = reconcile(context, aws, state, resource)
+        outcome = verify_or_reconcile(context, aws, state, resource)
         listener = PROGRESS.get()
         if listener:
             listener(outcome)
@@ -75,16 +76,15 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     return _asset
 
 
-def reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource) -> Outcome:
-    """Verify or settle one resource; what cannot be answered or must not be done ends the step.
+def verify_or_reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource) -> Outcome:
+    """The outcome of one step, by the run's mode.
 
-    Raises dg.RetryRequested while it is becoming ready (so other branches go on), dg.Failure otherwise.
+    Raises dg.RetryRequested while the resource is becoming ready (other branches of the graph go on), dg.Failure when it is
+    unknown, refused or not ready in time.
     """
-    looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
+    retries = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
     try:
         if not aws.writes:
-            from dr_assets.core.converge import converge
-
             outcome = converge(resource, state, write=False)
         else:
             if context.retry_number:
@@ -92,7 +92,7 @@ def reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource
             outcome = state.reconcile(resource)
     except UnansweredError as error:
         if aws.writes and context.retry_number < 5:
-            raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
+            raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds) from error
         raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
     except DrError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
@@ -101,25 +101,22 @@ def reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource
             f"{resource.key} is unknown: {outcome.reason}", metadata={"status": "unknown"}, allow_retries=False
         )
     if aws.writes and outcome.status == "waiting":
-        if context.retry_number >= looks:
+        if context.retry_number >= retries:
             raise dg.Failure(
                 f"{resource.key} is not ready after {aws.wait_seconds:.0f} s: {outcome.reason}. Look at it in the console, "
                 "then run again: nothing is made twice.",
                 allow_retries=False,
             )
         context.log.info(f"{resource.key}: waiting: {outcome.reason}")
-        raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds)
+        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds)
     return outcome
 
 
 def describe(state: StackState, resource: Resource, outcome: Outcome) -> dict[str, Any]:
-    """Metadata of the materialization: what it is called in AWS, how it is, in what it differs."""
+    """Metadata of the materialization: status, drift, name, ARN and console link, AWS's own status, calls made."""
     kind = KINDS[resource.kind]
     metadata: dict[str, Any] = {"status": outcome.status, "drift": drift_table(outcome.drift)}
     observed = outcome.observed or {}
-    from dr_assets.core.expressions import is_resolved, resolve
-    from dr_assets.core.model import Target
-
     name = resolve(resource.name, state)
     if is_resolved(name):
         metadata["name"] = str(name)
@@ -149,7 +146,7 @@ def drift_table(drift: Iterable[Drift]) -> dg.TableMetadataValue:
 def check_result(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
     """Passed when in sync; a warning while waiting; an error when absent or drifted."""
     severity = dg.AssetCheckSeverity.WARN if outcome.status == "waiting" else dg.AssetCheckSeverity.ERROR
-    # In provision mode the drift is what was healed: the check says how it is now.
+    # In provision mode `drift` is what was corrected: the check reports the state now.
     shown = () if outcome.good else outcome.drift
     return dg.AssetCheckResult(
         passed=outcome.good,
@@ -166,14 +163,14 @@ def check_result(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
 
 
 def version_of(outcome: Outcome) -> str:
-    """A hash of the observed values over the desired fields: an unchanged resource keeps its version, drift changes it."""
+    """Data version: a hash of the observed values of the desired fields. It changes with drift only."""
     if outcome.observed is None:
         return "absent"
     return digest({field: _scoped(outcome.desired[field], outcome.observed.get(field)) for field in outcome.desired})
 
 
 def _scoped(want: Any, have: Any) -> Any:
-    """Tags that others added do not make it another version."""
+    """Of tags, only the desired ones: tags that others added do not change the version."""
     if isinstance(want, Mapping) and isinstance(have, Mapping) and "TaskID" in want:
         return {key: have.get(key) for key in want}
     return have

@@ -1,13 +1,7 @@
-"""Checks over the whole stack: cross-site parity, Terraform's view of drift where a working directory is configured, and what
-the sensors say.
+"""Checks over the whole stack: cross-site parity, and Terraform's view of drift where a working directory is configured."""
 
-Each is one `@multi_asset_check`, of which any part can be run alone.
-"""
-
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -21,8 +15,6 @@ from dr_assets.terraform import plan_drift, refresh_only
 
 PARITY = "parity"
 TERRAFORM = "terraform_drift"
-# The sensors evaluate at every crossing and every ten minutes: what is older than this comes from sensors that stopped.
-STALE_SECONDS = 1500.0
 
 
 def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinition:
@@ -69,9 +61,9 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
 
 
 def build_terraform_check(stack: Stack, resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:
-    """The check `terraform_drift` on every asset: `terraform plan -refresh-only` in `directory`, told in our words.
+    """The check `terraform_drift` on every asset, from `terraform plan -refresh-only` in `directory`.
 
-    One plan serves all checks of a run. Raises dg.Failure where Terraform cannot tell: unknown is no drift.
+    One plan serves all checks of a run. Raises dg.Failure where Terraform fails: unknown is not drift.
     """
     by_key = {asset_key(resource.key): resource for resource in resources}
     specs = [
@@ -97,42 +89,3 @@ def build_terraform_check(stack: Stack, resources: Sequence[Resource], directory
             )
 
     return terraform_drift
-
-
-def build_objective_check(specs: Sequence[dg.AssetCheckSpec]) -> dg.AssetChecksDefinition:
-    """Declares the checks that the sensors evaluate. Asked to run, it repeats the sensors' last word on each.
-
-    Dagster (1.13) has no check without a computation, and runs that of every check whose asset is materialized by hand. So this
-    one asks nobody and judges nothing: where the sensors said nothing yet it is skipped, where they stopped it is unknown.
-    """
-
-    @dg.multi_asset_check(name="sensors_last_word", specs=specs, can_subset=True)
-    def sensors_last_word(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        for key in sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path):
-            found = _last_word(context.instance, key)
-            if found is None:
-                context.log.info(f"{key.asset_key.to_user_string()}: no sensor has evaluated it; start the sensors")
-                continue
-            said, age = found
-            stale = age > STALE_SECONDS
-            yield dg.AssetCheckResult(
-                passed=said.passed and not stale,
-                check_name=key.name,
-                asset_key=key.asset_key,
-                severity=dg.AssetCheckSeverity.WARN if stale and said.passed else said.severity,
-                description=f"unknown: the sensors have not spoken for {age / 60:.0f} minutes; then it was: {said.description}"
-                if stale
-                else said.description,
-                metadata={"seconds_ago": round(age)},
-            )
-
-    return sensors_last_word
-
-
-def _last_word(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> tuple[dg.AssetCheckEvaluation, float] | None:
-    """The newest evaluation that no run made, and its age in seconds."""
-    records: Sequence[Any] = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-    for record in records:
-        if record.evaluation is not None and not record.run_id:
-            return record.evaluation, max(0.0, time.time() - record.create_timestamp)
-    return None

@@ -1,4 +1,4 @@
-"""The jobs: provision, verify and destroy the stack; and the hourly verification."""
+"""Jobs that verify, provision and destroy the stack."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,16 @@ CONFIRM = "confirm_destroy"
 
 
 def mode_config(mode: str, **more: Any) -> dict[str, Any]:
-    """Run config that sets the mode, whatever DR_MODE says."""
+    """Run config that sets the mode; it overrides DR_MODE."""
     return {"resources": {"aws": {"config": {"mode": mode, **more}}}}
 
 
 def build_jobs(left_out: dg.AssetChecksDefinition | None = None) -> list[Any]:
-    """Args: left_out: checks that others than these jobs evaluate."""
+    """The jobs `verify_stack` and `provision_stack`.
+
+    Args:
+        left_out: checks that these jobs do not run (the sensors evaluate them).
+    """
     # The resources and their checks; history and reports have jobs of their own.
     everything: dg.AssetSelection = dg.AssetSelection.all() - dg.AssetSelection.groups("history", "reports")
     if left_out is not None:
@@ -44,27 +48,17 @@ def build_jobs(left_out: dg.AssetChecksDefinition | None = None) -> list[Any]:
     ]
 
 
-def build_schedules(jobs: Sequence[Any]) -> list[dg.ScheduleDefinition]:
-    verify = next(job for job in jobs if job.name == VERIFY)
-    return [
-        dg.ScheduleDefinition(
-            name="verify_hourly",
-            job=verify,
-            cron_schedule="0 * * * *",
-            execution_timezone="UTC",
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Verification every hour on the hour (UTC).",
-        )
-    ]
-
-
 class Confirmation(dg.Config):
-    """What `destroy_stack` wants to be told."""
+    """Run config of `destroy_stack`: the stack's environment suffix as confirmation."""
 
     confirm_suffix: str
 
 
-@dg.op(name=CONFIRM, out=dg.Out(dg.Nothing), description="Refuses unless the suffix was typed and protection is off.")
+@dg.op(
+    name=CONFIRM,
+    out=dg.Out(dg.Nothing),
+    description="Fails unless the suffix was confirmed and deletion protection is off.",
+)
 def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: AwsStack) -> None:
     state = aws.stack_state()
     refusal = refuse_destroy(state.stack, config.confirm_suffix)
@@ -79,7 +73,7 @@ def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: A
 
 
 def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
-    """One op for each resource, in reverse lineage: whatever needs a thing goes before it."""
+    """One op for each resource, in reverse lineage: dependents are deleted first."""
     dependents: dict[str, list[str]] = {resource.key: [] for resource in resources}
     for resource in resources:
         for need in resource.needs:
@@ -94,7 +88,7 @@ def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
     graph = dg.GraphDefinition(name=DESTROY, node_defs=[confirm_destroy, *ops], dependencies=wiring)
     return graph.to_job(
         name=DESTROY,
-        description="Delete every resource in reverse lineage. Wants the suffix as confirmation; refused under deletion protection.",
+        description="Delete every resource in reverse lineage. Needs the suffix as confirmation; refused under deletion protection.",
         tags={"dr/mode": "destroy"},
     )
 
@@ -105,23 +99,23 @@ def _destroy_op(resource: Resource, dependents: Sequence[str]) -> dg.OpDefinitio
     @dg.op(name=_op_name(resource.key), ins=inputs, out=dg.Out(dg.Nothing), description=f"Delete {resource.key}.")
     def _op(context: dg.OpExecutionContext, aws: AwsStack) -> None:
         state = aws.stack_state()
-        looks = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
+        retries = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
         try:
             outcome = state.delete(resource)
         except UnansweredError as error:
             if context.retry_number < 5:
-                raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds) from error
+                raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds) from error
             raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
         except DrError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outcome.status == "unknown":
             raise dg.Failure(f"{resource.key} is unknown: {outcome.reason}", allow_retries=False)
         if outcome.status == "waiting":
-            raise dg.RetryRequested(max_retries=looks, seconds_to_wait=aws.poll_seconds)
+            raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds)
         listener = PROGRESS.get()
         if listener:
             listener(outcome)
-        context.log.info(f"{resource.key}: absent ({', '.join(outcome.calls) or outcome.reason or 'was not there'})")
+        context.log.info(f"{resource.key}: absent ({', '.join(outcome.calls) or outcome.reason or 'already absent'})")
         context.log_event(dg.AssetObservation(asset_key(resource.key), metadata={"status": "absent"}))
 
     return _op

@@ -1,0 +1,46 @@
+"""Schedules of the daily history import and the monthly evidence report (UTC)."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB, report_config
+from dr_assets.reports.evidence import last_month
+
+
+def build_report_schedules(history_job: str = HISTORY_JOB) -> list[dg.ScheduleDefinition]:
+    """`history_daily`, which runs in a fresh instance without being started, and `report_monthly`, which starts stopped.
+
+    Args:
+        history_job: a job partitioned by day (`YYYY-MM-DD`); the schedule requests yesterday's partition.
+    """
+
+    def yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        # At 00:30 the day is over and CloudWatch has its last minutes.
+        day = f"{context.scheduled_execution_time - timedelta(days=1):%Y-%m-%d}"
+        return dg.RunRequest(run_key=f"history-{day}", partition_key=day)
+
+    def month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        start, end = last_month(context.scheduled_execution_time)
+        return dg.RunRequest(run_key=f"report-{start}", run_config=report_config(start, end))
+
+    return [
+        dg.ScheduleDefinition(
+            name="history_daily",
+            job_name=history_job,
+            cron_schedule="30 0 * * *",
+            execution_timezone="UTC",
+            execution_fn=yesterday,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Yesterday's samples, every day at 00:30 UTC.",
+        ),
+        dg.ScheduleDefinition(
+            name="report_monthly",
+            job_name=REPORT_JOB,
+            cron_schedule="0 6 1 * *",
+            execution_timezone="UTC",
+            execution_fn=month,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Last month's evidence on the first of the month, at 06:00 UTC.",
+        ),
+    ]

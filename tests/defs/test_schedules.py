@@ -1,0 +1,66 @@
+"""The schedules: names, cron expressions in UTC, which of them run by themselves, and what they request."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+import dagster as dg
+
+from dr_assets.defs.drills.jobs import build_drill_jobs
+from dr_assets.defs.drills.schedules import build_drill_schedules, drill_config, is_production
+from dr_assets.defs.reports.schedules import build_report_schedules
+from dr_assets.defs.stack.schedules import build_verify_schedule
+from dr_assets.stack import Stack, parse_stack
+
+
+def schedules(stack: Stack) -> list[dg.ScheduleDefinition]:
+    return [build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules()]
+
+
+def test_schedules_are_utc_and_stopped_but_for_verification_and_history(stack: Stack) -> None:
+    assert {each.name: each.default_status.value for each in schedules(stack)} == {
+        "verify_hourly": "RUNNING",
+        "history_daily": "RUNNING",
+        "switchover_weekly": "STOPPED",
+        "report_monthly": "STOPPED",
+    }
+    assert all(each.execution_timezone == "UTC" for each in schedules(stack))
+    assert {each.name: each.cron_schedule for each in schedules(stack)} == {
+        "verify_hourly": "0 * * * *",
+        "history_daily": "30 0 * * *",
+        "switchover_weekly": "0 10 * * 2",
+        "report_monthly": "0 6 1 * *",
+    }
+
+
+def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
+    production = parse_stack({**raw_stack, "tags": {"Environment": "Production"}})
+    assert is_production(production)
+    assert [each.name for each in schedules(production)] == ["verify_hourly", "history_daily", "report_monthly"]
+
+
+def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
+    job = next(job for job in build_drill_jobs() if job.name == "switchover_drill")
+    assert dg.validate_run_config(job, drill_config("switchover"))
+
+
+def test_history_requests_yesterday() -> None:
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-11-01"))
+    def history_asset() -> None: ...
+
+    job = dg.define_asset_job("history", selection=dg.AssetSelection.assets(history_asset))
+    daily = next(each for each in build_report_schedules("history") if each.name == "history_daily")
+    definitions = dg.Definitions(assets=[history_asset], jobs=[job], schedules=[daily])
+    moment = datetime(2026, 11, 24, 0, 30, tzinfo=timezone.utc)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+        )
+        (request,) = daily.evaluate_tick(context).run_requests or ()
+    assert request.partition_key == "2026-11-23"
+
+
+def test_the_report_covers_the_month_before() -> None:
+    monthly = next(each for each in build_report_schedules() if each.name == "report_monthly")
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 11, 1, 6, tzinfo=timezone.utc))
+    (request,) = monthly.evaluate_tick(context).run_requests or ()
+    assert "2026-10-01" in str(request.run_config) and "2026-11-01" in str(request.run_config)
