@@ -1,36 +1,44 @@
-"""Maintenance windows: for a while nobody is told, and that is written down. May import `history.store` and `errors`.
+"""Maintenance windows: suppress a stack's alerts for a while and keep a trace of each suppressed incident.
 
-A window always ends. What begins under it and goes on after it is told of then; what ends under it leaves its trace only.
+A window always ends. An incident that opens during it and outlasts it is delivered when it ends; one that is over by then leaves
+its trace alone.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+
+from pydantic import Field
 
 from dr_assets import utc
+from dr_assets.documents import DocumentError, UtcTime
 from dr_assets.errors import DrError, RefusedError
+from dr_assets.history.documents import SuppressedIncident, Upgradable
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Transition
 
 LONGEST = timedelta(hours=24)
 
 
-@dataclass(frozen=True)
-class Window:
-    """Silence for one stack. `topic` is one topic or `*`. Times are UTC; `until` is exclusive."""
+class Window(Upgradable):
+    """`maintenance/STACK/window/ID.json`: `topic` is one topic or `*`; `until` is exclusive.
+
+    `planned_until`: the end it was opened with, where it was closed earlier.
+    """
+
+    SCHEMA = "dr-assets/maintenance-window/1"
+    EARLIER = "dr-assets/maintenance/1"
 
     id: str
     stack: str
     topic: str
-    start: datetime
-    until: datetime
+    start: UtcTime = Field(validation_alias="from", serialization_alias="from")
+    until: UtcTime
     by: str
     why: str
+    planned_until: UtcTime | None = None
 
-    def silences(self, now: datetime) -> bool:
+    def is_open(self, now: datetime) -> bool:
         return self.start <= now < self.until
 
 
@@ -42,28 +50,16 @@ def open_window(
         raise RefusedError("A maintenance window ends after it begins and within 24 hours. Give another end.")
     if not by.strip() or not why.strip():
         raise RefusedError("A maintenance window needs a person and a reason. Give both.")
-    window = Window(f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}", stack, topic, start, until, by, why)
-    document = {
-        "schema": "dr-assets/maintenance/1",
-        "id": window.id,
-        "stack": stack,
-        "topic": topic,
-        "from": utc.to_text(start),
-        "until": utc.to_text(until),
-        "by": by,
-        "why": why,
-    }
-    store.create(_key(stack, window.id), _bytes(document))
+    name = f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}"
+    window = Window(id=name, stack=stack, topic=topic, start=start, until=until, by=by, why=why)
+    store.create(_key(stack, name), window.to_bytes())
     return window
 
 
 def close_window(store: Store, window: Window, now: datetime) -> None:
-    """End a window before its time."""
-    document = json.loads(store.read(_key(window.stack, window.id)))
-    store.write(
-        _key(window.stack, window.id),
-        _bytes({**document, "until": utc.to_text(now), "planned_until": utc.to_text(window.until)}),
-    )
+    """End a window early."""
+    closed = window.model_copy(update={"until": now.astimezone(utc.UTC), "planned_until": window.until})
+    store.write(_key(window.stack, window.id), closed.to_bytes())
 
 
 def windows(store: Store, stack: str, since: datetime | None = None) -> list[Window]:
@@ -75,43 +71,26 @@ def windows(store: Store, stack: str, since: datetime | None = None) -> list[Win
         if key.rsplit("/", 1)[1] < oldest:
             continue
         try:
-            data = json.loads(store.read(key))
-            found.append(
-                Window(
-                    data["id"],
-                    stack,
-                    data["topic"],
-                    utc.parse(data["from"]),
-                    utc.parse(data["until"]),
-                    data["by"],
-                    data["why"],
-                )
-            )
+            found.append(Window.from_bytes(store.read(key), f"The maintenance window {key} in {store.uri}"))
         except KeyError:
             continue  # removed since it was listed
-        except ValueError as error:
-            raise DrError(
-                f"The maintenance window {key} in {store.uri} cannot be read: {error}. Correct it."
-            ) from error
+        except DocumentError as error:
+            raise DrError(f"A maintenance window cannot be read. {error} Correct it.") from error
     return found
 
 
-def silenced(store: Store, stack: str, now: datetime) -> frozenset[str]:
-    """What is silent now, as `stack/topic` or `stack/*`."""
-    return frozenset(f"{stack}/{window.topic}" for window in windows(store, stack, now) if window.silences(now))
+def suppressed(store: Store, stack: str, now: datetime) -> frozenset[str]:
+    """What open windows suppress, as `stack/topic` or `stack/*`. Raises DrError where a window cannot be read."""
+    return frozenset(f"{stack}/{window.topic}" for window in windows(store, stack, now) if window.is_open(now))
 
 
-def leave_trace(store: Store, transition: Transition, now: datetime) -> None:
-    """Write down what nobody was told."""
+def trace_suppressed(store: Store, transition: Transition, now: datetime) -> None:
+    """Keep a trace of an incident whose alert is suppressed: one when it begins, one when it ends."""
     incident = transition.incident
     phase = "ended" if incident.ended else "begun"
-    document = {"at": utc.to_text(now), "transition": transition.key, "incident": incident.as_json()}
-    store.write(f"maintenance/{incident.stack}/trace/{incident.id}.{phase}.json", _bytes(document))
+    trace = SuppressedIncident(at=now, transition=transition.key, incident=incident)
+    store.write(f"maintenance/{incident.stack}/trace/{incident.id}.{phase}.json", trace.to_bytes())
 
 
 def _key(stack: str, window: str) -> str:
     return f"maintenance/{stack}/window/{window}.json"
-
-
-def _bytes(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, sort_keys=True).encode()

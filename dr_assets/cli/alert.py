@@ -1,7 +1,4 @@
-"""`dr alert`: a test alert, silence for a maintenance, automatic failover armed for a while, and how all that stands now.
-
-Added to `dr` by `cli.py`. May import `telemetry`, `drills`, `history`, `stack`, `errors`. Knows no Dagster.
-"""
+"""`dr alert`: send a test alert, open maintenance windows, arm automatic failover, show the alert status."""
 
 from __future__ import annotations
 
@@ -14,27 +11,27 @@ import click
 from dr_assets import utc
 
 if TYPE_CHECKING:
-    from dr_assets.ticks.status import Overview
+    from dr_assets.ticks.status import AlertStatus
 
 
 @click.group()
 def alert() -> None:
-    """Try the way alerts take, keep them quiet for a while, let a failover begin by itself for a while.
+    """Test the notification channels, suppress alerts for a while, arm automatic failover for a while.
 
     \b
     Examples:
       dr alert status
       dr alert test
       dr alert silence --hours 2 --why "minor version upgrade"
-      dr alert arm --hours 12 --why "nobody is on call tonight"
+      dr alert arm --hours 12 --why "no one is on call tonight"
     """
 
 
 @alert.command()
-@click.option("--by", help="Who asks; default: the user logged in.")
+@click.option("--by", help="The person who asks; default: the user logged in.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def test(by: str | None, as_json: bool) -> None:
-    """Send a test alert and its resolution through every transport. Fails when one does not take it."""
+    """Send a test alert and its resolution through every channel. Fails when a channel refuses it."""
     from dr_assets.drills.record_builder import operator
     from dr_assets.stack import load_stack
     from dr_assets.ticks.monitor import Station
@@ -50,9 +47,9 @@ def test(by: str | None, as_json: bool) -> None:
 @click.option("--hours", type=float, required=True, help="How long, at most 24.")
 @click.option("--why", required=True, help="The reason; it stays on record.")
 @click.option("--topic", default="*", show_default=True, help="One topic (writer, replication, capacity …), or all.")
-@click.option("--by", help="Who says so; default: the user logged in.")
+@click.option("--by", help="The person who opens it; default: the user logged in.")
 def silence(hours: float, why: str, topic: str, by: str | None) -> None:
-    """Alert nobody for a while. What would have been told leaves a trace in the history."""
+    """Open a maintenance window: suppress alerts for a while. Suppressed incidents leave a trace in the history."""
     from dr_assets.alerting.maintenance_windows import open_window
     from dr_assets.drills.record_builder import operator
     from dr_assets.history.store import open_store
@@ -68,14 +65,14 @@ def silence(hours: float, why: str, topic: str, by: str | None) -> None:
 @alert.command()
 @click.argument("window")
 def unsilence(window: str) -> None:
-    """End the maintenance WINDOW (its id, as `dr alert status` shows it) before its time."""
+    """Close the maintenance WINDOW early (its id, as `dr alert status` shows it)."""
     from dr_assets.alerting.maintenance_windows import close_window, windows
     from dr_assets.errors import DrError
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
     store, stack, now = open_store(), load_stack().environment_suffix, utc.now()
-    found = next((each for each in windows(store, stack, now) if each.id == window and each.silences(now)), None)
+    found = next((each for each in windows(store, stack, now) if each.id == window and each.is_open(now)), None)
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
     close_window(store, found, now)
@@ -85,15 +82,15 @@ def unsilence(window: str) -> None:
 @alert.command()
 @click.option("--hours", type=float, required=True, help="How long, at most 168 (seven days).")
 @click.option("--why", required=True, help="The reason; it stays on record.")
-@click.option("--by", help="Who allows it; default: the user logged in.")
+@click.option("--by", help="The person who allows it; default: the user logged in.")
 def arm(hours: float, why: str, by: str | None) -> None:
-    """Let the sensor launch the failover drill job as an incident by itself, for a while. Off unless this was said.
+    """Let the sensor launch the failover drill job as an incident automatically, for a while. Off by default.
 
     It acts only on the recommendation "failover", on evidence younger than a minute, while every precondition holds, and once
     for each incident. DR_HISTORY_URI must name the history that the sensors use.
     """
     from dr_assets.drills.record_builder import operator
-    from dr_assets.failover.vote import arm as arm_failover
+    from dr_assets.failover.arming import arm as arm_failover
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
@@ -103,11 +100,11 @@ def arm(hours: float, why: str, by: str | None) -> None:
 
 
 @alert.command()
-@click.option("--by", help="Who ends it; default: the user logged in.")
+@click.option("--by", help="The person who ends it; default: the user logged in.")
 def disarm(by: str | None) -> None:
-    """End the arming before its time. A failover that was launched already goes on."""
+    """End the arming early. A failover that was launched already continues."""
     from dr_assets.drills.record_builder import operator
-    from dr_assets.failover.vote import disarm as disarm_failover
+    from dr_assets.failover.arming import disarm as disarm_failover
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
 
@@ -119,36 +116,36 @@ def disarm(by: str | None) -> None:
 @alert.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """What is armed, silenced, open and not delivered now, as the sensors wrote it into the history."""
+    """Show what is armed, suppressed, open and undelivered, as the sensors recorded it in the history."""
     from dr_assets.history.store import open_store
     from dr_assets.stack import load_stack
-    from dr_assets.ticks.status import overview
+    from dr_assets.ticks.status import alert_status
 
-    found = overview(open_store(), load_stack().environment_suffix, utc.now())
+    found = alert_status(open_store(), load_stack().environment_suffix, utc.now())
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
         _show(found)
 
 
-def _show(found: Overview) -> None:
+def _show(found: AlertStatus) -> None:
     def until(at: datetime) -> str:
         return f"{at:%Y-%m-%d %H:%M} UTC"
 
     arming = found.arming
     armed = f"armed until {until(arming.until)} by {arming.by}: {arming.why}" if arming else "off"
     click.echo(f"automatic failover of {found.stack}: {armed}")
-    for window in found.silences:
+    for window in found.windows:
         what = "everything" if window.topic == "*" else window.topic
         click.echo(f"silent until {until(window.until)}: {what}, by {window.by}: {window.why} ({window.id})")
     for incident, note in [
         *((each, "") for each in found.open),
-        *((each, ", nobody was told") for each in found.untold),
+        *((each, ", suppressed") for each in found.suppressed),
     ]:
         since = utc.from_epoch(incident.since)
         click.echo(f"open since {until(since)}: {incident.id} {incident.severity}: {incident.text}{note}")
         click.echo(f"  {incident.runbook}")
     for name in found.undelivered:
         click.echo(f"not delivered yet: {name}")
-    if not (found.silences or found.open or found.untold or found.undelivered):
+    if not (found.windows or found.open or found.suppressed or found.undelivered):
         click.echo("nothing is silenced, nothing is open")

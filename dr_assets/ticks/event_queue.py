@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dr_assets import utc
-from dr_assets.alerting.delivery import KEY_ATTRIBUTE
+from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE
 from dr_assets.aws import Aws
 from dr_assets.monitoring.samples import Message, Sample
 from dr_assets.resources import names

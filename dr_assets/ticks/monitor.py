@@ -14,7 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from dr_assets import utc
-from dr_assets.alerting.delivery import Ledger, Transport, compose, deliver, transports_from
+from dr_assets.alerting.channels import open_channels
+from dr_assets.alerting.channels.channel import Channel
+from dr_assets.alerting.delivery import DeliveryLog, deliver
+from dr_assets.alerting.message import compose
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import Resource
 from dr_assets.errors import UnansweredError
@@ -57,7 +60,7 @@ class Station:
     store: Store = field(default_factory=open_store)
     poller: Poller | None = None
     aws: Aws | None = None
-    transports: Sequence[Transport] | None = None
+    transports: Sequence[Channel] | None = None
     link: str = field(default_factory=lambda: os.environ.get(LINK_VARIABLE, ""))
     preconditions: Callable[[Recommendation], Sequence[Mapping[str, Any]]] | None = None
     clock: Callable[[], datetime] = utc.now
@@ -66,12 +69,12 @@ class Station:
     def __post_init__(self) -> None:
         self.resources: Mapping[str, Resource] = {resource.key: resource for resource in catalog(self.stack)}
         self.rules = rules_for(self.stack)
-        self.ledger = Ledger(self.store)
+        self.ledger = DeliveryLog(self.store)
         self._aws = self.aws or Aws(read_timeout=4.0, attempts=2)
         self._poller = self.poller or Poller([self.stack], sources_for([self.stack], self._aws))
         if self.poller is None and os.environ.get(SQL_VARIABLE) == "publish":
             self.vote = OWN_PROBE_VOTE
-        self._transports = list(transports_from(self.stack, os.environ) if self.transports is None else self.transports)
+        self._transports = list(open_channels(self.stack, os.environ) if self.transports is None else self.transports)
         self._queues = queues.Queues(self.stack, self._aws)
         self._watches = {sensor: self._watch(sensor) for sensor in sorted({topic.sensor for topic in TOPICS.values()})}
         self._remember = Remember(self.store, self.stack.environment_suffix)
@@ -183,7 +186,7 @@ class Station:
                 continue
             seen[message.id] = now.timestamp()
             if message.kind == "own":
-                self.ledger.echoed(self.stack.environment_suffix, str(message.body["key"]), now)
+                self.ledger.confirm_echo(self.stack.environment_suffix, str(message.body["key"]), now)
             elif message.kind == "alarm":
                 sample = queues.alarm_sample(message, alarms[_site(message.site)])
                 extra += [sample] if sample else []

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from dr_assets.alerting.delivery import STORE_TROUBLE, Ledger, Transport, compose, deliver
-from dr_assets.alerting.maintenance_windows import leave_trace, silenced
+from dr_assets.alerting.channels.channel import Channel
+from dr_assets.alerting.delivery import STORE_TROUBLE, DeliveryLog, Latest, deliver
+from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed
+from dr_assets.alerting.message import compose
 from dr_assets.core.model import Resource
 from dr_assets.history.documents import Incident, StoredIncident
 from dr_assets.history.store import Store
@@ -53,8 +55,8 @@ class Watch:
     sensor: str
     stack: str
     store: Store
-    ledger: Ledger
-    transports: Sequence[Transport]
+    ledger: DeliveryLog
+    transports: Sequence[Channel]
     resources: Mapping[str, Resource]
     link: str = ""
     trouble: str = field(default="", init=False)
@@ -64,8 +66,8 @@ class Watch:
         self.trouble = ""
         state = State.loads(cursor)
         if not cursor:
-            told: dict[str, tuple[int, Incident | None, float | None]]
-            told = self._ask(lambda: self.ledger.told(self.stack), {})
+            told: dict[str, Latest]
+            told = self._ask(lambda: self.ledger.latest(self.stack), {})
             for topic, (number, incident, ended) in told.items():
                 if self._mine(topic):
                     # Its breach must be seen anew before anything is known: until then it is not over.
@@ -103,7 +105,7 @@ class Watch:
         """Decide and tell; `state` is what `settle` gave. Raises DrError when an alert could not be delivered: then the
         cursor must not advance."""
         told: list[str] = []
-        quiet: frozenset[str] = self._ask(lambda: silenced(self.store, self.stack, now), frozenset())
+        quiet: frozenset[str] = self._ask(lambda: suppressed(self.store, self.stack, now), frozenset())
         samples = list(samples)
         decision = decide(state, samples, now, rules, quiet)
         behind = self._behind(decision)
@@ -120,7 +122,7 @@ class Watch:
             if transition.step in TOLD:
                 told += self._tell(transition, now)
             elif transition.step == "silenced":
-                self._do(leave_trace, self.store, transition, now)
+                self._do(trace_suppressed, self.store, transition, now)
         return Ticked(decision.state.dumps(), decision.state, mine, decision.observations, tuple(told))
 
     def _tell(self, transition: Transition, now: datetime) -> list[str]:
@@ -139,10 +141,10 @@ class Watch:
         opened = [t.incident for t in decision.transitions if t.step == "opened" and self._mine(t.incident.topic)]
         if not opened:
             return {}
-        told: dict[str, tuple[int, Incident | None, float | None]] = self._ask(lambda: self.ledger.told(self.stack), {})
+        told: dict[str, Latest] = self._ask(lambda: self.ledger.latest(self.stack), {})
         found = {}
         for incident in opened:
-            number, _, ended = told.get(incident.topic, (0, None, None))
+            number, _, ended = told.get(incident.topic, Latest(0, None, None))
             # The same breach seen by another daemon keeps its number and is not told again.
             if number >= incident.number and ended is not None and ended < incident.since:
                 found[f"{self.stack}/{incident.topic}"] = number

@@ -1,4 +1,4 @@
-"""`dr alert`: what is armed, silenced and open, said and shown."""
+"""`dr alert`: arm, suppress and show the alert status."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dr_assets.alerting import maintenance_windows
-from dr_assets.alerting.delivery import AlertRefused, Ledger
+from dr_assets.alerting.channels.channel import AlertRefused
+from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.cli.main import main
-from dr_assets.failover.vote import armed
+from dr_assets.failover.arming import armed
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
-from dr_assets.ticks.status import overview
+from dr_assets.ticks.status import alert_status
 from dr_assets.ticks.tick import Watch
 from tests.support.monitoring import Recorder, S, at, healthy, sample
 
@@ -101,7 +102,7 @@ def test_a_silence_is_shown_and_can_be_ended(store: FolderStore) -> None:
 
 def watch(stack: Stack, store: FolderStore, sns: Recorder) -> Watch:
     resources = {resource.key: resource for resource in catalog(stack)}
-    return Watch("health_checks", S, store, Ledger(store), [sns], resources)
+    return Watch("health_checks", S, store, DeliveryLog(store), [sns], resources)
 
 
 def outage(stack: Stack, each: Watch, seconds: range, cursor: str | None = None) -> str | None:
@@ -114,7 +115,7 @@ def outage(stack: Stack, each: Watch, seconds: range, cursor: str | None = None)
 def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderStore) -> None:
     each = watch(stack, store, Recorder())
     cursor = outage(stack, each, range(0, 30, 10))
-    found = overview(store, S, at(30))
+    found = alert_status(store, S, at(30))
     assert [incident.id for incident in found.open] == [f"{S}-writer-000001"]
     assert found.undelivered == ()
     (told,) = found.as_json()["open"]
@@ -124,18 +125,18 @@ def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderS
     for second in range(30, 90, 10):
         state = each.settle(each.load(cursor), at(second))
         cursor = each.tick(state, healthy(second), at(second), rules_for(stack)).cursor
-    assert overview(store, S, at(90)).open == ()
+    assert alert_status(store, S, at(90)).open == ()
 
 
 def test_what_a_window_keeps_quiet_is_shown_as_untold(stack: Stack, store: FolderStore) -> None:
     maintenance_windows.open_window(store, S, at(0), at(100), "Ann", "patching")
     cursor = outage(stack, watch(stack, store, Recorder()), range(0, 30, 10))
-    found = overview(store, S, at(30))
-    assert [incident.id for incident in found.untold] == [f"{S}-writer-000001"]
+    found = alert_status(store, S, at(30))
+    assert [incident.id for incident in found.suppressed] == [f"{S}-writer-000001"]
     assert found.open == ()
     outage(stack, watch(stack, store, Recorder()), range(100, 130, 10), cursor)
-    found = overview(store, S, at(130))
-    assert (len(found.open), found.untold) == (1, ())
+    found = alert_status(store, S, at(130))
+    assert (len(found.open), found.suppressed) == (1, ())
 
 
 def test_what_nobody_took_yet_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
@@ -143,5 +144,5 @@ def test_what_nobody_took_yet_is_shown_as_undelivered(stack: Stack, store: Folde
     sns.trouble = [AlertRefused("no")]
     with pytest.raises(AlertRefused):
         outage(stack, watch(stack, store, sns), range(0, 20, 10))
-    assert overview(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
+    assert alert_status(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
     assert f"not delivered yet: {S}-writer-000001.opened" in dr("status").output

@@ -15,13 +15,14 @@ import dagster as dg
 import pytest
 
 from dr_assets import utc
-from dr_assets.alerting.delivery import AlertRefused
+from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.checks import CHECK, objective_checks
 from dr_assets.defs.monitoring.sensors import SENSORS, build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
-from dr_assets.failover.vote import Recommendation, arm
+from dr_assets.failover.arming import arm
+from dr_assets.failover.vote import Recommendation
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack
@@ -318,11 +319,11 @@ def test_the_alert_carries_the_recommendation(bench: Bench) -> None:
         bench.tick("health_checks", second, outage(second))
     (opened,) = [alert for alert in bench.sns.sent if alert.step == "opened"]
     assert (
-        "- recommendation: failover: 3 of 5 sources say the writer at primary is down (probe, topology, sql)"
+        "- recommendation: failover: 3 of 5 sources report the writer at primary down (probe, topology, sql)"
         in opened.text
     )
     assert '- launch: dr drill failover --incident --why "..."' in opened.text
-    assert "- sql says down, 0 s old (value 0)" in opened.text
+    assert "- sql reports down, 0 s old (value 0)" in opened.text
 
 
 def test_the_definitions_sensor_asks_for_the_preconditions_itself(
@@ -339,7 +340,7 @@ def test_the_definitions_sensor_asks_for_the_preconditions_itself(
     poller = FakePoller()
     monkeypatch.setattr(Station, "failover_conditions", conditions)
     monkeypatch.setattr("dr_assets.ticks.monitor.Poller", lambda *_: poller)
-    monkeypatch.setattr("dr_assets.ticks.monitor.transports_from", lambda *_: [Recorder()])
+    monkeypatch.setattr("dr_assets.ticks.monitor.open_channels", lambda *_: [Recorder()])
     arm(FolderStore(tmp_path), S, utc.now(), utc.now() + timedelta(hours=1), "Ann", "night shift")
     sensor = next(each for each in build_sensors(stack, failover_job="failover_drill") if each.name == "health_checks")
     cursor, requests, begin = None, [], at(0)

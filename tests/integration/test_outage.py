@@ -20,7 +20,7 @@ from dr_assets.cli.demo import environment
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.failover.vote import arm
+from dr_assets.failover.arming import arm
 from dr_assets.history.store import open_store
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import Stack, load_stack

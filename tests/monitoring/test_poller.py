@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from dr_assets import utc
-from dr_assets.alerting.delivery import SnsTransport
+from dr_assets.alerting.channels.sns import SnsChannel
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import FolderStore
@@ -235,7 +235,7 @@ def test_five_hundred_stacks_take_two_metric_calls_and_every_query_gets_its_turn
 @pytest.fixture
 def station(stack: Stack, cloud: EmbeddedAws, tmp_path: Path) -> Iterator[Station]:
     aws = Aws(read_timeout=3.0, attempts=1)
-    yield Station(stack, FolderStore(tmp_path), aws=aws, transports=[SnsTransport(stack, aws)])
+    yield Station(stack, FolderStore(tmp_path), aws=aws, transports=[SnsChannel(stack, aws)])
     for site in SITES:
         drain(stack, site)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from dr_assets.alerting.delivery import Alert
+from dr_assets.alerting.message import Alert
 from dr_assets.monitoring.evaluate import Decision, State, decide
 from dr_assets.monitoring.incidents import TOLD
 from dr_assets.monitoring.rule import Rule
@@ -78,7 +78,7 @@ class Run:
 
 
 class Recorder:
-    """A transport that keeps what it was given; `trouble` is raised instead while there is some."""
+    """A notification channel that keeps what it was given; `trouble` is raised instead while there is some."""
 
     def __init__(self, name: str = "sns", deduplicates: bool = False) -> None:
         self.name, self.deduplicates = name, deduplicates
@@ -86,7 +86,7 @@ class Recorder:
         self.trouble: list[Exception] = []
         self.after_sending: Exception | None = None
 
-    def wants(self, alert: Alert) -> bool:
+    def accepts(self, alert: Alert) -> bool:
         return True
 
     def send(self, alert: Alert) -> None:

@@ -17,7 +17,7 @@ from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
-from dr_assets.failover.vote import armed, refusals
+from dr_assets.failover.arming import armed, refusals
 from dr_assets.monitoring.evaluate import Observation, State
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule

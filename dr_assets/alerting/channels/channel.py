@@ -1,0 +1,56 @@
+"""The protocol of a notification channel, its two failures, and the HTTP request that webhook channels share."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from dr_assets.alerting.message import Alert
+from dr_assets.errors import DrError
+
+HTTP_SECONDS = 5.0
+
+
+class AlertRefused(DrError):
+    """A channel refused the alert or could not be reached: it was certainly not delivered."""
+
+
+class AlertUnknown(DrError):
+    """The answer was lost: the alert may or may not have been delivered."""
+
+
+class Channel(Protocol):
+    """A notification channel. `deduplicates`: sending the same key twice notifies once."""
+
+    name: str
+    deduplicates: bool
+
+    def accepts(self, alert: Alert) -> bool:
+        """Whether this channel delivers such an alert at all."""
+
+    def send(self, alert: Alert) -> None:
+        """Deliver it. Raises AlertRefused (certainly not delivered) or AlertUnknown."""
+
+
+def post_json(url: str, body: Mapping[str, Any], name: str) -> None:
+    """POST `body`. Raises AlertRefused or AlertUnknown; neither names the URL, which holds a secret."""
+    try:
+        request = urllib.request.Request(  # noqa: S310 (the operator's own URL)
+            url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        )
+    except ValueError:
+        raise AlertRefused(f"{name} has an invalid URL. Correct it.") from None
+    try:
+        with urllib.request.urlopen(request, timeout=HTTP_SECONDS) as answer:  # noqa: S310
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        raise AlertRefused(f"{name} refused the alert: HTTP {error.code}. Correct its URL or key.") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise AlertUnknown(f"{name} did not answer within {HTTP_SECONDS:g} s.") from None
+        raise AlertRefused(f"{name} could not be reached ({type(error.reason).__name__}).") from None
+    except (OSError, ValueError) as error:
+        raise AlertUnknown(f"{name}: the answer was lost ({type(error).__name__}).") from None

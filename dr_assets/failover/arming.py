@@ -1,0 +1,127 @@
+"""Arm automatic failover of one stack until a given time, disarm it, and every reason not to act.
+
+Automatic failover is off unless armed. Armed, it is refused on stale evidence and while any precondition does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
+
+from dr_assets.documents import Document, DocumentError, UtcTime
+from dr_assets.errors import RefusedError
+from dr_assets.failover.vote import DEFAULT_VOTE, Recommendation, Vote
+from dr_assets.history.documents import Upgradable
+from dr_assets.history.store import Store
+
+LONGEST = timedelta(days=7)
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+class Arming(Upgradable):
+    """`armed/STACK.json`: a person allowed automatic failover of one stack; `until` is exclusive."""
+
+    SCHEMA = "dr-assets/arming/1"
+
+    stack: str
+    since: UtcTime
+    until: UtcTime
+    by: Text
+    why: Text
+
+    def covers(self, stack: str, now: datetime) -> bool:
+        return self.stack == stack and self.since <= now < self.until <= self.since + LONGEST
+
+
+class Disarming(Upgradable):
+    """`armed/STACK/TIME-disarmed.json`: the audit trail of an arming ended early. The armings stand beside it."""
+
+    SCHEMA = "dr-assets/disarming/1"
+
+    stack: str
+    at: UtcTime
+    by: str
+    was_armed: bool
+
+
+def arm(store: Store, stack: str, now: datetime, until: datetime, by: str, why: str) -> Arming:
+    """Allow automatic failover of `stack`. Raises RefusedError without an end within seven days, a person and a reason."""
+    if not now < until <= now + LONGEST:
+        raise RefusedError("Automatic failover is armed for seven days at most. Give an end within them.")
+    if not by.strip() or not why.strip():
+        raise RefusedError("Arming automatic failover needs a person and a reason. Give both.")
+    arming = Arming(stack=stack, since=now, until=until, by=by, why=why)
+    _audit(store, stack, now, "armed", arming)
+    store.write(f"armed/{stack}.json", arming.to_bytes())
+    return arming
+
+
+def disarm(store: Store, stack: str, now: datetime, by: str) -> bool:
+    """End the arming early. Answers whether one was in force."""
+    was = armed(store, stack, now) is not None
+    store.delete(f"armed/{stack}.json")
+    _audit(store, stack, now, "disarmed", Disarming(stack=stack, at=now, by=by, was_armed=was))
+    return was
+
+
+def _audit(store: Store, stack: str, now: datetime, what: str, document: Document) -> None:
+    store.write(f"armed/{stack}/{now:%Y%m%dT%H%M%S%f}-{what}.json", document.to_bytes())
+
+
+def armed(store: Store, stack: str, now: datetime) -> Arming | None:
+    """The arming in force. Absent, expired, unreadable or longer than seven days: None, not armed.
+
+    Raises DrError while the store does not answer.
+    """
+    try:
+        data = store.read(f"armed/{stack}.json")
+    except KeyError:
+        return None
+    try:
+        arming = Arming.from_bytes(data, f"armed/{stack}.json")
+    except DocumentError:
+        return None
+    return arming if arming.covers(stack, now) else None
+
+
+def refusals(
+    recommendation: Recommendation,
+    arming: Arming | None,
+    preconditions: Sequence[Mapping[str, Any]],
+    now: datetime,
+    vote: Vote = DEFAULT_VOTE,
+) -> list[str]:
+    """Every reason not to fail over automatically; empty: it may.
+
+    Args:
+        preconditions: as in a record: name, passed (True, False, None: unknown), reason. An empty list is a refusal.
+    """
+    found = []
+    if arming is None:
+        found.append("automatic failover is not armed for this stack")
+    elif not arming.covers(recommendation.stack, now):
+        found.append(f"the arming by {arming.by} is for another stack or has expired")
+    if recommendation.advice != "failover":
+        found.append(f"the recommendation is {recommendation.advice}: {'; '.join(recommendation.reasons)}")
+    age = (now - recommendation.at).total_seconds()
+    if age < -vote.fresh_seconds:
+        found.append("the recommendation is from the future: correct the clock")
+    # What was fresh when the recommendation was made has aged since. Sources that were stale then did not vote.
+    stale = [
+        each.source
+        for each in recommendation.evidence
+        if each.verdict == "down" and (each.age_seconds or 0.0) + age > vote.fresh_seconds
+    ]
+    if stale:
+        found.append(f"the evidence of {', '.join(stale)} is older than {vote.fresh_seconds:g} s by now")
+    if not preconditions:
+        found.append("no precondition was evaluated")
+    found += [
+        f"precondition {item['name']} {'is unknown' if item['passed'] is None else 'fails'}: {item.get('reason') or ''}"
+        for item in preconditions
+        if item["passed"] is not True
+    ]
+    return found

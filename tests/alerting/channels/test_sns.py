@@ -1,0 +1,69 @@
+"""The SNS channel: the first site that takes it, and whether a failure is a refusal or unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from dr_assets.alerting.channels.channel import AlertRefused, AlertUnknown
+from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE, SnsChannel
+from dr_assets.alerting.message import Alert
+from dr_assets.stack import Stack
+from tests.support.monitoring import S
+
+DENIED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "no"}}, "Publish")
+UNREACHABLE = EndpointConnectionError(endpoint_url="https://sns.us-east-1.amazonaws.com")
+LOST = ReadTimeoutError(endpoint_url="https://sns.us-east-1.amazonaws.com")
+
+
+class Sns:
+    """Clients of both regions; `failures` by region are raised instead of publishing."""
+
+    def __init__(self, **failures: Exception) -> None:
+        self.failures = {region.replace("_", "-"): error for region, error in failures.items()}
+        self.published: list[dict[str, Any]] = []
+
+    def account(self, regions: list[str]) -> str:
+        return "123456789012"
+
+    def client(self, service: str, region: str) -> Sns:
+        self.region = region
+        return self
+
+    def publish(self, **request: Any) -> None:
+        if self.region in self.failures:
+            raise self.failures[self.region]
+        self.published.append(request)
+
+
+def send(stack: Stack, sns: Sns, alert: Alert) -> None:
+    SnsChannel(stack, sns).send(alert)  # type: ignore[arg-type]  # the two calls that it makes
+
+
+def test_the_primary_site_s_topic_gets_it_with_its_key(stack: Stack, alert: Alert) -> None:
+    send(stack, sns := Sns(), alert)
+    (request,) = sns.published
+    assert request["TopicArn"] == f"arn:aws:sns:us-east-1:123456789012:db-events-primary-{S}"
+    assert (request["Subject"], request["Message"]) == (alert.subject, alert.text)
+    assert request["MessageAttributes"][KEY_ATTRIBUTE]["StringValue"] == f"{alert.key}.sns"
+
+
+@pytest.mark.parametrize("error", [DENIED, UNREACHABLE, LOST])
+def test_the_other_site_s_topic_gets_it_where_the_first_fails(stack: Stack, alert: Alert, error: Exception) -> None:
+    send(stack, sns := Sns(us_east_1=error), alert)
+    assert [each["TopicArn"] for each in sns.published] == [
+        f"arn:aws:sns:us-west-2:123456789012:db-events-secondary-{S}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(DENIED, UNREACHABLE, AlertRefused), (DENIED, LOST, AlertUnknown), (LOST, DENIED, AlertUnknown)],
+)
+def test_a_lost_answer_is_unknown_and_every_other_failure_a_refusal(
+    stack: Stack, alert: Alert, first: Exception, second: Exception, expected: type[Exception]
+) -> None:
+    with pytest.raises(expected):
+        send(stack, Sns(us_east_1=first, us_west_2=second), alert)

@@ -1,0 +1,110 @@
+"""Automatic failover is off unless armed, and armed it still refuses on anything but fresh evidence and good preconditions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr_assets.errors import RefusedError
+from dr_assets.failover.arming import arm, armed, disarm, refusals
+from dr_assets.failover.vote import recommend
+from dr_assets.history.store import FolderStore
+from dr_assets.stack import Stack
+from tests.failover.test_vote import evidence
+from tests.support.monitoring import S, at
+
+HOLDS: list[dict[str, Any]] = [{"name": "target-usable", "passed": True, "reason": None}]
+
+
+def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    found = recommend(stack, evidence("ddddd"), at(0))
+    assert armed(store, S, at(0)) is None
+    assert refusals(found, None, HOLDS, at(0)) == ["automatic failover is not armed for this stack"]
+    arm(store, S, at(-10), at(100), "Ann", "night shift")
+    assert refusals(found, armed(store, S, at(0)), HOLDS, at(0)) == []
+    assert armed(store, S, at(101)) is None
+    assert armed(store, "another", at(0)) is None
+    assert disarm(store, S, at(0), "Bob") is True
+    assert armed(store, S, at(0)) is None
+    assert disarm(store, S, at(1), "Bob") is False
+    traces = [key.rsplit("-", 1)[1] for key in store.list(f"armed/{S}/")]
+    assert traces == ["armed.json", "disarmed.json", "disarmed.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"now": 61}, "older than 60 s"),
+        ({"now": 101}, "expired"),
+        ({"now": -61}, "from the future"),
+        ({"said": "uuuuu"}, "recommendation is hold"),
+        ({"conditions": []}, "no precondition was evaluated"),
+        ({"conditions": [{"name": "lag", "passed": None, "reason": "silent"}]}, "precondition lag is unknown: silent"),
+        ({"conditions": [*HOLDS, {"name": "lag", "passed": False, "reason": "9 s"}]}, "precondition lag fails: 9 s"),
+    ],
+)
+def test_armed_it_still_refuses(stack: Stack, tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    arming = arm(FolderStore(tmp_path), S, at(-100), at(100), "Ann", "night shift")
+    found = recommend(stack, evidence(change.get("said", "ddddd")), at(0))
+    against = refusals(found, arming, change.get("conditions", HOLDS), at(change.get("now", 0)))
+    assert any(reason in text for text in against), against
+
+
+def test_arming_for_another_stack_arms_nothing(stack: Stack, tmp_path: Path) -> None:
+    arming = arm(FolderStore(tmp_path), "another", at(-100), at(100), "Ann", "night shift")
+    assert refusals(recommend(stack, evidence("ddddd"), at(0)), arming, HOLDS, at(0))
+
+
+@pytest.mark.parametrize(("until", "by", "why"), [(0, "a", "b"), (8 * 86400, "a", "b"), (10, "", "b"), (10, "a", " ")])
+def test_arming_needs_an_end_a_person_and_a_reason(tmp_path: Path, until: float, by: str, why: str) -> None:
+    with pytest.raises(RefusedError):
+        arm(FolderStore(tmp_path), S, at(0), at(until), by, why)
+
+
+def test_an_arming_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for text in (b"", b"{}", b'{"stack": 1}', b"[]"):
+        store.write(f"armed/{S}.json", text)
+        assert armed(store, S, at(0)) is None
+
+
+# As it was written before it had a schema.
+OLD = {
+    "stack": S,
+    "since": "2026-11-23T12:00:00.000Z",
+    "until": "2026-11-24T12:00:00.000Z",
+    "by": "Ann",
+    "why": "night",
+}
+
+
+def test_an_arming_without_a_schema_stays_in_force(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.write(f"armed/{S}.json", json.dumps(OLD, indent=1).encode())
+    arming = armed(store, S, at(10))
+    assert arming is not None
+    assert (arming.stack, arming.since, arming.until, arming.by, arming.why) == (S, at(0), at(86400), "Ann", "night")
+    assert armed(store, S, at(86400)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"until": "2026-12-01T12:00:00.000Z"},  # eight days
+        {"until": "2026-11-24T12:00:00"},  # no zone
+        {"since": "2026-11-23T12:00:30.000Z"},  # in the future
+        {"by": ""},
+        {"why": " "},
+        {"schema": "dr-assets/arming/2"},
+        {"stack": "another"},
+        {"more": 1},
+    ],
+)
+def test_an_arming_that_is_not_valid_is_none(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = FolderStore(tmp_path)
+    store.write(f"armed/{S}.json", json.dumps({"schema": "dr-assets/arming/1", **OLD, **change}).encode())
+    assert armed(store, S, at(10)) is None
