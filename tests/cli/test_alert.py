@@ -45,17 +45,17 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def test_nothing_was_said(store: FolderStore) -> None:
+def test_nothing_is_armed_suppressed_or_open(store: FolderStore) -> None:
     found = shown()
     assert found["armed"] is None
     assert (found["silenced"], found["open"], found["untold"], found["undelivered"]) == ([], [], [], [])
-    told = dr("status").output
-    assert f"automatic failover of {S}: off" in told
-    assert "nothing is silenced, nothing is open" in told
+    shown_text = dr("status").output
+    assert f"automatic failover of {S}: off" in shown_text
+    assert "nothing is silenced, nothing is open" in shown_text
 
 
 def test_arming_has_an_end_is_shown_and_can_be_taken_back(store: FolderStore) -> None:
-    done = dr("arm", "--hours", "12", "--why", "nobody is on call", "--by", "Ann")
+    done = dr("arm", "--hours", "12", "--why", "no one is on call", "--by", "Ann")
     assert done.exit_code == 0, done.output
     assert armed(store, S, now()) is not None
     assert armed(store, S, now() + timedelta(hours=12, seconds=1)) is None
@@ -64,9 +64,9 @@ def test_arming_has_an_end_is_shown_and_can_be_taken_back(store: FolderStore) ->
         "since": "",
         "until": "",
         "by": "Ann",
-        "why": "nobody is on call",
+        "why": "no one is on call",
     }
-    assert "by Ann: nobody is on call" in dr("status").output
+    assert "by Ann: no one is on call" in dr("status").output
     assert "is off" in dr("disarm", "--by", "Bob").output
     assert shown()["armed"] is None
     assert "was not armed" in dr("disarm").output
@@ -88,7 +88,7 @@ def test_arming_needs_an_end_within_a_week_and_a_reason(store: FolderStore, argu
     assert armed(store, S, now()) is None
 
 
-def test_a_silence_is_shown_and_can_be_ended(store: FolderStore) -> None:
+def test_a_maintenance_window_is_shown_and_can_be_closed(store: FolderStore) -> None:
     assert dr("silence", "--hours", "2", "--why", "upgrade", "--by", "Ann", "--topic", "replication").exit_code == 0
     (window,) = shown()["silenced"]
     assert (window["topic"], window["by"], window["why"]) == ("replication", "Ann", "upgrade")
@@ -118,9 +118,9 @@ def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderS
     found = alert_status(store, S, at(30))
     assert [incident.id for incident in found.open] == [f"{S}-writer-000001"]
     assert found.undelivered == ()
-    (told,) = found.as_json()["open"]
-    assert told["what"] == "The writer does not accept writes"
-    assert told["since"] == "2026-11-23T12:00:00.000Z"
+    (summary,) = found.as_json()["open"]
+    assert summary["what"] == "The writer does not accept writes"
+    assert summary["since"] == "2026-11-23T12:00:00.000Z"
     assert f"{S}-writer-000001 critical: The writer does not accept writes" in dr("status").output
     for second in range(30, 90, 10):
         state = each.settle(each.load(cursor), at(second))
@@ -128,7 +128,7 @@ def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderS
     assert alert_status(store, S, at(90)).open == ()
 
 
-def test_what_a_window_keeps_quiet_is_shown_as_untold(stack: Stack, store: FolderStore) -> None:
+def test_a_suppressed_incident_is_shown_as_untold(stack: Stack, store: FolderStore) -> None:
     maintenance_windows.open_window(store, S, at(0), at(100), "Ann", "patching")
     cursor = outage(stack, watch(stack, store, Recorder()), range(0, 30, 10))
     found = alert_status(store, S, at(30))
@@ -139,7 +139,7 @@ def test_what_a_window_keeps_quiet_is_shown_as_untold(stack: Stack, store: Folde
     assert (len(found.open), found.suppressed) == (1, ())
 
 
-def test_what_nobody_took_yet_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
+def test_an_alert_that_no_channel_took_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
     sns = Recorder()
     sns.trouble = [AlertRefused("no")]
     with pytest.raises(AlertRefused):

@@ -41,7 +41,7 @@ def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
         ({"now": 61}, "older than 60 s"),
         ({"now": 101}, "expired"),
         ({"now": -61}, "from the future"),
-        ({"said": "uuuuu"}, "recommendation is hold"),
+        ({"verdicts": "uuuuu"}, "recommendation is hold"),
         ({"conditions": []}, "no precondition was evaluated"),
         ({"conditions": [{"name": "lag", "passed": None, "reason": "silent"}]}, "precondition lag is unknown: silent"),
         ({"conditions": [*HOLDS, {"name": "lag", "passed": False, "reason": "9 s"}]}, "precondition lag fails: 9 s"),
@@ -49,7 +49,7 @@ def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
 )
 def test_armed_it_still_refuses(stack: Stack, tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     arming = arm(FolderStore(tmp_path), S, at(-100), at(100), "Ann", "night shift")
-    found = recommend(stack, evidence(change.get("said", "ddddd")), at(0))
+    found = recommend(stack, evidence(change.get("verdicts", "ddddd")), at(0))
     against = refusals(found, arming, change.get("conditions", HOLDS), at(change.get("now", 0)))
     assert any(reason in text for text in against), against
 

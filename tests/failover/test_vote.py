@@ -18,18 +18,18 @@ SOURCES = {
 }
 
 
-def evidence(said: str, second: float = 0.0, site: str = "primary") -> list[Sample]:
-    """`d` down, `u` up, `?` no value, `-` nothing said: probe, alarm, health check, topology, SQL."""
+def evidence(verdicts: str, second: float = 0.0, site: str = "primary") -> list[Sample]:
+    """`d` down, `u` up, `?` no value, `-` no sample: probe, alarm, health check, topology, SQL."""
     values = {"d": 0.0, "u": 1.0, "?": None}
     return [
         sample(second, values[letter], metric, site, source)
-        for letter, (metric, source) in zip(said, SOURCES.values(), strict=True)
+        for letter, (metric, source) in zip(verdicts, SOURCES.values(), strict=True)
         if letter != "-"
     ]
 
 
 @pytest.mark.parametrize(
-    ("said", "advice"),
+    ("verdicts", "advice"),
     [
         ("uuuuu", "hold"),
         ("ddddd", "failover"),
@@ -50,8 +50,8 @@ def evidence(said: str, second: float = 0.0, site: str = "primary") -> list[Samp
         ("dd-d-", "failover"),
     ],
 )
-def test_n_of_m_from_independent_origins(stack: Stack, said: str, advice: str) -> None:
-    found = recommend(stack, evidence(said), at(5))
+def test_n_of_m_from_independent_origins(stack: Stack, verdicts: str, advice: str) -> None:
+    found = recommend(stack, evidence(verdicts), at(5))
     assert found.advice == advice
     assert len(found.evidence) == 5
     assert found.target == "secondary"
@@ -63,10 +63,10 @@ def test_n_of_m_from_independent_origins(stack: Stack, said: str, advice: str) -
     assert len(lines) == 6 + (advice == "failover")
 
 
-@pytest.mark.parametrize(("said", "advice"), [("ddd-d", "hold"), ("ddddd", "failover"), ("--ddd", "failover")])
-def test_a_prober_that_feeds_all_sources_is_one_origin(stack: Stack, said: str, advice: str) -> None:
+@pytest.mark.parametrize(("verdicts", "advice"), [("ddd-d", "hold"), ("ddddd", "failover"), ("--ddd", "failover")])
+def test_a_prober_that_feeds_all_sources_is_one_origin(stack: Stack, verdicts: str, advice: str) -> None:
     """Its own network may be what is broken: without the control plane nothing moves."""
-    assert recommend(stack, evidence(said), at(5), vote=OWN_PROBE_VOTE).advice == advice
+    assert recommend(stack, evidence(verdicts), at(5), vote=OWN_PROBE_VOTE).advice == advice
 
 
 def test_stale_evidence_does_not_vote(stack: Stack) -> None:

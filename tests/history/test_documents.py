@@ -1,4 +1,4 @@
-"""Incidents, restores and corrective actions of the history: read whatever lies beside them, nothing overwritten."""
+"""Incidents, restores and corrective actions of the history: readable whatever lies beside them, nothing overwritten."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def put(store: FolderStore, key: str, document: Any) -> None:
     store.write(key, json.dumps(document).encode())
 
 
-def test_incidents_come_by_their_beginning_those_kept_quiet_among_them(store: FolderStore) -> None:
+def test_incidents_come_by_their_beginning_suppressed_ones_among_them(store: FolderStore) -> None:
     for incident in month.incidents():
         put(store, f"incidents/{S}/{incident['id']}.json", incident)
     quiet = {k: v for k, v in month.incidents()[0].items() if k not in ("schema", "id", "last", "lost")} | {
@@ -107,7 +107,7 @@ def change(**more: Any) -> dict[str, Any]:
     }
 
 
-def test_every_word_on_an_action_is_kept_in_order_also_at_the_same_moment(store: FolderStore) -> None:
+def test_every_change_to_an_action_is_kept_in_order_also_at_the_same_moment(store: FolderStore) -> None:
     for owner in ("Ada", "Grace", "Joan"):
         documents.amend_action(store, S, change(owner=owner))
     documents.amend_action(store, S, change(done="2026-10-02", at="2026-10-02T10:00:00+00:00"))
@@ -117,7 +117,7 @@ def test_every_word_on_an_action_is_kept_in_order_also_at_the_same_moment(store:
 
 
 @pytest.mark.parametrize("wrong", [{"number": 0}, {"due": "soon"}, {"at": "2026-10-01T10:00:00"}, {"by": None}])
-def test_what_is_no_change_is_refused(store: FolderStore, wrong: dict[str, Any]) -> None:
+def test_an_invalid_change_is_refused(store: FolderStore, wrong: dict[str, Any]) -> None:
     with pytest.raises(DrError, match="record, number, by and at"):
         documents.amend_action(store, S, change(**wrong))
     assert store.list("") == []

@@ -21,7 +21,7 @@ def test_slack_gets_a_body_of_its_own(hook: Hook, alert: Alert) -> None:
 @pytest.mark.parametrize(
     ("status", "error"), [(403, AlertRefused), (500, AlertRefused), (429, AlertRefused), (0, AlertUnknown)]
 )
-def test_a_webhook_s_answers_are_told_apart_and_its_url_is_never_shown(
+def test_a_webhook_s_answers_are_distinguished_and_its_url_is_never_shown(
     hook: Hook, alert: Alert, status: int, error: type[DrError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dr_assets.alerting.channels.channel.HTTP_SECONDS", 0.3)
