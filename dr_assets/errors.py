@@ -1,13 +1,10 @@
-"""Errors a person reads: one sentence that names the thing, one that names the remedy.
-
-May import nothing of the project.
-"""
+"""Exceptions whose text a person reads: one sentence that names the cause, one that names the remedy."""
 
 from __future__ import annotations
 
 
 class DrError(Exception):
-    """Something the user can act on. Its text says what is wrong and what to do; no traceback is needed to read it."""
+    """An error the user can act on. Its text gives the cause and the remedy; it is shown without a traceback."""
 
 
 class StackFileError(DrError):
@@ -19,7 +16,7 @@ class CredentialsError(DrError):
 
 
 class ForeignResourceError(DrError):
-    """A resource of ours has its name taken by something that carries other ownership tags. Nothing was touched."""
+    """A resource with this name carries other ownership tags. Nothing was changed."""
 
 
 class UnansweredError(DrError):
@@ -27,8 +24,8 @@ class UnansweredError(DrError):
 
 
 class AwsCallError(DrError):
-    """AWS answered with an error nobody expected. Carries operation, region, error code and request id."""
+    """AWS answered with an unexpected error. Carries operation, region, error code and request id."""
 
 
 class RefusedError(DrError):
-    """An action was refused on purpose: a safety rule stands against it. Says which, and how to override it."""
+    """An action was blocked by a safety check. The text names the check and how to override it."""

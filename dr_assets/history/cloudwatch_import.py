@@ -1,11 +1,11 @@
-"""A day's replication lag from CloudWatch into the history, merged with what the sensors and the database said at the time.
+"""Import a day of replication lag from CloudWatch into the history, merged with the samples that the sensors buffered.
 
-May import `aws`, `stack`, `errors` and its neighbours. Reads AWS, writes only the history. The day's partition is replaced as a
-whole; pulling the day again gives the same bytes while CloudWatch says the same.
+Reads AWS, writes only the history. The day's partition is replaced as a whole; importing it again gives the same bytes while
+CloudWatch returns the same.
 
 CloudWatch (GetMetricData, API reference): 500 queries a call, 100,800 datapoints an answer, the rest by NextToken; one-minute
-datapoints are kept for 15 days. Older days are not filled from the coarser series CloudWatch has then: five minutes' maximum
-is no reading of any minute. They stay unknown, and a sample without a value says that this is known.
+datapoints are kept for 15 days. Older days are not filled from the coarser series that remain: a maximum over five minutes is no
+reading of any minute. They stay unknown, and a sample without a value marks that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
 
 FAMILY = "lag"
-# CloudWatch's name -> ours. Both in milliseconds, published at the reader's cluster only.
+# CloudWatch's metric name -> ours. Both in milliseconds, published for the reader's cluster only.
 METRICS: Mapping[str, str] = {"AuroraGlobalDBRPOLag": "rpo-lag", "AuroraGlobalDBReplicationLag": "replication-lag"}
 PERIOD = 60
 RETENTION = dt.timedelta(days=15)
@@ -35,14 +35,14 @@ _DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Pulled:
-    """What a day's pull gave for one stack.
+class ImportedDay:
+    """Result of importing one day of one stack.
 
     minutes           of the day that are over
-    known_minutes     of these, those with a known RPO reading from whatever source
-    from_cloudwatch   datapoints that CloudWatch answered
-    from_sensors      readings that the sensors had left
-    problems          what was not answered or could not be read: what it would have said is unknown
+    known_minutes     of these, minutes with a known RPO reading from any source
+    from_cloudwatch   datapoints that CloudWatch returned
+    from_sensors      readings merged from the sample buffer
+    problems          regions, series and files that could not be read; their samples stay unknown
     """
 
     stack: str
@@ -60,22 +60,23 @@ class Pulled:
         return self.minutes - self.known_minutes
 
 
-def pull_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, now: dt.datetime) -> list[Pulled]:
-    """Replace the partition `day` (UTC) of every stack; one answer for each.
+def import_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, now: dt.datetime) -> list[ImportedDay]:
+    """Replace the partition `day` (UTC) of every stack; one result for each.
 
-    Regions are asked side by side. Where one does not answer, what the others and the sensors said is kept and the problem is
-    told, so that a dark region costs its own samples only; a later pull of the day completes it. Raises DrError for a day in
-    the future, and where no region answered at all (nothing is written then).
+    Regions are read concurrently. Where one does not answer, the samples of the others and of the sensors are kept and the
+    problem is reported: a dark region costs its own samples only, and a later import of the day completes it.
+
+    Raises DrError for a day in the future, and when no region answered (nothing is written then).
     """
     begin = dt.datetime.combine(day, dt.time(), utc.UTC)
     if begin > now:
-        raise DrError(f"{day} has not begun: there is nothing to pull before {day} 00:00 UTC.")
+        raise DrError(f"{day} has not begun: there is nothing to import before {day} 00:00 UTC.")
     until = min(begin + _DAY, now)
     since = max(begin, _minute(now - RETENTION) + dt.timedelta(seconds=PERIOD))
     found: dict[str, list[Mapping[str, Any]]] = {stack.environment_suffix: [] for stack in stacks}
     problems: list[str] = []
     if since < until:
-        _ask_regions(stacks, aws, since, until, found, problems)
+        _read_regions(stacks, aws, since, until, found, problems)
     return [_store(store, stack, day, begin, until, since, found, problems) for stack in stacks]
 
 
@@ -83,7 +84,7 @@ def _minute(at: dt.datetime) -> dt.datetime:
     return at.replace(second=0, microsecond=0)
 
 
-def _ask_regions(
+def _read_regions(
     stacks: Sequence[Stack],
     aws: Aws,
     since: dt.datetime,
@@ -94,25 +95,25 @@ def _ask_regions(
     regions = sorted({stack.region(site) for stack in stacks for site in SITES})
     errors: list[DrError] = []
     with ThreadPoolExecutor(len(regions)) as pool:
-        asked = {region: pool.submit(_ask, stacks, aws, region, since, until) for region in regions}
-        for region, answer in asked.items():
+        pending = {region: pool.submit(_read_region, stacks, aws, region, since, until) for region in regions}
+        for region, answer in pending.items():
             try:
-                rows, told = answer.result()
+                rows, unread = answer.result()
             except DrError as error:
                 errors.append(error)
                 problems.append(f"{region}: {error}")
                 continue
-            problems += told
+            problems += unread
             for stack, row in rows:
                 found[stack].append(row)
     if len(errors) == len(regions):
         raise errors[0]
 
 
-def _ask(
+def _read_region(
     stacks: Sequence[Stack], aws: Aws, region: str, since: dt.datetime, until: dt.datetime
 ) -> tuple[list[tuple[str, Mapping[str, Any]]], list[str]]:
-    """Every datapoint of the region as (stack, row). Raises DrError with AWS's code and request id."""
+    """Every datapoint of the region as (stack, row), and the problems. Raises DrError with AWS's code and request id."""
     try:
         client = aws.client("cloudwatch", region)
         rows: list[tuple[str, Mapping[str, Any]]] = []
@@ -178,27 +179,37 @@ def _store(
     until: dt.datetime,
     since: dt.datetime,
     found: Mapping[str, Sequence[Mapping[str, Any]]],
-    problems: Sequence[str],
-) -> Pulled:
-    s, told = stack.environment_suffix, list(problems)
+    shared_problems: Sequence[str],
+) -> ImportedDay:
+    s, problems = stack.environment_suffix, list(shared_problems)
     rows = list(found[s])
-    spool, keys = sample_buffer.collect(store, s, FAMILY, day, told)
+    buffered, keys = sample_buffer.collect(store, s, FAMILY, day, problems)
     if since > begin:
         rows += [_row(begin, site, metric, None, EXPIRED) for site in SITES for metric in METRICS.values()]
-        told.append(
-            f"CloudWatch keeps {PERIOD} s datapoints for {RETENTION.days} days: it was not asked before {since}"
+        problems.append(
+            f"CloudWatch keeps {PERIOD} s datapoints for {RETENTION.days} days: nothing was imported before {since}"
         )
-    table = samples.merge_day(store, s, FAMILY, day, samples.merge(spool, samples.to_table(rows)), told)
+    table = samples.merge_day(store, s, FAMILY, day, samples.merge(buffered, samples.to_table(rows)), problems)
     key = samples.key_of(s, FAMILY, day)
-    for name in keys:  # now that they are in the day, and whoever else writes it keeps what is there
+    for name in keys:  # only now: they are in the day, and a concurrent writer of it keeps them
         store.delete(name)
     minutes = -int(-(until - begin).total_seconds() // 60)
     known = _known_minutes(table, begin)
-    return Pulled(s, day, key, table.num_rows, minutes, known, len(found[s]), spool.num_rows, tuple(told))
+    return ImportedDay(
+        stack=s,
+        day=day,
+        key=key,
+        samples=table.num_rows,
+        minutes=minutes,
+        known_minutes=known,
+        from_cloudwatch=len(found[s]),
+        from_sensors=buffered.num_rows,
+        problems=tuple(problems),
+    )
 
 
 def _known_minutes(table: Any, begin: dt.datetime) -> int:
-    """In how many minutes of the day there is a known reading of the RPO."""
+    """Number of minutes of the day with a known RPO reading."""
     import pyarrow.compute as pc
 
     mine = table.filter(pc.and_(pc.equal(table["metric"], "rpo-lag"), pc.is_valid(table["value"])))

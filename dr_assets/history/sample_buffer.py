@@ -1,7 +1,7 @@
-"""What the sensors read, on its way into the day's partition: small Parquet objects under `seen/`, at most one a minute.
+"""Buffer of the sensors' samples before they reach the day's partition: small Parquet objects under `seen/`, one a minute.
 
-May import `errors` and its neighbours. A day's pull (`history.pull`) merges them and takes them away. Who dies in between loses
-less than a minute of what the database itself said; what CloudWatch has is pulled anyway.
+The day's import (`cloudwatch_import`) merges and deletes them. A process killed in between loses less than a minute of what SQL
+reported; what CloudWatch has is imported anyway.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dr_assets.history import samples
 from dr_assets.history.store import Store
 
 WRITE_SECONDS = 60.0
-# What a store that refuses may keep waiting; the oldest beyond it are forgotten.
-MOST = 20_000
+# Most rows kept in memory while the store cannot be written; the oldest beyond it are dropped.
+MAX_ROWS = 20_000
 
 
-class Seen:
-    """Collects readings of one stack and metric family and writes them in bundles. Safe for threads."""
+class SampleBuffer:
+    """Buffers readings of one stack and metric family and writes them in bundles. Thread-safe."""
 
     def __init__(self, store: Store, stack: str, family: str, every: float = WRITE_SECONDS) -> None:
         self._store, self._stack, self._family, self._every = store, stack, family, every
@@ -32,20 +32,20 @@ class Seen:
         self._written = time.monotonic()
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Keep rows with the columns of `samples.SCHEMA`; the same reading, seen again, is kept once.
+        """Buffer rows with the columns of `samples.SCHEMA`; a repeated reading is kept once.
 
-        Raises DrError where the store cannot be written; the rows are kept for the next time then.
+        Raises DrError when the store cannot be written; the rows stay buffered for the next attempt.
         """
         with self._lock:
             for row in rows:
                 self._rows[(row["at"], row["site"], row["metric"], row["source"], row["value"])] = row
-            for key in list(self._rows)[: max(0, len(self._rows) - MOST)]:
+            for key in list(self._rows)[: max(0, len(self._rows) - MAX_ROWS)]:
                 del self._rows[key]
             if self._rows and time.monotonic() - self._written >= self._every:
                 self._flush()
 
     def flush(self) -> None:
-        """Write now what there is. Raises DrError as `add` does."""
+        """Write the buffered rows now. Raises DrError as `add` does."""
         with self._lock:
             if self._rows:
                 self._flush()
@@ -69,9 +69,9 @@ def folder(stack: str, family: str, day: dt.date) -> str:
 
 
 def collect(store: Store, stack: str, family: str, day: dt.date, problems: list[str]) -> tuple[Any, list[str]]:
-    """What was seen of that day, as one table, and the keys to delete once it is in the day's partition.
+    """The buffered samples of that day as one table, and their keys, to delete once they are in the day's partition.
 
-    What is damaged is quarantined and named in `problems`.
+    Damaged objects are quarantined and named in `problems`.
     """
     keys = store.list(folder(stack, family, day))
     tables = []

@@ -1,7 +1,7 @@
 """Samples in Parquet: one file per stack, metric family and day (UTC), the same bytes for the same samples.
 
-May import `errors`, `history.store`, numpy and pyarrow. A file that is damaged or not ours is named, quarantined under `quarantine/`
-and read as a day without samples: unknown time, never an error and never an invented value.
+A damaged or foreign file is named, quarantined under `quarantine/` and read as a day without samples: unknown time, never an
+error and never an invented value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         pa.field("at", pa.timestamp("ms", "UTC"), nullable=False),
         pa.field("site", pa.string(), nullable=False),
         pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),  # null: the source answered and had none, or it is known that nobody knows
+        pa.field("value", pa.float64()),  # null: the source had no value, or the value is known to be unknown
         pa.field("unit", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
     ],
@@ -42,7 +42,7 @@ _KEY = ("at", "site", "metric", "source")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 _DAY = dt.timedelta(days=1)
-_TURNS = 20
+_MAX_ATTEMPTS = 20
 _THREADS = 4  # of little use for local files, of much for S3
 
 # From an older version to the next one: version -> a function from its table to one of version + 1.
@@ -50,11 +50,11 @@ UPGRADES: dict[int, Callable[[Any], Any]] = {}
 
 
 class NewerSamplesError(DrError):
-    """A file was written by a later version of this product. It is whole, so it stays where it is."""
+    """A file was written by a later version of this product. It is intact, so it is not quarantined."""
 
 
 class _ForeignError(Exception):
-    """The bytes are no file of ours; the text says why."""
+    """The bytes are not a samples file; the text gives the reason."""
 
 
 def key_of(stack: str, family: str, day: dt.date) -> str:
@@ -88,7 +88,7 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def normalise(table: Any) -> Any:
-    """The same samples in the one form that is written: SCHEMA's columns and types, in order, each reading once.
+    """The samples in canonical form: SCHEMA's columns and types, sorted, each reading once.
 
     Sorted by (at, site, metric, source). Of readings with the same key the worst is kept, so that no order of arrival
     changes the result: a known value before an unknown one, then the larger one (of `bool`, where 1 is good, the
@@ -159,9 +159,9 @@ def encode(table: Any) -> bytes:
 
 
 def write_day(store: Store, stack: str, family: str, day: dt.date, table: Any) -> str:
-    """Replace one day's samples, atomically; answers the key. Doing it again leaves the same bytes.
+    """Replace one day's samples, atomically; returns the key. A repetition writes the same bytes.
 
-    Raises DrError where a sample lies outside the day (UTC); nothing is written then.
+    Raises DrError when a sample lies outside the day (UTC); nothing is written then.
     """
     key = key_of(stack, family, day)
     store.write(key, _day_bytes(key, day, table))
@@ -169,13 +169,13 @@ def write_day(store: Store, stack: str, family: str, day: dt.date, table: Any) -
 
 
 def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, problems: list[str]) -> Any:
-    """Merge samples into one day's, atomically; answers what the day holds then. Two who do so at once lose nothing: who comes
-    second begins again with what the first wrote. A damaged file is quarantined and named in `problems`.
+    """Merge samples into one day's, atomically; returns the merged table.
 
-    Raises DrError as `write_day`, and where others come first again and again; NewerSamplesError.
+    Concurrent writers lose nothing: the second one merges again with what the first wrote. A damaged file is quarantined and
+    named in `problems`. Raises DrError as `write_day` and when other writers keep winning; NewerSamplesError.
     """
     key = key_of(stack, family, day)
-    for _ in range(_TURNS):
+    for _ in range(_MAX_ATTEMPTS):
         before = _bytes(store, key)
         old = None if before is None else _read_file(store, key, COLUMNS, problems)
         if before is not None and old is None:
@@ -185,7 +185,7 @@ def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, p
         if data == before or store.replace(key, data, before):
             return merged
     raise DrError(
-        f"{key} in {store.uri}: others wrote it at the same time, again and again. Nothing was lost: repeat it."
+        f"{key} in {store.uri}: other writers kept replacing it at the same time. Nothing was lost: run it again."
     )
 
 
@@ -200,12 +200,12 @@ def _day_bytes(key: str, day: dt.date, table: Any) -> bytes:
 
 
 def days(store: Store, stack: str, family: str) -> list[dt.date]:
-    """The days there is a file for, in order."""
+    """The days that have a file, sorted."""
     return sorted(day for key in store.list(_folder(stack, family)) if (day := _day_of(key)) is not None)
 
 
 def stacks(store: Store) -> list[str]:
-    """Every stack that ever left a sample, also one that is gone."""
+    """Every stack with samples, including destroyed ones."""
     return sorted({key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3})
 
 
@@ -229,9 +229,10 @@ def read(
 ) -> Any:
     """The samples with start <= at < end, sorted within each day, text columns dictionary-encoded.
 
-    Days without a file are days without rows. What is damaged or foreign is quarantined (`quarantine/…`), logged as a warning and
-    named in `problems`; `sources` receives the key and the SHA-256 of each file that was read. Raises NewerSamplesError, and
-    DrError for times without a zone.
+    Days without a file are days without rows. Damaged and foreign files are quarantined, logged as a warning and named in
+    `problems`; `sources` receives the key and SHA-256 of each file that was read.
+
+    Raises NewerSamplesError; DrError for times without a zone.
     """
     if start.tzinfo is None or end.tzinfo is None:
         raise DrError("The beginning and the end of a period need a zone: give them in UTC.")
@@ -266,7 +267,7 @@ def read(
 
 
 def read_object(store: Store, key: str, problems: list[str]) -> Any:
-    """The samples of one object, whatever its key; None where it is gone or was quarantined (named in `problems`).
+    """The samples of one object, whatever its key; None when it is absent or was quarantined (named in `problems`).
 
     Raises NewerSamplesError.
     """
@@ -303,12 +304,12 @@ def _read_file(
 
 
 def decode(data: bytes, names: Sequence[str] = COLUMNS) -> Any:
-    """The table of a file's bytes in today's schema; an older one is upgraded."""
+    """The table in a file's bytes, upgraded to the current schema. Raises NewerSamplesError, and _ForeignError for other bytes."""
     try:
         file = _open(data)
         version = (file.metadata.metadata or {}).get(VERSION_KEY)
         if version is None or not version.isdigit():
-            raise _ForeignError("it is Parquet, but holds no samples of ours")
+            raise _ForeignError("it is Parquet, but not a samples file")
         if int(version) > VERSION:
             raise NewerSamplesError(
                 f"written in version {int(version)} of the schema, this is version {VERSION}. Update DR Assets to read it."
@@ -319,7 +320,7 @@ def decode(data: bytes, names: Sequence[str] = COLUMNS) -> Any:
         raise _ForeignError(f"it cannot be read as Parquet ({str(error).splitlines()[0][:120]})") from None
     for old in range(int(version), VERSION):
         if old not in UPGRADES:
-            raise _ForeignError(f"nothing is known of version {old} of the schema")
+            raise _ForeignError(f"version {old} of the schema is unknown")
         table = UPGRADES[old](table)
     if not current:
         table = normalise(table)
@@ -332,7 +333,7 @@ def decode(data: bytes, names: Sequence[str] = COLUMNS) -> Any:
 def _open(data: bytes) -> Any:
     try:
         return pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(_TEXTS))
-    except KeyError:  # a column of ours is not there: an older file, or none of ours
+    except KeyError:  # a column is absent: an older or a foreign file
         return pq.ParquetFile(pa.BufferReader(data))
 
 
@@ -344,6 +345,6 @@ def _bytes(store: Store, key: str) -> bytes | None:
 
 
 def _quarantine(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
-    return (
-        [] if data is None else [quarantine(store, key, data, reason, "its day is unknown until it is written again")]
-    )
+    if data is None:
+        return []
+    return [quarantine(store, key, data, reason, "its day is unknown until it is written again")]

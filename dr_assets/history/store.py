@@ -1,7 +1,4 @@
-"""Where history is kept: a folder or an S3 bucket behind one small interface of whole objects, each written atomically.
-
-May import `errors` and, for S3, boto3. Keys use "/" (`records/l6p3z2w4/….json`); nothing here knows what the bytes mean.
-"""
+"""Object store of the history: a folder or an S3 bucket behind one small interface of whole objects, written atomically."""
 
 from __future__ import annotations
 
@@ -24,27 +21,27 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Objects by key. A reader sees the whole of an object or nothing of it, also when a writer is killed."""
+    """Objects by key. A reader sees a whole object or none, also when a writer is killed."""
 
     uri: str
 
     def read(self, key: str) -> bytes:
-        """The object's bytes. Raises KeyError when there is none."""
+        """The object's bytes. Raises KeyError when it does not exist."""
 
     def write(self, key: str, data: bytes) -> None:
-        """Put the object in place of what was there, atomically."""
+        """Create or replace the object, atomically."""
 
     def create(self, key: str, data: bytes) -> None:
-        """Put the object where there is none, atomically. Raises FileExistsError when there is one."""
+        """Create the object, atomically. Raises FileExistsError when it exists."""
 
     def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
-        """Put the object in place of `before` (None: of nothing), atomically; False where somebody else has written meanwhile."""
+        """Compare and swap: replace `before` (None: no object), atomically. False when another writer came first."""
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, sorted."""
 
     def delete(self, key: str) -> None:
-        """Remove the object; nothing happens when there is none."""
+        """Delete the object; no error when it does not exist."""
 
 
 class FolderStore:
@@ -90,7 +87,7 @@ class FolderStore:
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
-        """One writer at a time in a folder. The system lets go of it when a writer is killed."""
+        """One writer at a time in a folder. The kernel releases the lock when a writer is killed."""
         import fcntl
 
         try:
@@ -138,8 +135,8 @@ class BucketStore:
     """A prefix of an S3 bucket. PutObject is atomic; `create` and `replace` use S3's conditional writes (If-None-Match, If-Match).
 
     Args:
-        once: a client that tries once, for the conditional writes: one that was carried out and whose answer was lost would be
-            refused when it is repeated, as if somebody else had been faster. Default: `client`.
+        once: a client without retries, for the conditional writes: repeating one that succeeded and whose answer was lost would
+            be refused, as if another writer had come first. Default: `client`.
     """
 
     def __init__(self, bucket: str, prefix: str, client: Any, once: Any = None) -> None:
@@ -158,14 +155,14 @@ class BucketStore:
             found = getattr(client, operation)(Bucket=self.bucket, **params)
             return {**found, "Body": found["Body"].read()} if operation == "get_object" else found
         except ClientError as error:
-            told = error.response.get("Error", {})
-            code, request = told.get("Code"), error.response.get("ResponseMetadata", {}).get("RequestId")
+            details = error.response.get("Error", {})
+            code, request = details.get("Code"), error.response.get("ResponseMetadata", {}).get("RequestId")
             if code in ("NoSuchKey", "404"):
                 raise KeyError(params.get("Key", "")) from None
             if code in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise FileExistsError(params.get("Key", "")) from None
             raise AwsCallError(
-                f"s3 {operation} on {self.uri} failed: {code}: {told.get('Message')} (request {request})."
+                f"s3 {operation} on {self.uri} failed: {code}: {details.get('Message')} (request {request})."
                 f" Correct {URI_VARIABLE} or the permissions."
             ) from error
         except BotoCoreError as error:
@@ -190,7 +187,7 @@ class BucketStore:
             if found["Body"] != before:
                 return False
             self._call("put_object", Key=self._key(key), Body=data, IfMatch=found["ETag"])
-        except (FileExistsError, KeyError):  # somebody put one there, or took it away
+        except (FileExistsError, KeyError):  # another writer created or deleted it
             return False
         return True
 
@@ -220,7 +217,7 @@ def open_store(uri: str | None = None) -> Store:
         import boto3
         from botocore.config import Config
 
-        # A bucket that does not answer must not hold an alert or a drill up for minutes; its objects are small.
+        # A bucket that does not answer must not delay an alert or a drill for minutes; its objects are small.
         def client(attempts: int) -> Any:
             retries = {"mode": "standard", "total_max_attempts": attempts}
             config = Config(connect_timeout=3, read_timeout=10, retries=retries, user_agent_extra="dr-assets")
@@ -230,7 +227,9 @@ def open_store(uri: str | None = None) -> Store:
     if parsed.scheme == "file":
         return FolderStore(Path(parsed.path))
     if "://" in uri:
-        raise DrError(f"{uri} is no place for history. Set {URI_VARIABLE} to a folder or to s3://bucket/prefix.")
+        raise DrError(
+            f"{uri} is not a supported history store. Set {URI_VARIABLE} to a folder or to s3://bucket/prefix."
+        )
     return FolderStore(Path(uri))
 
 

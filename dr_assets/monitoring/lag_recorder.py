@@ -15,7 +15,7 @@ from dr_assets.history.store import Store
 from dr_assets.monitoring.samples import REPLICATION_LAG, RPO_LAG, Sample, Snapshot
 
 if TYPE_CHECKING:
-    from dr_assets.history.sample_buffer import Seen
+    from dr_assets.history.sample_buffer import SampleBuffer
 
 # What a store that hangs may keep waiting in memory.
 MOST = 5000
@@ -52,7 +52,7 @@ class Remember:
         self._lock = threading.Lock()
         self._waiting: list[Mapping[str, Any]] = []
         self._last: Snapshot | None = None
-        self._seen: Seen | None = None
+        self._seen: SampleBuffer | None = None
         self._thread: threading.Thread | None = None
         self.trouble = ""
 
@@ -79,9 +79,9 @@ class Remember:
         try:
             if self._seen is None:
                 from dr_assets.history.cloudwatch_import import FAMILY  # with pyarrow, where it is wanted
-                from dr_assets.history.sample_buffer import Seen
+                from dr_assets.history.sample_buffer import SampleBuffer
 
-                self._seen = Seen(self._store, self._stack, FAMILY)
+                self._seen = SampleBuffer(self._store, self._stack, FAMILY)
             self._seen.add(rows)  # which keeps them, whatever the store says
         except Exception as error:
             if not self.trouble:

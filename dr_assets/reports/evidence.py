@@ -84,11 +84,11 @@ def _time(name: str, text: str) -> dt.datetime:
         raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (utc.UTC).") from None
 
 
-def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.Pulled]:
-    """Pull every day of the period from CloudWatch, one after the other. Raises what `pull_day` raises."""
+def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.ImportedDay]:
+    """Pull every day of the period from CloudWatch, one after the other. Raises what `import_day` raises."""
     aws = Aws()
     for day in when.days:
-        yield from cloudwatch_import.pull_day([stack], store, day, aws, now)
+        yield from cloudwatch_import.import_day([stack], store, day, aws, now)
 
 
 @dataclass(frozen=True)

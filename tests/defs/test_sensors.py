@@ -469,7 +469,7 @@ def test_a_history_that_refuses_or_hangs_neither_fails_nor_delays_a_tick_and_is_
         release.wait(20)
         raise DrError("s3 put_object failed: AccessDenied")
 
-    monkeypatch.setattr("dr_assets.history.sample_buffer.Seen.add", add)
+    monkeypatch.setattr("dr_assets.history.sample_buffer.SampleBuffer.add", add)
     started = time.monotonic()
     bench.tick("health_checks", 0, healthy(0))
     bench.tick("health_checks", 5, healthy(5))

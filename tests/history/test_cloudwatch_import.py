@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
-from dr_assets.history.cloudwatch_import import EXPIRED, Pulled, pull_day
+from dr_assets.history.cloudwatch_import import EXPIRED, ImportedDay, import_day
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack, parse_stack
 
@@ -35,10 +35,10 @@ class CloudWatch:
     page: int = 1000
     error: Exception | None = None
     status: str = "Complete"
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     def get_metric_data(self, **params: Any) -> dict[str, Any]:
-        self.asked.append(params)
+        self.requests.append(params)
         if self.error:
             raise self.error
         assert len(params["MetricDataQueries"]) <= 500
@@ -84,9 +84,9 @@ def pull(
     east: CloudWatch | None = None,
     day: dt.date = DAY,
     now: dt.datetime = NOW,
-) -> Pulled:
+) -> ImportedDay:
     aws: Any = Clients({stack.primary_region: east or CloudWatch({}), stack.secondary_region: west})
-    (found,) = pull_day([stack], store, day, aws, now)
+    (found,) = import_day([stack], store, day, aws, now)
     return found
 
 
@@ -107,7 +107,7 @@ def test_the_whole_day_comes_however_many_pages_it_takes(store: FolderStore, sta
     west = CloudWatch(lag(stack, 1440), page=100)
     found = pull(store, stack, west)
     assert (found.minutes, found.known_minutes, found.unknown_minutes, found.problems) == (1440, 1440, 0, ())
-    assert len(west.asked) == 15
+    assert len(west.requests) == 15
     read = rows(store, stack)
     assert [row["value"] for row in read] == [900.0 + n for n in range(1440)]
     assert {(row["site"], row["metric"], row["unit"], row["source"]) for row in read} == {
@@ -133,14 +133,14 @@ def test_today_reaches_to_now(store: FolderStore, stack: Stack) -> None:
     assert (found.minutes, found.known_minutes) == (90, 90)
 
 
-def test_what_the_sensors_saw_is_merged_once_and_taken_away(store: FolderStore, stack: Stack) -> None:
+def test_buffered_samples_are_merged_once_and_deleted(store: FolderStore, stack: Stack) -> None:
     s = stack.environment_suffix
-    spool = sample_buffer.Seen(store, s, "lag", every=3600.0)
-    said = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
-    spool.add([{"at": BEGIN + 10 * MINUTE, "value": 5.0, **said}] * 2)
-    spool.add([{"at": BEGIN + dt.timedelta(days=1), "value": 6.0, **said}])
+    buffer = sample_buffer.SampleBuffer(store, s, "lag", every=3600.0)
+    row = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
+    buffer.add([{"at": BEGIN + 10 * MINUTE, "value": 5.0, **row}] * 2)
+    buffer.add([{"at": BEGIN + dt.timedelta(days=1), "value": 6.0, **row}])
     assert store.list("seen/") == []
-    spool.flush()
+    buffer.flush()
     assert len(store.list("seen/")) == 2  # one for each day
     found = pull(store, stack, CloudWatch(lag(stack, 5)))
     assert (found.from_sensors, found.from_cloudwatch, found.known_minutes) == (1, 5, 6)
@@ -174,7 +174,7 @@ def test_a_dark_region_costs_its_own_samples_and_a_later_pull_completes_them(sto
     assert pull(store, stack, CloudWatch(lag(stack, 1440)), east=east).samples == 1441
 
 
-def test_when_nobody_answers_nothing_is_written(store: FolderStore, stack: Stack) -> None:
+def test_when_no_region_answers_nothing_is_written(store: FolderStore, stack: Stack) -> None:
     pull(store, stack, CloudWatch(lag(stack, 5)))
     before = store.read(samples.key_of(stack.environment_suffix, "lag", DAY))
     refused = ClientError(
@@ -197,7 +197,7 @@ def test_a_day_that_cloudwatch_has_forgotten_is_marked_and_keeps_what_is_known(
     pull(store, stack, CloudWatch(lag(stack, 5)))
     west = CloudWatch(lag(stack, 1440))
     found = pull(store, stack, west, now=BEGIN + dt.timedelta(days=40))
-    assert west.asked == []
+    assert west.requests == []
     assert (found.known_minutes, found.from_cloudwatch) == (5, 0)
     (problem,) = found.problems
     assert "15 days" in problem
@@ -206,10 +206,10 @@ def test_a_day_that_cloudwatch_has_forgotten_is_marked_and_keeps_what_is_known(
     assert all(row["value"] is None for row in marks)
 
 
-def test_a_day_half_forgotten_is_asked_for_the_rest(store: FolderStore, stack: Stack) -> None:
+def test_the_part_that_cloudwatch_still_has_is_imported(store: FolderStore, stack: Stack) -> None:
     west = CloudWatch(lag(stack, 1440))
     found = pull(store, stack, west, now=BEGIN + dt.timedelta(days=15, hours=12, seconds=30))
-    assert west.asked[0]["StartTime"] == BEGIN + dt.timedelta(hours=12, minutes=1)
+    assert west.requests[0]["StartTime"] == BEGIN + dt.timedelta(hours=12, minutes=1)
     assert (found.minutes, found.known_minutes) == (1440, 719)
 
 
@@ -224,28 +224,28 @@ def test_three_hundred_stacks_take_two_calls_a_region(store: FolderStore, raw_st
     west = CloudWatch({key: value for stack in stacks for key, value in lag(stack, 2).items()})
     east = CloudWatch({})
     aws: Any = Clients({stacks[0].primary_region: east, stacks[0].secondary_region: west})
-    found = pull_day(stacks, store, DAY, aws, NOW)
-    assert (len(east.asked), len(west.asked)) == (2, 2)
+    found = import_day(stacks, store, DAY, aws, NOW)
+    assert (len(east.requests), len(west.requests)) == (2, 2)
     assert [each.known_minutes for each in found] == [2] * 300
     assert samples.stacks(store) == sorted(stack.environment_suffix for stack in stacks)
 
 
-def spooled(store: FolderStore, stack: Stack, minute: int, value: float) -> None:
-    said = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
-    spool = sample_buffer.Seen(store, stack.environment_suffix, "lag")
-    spool.add([{"at": BEGIN + minute * MINUTE, "value": value, **said}])
-    spool.flush()
+def buffered(store: FolderStore, stack: Stack, minute: int, value: float) -> None:
+    row = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "sql"}
+    buffer = sample_buffer.SampleBuffer(store, stack.environment_suffix, "lag")
+    buffer.add([{"at": BEGIN + minute * MINUTE, "value": value, **row}])
+    buffer.flush()
 
 
-def test_of_two_who_pull_at_once_nothing_that_either_saw_is_lost(store: FolderStore, stack: Stack) -> None:
-    """The second one comes in between the first one's reading and writing, takes what was seen meanwhile, and deletes it."""
-    spooled(store, stack, 1, 5.0)
+def test_concurrent_imports_lose_nothing(store: FolderStore, stack: Stack) -> None:
+    """The second one comes in between the first one's reading and writing, merges what was buffered meanwhile, and deletes it."""
+    buffered(store, stack, 1, 5.0)
     original, turns = store.replace, []
 
     def late(key: str, data: bytes, before: bytes | None) -> bool:
         if not turns:
             turns.append(key)
-            spooled(store, stack, 2, 6.0)
+            buffered(store, stack, 2, 6.0)
             assert pull(store, stack, CloudWatch(lag(stack, 10))).from_sensors == 2
         return original(key, data, before)
 
@@ -259,7 +259,7 @@ def test_of_two_who_pull_at_once_nothing_that_either_saw_is_lost(store: FolderSt
 
 def test_killed_at_any_moment_of_a_pull_nothing_is_lost(store: FolderStore, stack: Stack) -> None:
     for turn in range(8):
-        spooled(store, stack, 20 + turn, float(turn))
+        buffered(store, stack, 20 + turn, float(turn))
         child = os.fork()
         if child == 0:
             while True:

@@ -139,15 +139,15 @@ def test_bytes_of_a_day_written_twice_are_the_same(store: FolderStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "cannot be read as Parquet"),
         (b"PAR1 nonsense", "cannot be read as Parquet"),
         ("half", "cannot be read as Parquet"),
-        ("other", "holds no samples of ours"),
+        ("other", "not a samples file"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_named_and_quarantined(store: FolderStore, data: Any, said: str) -> None:
+def test_a_damaged_or_foreign_file_is_named_and_quarantined(store: FolderStore, data: Any, message: str) -> None:
     good = samples.write_day(
         store, STACK, FAMILY, DAY + dt.timedelta(days=1), minutes(4.0, start=START + dt.timedelta(days=1))
     )
@@ -161,7 +161,7 @@ def test_a_damaged_or_foreign_file_is_named_and_quarantined(store: FolderStore, 
     store.write(key, data)
     problems: list[str] = []
     assert everything(store, problems=problems)["value"].to_pylist() == [4.0]
-    assert len(problems) == 1 and key in problems[0] and said in problems[0]
+    assert len(problems) == 1 and key in problems[0] and message in problems[0]
     (quarantined,) = store.list("quarantine/")
     assert store.read(quarantined) == data and quarantined in problems[0]
     assert store.list("samples/") == [good]
@@ -280,7 +280,7 @@ def test_a_damaged_day_is_quarantined_before_it_is_written_anew(store: FolderSto
     assert everything(store)["value"].to_pylist() == [1.0]
 
 
-def test_where_others_always_come_first_it_is_said(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_writers_that_always_come_first_are_reported(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "replace", lambda *_: False)
-    with pytest.raises(DrError, match="again and again"):
+    with pytest.raises(DrError, match="other writers kept replacing it"):
         samples.merge_day(store, STACK, FAMILY, DAY, minutes(1.0), [])

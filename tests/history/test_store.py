@@ -89,7 +89,7 @@ def test_killed_while_writing_a_reader_sees_the_old_object(tmp_path: Path) -> No
 
 
 def test_impossible_places_and_keys_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DrError, match="ftp://x is no place for history"):
+    with pytest.raises(DrError, match="ftp://x is not a supported history store"):
         open_store("ftp://x")
     with pytest.raises(DrError, match=r"'\.\./x' is not a key"):
         FolderStore(tmp_path).write("../x", b"")

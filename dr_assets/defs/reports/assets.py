@@ -18,7 +18,7 @@ from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.defs.stack.assets import OWNER, asset_key
 from dr_assets.errors import DrError
-from dr_assets.history.cloudwatch_import import pull_day
+from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
 from dr_assets.reports.analysis.report import Figures
@@ -70,7 +70,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
     )
     def replication_samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         day, now = date.fromisoformat(context.partition_key), utc.now()
-        pulled = _told(lambda: pull_day([stack], open_store(), day, Aws(), now))[0]
+        pulled = _told(lambda: import_day([stack], open_store(), day, Aws(), now))[0]
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(
