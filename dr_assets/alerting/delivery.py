@@ -29,7 +29,7 @@ from dr_assets.documents import DocumentError, UtcTime
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.documents import Incident, Upgradable
 from dr_assets.history.store import Store
-from dr_assets.monitoring.incidents import TOLD
+from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 
 LEASE_SECONDS = 60.0
 STORE_TROUBLE = (DrError, OSError)
@@ -137,12 +137,12 @@ class DeliveryLog:
         for key in _confirmations(self.store, stack):
             incident, step, *_ = key.rsplit("/", 1)[1].removesuffix(".json").rsplit(".", 2)
             topic, _, digits = incident.removeprefix(f"{stack}-").rpartition("-")
-            if digits.isdigit() and step in TOLD:
+            if digits.isdigit() and step in NOTIFIED_STEPS:
                 keys.setdefault(topic, {}).setdefault(int(digits), {})[step] = key
         found: dict[str, Latest] = {}
         for topic, numbers in keys.items():
             number = max(numbers)
-            key = next(numbers[number][step] for step in reversed(TOLD) if step in numbers[number])
+            key = next(numbers[number][step] for step in reversed(NOTIFIED_STEPS) if step in numbers[number])
             try:
                 last = Delivery.from_bytes(self.store.read(key), key).incident
                 found[topic] = Latest(number, last if last.ended is None else None, last.ended)

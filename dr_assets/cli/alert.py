@@ -34,9 +34,9 @@ def test(by: str | None, as_json: bool) -> None:
     """Send a test alert and its resolution through every channel. Fails when a channel refuses it."""
     from dr_assets.drills.record_builder import operator
     from dr_assets.stack import load_stack
-    from dr_assets.ticks.monitor import Station
+    from dr_assets.ticks.monitor import Monitor
 
-    results = Station(load_stack()).test_alert(by or operator())
+    results = Monitor(load_stack()).test_alert(by or operator())
     if as_json:
         click.echo(json.dumps(results, indent=2))
     for name, result in {} if as_json else results.items():

@@ -16,6 +16,7 @@ class EventCondition:
     hold         seconds before it is alerted
     resource     its resource, without the site
     covered_by   topics that explain it
+    longest      seconds after which it is taken to be over, when no event ended it
     """
 
     name: str
@@ -26,6 +27,7 @@ class EventCondition:
     hold: float = 30.0
     resource: str = "aurora/cluster"
     covered_by: tuple[str, ...] = ()
+    longest: float = 24 * 3600.0
 
 
 # Identifiers as the Aurora user guide lists them (USER_Events.Messages). All others are news, nothing is wrong: 0181-0184 and
@@ -68,6 +70,7 @@ CONDITIONS: dict[str, EventCondition] = {
             name="poison",
             text="The event queue holds a message that cannot be understood",
             resource="notifications/dead-letter-queue",
+            longest=600.0,  # after three receives, about three minutes, it is in the dead-letter queue
         ),
         EventCondition(name="unread", text="The event queue refuses to be read", resource="notifications/queue"),
         EventCondition(

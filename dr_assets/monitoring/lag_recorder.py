@@ -1,7 +1,7 @@
-"""What the sensors read of the lag, on its way into the day's history: beside the tick, never in its way.
+"""Record the lag that the sensors read into the day's history, without delaying a tick.
 
-May import `history` and telemetry's nouns. The rows keep their source's name: `metric` is what CloudWatch says, and a later pull
-of the day finds the same readings there; `sql` is the database's own word, which nobody could ask for afterwards.
+The rows keep their source's name: `metric` is CloudWatch's value, and a later import of the day finds the same readings there; `sql`
+is the database's own value, which cannot be read afterwards.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dr_assets.monitoring.samples import REPLICATION_LAG, RPO_LAG, Sample, Snaps
 if TYPE_CHECKING:
     from dr_assets.history.sample_buffer import SampleBuffer
 
-# What a store that hangs may keep waiting in memory.
-MOST = 5000
+# Rows kept in memory while the store hangs.
+ROWS_LIMIT = 5000
 
 log = logging.getLogger(__name__)
 
 
 def lag_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
-    """The lag readings as rows of the history. CloudWatch having no datapoint is a gap and stays one; the database saying
-    that it does not know is a reading without a value."""
+    """The lag readings as rows of the history. No datapoint in CloudWatch is a gap and stays one; the database not knowing
+    the lag is a reading without a value."""
     for sample in samples:
         if sample.metric not in (REPLICATION_LAG, RPO_LAG) or sample.source not in ("metric", "sql"):
             continue
@@ -40,11 +40,11 @@ def lag_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
             }
 
 
-class Remember:
-    """Hands the readings of each new snapshot to `history.seen` in a thread of its own. Safe for threads.
+class LagRecorder:
+    """Hands the readings of each new snapshot to the history's sample buffer in a thread of its own. Thread-safe.
 
-    `trouble`: what the store said when it did not take them, empty once it does. They are kept and offered again, but no
-    more than `MOST` of them.
+    `problem`: the store's error while it refuses them, else empty. They are kept and written later, but no more than
+    `ROWS_LIMIT` of them.
     """
 
     def __init__(self, store: Store, stack: str) -> None:
@@ -52,23 +52,23 @@ class Remember:
         self._lock = threading.Lock()
         self._waiting: list[Mapping[str, Any]] = []
         self._last: Snapshot | None = None
-        self._seen: SampleBuffer | None = None
+        self._buffer: SampleBuffer | None = None
         self._thread: threading.Thread | None = None
-        self.trouble = ""
+        self.problem = ""
 
-    def take(self, snapshot: Snapshot) -> None:
+    def record(self, snapshot: Snapshot) -> None:
         """Never raises and never waits for the store."""
         with self._lock:
             if snapshot is self._last:
                 return
             self._last = snapshot
-            self._waiting = [*self._waiting, *lag_rows(snapshot.samples)][-MOST:]
+            self._waiting = [*self._waiting, *lag_rows(snapshot.samples)][-ROWS_LIMIT:]
             if self._waiting and (self._thread is None or not self._thread.is_alive()):
-                self._thread = threading.Thread(target=self._work, daemon=True, name="dr-remember")
+                self._thread = threading.Thread(target=self._work, daemon=True, name="dr-lag-recorder")
                 self._thread.start()
 
-    def settle(self, seconds: float) -> None:
-        """Wait until what was taken is handed over (tests)."""
+    def wait(self, seconds: float) -> None:
+        """Wait until what was recorded has been handed over (tests)."""
         thread = self._thread
         if thread is not None:
             thread.join(seconds)
@@ -77,15 +77,15 @@ class Remember:
         with self._lock:
             rows, self._waiting = self._waiting, []
         try:
-            if self._seen is None:
-                from dr_assets.history.cloudwatch_import import FAMILY  # with pyarrow, where it is wanted
+            if self._buffer is None:
+                from dr_assets.history.cloudwatch_import import FAMILY  # loads pyarrow: only where it is used
                 from dr_assets.history.sample_buffer import SampleBuffer
 
-                self._seen = SampleBuffer(self._store, self._stack, FAMILY)
-            self._seen.add(rows)  # which keeps them, whatever the store says
+                self._buffer = SampleBuffer(self._store, self._stack, FAMILY)
+            self._buffer.add(rows)  # which keeps them even if the store fails
         except Exception as error:
-            if not self.trouble:
+            if not self.problem:
                 log.warning("the lag readings could not be written to %s: %s", self._store.uri, error)
-            self.trouble = f"lag readings: {error}"
+            self.problem = f"lag readings: {error}"
         else:
-            self.trouble = ""
+            self.problem = ""

@@ -1,25 +1,127 @@
-"""The event queues: read, understood, and deleted only once they are dealt with.
+"""The stack's two event queues: read them, recognize each kind of message, and delete what was processed.
 
-May import `aws`, `stack`, `errors` and telemetry's nouns. What cannot be understood is left where it is: after its third
-receive SQS moves it to the dead-letter queue. Alerts of our own come back through here too (the queue is subscribed to the
-topic they are published to): they confirm their delivery and mean nothing else.
+What cannot be recognized stays in the queue: after its third receive SQS moves it to the dead-letter queue. Alerts of our own
+return here too, because the queue subscribes to the topic they are published to: they confirm their delivery.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dr_assets import utc
 from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE
-from dr_assets.aws import Aws
+from dr_assets.aws import Aws, explain
+from dr_assets.errors import UnansweredError
+from dr_assets.monitoring import event_conditions
 from dr_assets.monitoring.samples import Message, Sample
+from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
 from dr_assets.resources import names
-from dr_assets.stack import Site, Stack
+from dr_assets.stack import SITES, Site, Stack
 
 BATCH, ROUNDS = 10, 10
 DEADLINE_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a message changes.
+
+    confirms    the delivery that it proves, as TRANSITION.CHANNEL
+    samples     readings in it
+    conditions  conditions that it begins (True) or ends (False)
+    """
+
+    confirms: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    conditions: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True)
+class MessageKind:
+    """A row of the table of kinds.
+
+    recognize  the body of a message of this kind, from SNS's envelope; None: it is of another kind
+    meaning    what such a message changes
+    text       what such a message reports, for logs and documents
+    anchor     heading of docs/runbooks.md
+    time       the key of the body that holds its time; empty: SNS's time counts
+    """
+
+    name: str
+    recognize: Callable[[Mapping[str, Any]], dict[str, Any] | None]
+    meaning: Callable[[Stack, Message], Meaning]
+    text: str
+    anchor: str = "events"
+    time: str = ""
+
+
+def _inner(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    inner = json.loads(envelope["Message"])
+    return inner if isinstance(inner, dict) else {}
+
+
+def _own(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
+    attributes = envelope.get("MessageAttributes") or {}
+    return {"key": attributes[KEY_ATTRIBUTE]["Value"]} if KEY_ATTRIBUTE in attributes else None
+
+
+def _alarm(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
+    inner = _inner(envelope)
+    return inner if "AlarmName" in inner and "NewStateValue" in inner else None
+
+
+def _rds(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
+    inner = _inner(envelope)
+    return inner if "Event ID" in inner or "Event Message" in inner else None
+
+
+def _alarm_meaning(stack: Stack, message: Message) -> Meaning:
+    """An alarm of this stack as evidence; others mean nothing."""
+    site: Site = "secondary" if message.site == "secondary" else "primary"
+    metrics = {names.alarm(stack, site, metric): metric for metric in ALARM_METRICS}
+    metric = metrics.get(str(message.body["AlarmName"]))
+    if metric is None:
+        return Meaning()
+    value = {"OK": 1.0, "ALARM": 0.0}.get(str(message.body["NewStateValue"]))
+    note = str(message.body.get("NewStateReason", ""))[:160]
+    return Meaning(samples=(Sample(message.at, message.stack, site, "events", metric, value, "bool", note),))
+
+
+KINDS: dict[str, MessageKind] = {
+    kind.name: kind
+    for kind in (
+        MessageKind(
+            name="own",
+            recognize=_own,
+            meaning=lambda _stack, message: Meaning(confirms=(str(message.body["key"]),)),
+            text="An alert of ours, returned by the topic it was published to",
+        ),
+        MessageKind(
+            name="alarm",
+            recognize=_alarm,
+            meaning=_alarm_meaning,
+            text="A CloudWatch alarm changed its state",
+            time="StateChangeTime",
+        ),
+        MessageKind(
+            name="rds",
+            recognize=_rds,
+            meaning=lambda _stack, message: Meaning(conditions=tuple(event_conditions.meaning(event_id(message)))),
+            text="RDS reports an event",
+        ),
+        # SNS proves a new subscription with a message of its own kind; that and any other JSON is not recognized.
+        MessageKind(
+            name="poison",
+            recognize=lambda _envelope: {},
+            meaning=lambda _stack, _message: Meaning(conditions=(("poison", True),)),
+            text="A message that is of no known kind, or damaged",
+        ),
+    )
+}
 
 
 class Queues:
@@ -30,7 +132,7 @@ class Queues:
         self._urls: dict[Site, str] = {}
 
     def receive(self, site: Site) -> list[Message]:
-        """Everything that waits at the site, hidden from others for the queue's visibility timeout. Raises botocore's errors."""
+        """All messages at the site, hidden from other readers for the queue's visibility timeout. Raises botocore's errors."""
         found: list[Message] = []
         client = self._client(site)
         for _ in range(ROUNDS):
@@ -48,11 +150,37 @@ class Queues:
         return found
 
     def delete(self, site: Site, receipts: Iterable[str]) -> None:
-        """Delete what was dealt with. A receipt that has become invalid belongs to a message that will come again."""
+        """Delete processed messages. An expired receipt belongs to a message that will be received again."""
         waiting = list(receipts)
         for start in range(0, len(waiting), BATCH):
             entries = [{"Id": str(n), "ReceiptHandle": r} for n, r in enumerate(waiting[start : start + BATCH])]
             self._client(site).delete_message_batch(QueueUrl=self._url(site), Entries=entries)
+
+    def exchange(self, receipts: Mapping[str, Sequence[str]]) -> tuple[list[Message], dict[Site, tuple[str, str]]]:
+        """Delete what was processed and receive what is new, at both sites at once, each with a deadline.
+
+        Returns the messages, and for each site that failed its condition (`unread`: it refused, `unanswered`: it did not
+        answer) and why. Such a site's messages are not lost.
+        """
+        received: dict[Site, list[Message]] = {}
+        failed: dict[Site, tuple[str, str]] = {}
+
+        def exchange_at(site: Site) -> None:
+            try:
+                self.delete(site, receipts.get(site, ()))
+                received[site] = self.receive(site)
+            except Exception as error:
+                problem = explain(error, "sqs", "receive_message", self.stack.region(site))
+                failed[site] = ("unanswered" if isinstance(problem, UnansweredError) else "unread", str(problem))
+
+        threads = [threading.Thread(target=exchange_at, args=(site,), daemon=True) for site in SITES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE_SECONDS)
+        late = ("unanswered", f"no answer within {DEADLINE_SECONDS:g} s")
+        failures = {site: failed.get(site, late) for site in SITES if site not in received}
+        return [message for site in SITES for message in received.get(site, [])], failures
 
     def _client(self, site: Site) -> Any:
         return self._aws.client("sqs", self.stack.region(site))
@@ -65,39 +193,24 @@ class Queues:
 
 
 def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
-    """What a raw SQS message is: `own`, `alarm`, `rds`, or `poison` when it is none of ours or broken."""
+    """A raw SQS message as the first kind that recognizes it; `poison` where none does or it is damaged."""
     receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-    kind, body, at, identity = "poison", {}, utc.now(), message["MessageId"]
+    name, body, at, identity = "poison", {}, utc.now(), message["MessageId"]
     try:
         envelope = json.loads(message["Body"])
         identity = str(envelope.get("MessageId") or identity)
         at = utc.parse(envelope["Timestamp"]) if "Timestamp" in envelope else at
-        attributes = envelope.get("MessageAttributes") or {}
-        if KEY_ATTRIBUTE in attributes:
-            kind, body = "own", {"key": attributes[KEY_ATTRIBUTE]["Value"]}
-        else:
-            inner = json.loads(envelope["Message"])
-            if "AlarmName" in inner and "NewStateValue" in inner:
-                kind, body = "alarm", inner
-                at = utc.parse(inner["StateChangeTime"]) if inner.get("StateChangeTime") else at
-            elif "Event ID" in inner or "Event Message" in inner:
-                kind, body = "rds", inner
-            # SNS proves a new subscription or topic with a message of its own kind; other JSON is nobody's.
+        for kind in KINDS.values():
+            found = kind.recognize(envelope)
+            if found is not None:
+                at = utc.parse(found[kind.time]) if found.get(kind.time) else at
+                name, body = kind.name, found
+                break
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         body = {"problem": f"{type(error).__name__}: {error}"}
-    return Message(identity, at, stack.environment_suffix, site, kind, message["ReceiptHandle"], receives, body)
+    return Message(identity, at, stack.environment_suffix, site, name, message["ReceiptHandle"], receives, body)
 
 
 def event_id(message: Message) -> str:
-    """`RDS-EVENT-0181` of an RDS event, or an empty text."""
+    """`RDS-EVENT-0181` of an RDS event, or an empty text. "Event ID" is a link to the user guide that ends with it."""
     return str(message.body.get("Event ID", "")).rpartition("#")[2]
-
-
-def alarm_sample(message: Message, names: dict[str, str]) -> Sample | None:
-    """An alarm's notification as evidence. `names`: alarm name -> metric, of the message's site."""
-    metric = names.get(str(message.body["AlarmName"]))
-    if metric is None:
-        return None
-    value = {"OK": 1.0, "ALARM": 0.0}.get(str(message.body["NewStateValue"]))
-    note = str(message.body.get("NewStateReason", ""))[:160]
-    return Sample(message.at, message.stack, message.site, "events", metric, value, "bool", note)

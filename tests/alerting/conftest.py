@@ -19,7 +19,7 @@ from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.samples import Sample
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
-from dr_assets.ticks.tick import Ticked, Watch
+from dr_assets.ticks.tick import Ticker, TickResult
 from tests.support.monitoring import Recorder, Run, S, at, healthy, sample
 
 OPENED, RESOLVED = f"{S}-writer-000001.opened", f"{S}-writer-000001.resolved"
@@ -37,15 +37,17 @@ class Daemon:
 
     def restart(self) -> None:
         deliveries = DeliveryLog(self.store)
-        self.watch = Watch("health_checks", S, self.store, deliveries, self.channels, self.resources, "https://dagster")
+        self.ticker = Ticker(
+            "health_checks", S, self.store, deliveries, self.channels, self.resources, "https://dagster"
+        )
 
-    def tick(self, second: float, value: float, keep: bool = True) -> Ticked:
+    def tick(self, second: float, value: float, keep: bool = True) -> TickResult:
         samples = [*healthy(second, without=["primary/metric/connectivity"]), sample(second, value)]
         return self.raw(second, samples, keep)
 
-    def raw(self, second: float, samples: list[Sample], keep: bool = True) -> Ticked:
-        state = self.watch.settle(self.watch.load(self.cursor), at(second))
-        ticked = self.watch.tick(state, samples, at(second), self.rules)
+    def raw(self, second: float, samples: list[Sample], keep: bool = True) -> TickResult:
+        state = self.ticker.deliver_outbox(self.ticker.load(self.cursor), at(second))
+        ticked = self.ticker.tick(state, samples, at(second), self.rules)
         if keep:
             self.cursor = ticked.cursor
         return ticked

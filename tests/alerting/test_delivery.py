@@ -51,7 +51,7 @@ def test_killed_after_delivery_and_the_breach_is_over_when_it_comes_back(daemon:
 
 
 def test_sns_refusing_for_a_while_delays_the_alert_and_loses_none(daemon: Daemon, sns: Recorder) -> None:
-    sns.trouble = [AlertRefused("no") for _ in range(5)]
+    sns.errors = [AlertRefused("no") for _ in range(5)]
     failures = 0
     for second in range(0, 200, 5):
         try:
@@ -63,7 +63,7 @@ def test_sns_refusing_for_a_while_delays_the_alert_and_loses_none(daemon: Daemon
 
 
 def test_a_breach_that_is_over_before_sns_takes_alerts_again_is_still_delivered(daemon: Daemon, sns: Recorder) -> None:
-    sns.trouble = [AlertRefused("no") for _ in range(20)]
+    sns.errors = [AlertRefused("no") for _ in range(20)]
     for second in range(0, 300, 5):
         try:
             daemon.tick(second, 0.0 if second < 15 else 1.0)
@@ -75,7 +75,7 @@ def test_a_breach_that_is_over_before_sns_takes_alerts_again_is_still_delivered(
 def test_one_channel_refusing_does_not_hold_the_other_back(stack: Stack, store: FolderStore) -> None:
     sns, pager = Recorder("sns"), Recorder("pagerduty", deduplicates=True)
     daemon = Daemon(stack, store, sns, pager)
-    sns.trouble = [AlertRefused("no") for _ in range(3)]
+    sns.errors = [AlertRefused("no") for _ in range(3)]
     for second in range(0, 120, 5):
         try:
             daemon.tick(second, 0.0 if second < 60 else 1.0)
@@ -97,7 +97,7 @@ def test_two_daemons_at_the_very_same_moment(stack: Stack, store: FolderStore) -
     sns = Recorder()
     daemon = Daemon(stack, store, sns)
     daemon.tick(0, 0.0)
-    state = daemon.watch.load(daemon.cursor)
+    state = daemon.ticker.load(daemon.cursor)
     barrier, others = threading.Barrier(20), []
 
     def go() -> None:
@@ -105,7 +105,7 @@ def test_two_daemons_at_the_very_same_moment(stack: Stack, store: FolderStore) -
         samples = [*healthy(10, without=["primary/metric/connectivity"]), sample(10, 0.0)]
         barrier.wait()
         try:
-            mine.watch.tick(state, samples, at(10), mine.rules)
+            mine.ticker.tick(state, samples, at(10), mine.rules)
         except AlertPending as error:
             others.append(error)
 
@@ -156,7 +156,7 @@ class TestDeliveryLog:
         assert DeliveryLog(store).deliver(alert, pager, at(10)) == "delivered"
 
     def test_refused_is_retried_at_once(self, store: FolderStore, sns: Recorder, alert: Alert) -> None:
-        sns.trouble = [AlertRefused("no")]
+        sns.errors = [AlertRefused("no")]
         with pytest.raises(AlertRefused):
             DeliveryLog(store).deliver(alert, sns, at(0))
         assert DeliveryLog(store).deliver(alert, sns, at(0.1)) == "delivered"
@@ -205,7 +205,7 @@ def test_an_old_cursor_does_not_swallow_a_new_outage(daemon: Daemon, sns: Record
 
 def test_another_sensor_s_topics_are_not_delivered(stack: Stack, store: FolderStore, sns: Recorder) -> None:
     daemon = Daemon(stack, store, sns)
-    daemon.watch.sensor = "replication_lag"
+    daemon.ticker.sensor = "replication_lag"
     outage(daemon)
     assert sns.keys == []
 
@@ -226,7 +226,7 @@ def test_a_store_that_refuses_holds_no_alert_back_and_repeats_none(stack: Stack,
     daemon = Daemon(stack, Refusing(tmp_path), sns)
     outage(daemon)
     assert sns.keys == [OPENED, RESOLVED]
-    assert "no answer" in daemon.watch.trouble
+    assert "no answer" in daemon.ticker.store_problem
 
 
 @pytest.mark.parametrize("back_at", [5, 10, 15, 55, 60, 85, 90])
@@ -237,7 +237,7 @@ def test_a_store_that_comes_back_in_the_middle_changes_nothing(stack: Stack, tmp
         store.up = second >= back_at
         daemon.tick(second, 0.0 if second < 60 else 1.0)
     assert sns.keys == [OPENED, RESOLVED]
-    assert daemon.watch.trouble == ""
+    assert daemon.ticker.store_problem == ""
     assert store.list("outbox/") == []
 
 
@@ -253,7 +253,7 @@ def test_a_store_that_goes_in_the_middle_changes_nothing(stack: Stack, tmp_path:
 def test_without_a_store_a_refused_alert_fails_the_tick_and_is_retried(stack: Stack, tmp_path: Path) -> None:
     sns = Recorder()
     daemon = Daemon(stack, Refusing(tmp_path), sns)
-    sns.trouble = [AlertRefused("no")]
+    sns.errors = [AlertRefused("no")]
     daemon.tick(0, 0.0)
     with pytest.raises(AlertRefused):
         daemon.tick(10, 0.0)
@@ -265,7 +265,7 @@ def test_an_outbox_entry_that_cannot_be_read_holds_no_other_back(daemon: Daemon,
     daemon.store.write(f"outbox/{S}/health_checks/{S}-writer-000000.opened.json", b"{")
     outage(daemon)
     assert sns.keys == [OPENED, RESOLVED]
-    assert "Remove it" in daemon.watch.trouble
+    assert "Remove it" in daemon.ticker.store_problem
 
 
 # --- documents of the delivery log: earlier forms and damaged ones ------------------------------------------------------
@@ -288,7 +288,7 @@ def test_deliveries_without_a_schema_are_not_repeated(daemon: Daemon, sns: Recor
     for second in range(60, 200, 5):
         daemon.tick(second, 0.0 if second < 100 else 1.0)
     assert sns.keys == [OPENED, RESOLVED]
-    assert daemon.watch.trouble == ""
+    assert daemon.ticker.store_problem == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": "dr-assets/delivery-claim/1"}'])

@@ -66,4 +66,4 @@ def test_a_window_that_cannot_be_read_is_named_and_suppresses_nothing(
     for second in (0, 10):
         daemon.tick(second, 0.0)
     assert sns.keys == [OPENED]
-    assert "maintenance window" in daemon.watch.trouble
+    assert "maintenance window" in daemon.ticker.store_problem

@@ -21,7 +21,7 @@ from dr_assets.monitoring.rules import rules_for
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.ticks.status import alert_status
-from dr_assets.ticks.tick import Watch
+from dr_assets.ticks.tick import Ticker
 from tests.support.monitoring import Recorder, S, at, healthy, sample
 
 
@@ -100,20 +100,22 @@ def test_a_maintenance_window_is_shown_and_can_be_closed(store: FolderStore) -> 
     assert f"No maintenance window {window['id']} is open" in again.output
 
 
-def watch(stack: Stack, store: FolderStore, sns: Recorder) -> Watch:
+def ticker(stack: Stack, store: FolderStore, sns: Recorder) -> Ticker:
     resources = {resource.key: resource for resource in catalog(stack)}
-    return Watch("health_checks", S, store, DeliveryLog(store), [sns], resources)
+    return Ticker("health_checks", S, store, DeliveryLog(store), [sns], resources)
 
 
-def outage(stack: Stack, each: Watch, seconds: range, cursor: str | None = None) -> str | None:
+def outage(stack: Stack, each: Ticker, seconds: range, cursor: str | None = None) -> str | None:
     for second in seconds:
         samples = [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)]
-        cursor = each.tick(each.settle(each.load(cursor), at(second)), samples, at(second), rules_for(stack)).cursor
+        cursor = each.tick(
+            each.deliver_outbox(each.load(cursor), at(second)), samples, at(second), rules_for(stack)
+        ).cursor
     return cursor
 
 
 def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderStore) -> None:
-    each = watch(stack, store, Recorder())
+    each = ticker(stack, store, Recorder())
     cursor = outage(stack, each, range(0, 30, 10))
     found = alert_status(store, S, at(30))
     assert [incident.id for incident in found.open] == [f"{S}-writer-000001"]
@@ -123,26 +125,26 @@ def test_an_open_incident_is_shown_until_it_is_over(stack: Stack, store: FolderS
     assert summary["since"] == "2026-11-23T12:00:00.000Z"
     assert f"{S}-writer-000001 critical: The writer does not accept writes" in dr("status").output
     for second in range(30, 90, 10):
-        state = each.settle(each.load(cursor), at(second))
+        state = each.deliver_outbox(each.load(cursor), at(second))
         cursor = each.tick(state, healthy(second), at(second), rules_for(stack)).cursor
     assert alert_status(store, S, at(90)).open == ()
 
 
 def test_a_suppressed_incident_is_shown_as_untold(stack: Stack, store: FolderStore) -> None:
     maintenance_windows.open_window(store, S, at(0), at(100), "Ann", "patching")
-    cursor = outage(stack, watch(stack, store, Recorder()), range(0, 30, 10))
+    cursor = outage(stack, ticker(stack, store, Recorder()), range(0, 30, 10))
     found = alert_status(store, S, at(30))
     assert [incident.id for incident in found.suppressed] == [f"{S}-writer-000001"]
     assert found.open == ()
-    outage(stack, watch(stack, store, Recorder()), range(100, 130, 10), cursor)
+    outage(stack, ticker(stack, store, Recorder()), range(100, 130, 10), cursor)
     found = alert_status(store, S, at(130))
     assert (len(found.open), found.suppressed) == (1, ())
 
 
 def test_an_alert_that_no_channel_took_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
     sns = Recorder()
-    sns.trouble = [AlertRefused("no")]
+    sns.errors = [AlertRefused("no")]
     with pytest.raises(AlertRefused):
-        outage(stack, watch(stack, store, sns), range(0, 20, 10))
+        outage(stack, ticker(stack, store, sns), range(0, 20, 10))
     assert alert_status(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
     assert f"not delivered yet: {S}-writer-000001.opened" in dr("status").output

@@ -26,7 +26,7 @@ from dr_assets.failover.vote import Recommendation
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack
-from dr_assets.ticks.monitor import Station
+from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import Recorder, S, at, healthy, sample
 
 
@@ -55,15 +55,15 @@ class Bench:
         self.restart()
 
     def restart(self, job: str | None = None) -> None:
-        self.station = Station(
+        self.monitor = Monitor(
             self.stack,
             self.store,
             poller=self.poller,
-            transports=[self.sns],
+            channels=[self.sns],
             clock=lambda: self.now,
             **self.more,  # type: ignore[arg-type]
         )
-        self.sensors = {each.name: each for each in build_sensors(self.stack, lambda: self.station, job)}
+        self.sensors = {each.name: each for each in build_sensors(self.stack, lambda: self.monitor, job)}
 
     def tick(self, name: str, second: float = 0.0, samples: list[Sample] | None = None) -> Any:
         self.now = self.poller.when = at(second)
@@ -93,7 +93,7 @@ def down(second: float) -> list[Sample]:
 
 
 def test_all_start_stopped_tick_often_and_touch_nothing_at_load(stack: Stack) -> None:
-    def never() -> Station:
+    def never() -> Monitor:
         raise AssertionError("loading definitions must call nothing")
 
     sensors = build_sensors(stack, never)
@@ -126,7 +126,7 @@ def test_an_outage_is_told_once_with_observations_and_a_failed_check(bench: Benc
 def test_a_failed_delivery_fails_the_tick_and_keeps_the_cursor(bench: Bench) -> None:
     bench.tick("health_checks", 0, down(0))
     before = bench.cursors["health_checks"]
-    bench.sns.trouble = [AlertRefused("SNS says no")]
+    bench.sns.errors = [AlertRefused("SNS says no")]
     with pytest.raises(AlertRefused):
         bench.tick("health_checks", 10, down(10))
     assert bench.cursors["health_checks"] == before
@@ -329,16 +329,16 @@ def test_the_alert_carries_the_recommendation(bench: Bench) -> None:
 def test_the_definitions_sensor_asks_for_the_preconditions_itself(
     stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the project's definitions wire it: no station is given, and AWS cannot be asked."""
+    """As the project's definitions wire it: no monitor is given, and AWS cannot be asked."""
     monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
     asked: list[Recommendation] = []
 
-    def conditions(self: Station, advice: Recommendation) -> list[dict[str, Any]]:
+    def conditions(self: Monitor, advice: Recommendation) -> list[dict[str, Any]]:
         asked.append(advice)
         return holds(advice)
 
     poller = FakePoller()
-    monkeypatch.setattr(Station, "failover_conditions", conditions)
+    monkeypatch.setattr(Monitor, "failover_conditions", conditions)
     monkeypatch.setattr("dr_assets.ticks.monitor.Poller", lambda *_: poller)
     monkeypatch.setattr("dr_assets.ticks.monitor.open_channels", lambda *_: [Recorder()])
     arm(FolderStore(tmp_path), S, utc.now(), utc.now() + timedelta(hours=1), "Ann", "night shift")
@@ -361,7 +361,7 @@ def test_an_arming_that_cannot_be_read_arms_nothing_and_fails_nothing(
     def refuse(*_: Any) -> None:
         raise DrError("no answer")
 
-    bench.station.preconditions = holds
+    bench.monitor.preconditions = holds
     bench.restart("failover_drill")
     arm(bench.store, S, at(-10), at(1000), "Ann", "night shift")
     monkeypatch.setattr("dr_assets.defs.monitoring.sensors.armed", refuse)
@@ -446,8 +446,8 @@ def test_the_lag_that_was_read_reaches_the_day_s_history(bench: Bench) -> None:
     for second, more in ((0, []), (5, [sql]), (10, [lost])):
         for name in ("replication_lag", "health_checks"):  # one snapshot each, taken twice
             bench.tick(name, second, [*healthy(second), *more])
-            bench.station._remember.settle(10)
-    bench.station._remember._seen.flush()  # type: ignore[union-attr]
+            bench.monitor._recorder.wait(10)
+    bench.monitor._recorder._buffer.flush()  # type: ignore[union-attr]
     problems: list[str] = []
     table, keys = seen.collect(bench.store, S, "lag", at(0).date(), problems)
     rows = {(row["source"], row["metric"], row["site"], row["value"]) for row in table.to_pylist()}
@@ -476,7 +476,7 @@ def test_a_history_that_refuses_or_hangs_neither_fails_nor_delays_a_tick_and_is_
     assert time.monotonic() - started < 15.0  # it would hang for 20
     release.set()
     for second in range(10, 120, 10):
-        bench.station._remember.settle(10)
+        bench.monitor._recorder.wait(10)
         bench.tick("health_checks", second, healthy(second))
     assert bench.sns.keys == [f"{S}-sources-000001.opened"]
     assert "The history store refuses" in bench.sns.sent[0].text

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr_assets.errors import DrError
-from dr_assets.monitoring.evaluate import State, decide
+from dr_assets.monitoring.evaluate import decide
 from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.state import State
 from dr_assets.stack import Stack, load_stack
 from tests.support.monitoring import Run, S, at, healthy, roles, sample
 
@@ -23,7 +24,7 @@ def test_a_stack_that_is_well_pages_nobody_for_an_hour(stack: Stack) -> None:
     run = Run(stack)
     for second in range(0, 3600, 10):
         run.tick(second, healthy(second))
-    assert run.told == []
+    assert run.delivered == []
 
 
 def test_after_a_switchover_the_other_site_is_judged_by_its_new_role(stack: Stack) -> None:
@@ -32,7 +33,7 @@ def test_after_a_switchover_the_other_site_is_judged_by_its_new_role(stack: Stac
         run.tick(second, healthy(second))
     for second in range(600, 2400, 10):
         run.tick(second, healthy(second, writer="secondary"))
-    assert run.told == []
+    assert run.delivered == []
 
 
 def test_an_outage_is_one_alert_and_one_resolution(stack: Stack) -> None:
@@ -50,7 +51,7 @@ def test_an_outage_is_one_alert_and_one_resolution(stack: Stack) -> None:
         run.tick(second, down)
     for second in range(240, 600, 5):
         run.tick(second, healthy(second))
-    assert run.told == ["writer opened", "writer resolved"]
+    assert run.delivered == ["writer opened", "writer resolved"]
     opened, resolved = (second for second, _ in run.steps)
     assert 60 <= opened <= 60 + 15
     assert 240 <= resolved <= 240 + 30
@@ -65,11 +66,11 @@ def test_a_lag_that_outlives_the_outage_is_told_of_on_its_own(stack: Stack) -> N
         if 5 <= second < 100:
             samples = [s for s in samples if s.subject != WRITER] + [sample(second, 0.0)]
         run.tick(second, samples)
-    assert run.told == ["writer opened", "writer resolved", "replication opened", "replication escalated"]
+    assert run.delivered == ["writer opened", "writer resolved", "replication opened", "replication escalated"]
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "told"),
+    ("name", "values", "delivered"),
     [
         ("a spike shorter than the hold", [1, 1, 0, 1, 1, 1, 1, 1], []),
         ("a breach that lasts", [1, 1, 0, 0, 0, 0, 0, 0], ["writer opened"]),
@@ -85,13 +86,15 @@ def test_a_lag_that_outlives_the_outage_is_told_of_on_its_own(stack: Stack) -> N
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_hold_hysteresis_and_flapping(stack: Stack, name: str, values: list[float | None], told: list[str]) -> None:
+def test_hold_hysteresis_and_flapping(
+    stack: Stack, name: str, values: list[float | None], delivered: list[str]
+) -> None:
     """One reading of the probe every 10 s; hold 10 s, clear 20 s."""
     run = Run(stack)
     for index, value in enumerate(values):
         second = index * 10.0
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, value)])
-    assert run.told == told, name
+    assert run.delivered == delivered, name
 
 
 def test_between_the_thresholds_nothing_changes(stack: Stack) -> None:
@@ -116,7 +119,7 @@ def test_a_datapoint_read_many_times_is_one_datapoint(stack: Stack) -> None:
         level = 90_000.0 if minute == 60 else 100.0
         own = sample(minute, level, "replication-lag", "secondary")
         run.tick(second, [*healthy(second, without=["secondary/metric/replication-lag"]), own])
-    assert run.told == []
+    assert run.delivered == []
 
 
 @pytest.mark.parametrize("skew", [-7200.0, -90.0, 0.0, 90.0, 500.0])
@@ -127,7 +130,7 @@ def test_skewed_clocks_neither_page_nor_miss(stack: Stack, skew: float) -> None:
         value = 0.0 if 300 <= second < 400 else 1.0
         own = sample(second + skew, value)
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), own])
-    assert run.told == ["writer opened", "writer resolved"]
+    assert run.delivered == ["writer opened", "writer resolved"]
     assert 310 <= run.steps[0][0] <= 315
     assert 420 <= run.steps[1][0] <= 425
 
@@ -137,7 +140,7 @@ def test_a_time_from_the_far_future_does_not_make_the_rest_look_old(stack: Stack
     run.tick(0, [*healthy(0), sample(10 * 365 * 86400, 1.0)])
     for second in range(700, 760, 5):
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)])
-    assert "writer opened" in run.told
+    assert "writer opened" in run.delivered
 
 
 def test_our_own_clock_going_back_resolves_nothing_by_mistake(stack: Stack) -> None:
@@ -145,7 +148,7 @@ def test_our_own_clock_going_back_resolves_nothing_by_mistake(stack: Stack) -> N
     for second in (0, 5, 10, 15):
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)])
     run.tick(-100, [*healthy(20, without=["primary/metric/connectivity"]), sample(20, 0.0)])
-    assert run.told == ["writer opened"]
+    assert run.delivered == ["writer opened"]
 
 
 def test_older_and_repeated_samples_change_nothing(stack: Stack) -> None:
@@ -154,7 +157,7 @@ def test_older_and_repeated_samples_change_nothing(stack: Stack) -> None:
     run.tick(30, healthy(30))
     run.tick(31, [sample(10, 0.0), sample(20, 0.0), sample(20, 0.0)])  # the past arrives late
     run.tick(35, [sample(20, 0.0), sample(10, 0.0), *healthy(30)])
-    assert run.told == []
+    assert run.delivered == []
     assert run.last.state.tracks[WRITER].value == 1.0
 
 
@@ -166,7 +169,7 @@ def test_the_prober_s_death_is_an_alert_of_its_own_and_no_outage(stack: Stack) -
         if gone:
             samples.append(sample(second, None))
         run.tick(second, samples)
-    assert run.told == ["sources opened"]
+    assert run.delivered == ["sources opened"]
     incident = run.last.state.incidents[f"{S}/sources"]
     assert incident.severity == "warning"
     assert "connectivity" in incident.text
@@ -180,7 +183,7 @@ def test_an_alarm_without_data_at_the_reader_becomes_unknown_not_bad(stack: Stac
         if answer == "no value":
             samples.append(sample(second, None, "rpo-lag", "secondary", "alarm"))
         run.tick(second, samples)
-    assert run.told == ["sources opened"]
+    assert run.delivered == ["sources opened"]
 
 
 def test_the_writer_s_health_check_failing_is_told_and_the_reader_s_is_not(stack: Stack) -> None:
@@ -189,7 +192,7 @@ def test_the_writer_s_health_check_failing_is_told_and_the_reader_s_is_not(stack
         for second in range(0, 60, 5):
             samples = healthy(second, without=[f"{site}/health-check/health-check"])
             run.tick(second, [*samples, sample(second, 0.0, "health-check", site, "health-check")])
-        assert run.told == expected
+        assert run.delivered == expected
 
 
 def test_a_dark_region_of_the_writer_is_an_outage(stack: Stack) -> None:
@@ -202,7 +205,7 @@ def test_a_dark_region_of_the_writer_is_an_outage(stack: Stack) -> None:
             dark = [sample(second, 0.0, "answers", source="region"), *roles(second)]
             other = [s for s in healthy(second) if s.site == "secondary" and s.source != "topology"]
             run.tick(second, [*dark, *other])
-    assert run.told == ["writer opened"]
+    assert run.delivered == ["writer opened"]
     assert run.steps[0][0] <= 75
 
 
@@ -211,7 +214,7 @@ def test_roles_are_kept_while_nobody_answers(stack: Stack) -> None:
     run.tick(0, healthy(0, writer="secondary"))
     for second in range(5, 60, 5):
         run.tick(second, [sample(second, 0.0, site="secondary"), sample(second, 0.0, site="primary")])
-    assert run.told == ["writer opened"]
+    assert run.delivered == ["writer opened"]
     assert run.last.state.incidents[f"{S}/writer"].site == "secondary"
 
 
@@ -219,7 +222,7 @@ def test_escalation_comes_once_after_the_recovery_objective(stack: Stack) -> Non
     run = Run(stack)
     for second in range(0, 900, 10):
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)])
-    assert run.told == ["writer opened", "writer escalated"]
+    assert run.delivered == ["writer opened", "writer escalated"]
     assert run.steps[1][0] - run.steps[0][0] == stack.rto_seconds
 
 
@@ -229,7 +232,7 @@ def test_coming_back_again_and_again_takes_longer_to_be_believed(stack: Stack) -
     for second in range(0, 3600, 10):
         value = 0.0 if second % 120 < 40 else 1.0
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, value)])
-    assert run.told.count("writer opened") <= 3
+    assert run.delivered.count("writer opened") <= 3
 
 
 def test_maintenance_silences_with_an_end(stack: Stack) -> None:
@@ -241,13 +244,13 @@ def test_maintenance_silences_with_an_end(stack: Stack) -> None:
 
     for second in range(0, 100, 10):
         tick(second, 0.0, True)
-    assert run.told == []
+    assert run.delivered == []
     for second in range(100, 150, 10):
         tick(second, 0.0, False)
     assert run.steps == [(100, "writer opened")]
     for second in range(150, 250, 10):
         tick(second, 1.0, False)
-    assert run.told == ["writer opened", "writer resolved"]
+    assert run.delivered == ["writer opened", "writer resolved"]
 
 
 def test_what_begins_and_ends_in_a_window_is_told_of_to_nobody(stack: Stack) -> None:
@@ -258,7 +261,7 @@ def test_what_begins_and_ends_in_a_window_is_told_of_to_nobody(stack: Stack) -> 
         samples = [*healthy(second, without=["primary/metric/connectivity"]), sample(second, value)]
         decision = run.tick(second, samples, [f"{S}/writer"] if second < 200 else [])
         kinds += [transition.step for transition in decision.transitions]
-    assert run.told == []
+    assert run.delivered == []
     assert kinds == ["silenced", "silenced"]
 
 
@@ -277,7 +280,7 @@ def test_a_cursor_that_is_none_of_ours_is_refused_in_words() -> None:
     for text in ("{", '{"schema": 99}', '{"schema": 1}', "[]", "7"):
         with pytest.raises(DrError, match="cursor"):
             State.loads(text)
-    assert State.loads(None) == State()
+    assert State.loads(None) == State.empty()
 
 
 def test_evidence_and_numbers_survive_the_cursor(stack: Stack) -> None:
@@ -305,7 +308,7 @@ def test_order_and_repetition_within_a_tick_never_matter(values: list[float], se
     shuffled = samples + samples[: len(samples) // 2]
     random.Random(seed).shuffle(shuffled)
     rules = Run(STACK).rules
-    assert decide(State(), samples, at(250), rules) == decide(State(), shuffled, at(250), rules)
+    assert decide(State.empty(), samples, at(250), rules) == decide(State.empty(), shuffled, at(250), rules)
 
 
 @settings(max_examples=60, deadline=None)
@@ -315,7 +318,7 @@ def test_every_opened_is_resolved_before_the_next_one_opens(values: list[float |
     for index, value in enumerate(values):
         second = index * 10.0
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, value)])
-    own = [step for step in run.told if step.startswith("writer") and not step.endswith("escalated")]
+    own = [step for step in run.delivered if step.startswith("writer") and not step.endswith("escalated")]
     assert own == (["writer opened", "writer resolved"] * len(own))[: len(own)]
 
 
@@ -327,7 +330,7 @@ def test_five_hundred_stacks_are_decided_quickly(stack: Stack, benchmark_seconds
     samples = [
         Sample(s.at, one.environment_suffix, s.site, s.source, s.metric, s.value) for one in many for s in healthy(0)
     ]
-    state = decide(State(), samples, at(0), rules).state
+    state = decide(State.empty(), samples, at(0), rules).state
     started = benchmark_seconds()
     decision = decide(state, samples, at(5), rules)
     assert benchmark_seconds() - started < 5.0

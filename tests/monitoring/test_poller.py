@@ -24,14 +24,16 @@ from dr_assets.monitoring.samples import Sample, Snapshot
 from dr_assets.monitoring.sources.cloudwatch import MetricSource
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.sources.source import Source
+from dr_assets.monitoring.state import EventState
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack
 from dr_assets.ticks import event_queue as queues_module
-from dr_assets.ticks.event_queue import Queues
-from dr_assets.ticks.monitor import Station
-from dr_assets.ticks.tick import Ticked
+from dr_assets.ticks.event_queue import KINDS, Queues
+from dr_assets.ticks.event_states import apply
+from dr_assets.ticks.monitor import Monitor
+from dr_assets.ticks.tick import TickResult
 from tests.support.monitoring import S
 
 
@@ -233,18 +235,18 @@ def test_five_hundred_stacks_take_two_metric_calls_and_every_query_gets_its_turn
 
 
 @pytest.fixture
-def station(stack: Stack, cloud: EmbeddedAws, tmp_path: Path) -> Iterator[Station]:
+def monitor(stack: Stack, cloud: EmbeddedAws, tmp_path: Path) -> Iterator[Monitor]:
     aws = Aws(read_timeout=3.0, attempts=1)
-    yield Station(stack, FolderStore(tmp_path), aws=aws, transports=[SnsChannel(stack, aws)])
+    yield Monitor(stack, FolderStore(tmp_path), aws=aws, channels=[SnsChannel(stack, aws)])
     for site in SITES:
         drain(stack, site)
 
 
-def finish(station: Station, ticked: Ticked) -> None:
+def finish(monitor: Monitor, result: TickResult) -> None:
     """Tick until the queues are empty and everything received is deleted."""
     messages: list[Any] = [None]
-    while messages or any(ticked.state.more["delete"].values()):
-        ticked, messages = station.drain(ticked.cursor)
+    while messages or any(result.state.memory.receipts.values()):
+        result, messages = monitor.process_events(result.cursor)
 
 
 def queue_url(stack: Stack, site: str, dead: bool = False) -> tuple[Any, str]:
@@ -280,38 +282,38 @@ def rds_event(number: str, text: str) -> dict[str, Any]:
     return {"Event Source": "db-cluster", "Event ID": link, "Event Message": text, "Source ID": f"aurora-primary-{S}"}
 
 
-def test_a_message_is_deleted_only_after_the_tick_that_dealt_with_it(station: Station, stack: Stack) -> None:
+def test_a_message_is_deleted_only_after_the_tick_that_dealt_with_it(monitor: Monitor, stack: Stack) -> None:
     publish(stack, "primary", rds_event("0187", "Global switchover failed."))
-    ticked, messages = station.drain(None)
+    result, messages = monitor.process_events(None)
     assert [message.kind for message in messages] == ["rds"]
-    assert [t.step for t in ticked.transitions] == ["opened"]
+    assert [t.step for t in result.transitions] == ["opened"]
     assert waiting(stack, "primary") == 2  # the event and our own alert, come back
-    ticked, messages = station.drain(ticked.cursor)
+    result, messages = monitor.process_events(result.cursor)
     assert [message.kind for message in messages] == ["own"]
-    ticked, messages = station.drain(ticked.cursor)
+    result, messages = monitor.process_events(result.cursor)
     assert messages == []
     assert waiting(stack, "primary") == 0
     publish(stack, "primary", rds_event("0185", "Global switchover finished."))
-    ticked, _ = station.drain(ticked.cursor)
-    assert [t.step for t in ticked.transitions] == ["resolved"]
-    finish(station, ticked)
+    result, _ = monitor.process_events(result.cursor)
+    assert [t.step for t in result.transitions] == ["resolved"]
+    finish(monitor, result)
 
 
-def test_events_in_the_wrong_order_and_twice_are_harmless(station: Station, stack: Stack) -> None:
+def test_events_in_the_wrong_order_and_twice_are_harmless(monitor: Monitor, stack: Stack) -> None:
     queues = Queues(stack, Aws())
     for number in ("0241", "0240", "0240"):
         publish(stack, "primary", rds_event(number, "resync"))
     messages = sorted(queues.receive("primary"), key=queues_module.event_id, reverse=True)
     queues.delete("primary", [message.receipt for message in messages])
-    events: dict[str, Any] = {}
+    events: dict[str, EventState] = {}
     later, earlier = messages[0], messages[1]
     later, earlier = replace(later, at=later.at + timedelta(seconds=60)), replace(earlier, at=later.at)
-    assert station._event(later, events) == []
-    station._event(earlier, events)
-    assert events["primary/resynchronizing"]["done"] is True
+    for message in (later, earlier):
+        assert apply(message, KINDS["rds"].meaning(stack, message).conditions, events) == []
+    assert events["primary/resynchronizing"].done is True
 
 
-def test_alarm_notifications_are_evidence_and_page_nobody(station: Station, stack: Stack) -> None:
+def test_alarm_notifications_are_evidence_and_page_nobody(monitor: Monitor, stack: Stack) -> None:
     body = {
         "AlarmName": f"aurora-cpu-primary-{S}",
         "NewStateValue": "ALARM",
@@ -320,22 +322,22 @@ def test_alarm_notifications_are_evidence_and_page_nobody(station: Station, stac
         "StateChangeTime": "2026-11-23T12:00:00.000+0000",
     }
     publish(stack, "primary", body)
-    ticked, messages = station.drain(None)
+    result, messages = monitor.process_events(None)
     assert [message.kind for message in messages] == ["alarm"]
-    assert not [t for t in ticked.transitions if t.step == "opened"]
-    finish(station, ticked)
+    assert not [t for t in result.transitions if t.step == "opened"]
+    finish(monitor, result)
 
 
 @pytest.mark.parametrize("body", ["not json", "[]", '{"some": "thing"}', "null"])
 def test_a_poisonous_message_goes_to_the_dead_letter_queue_and_is_told_of(
-    station: Station, stack: Stack, body: str
+    monitor: Monitor, stack: Stack, body: str
 ) -> None:
     publish(stack, "primary", body)
     client, url = queue_url(stack, "primary")
     cursor: str | None = None
     for _ in range(4):
-        ticked, messages = station.drain(cursor)
-        cursor = ticked.cursor
+        result, messages = monitor.process_events(cursor)
+        cursor = result.cursor
         assert all(message.kind in ("poison", "own") for message in messages)
         for message in messages:
             if message.kind == "poison":
@@ -344,48 +346,48 @@ def test_a_poisonous_message_goes_to_the_dead_letter_queue_and_is_told_of(
     assert waiting(stack, "primary") == 0
 
 
-def test_a_dead_region_s_queue_neither_blocks_nor_loses(station: Station, stack: Stack, cloud: EmbeddedAws) -> None:
+def test_a_dead_region_s_queue_neither_blocks_nor_loses(monitor: Monitor, stack: Stack, cloud: EmbeddedAws) -> None:
     publish(stack, "primary", rds_event("0239", "Global failover failed."))
     fault = cloud.control.fault("dark", region=stack.primary_region)
     assert fault
     started = time.monotonic()
-    ticked, messages = station.drain(None)
+    result, messages = monitor.process_events(None)
     assert messages == []
     assert time.monotonic() - started < 20.0
     cloud.control.clear_faults()
-    station._aws.breaker.answered(stack.primary_region)
+    monitor._aws.breaker.answered(stack.primary_region)
     deadline = time.monotonic() + 40
     while not messages and time.monotonic() < deadline:
-        ticked, messages = station.drain(ticked.cursor)
+        result, messages = monitor.process_events(result.cursor)
     assert [message.kind for message in messages] == ["rds"]
-    finish(station, ticked)
+    finish(monitor, result)
 
 
 def test_a_queue_that_may_not_be_read_is_told_of_once_until_it_may(
-    station: Station, stack: Stack, cloud: EmbeddedAws
+    monitor: Monitor, stack: Stack, cloud: EmbeddedAws
 ) -> None:
     clock = [utc.now()]
-    station.clock = lambda: clock[0]
+    monitor.clock = lambda: clock[0]
     cloud.control.fault("error", region=stack.secondary_region, operation="ReceiveMessage", code="AccessDenied")
     cursor, steps = None, []
     for _ in range(6):
-        ticked, _ = station.drain(cursor)
+        result, _ = monitor.process_events(cursor)
         clock[0] += timedelta(seconds=15)
-        cursor, steps = ticked.cursor, [*steps, *((t.step, t.incident) for t in ticked.transitions)]
+        cursor, steps = result.cursor, [*steps, *((t.step, t.incident) for t in result.transitions)]
     ((step, incident),) = steps
     assert (step, incident.topic, incident.resource) == ("opened", "events.unread", "secondary/notifications/queue")
     assert "not permitted: AccessDenied" in incident.evidence[0]
     cloud.control.clear_faults()
-    ticked, _ = station.drain(cursor)
-    assert [(t.step, t.incident.id) for t in ticked.transitions] == [("resolved", incident.id)]
-    finish(station, ticked)
+    result, _ = monitor.process_events(cursor)
+    assert [(t.step, t.incident.id) for t in result.transitions] == [("resolved", incident.id)]
+    finish(monitor, result)
 
 
 def test_an_alert_leaves_from_the_other_region_when_the_first_is_dead(
-    stack: Stack, cloud: EmbeddedAws, station: Station
+    stack: Stack, cloud: EmbeddedAws, monitor: Monitor
 ) -> None:
     cloud.control.fault("error", region=stack.primary_region, service="sns", code="InternalError")
-    results = station.test_alert("Ann")
+    results = monitor.test_alert("Ann")
     assert results == {"sns": "delivered"}
     cloud.control.clear_faults()
     assert waiting(stack, "secondary") == 2

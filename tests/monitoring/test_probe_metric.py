@@ -79,5 +79,5 @@ def test_a_silent_probe_is_told_of_as_unknown_and_not_as_an_outage(stack: Stack)
     run = Run(stack)
     for second in range(0, 240, 10):
         run.tick(second, roles(second))
-    assert run.told[0] == "sources opened"
-    assert not [step for step in run.told if step.startswith("writer")]
+    assert run.delivered[0] == "sources opened"
+    assert not [step for step in run.delivered if step.startswith("writer")]

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
 from dr_assets.alerting.message import Alert
-from dr_assets.monitoring.evaluate import Decision, State, decide
-from dr_assets.monitoring.incidents import TOLD
+from dr_assets.monitoring.evaluate import Decision, decide
+from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.state import State
 from dr_assets.stack import Stack
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
@@ -64,16 +65,18 @@ class Run:
         self.rules = rules_for(stack) if rules is None else rules
         self.cursor: str | None = None
         self.steps: list[tuple[float, str]] = []
-        self.last = Decision(State())
+        self.last = Decision(State.empty())
 
     def tick(self, seconds: float, samples: Iterable[Sample], silenced: Sequence[str] = ()) -> Decision:
         self.last = decide(State.loads(self.cursor), samples, at(seconds), self.rules, silenced)
         self.cursor = self.last.state.dumps()
-        self.steps += [(seconds, f"{t.incident.topic} {t.step}") for t in self.last.transitions if t.step in TOLD]
+        self.steps += [
+            (seconds, f"{t.incident.topic} {t.step}") for t in self.last.transitions if t.step in NOTIFIED_STEPS
+        ]
         return self.last
 
     @property
-    def told(self) -> list[str]:
+    def delivered(self) -> list[str]:
         return [step for _, step in self.steps]
 
 
@@ -83,15 +86,15 @@ class Recorder:
     def __init__(self, name: str = "sns", deduplicates: bool = False) -> None:
         self.name, self.deduplicates = name, deduplicates
         self.sent: list[Alert] = []
-        self.trouble: list[Exception] = []
+        self.errors: list[Exception] = []
         self.after_sending: Exception | None = None
 
     def accepts(self, alert: Alert) -> bool:
         return True
 
     def send(self, alert: Alert) -> None:
-        if self.trouble:
-            raise self.trouble.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         self.sent.append(alert)
         if self.after_sending:
             error, self.after_sending = self.after_sending, None

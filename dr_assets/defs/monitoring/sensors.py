@@ -1,8 +1,8 @@
-"""The sensors: thin shells that read, let `telemetry` decide and tell, and put crossings into Dagster's event log.
+"""Dagster sensors of one stack: each calls the Monitor and reports crossings, incidents and check results to the event log.
 
-They never act on AWS, except that `health_checks` asks for a failover run where somebody armed that for this stack. A sensor's
-cursor is returned, and so kept, only after every alert it stands for was delivered: a failed delivery fails the tick.
-Each puts only what it tells people of into the event log: several see the same readings. All start STOPPED.
+They change nothing in AWS; only `health_checks` requests a failover run, where automatic failover is armed. A sensor's cursor is
+stored only after every alert it stands for was delivered: a failed delivery fails the tick. Several sensors read the same
+samples, so each reports only the topics that it owns. All start STOPPED.
 """
 
 import time
@@ -18,16 +18,17 @@ from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import armed, refusals
-from dr_assets.monitoring.evaluate import Observation, State
+from dr_assets.monitoring.evaluate import Observation
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
 from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.state import State
 from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
 from dr_assets.ticks.drill_proofs import drill_samples
-from dr_assets.ticks.monitor import Station
-from dr_assets.ticks.tick import Ticked
+from dr_assets.ticks.monitor import Monitor
+from dr_assets.ticks.tick import TickResult
 
 SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
 FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
@@ -35,121 +36,115 @@ RUNS_EACH_TICK = 50
 # Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
 OVERLAP = timedelta(seconds=2)
 
-MakeStation = Callable[[], Station]
-
 
 def build_sensors(
-    stack: Stack, station: MakeStation | None = None, failover_job: str | None = None
+    stack: Stack, build_monitor: Callable[[], Monitor] | None = None, failover_job: str | None = None
 ) -> list[dg.SensorDefinition]:
     """The six sensors of a stack.
 
     Args:
-        station: where they get their eyes and voice from (tests); made at the first tick, not at load.
-        failover_job: the job that an armed automatic failover launches, once its preconditions hold; None: it can only be
+        build_monitor: Monitor factory (replaceable in tests); called at the first tick, not at load.
+        failover_job: the job that an armed automatic failover launches once its preconditions hold; None: failover is only
             recommended.
     """
-    made: list[Station] = []
+    made: list[Monitor] = []
 
-    def post() -> Station:
+    def monitor() -> Monitor:
         if not made:
-            made.append(station() if station else Station(stack))
-            if failover_job and made[0].preconditions is None and station is None:
+            made.append(build_monitor() if build_monitor else Monitor(stack))
+            if failover_job and made[0].preconditions is None and build_monitor is None:
                 made[0].preconditions = made[0].failover_conditions
         return made[0]
 
-    def sensor(name: str, seconds: int, told: str, **more: Any) -> Callable[[Any], dg.SensorDefinition]:
+    def sensor(name: str, seconds: int, description: str, **more: Any) -> Callable[[Any], dg.SensorDefinition]:
         return dg.sensor(
             name=name,
             minimum_interval_seconds=seconds,
             default_status=dg.DefaultSensorStatus.STOPPED,
-            description=told,
+            description=description,
             tags={"dr/stack": stack.environment_suffix},
             **more,
         )
 
     @sensor("replication_lag", FAST_SECONDS, "Replication lag, what a failover would lose, CPU and connections.")
     def replication_lag(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _result(context, post(), "replication_lag", post().look("replication_lag", context.cursor))
+        return _result(context, monitor(), "replication_lag", monitor().observe("replication_lag", context.cursor))
 
     target = {"job_name": failover_job} if failover_job else {}
 
     @sensor("health_checks", FAST_SECONDS, "Whether the writer takes writes, from independent sources.", **target)
     def health_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ticked = post().look("health_checks", context.cursor)
-        asked, note = _failover(post(), ticked, failover_job, context)
-        return _result(context, post(), "health_checks", ticked, asked, note)
+        result = monitor().observe("health_checks", context.cursor)
+        asked, note = _failover(monitor(), result, failover_job, context)
+        return _result(context, monitor(), "health_checks", result, asked, note)
 
-    @sensor("event_queue", FAST_SECONDS, "RDS events and alarm notifications; deleted once they are dealt with.")
+    @sensor("event_queue", FAST_SECONDS, "RDS events and alarm notifications; deleted once they are processed.")
     def event_queue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ticked, messages = post().drain(context.cursor)
+        result, messages = monitor().process_events(context.cursor)
         for message in messages:
             if message.kind == "poison":
                 context.log.warning(
-                    f"message {message.id} at {message.site} cannot be understood (receive {message.receives}); left to "
+                    f"Message {message.id} at {message.site} is of no known kind (receive {message.receives}). SQS will move it to "
                     f"the dead-letter queue: {message.body.get('problem', 'unknown shape')}"
                 )
-        return _result(context, post(), "event_queue", ticked, note=f"{len(messages)} messages")
+        return _result(context, monitor(), "event_queue", result, note=f"{len(messages)} messages")
 
     @sensor("drift", SLOW_SECONDS, "What verification found to differ from the stack file.")
     def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, since = _runs(context, "drift", (VERIFY, PROVISION), post())
+        runs, since = _runs(context, "drift", (VERIFY, PROVISION), monitor())
         samples = [sample for run in runs for sample in _check_samples(context, stack, run)]
-        ticked = post().judge("drift", context.cursor, samples, drift_rule, {"since": since})
-        return _result(context, post(), "drift", ticked)
+        result = monitor().evaluate("drift", context.cursor, samples, drift_rule, since)
+        return _result(context, monitor(), "drift", result)
 
     @sensor("run_failure", SLOW_SECONDS, "Runs that failed, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, since = _runs(context, "run_failure", None, post())
+        runs, since = _runs(context, "run_failure", None, monitor())
         samples = [_run_sample(stack, run) for run in runs]
-        ticked = post().judge("run_failure", context.cursor, samples, run_rule, {"since": since})
-        return _result(context, post(), "run_failure", ticked)
+        result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, since)
+        return _result(context, monitor(), "run_failure", result)
 
     @sensor("drill_overdue", DAILY_SECONDS, "Drills that are overdue, and proof that a later change made stale.")
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        monitor = post()
         samples = drill_samples(
-            monitor.store,
-            monitor.stack.environment_suffix,
-            monitor.clock(),
-            lambda proof: _changed_since(context, proof),
+            monitor().store, stack.environment_suffix, monitor().clock(), lambda proof: _changed_since(context, proof)
         )
-        ticked = post().judge("drill_overdue", context.cursor, samples, drill_rule)
-        return _result(context, post(), "drill_overdue", ticked)
+        result = monitor().evaluate("drill_overdue", context.cursor, samples, drill_rule)
+        return _result(context, monitor(), "drill_overdue", result)
 
     return [replication_lag, health_checks, event_queue, drift, run_failure, drill_overdue]
 
 
-# --- what a tick leaves in Dagster -----------------------------------------------------------------------------------------
+# --- what a tick reports to Dagster -----------------------------------------------------------------------------------------
 
 
 def _result(
     context: dg.SensorEvaluationContext,
-    station: Station,
+    monitor: Monitor,
     sensor: str,
-    ticked: Ticked,
+    result: TickResult,
     run_requests: Sequence[dg.RunRequest] = (),
     note: str = "",
 ) -> dg.SensorResult:
-    events = list(events_of(station, sensor, ticked))
-    if station.watch(sensor).trouble:
-        context.log.warning(f"the history store refuses: {station.watch(sensor).trouble}")
+    events = list(events_of(monitor, sensor, result))
+    if monitor.ticker(sensor).store_problem:
+        context.log.warning(f"The history store failed: {monitor.ticker(sensor).store_problem}")
     if run_requests:
-        return dg.SensorResult(cursor=ticked.cursor, asset_events=events, run_requests=list(run_requests))
-    said = [f"{transition.incident.id} {transition.step}" for transition in ticked.transitions]
-    polled = station.problems if sensor in ("replication_lag", "health_checks") else []
-    reason = "; ".join(filter(None, [*said, note, *polled])) or "nothing new"
-    return dg.SensorResult(cursor=ticked.cursor, asset_events=events, skip_reason=reason)
+        return dg.SensorResult(cursor=result.cursor, asset_events=events, run_requests=list(run_requests))
+    steps = [f"{transition.incident.id} {transition.step}" for transition in result.transitions]
+    polled = monitor.problems if sensor in ("replication_lag", "health_checks") else []
+    reason = "; ".join(filter(None, [*steps, note, *polled])) or "nothing new"
+    return dg.SensorResult(cursor=result.cursor, asset_events=events, skip_reason=reason)
 
 
-def events_of(station: Station, sensor: str, ticked: Ticked) -> Iterable[Any]:
+def events_of(monitor: Monitor, sensor: str, result: TickResult) -> Iterable[Any]:
     """An observation for each crossing and each step of an incident, one for each watched resource at the heartbeat, and the
-    evaluation of each declared check that any of these is about. What verification found has checks of its own."""
-    declared = {rule.key for rule in station.rules}
+    evaluation of each declared check that any of these is about. What verification found has its own checks."""
+    declared = {rule.key for rule in monitor.rules}
     beats: dict[str, list[Observation]] = {}
     touched: dict[str, None] = {}
-    for observation in ticked.observations:
+    for observation in result.observations:
         rule, resource = observation.rule, observation.rule.resource
-        if resource not in station.resources or owner_of(rule.topic) != sensor:
+        if resource not in monitor.resources or owner_of(rule.topic) != sensor:
             continue
         if rule.key in declared:
             touched[resource] = None
@@ -173,11 +168,11 @@ def events_of(station: Station, sensor: str, ticked: Ticked) -> Iterable[Any]:
     for resource, several in beats.items():
         values = {f"{o.rule.source} {o.rule.metric}": "unknown" if o.value is None else o.value for o in several}
         yield dg.AssetObservation(asset_key(resource), description="heartbeat", metadata=values)
-    for transition in ticked.transitions:
-        if transition.incident.resource in station.resources:
+    for transition in result.transitions:
+        if transition.incident.resource in monitor.resources:
             yield _incident_event(transition)
     for resource in touched:
-        yield evaluation(ticked.state, station.rules, resource)
+        yield evaluation(result.state, monitor.rules, resource)
 
 
 def _incident_event(transition: Transition) -> dg.AssetObservation:
@@ -219,10 +214,10 @@ def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCh
 # --- what the sensors read from Dagster itself -----------------------------------------------------------------------------
 
 
-def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, station: Station) -> tuple[list[Any], float]:
+def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, monitor: Monitor) -> tuple[list[Any], float]:
     """Runs that ended since the cursor, oldest first, and the time to go on from. A new sensor begins with the last hour."""
-    state = station.watch(sensor).load(context.cursor)
-    since = float(state.more.get("since") or time.time() - 3600.0)
+    state = monitor.ticker(sensor).load(context.cursor)
+    since = state.memory.since or time.time() - 3600.0
     after = utc.from_epoch(since) - OVERLAP
     found: list[Any] = []
     full: list[float] = []
@@ -296,29 +291,29 @@ def _changed_since(context: Any, proof: datetime) -> str | None:
 
 
 def _failover(
-    station: Station, ticked: Ticked, job: str | None, context: dg.SensorEvaluationContext
+    monitor: Monitor, result: TickResult, job: str | None, context: dg.SensorEvaluationContext
 ) -> tuple[list[dg.RunRequest], str]:
-    stack = station.stack.environment_suffix
-    incident = ticked.state.incidents.get(f"{stack}/{WRITER}")
+    stack = monitor.stack.environment_suffix
+    incident = result.state.incidents.get(f"{stack}/{WRITER}")
     if incident is None:
         return [], ""
-    advice = station.advise(ticked.state, station.poll())
+    advice = monitor.advise(result.state, monitor.poll())
     note = f"recommendation: {advice.advice} ({'; '.join(advice.reasons)})"
     if advice.advice != "failover":
         return [], note
     context.log.warning(f"{note}; launch with: {advice.as_json()['launch']}")
     try:
-        arming = armed(station.store, stack, station.clock())
+        arming = armed(monitor.store, stack, monitor.clock())
     except (DrError, OSError) as error:
         context.log.exception(f"whether automatic failover of {stack} is armed cannot be read: it is taken to be off")
         return [], f"{note}; whether it is armed cannot be read: {error}"
     if arming is None or job is None:
         return [], note
     try:
-        conditions = station.preconditions(advice) if station.preconditions else ()
+        conditions = monitor.preconditions(advice) if monitor.preconditions else ()
     except DrError as error:
         conditions = [{"name": "preconditions", "passed": None, "reason": str(error)}]
-    against = refusals(advice, arming, conditions, station.clock(), station.vote)
+    against = refusals(advice, arming, conditions, monitor.clock(), monitor.vote)
     if against:
         context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
         return [], note
@@ -327,7 +322,7 @@ def _failover(
         "operator": "automatic failover",
         "why": f"{incident.id}: {'; '.join(advice.reasons)}",
         "incident": True,
-        "settings": {"lag_gate_ms": station.lag_gate_ms},
+        "settings": {"lag_gate_ms": monitor.lag_gate_ms},
         "from_site": advice.writer,
     }
     request = dg.RunRequest(

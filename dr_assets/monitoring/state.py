@@ -1,0 +1,136 @@
+"""What a sensor remembers between ticks: the typed documents of its cursor and its outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from typing_extensions import Self
+
+from dr_assets.documents import Document, DocumentError, Part
+from dr_assets.errors import DrError
+from dr_assets.history.documents import Incident, Step, Upgradable
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is remembered of one subject. Epoch seconds; `at`, `breach_at`, `good_at` by the source's clock, the others by ours.
+
+    watched    since when a rule applies to it
+    known      when its source gave a new value last
+    since      beginning of the breach
+    raised     in breach for as long as the rule's hold
+    flaps      beginnings of the latest breaches
+    silent     unknown for too long
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    watched: float
+    at: float | None = None
+    value: float | None = None
+    known: float | None = None
+    breach_at: float | None = None
+    good_at: float | None = None
+    since: float | None = None
+    raised: bool = False
+    flaps: tuple[float, ...] = ()
+    silent: bool = False
+    note: str = ""
+
+
+class EventState(Part):
+    """An event condition at one site. Epoch seconds: its beginning, and the event that changed it last.
+
+    One that is over (`done`) is kept for a while, so that a beginning which arrives late does not begin it again.
+    """
+
+    since: float
+    at: float
+    note: str = ""
+    done: bool = False
+
+
+class SensorMemory(Part):
+    """What only one sensor remembers.
+
+    since     `drift`, `run_failure`: up to when runs were read (epoch seconds)
+    receipts  `event_queue`: site -> receipt handles of processed messages, to delete in the next tick
+    events    `event_queue`: SITE/CONDITION -> its state
+    handled   `event_queue`: message id -> when it was processed
+    """
+
+    since: float | None = None
+    receipts: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, validation_alias="delete", serialization_alias="delete"
+    )
+    events: dict[str, EventState] = Field(default_factory=dict)
+    handled: dict[str, float] = Field(default_factory=dict, validation_alias="seen", serialization_alias="seen")
+
+
+class State(Document):
+    """All that a sensor remembers between ticks. The keys of the last four are STACK/TOPIC; times are epoch seconds.
+
+    heartbeat  when every rule was reported to Dagster last
+    tracks     subject -> Track
+    roles      stack -> site of its writer, and when AWS said so
+    incidents  the open ones
+    numbers    the number of the latest incident
+    ended      when the latest incidents ended
+    covered    when an open incident of another topic explained it last
+    memory     what only this sensor remembers
+    """
+
+    SCHEMA = "dr-assets/sensor-state/1"
+
+    heartbeat: float
+    tracks: dict[str, Track] = Field(default_factory=dict)
+    roles: dict[str, tuple[str, float]] = Field(default_factory=dict)
+    incidents: dict[str, Incident] = Field(default_factory=dict)
+    numbers: dict[str, int] = Field(default_factory=dict)
+    ended: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    covered: dict[str, float] = Field(default_factory=dict)
+    memory: SensorMemory = Field(default_factory=SensorMemory, validation_alias="more", serialization_alias="more")
+
+    @classmethod
+    def empty(cls) -> State:
+        return cls(heartbeat=0.0)
+
+    def updated(self, **changes: Any) -> State:
+        """A copy with some fields changed."""
+        return self.model_copy(update=changes)
+
+    def dumps(self) -> str:
+        """The cursor: compact JSON without what is at its default. NaN and infinity become null, which is unknown."""
+        body = self.model_dump_json(by_alias=True, exclude_defaults=True)
+        return f'{{"schema":"{self.SCHEMA}",{body[1:]}'
+
+    @classmethod
+    def loads(cls, text: str | None) -> State:
+        """The state of a cursor; empty where there is none. Raises DrError where it cannot be read."""
+        if not text:
+            return cls.empty()
+        try:
+            return cls.from_bytes(text, "The sensor's cursor")
+        except DocumentError as error:
+            raise DrError(
+                f"{error} Reset the cursor in Dagster: open incidents are read again from the record of deliveries."
+            ) from error
+
+    @classmethod
+    def from_json(cls, content: Any, name: str) -> Self:
+        if isinstance(content, Mapping) and content.get("schema") == 1:  # its name before documents had names
+            content = {**content, "schema": cls.SCHEMA}
+        return super().from_json(content, name)
+
+
+class OutboxEntry(Upgradable):
+    """`outbox/STACK/SENSOR/KEY.json`: a transition to deliver. Older ones have the same keys without a schema."""
+
+    SCHEMA = "dr-assets/outbox-entry/1"
+
+    step: Step
+    at: float
+    incident: Incident

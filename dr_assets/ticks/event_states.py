@@ -1,0 +1,102 @@
+"""Apply a tick's messages to the event conditions: which ones begin, go on and end. Pure: no queue, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr_assets.monitoring.event_conditions import CONDITIONS
+from dr_assets.monitoring.samples import Message, Sample
+from dr_assets.monitoring.state import EventState, SensorMemory
+from dr_assets.stack import SITES, Site, Stack
+from dr_assets.ticks.event_queue import KINDS, event_id
+
+# Message ids that are remembered, so that a repetition changes nothing; how long an ended condition is.
+HANDLED_LIMIT = 500
+ENDED_SECONDS, LONGEST_SECONDS = 3600.0, 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Processed:
+    """`confirmed`: deliveries that messages prove. `open`: conditions that last, as SITE/CONDITION."""
+
+    memory: SensorMemory
+    samples: tuple[Sample, ...]
+    confirmed: tuple[str, ...]
+    open: frozenset[str]
+
+
+def process(
+    stack: Stack,
+    memory: SensorMemory,
+    messages: Iterable[Message],
+    failures: Mapping[Site, tuple[str, str]],
+    now: datetime,
+) -> Processed:
+    """What the messages and the queues' own failures change. `failures`: as `Queues.exchange` gives them."""
+    clock = now.timestamp()
+    events, handled = dict(memory.events), dict(memory.handled)
+    receipts: dict[str, tuple[str, ...]] = {}
+    samples: list[Sample] = []
+    confirmed: list[str] = []
+    ended: set[str] = set()
+    for message in sorted(messages, key=lambda message: message.at):
+        if message.kind == "poison":  # left to the dead-letter queue
+            begun = message.at.timestamp()
+            events[f"{message.site}/poison"] = EventState(since=begun, at=clock, note=message.id)
+            continue
+        receipts[message.site] = (*receipts.get(message.site, ()), message.receipt)
+        if message.id in handled:
+            continue
+        handled[message.id] = clock
+        meaning = KINDS[message.kind].meaning(stack, message)
+        confirmed += meaning.confirms
+        samples += meaning.samples
+        ended.update(apply(message, meaning.conditions, events))
+    for site in SITES:
+        condition, problem = failures.get(site, ("", ""))
+        for what in ("unread", "unanswered"):
+            name = f"{site}/{what}"
+            if what == condition:
+                since = events[name].since if name in events else clock
+                events[name] = EventState(since=since, at=clock, note=problem[:200])
+            elif events.pop(name, None):
+                ended.add(name)
+    for name in [name for name, event in events.items() if _is_over(name, event, clock)]:
+        del events[name]
+        ended.add(name)
+    lasting = frozenset(name for name, event in events.items() if not event.done)
+    for name in sorted(lasting | ended):
+        site_name, what = name.split("/", 1)
+        note = events[name].note if name in events else ""
+        value = 0.0 if name in lasting else 1.0
+        samples.append(Sample(now, stack.environment_suffix, site_name, "events", what, value, "bool", note))
+    kept = SensorMemory(receipts=receipts, events=events, handled=dict(list(handled.items())[-HANDLED_LIMIT:]))
+    return Processed(kept, tuple(samples), tuple(confirmed), lasting)
+
+
+def apply(message: Message, conditions: Iterable[tuple[str, bool]], events: dict[str, EventState]) -> list[str]:
+    """Begin (True) or end (False) the message's conditions in `events`; messages may come in any order. Returns what ended."""
+    ended = []
+    at = message.at.timestamp()
+    for what, begins in conditions:
+        name = f"{message.site}/{what}"
+        last = events.get(name)
+        if begins:
+            if last is None or last.at < at:
+                note = f"{event_id(message)}: {message.body.get('Event Message', '')}"[:200]
+                events[name] = EventState(since=at, at=at, note=note)
+        elif last is None:
+            events[name] = EventState(since=at, at=at, done=True)
+        elif last.at <= at:
+            events[name] = last.model_copy(update={"at": at, "done": True})
+            ended.append(name)
+    return ended
+
+
+def _is_over(name: str, event: EventState, clock: float) -> bool:
+    """Ended long ago, or no event has ended it for so long that it is taken to be over."""
+    condition = CONDITIONS.get(name.split("/", 1)[1])
+    longest = ENDED_SECONDS if event.done else condition.longest if condition else LONGEST_SECONDS
+    return clock - event.at > longest
