@@ -30,7 +30,8 @@ from dr_assets.history.store import Store, open_store
 from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.reports import evidence
-from dr_assets.reports.pack.build import Pack, verify_pack
+from dr_assets.reports.pack.build import Pack
+from dr_assets.reports.pack.manifest import verify_pack
 from dr_assets.resources import names
 from dr_assets.stack import Stack, load_stack
 

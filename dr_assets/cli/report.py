@@ -18,6 +18,7 @@ from dr_assets import utc
 
 if TYPE_CHECKING:
     from dr_assets.reports.pack.build import Pack
+    from dr_assets.reports.pack.sections import Signature
 
 
 @click.group(invoke_without_command=True)
@@ -109,11 +110,13 @@ def report(
         click.echo(f"stored  {uri}")
 
 
-def _signature(text: str, now: datetime) -> dict[str, str]:
+def _signature(text: str, now: datetime) -> Signature:
     role, _, person = text.partition("=")
     if not role.strip() or not person.strip():
         raise click.UsageError(f"--sign {text!r} is not ROLE=NAME.")
-    return {"role": role.strip(), "name": person.strip(), "date": f"{now:%Y-%m-%d}"}
+    from dr_assets.reports.pack.sections import Signature
+
+    return Signature(role.strip(), person.strip(), f"{now:%Y-%m-%d}")
 
 
 def show(written: Pack) -> None:
@@ -130,7 +133,7 @@ def show(written: Pack) -> None:
 @click.option("--sha256", "expected", help="The SHA-256 of the manifest, as it was told when the pack was written.")
 def verify(directory: Path, expected: str | None) -> None:
     """Prove that a pack is whole: every file, every record, the chain. Exit 2 when it is not."""
-    from dr_assets.reports.pack.build import verify_pack
+    from dr_assets.reports.pack.manifest import verify_pack
 
     problems = verify_pack(directory, expected)
     for problem in problems:
@@ -154,19 +157,19 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
     """
     from dr_assets.history.store import open_store
     from dr_assets.reports import evidence
-    from dr_assets.reports.pack import html
+    from dr_assets.reports.pack import formatting
     from dr_assets.stack import load_stack
 
     when = evidence.period(start, end, utc.now())
     found = evidence.overview(load_stack(), open_store(), when)
     if as_csv:
-        click.echo(html.csv(found).decode(), nl=False)
+        click.echo(formatting.csv(found).decode(), nl=False)
         return
     for _, row in found[found["scope"] == "stack"].iterrows():
-        known = "unknown" if html.missing(row["compliance"]) else html.share(row["compliance"])
-        worst = "" if html.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
+        known = "unknown" if formatting.missing(row["compliance"]) else formatting.share(row["compliance"])
+        worst = "" if formatting.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
         click.echo(
-            f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {html.share(row['unknown_share'])} "
+            f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {formatting.share(row['unknown_share'])} "
             f"unknown, {row['breaches']} breaches{worst}"
         )
     if not len(found):

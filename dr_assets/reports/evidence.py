@@ -28,10 +28,11 @@ from dr_assets.history.store import Store, open_store
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.reports.analysis import corrective_actions, rpo
 from dr_assets.reports.analysis.corrective_actions import Action
-from dr_assets.reports.analysis.report import Figures, Subject
-from dr_assets.reports.analysis.report import figures as all_figures
+from dr_assets.reports.analysis.report import StackReport, Subject, stack_report
 from dr_assets.reports.analysis.timeseries import Signal
 from dr_assets.reports.pack import build
+from dr_assets.reports.pack.manifest import MANIFEST
+from dr_assets.reports.pack.sections import Signature
 from dr_assets.stack import SITES, Stack
 
 DEFAULT_DAYS = 30
@@ -51,13 +52,13 @@ class Period:
 
     @property
     def days(self) -> list[dt.date]:
-        """The days (utc.UTC) that the period touches."""
+        """The days (UTC) that the period touches."""
         last = (self.end - dt.timedelta(milliseconds=1)).date()
         return [self.start.date() + dt.timedelta(days=n) for n in range((last - self.start.date()).days + 1)]
 
 
 def period(start: str | None, end: str | None, now: dt.datetime) -> Period:
-    """The period from texts (`2026-11-01`, `2026-11-01T06:00`, with `Z` or an offset; without either it is utc.UTC).
+    """The period from texts (`2026-11-01`, `2026-11-01T06:00`, with `Z` or an offset; without either it is UTC).
 
     The end is exclusive and cut to `now`, its default; by default the period begins 30 days before its end. Raises DrError.
     """
@@ -65,7 +66,7 @@ def period(start: str | None, end: str | None, now: dt.datetime) -> Period:
     since = _time("from", start) if start else until - dt.timedelta(days=DEFAULT_DAYS)
     if since >= until:
         raise DrError(
-            f"The period begins {since:%Y-%m-%d %H:%M} utc.UTC, which is not before its end {until:%Y-%m-%d %H:%M} UTC."
+            f"The period begins {since:%Y-%m-%d %H:%M} UTC, which is not before its end {until:%Y-%m-%d %H:%M} UTC."
         )
     return Period(since, until)
 
@@ -81,7 +82,7 @@ def _time(name: str, text: str) -> dt.datetime:
     try:
         return utc.parse(text, assume_utc=True)
     except ValueError:
-        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (utc.UTC).") from None
+        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (UTC).") from None
 
 
 def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.ImportedDay]:
@@ -92,7 +93,7 @@ def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> I
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PeriodData:
     """What the history holds of a stack for a period.
 
     samples    of the period, and the reading before it that still holds
@@ -111,7 +112,7 @@ class Evidence:
     problems: tuple[str, ...]
 
 
-def gather(store: Store, stack: str, when: Period) -> Evidence:
+def gather(store: Store, stack: str, when: Period) -> PeriodData:
     """Read it. Raises NewerSamplesError, and DrError where the store does not answer."""
     problems: list[str] = []
     sources: dict[str, str] = {}
@@ -119,7 +120,7 @@ def gather(store: Store, stack: str, when: Period) -> Evidence:
     since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
     table = samples.read(store, stack, cloudwatch_import.FAMILY, since, when.end, problems=problems, sources=sources)
     problems += record.verify_chain(store, stack)
-    return Evidence(
+    return PeriodData(
         when,
         table,
         sources,
@@ -131,10 +132,10 @@ def gather(store: Store, stack: str, when: Period) -> Evidence:
     )
 
 
-def figures(subject: Stack | Subject, found: Evidence, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
+def report(subject: Stack | Subject, found: PeriodData, checks: Sequence[Mapping[str, Any]] = ()) -> StackReport:
     """All reports of the evidence."""
     when = found.period
-    return all_figures(
+    return stack_report(
         subject if isinstance(subject, Subject) else Subject.of(subject),
         when.start,
         when.end,
@@ -176,7 +177,7 @@ def write(
     out: Path | str,
     checks: Sequence[Mapping[str, Any]] = (),
     *,
-    sign_off: Sequence[Mapping[str, str]] = (),
+    sign_off: Sequence[Signature] = (),
     next_due: dt.date | None = None,
 ) -> build.Pack:
     """The evidence pack of the period in folder `out`. Raises what `gather` and `pack.write_pack` raise."""
@@ -294,7 +295,7 @@ def to_buckets(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> lis
     world = StackState(stack, aws)
     prefix = f"reports/{stack.environment_suffix}/{when.name}"
     files = sorted(path for path in written.directory.rglob("*") if path.is_file())
-    files.sort(key=lambda path: path.name == build.MANIFEST)
+    files.sort(key=lambda path: path.name == MANIFEST)
 
     def put(site: Any) -> str:
         region = stack.region(site)

@@ -22,6 +22,7 @@ from dr_assets.history.store import FolderStore
 from dr_assets.reports import evidence
 from dr_assets.reports.analysis import report
 from dr_assets.reports.pack import build
+from dr_assets.reports.pack.manifest import verify_pack
 from dr_assets.stack import Stack
 from tests.support import brute_force as brute
 from tests.support import month
@@ -110,7 +111,7 @@ def test_every_file_of_samples_behind_the_figures_is_named_with_its_hash(
 
 def test_without_having_looked_nothing_is_ready(written: build.Pack, october: FolderStore, tmp_path: Path) -> None:
     assert written.headline["ready"] == "no"
-    assert "were not asked" in written.figures.readiness.reasons[0]
+    assert "were not asked" in written.report.readiness.reasons[0]
     quiet = evidence.Period(month.START, month.START + 5 * DAY)
     subject, checks = report.Subject(S, 60, 300), [{"name": "precondition: lag", "passed": True, "reason": None}]
     made = evidence.write(subject, october, quiet, tmp_path / "x", checks)
@@ -131,7 +132,7 @@ def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
     assert (subject.rpo_seconds, subject.rto_seconds) == (60, 300)
     assert "not the one of the stack file" in subject.scope["Stack"]
     made = evidence.write(subject, store, OCTOBER, tmp_path / "x")
-    assert build.verify_pack(made.directory) == []
+    assert verify_pack(made.directory) == []
     last = table(made, "rpo-gaps")[-1]
     assert last["start"] == "2026-10-15T00:01:00.000Z" and last["end"] == "2026-11-01T00:00:00.000Z"
     assert float(last["bound_seconds"]) > 17 * 86_400
@@ -171,7 +172,7 @@ def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: Folde
     assert float(lost["known_seconds"]) == 60  # what the last reading of the day before still said
     assert len(table(made, "rto-events")) == 5
     assert store.list("records/")[-1] == record  # of a chain nothing is moved
-    assert build.verify_pack(made.directory) == []
+    assert verify_pack(made.directory) == []
 
 
 def dr(store: FolderStore, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:

@@ -21,7 +21,7 @@ from dr_assets.errors import DrError
 from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
-from dr_assets.reports.analysis.report import Figures
+from dr_assets.reports.analysis.report import StackReport
 from dr_assets.reports.pack.build import pictures
 from dr_assets.reports.pack.drawing import Picture
 from dr_assets.stack import SITES, Stack
@@ -210,7 +210,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 "page": dg.MetadataValue.path(str(written.directory / "index.html")),
                 "manifest_sha256": written.manifest_sha256,
                 "stored": "\n".join(stored) or "not asked for",
-                "problems": "\n".join(written.figures.rpo.problems) or "none",
+                "problems": "\n".join(written.report.rpo.problems) or "none",
                 **_shown(shown),
             }
         )
@@ -252,12 +252,12 @@ def _told(do: Any) -> Any:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Mapping[str, Any]] = ()) -> Figures:
-    def make() -> Figures:
+def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Mapping[str, Any]] = ()) -> StackReport:
+    def make() -> StackReport:
         found = evidence.gather(open_store(), stack.environment_suffix, config.period())
-        return evidence.figures(stack, found, checks)
+        return evidence.report(stack, found, checks)
 
-    made: Figures = _told(make)
+    made: StackReport = _told(make)
     return made
 
 
@@ -297,7 +297,7 @@ def _cell(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
-def _drawn(found: Figures, *names: str) -> dict[str, Any]:
+def _drawn(found: StackReport, *names: str) -> dict[str, Any]:
     return _shown(pictures(found, names))
 
 

@@ -43,7 +43,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Figures:
+class StackReport:
     """Every report of one stack and period. `incidents`: DataFrame of `followup.incidents_table`."""
 
     subject: Subject
@@ -56,7 +56,7 @@ class Figures:
     actions: Sequence[Action]
 
 
-def figures(
+def stack_report(
     subject: Subject,
     start: dt.datetime,
     end: dt.datetime,
@@ -68,7 +68,7 @@ def figures(
     problems: Sequence[str] = (),
     incidents: Sequence[Mapping[str, Any]] = (),
     changes: Sequence[Mapping[str, Any]] = (),
-) -> Figures:
+) -> StackReport:
     """All reports over [start, end).
 
     Args:
@@ -87,7 +87,7 @@ def figures(
     own = history_checks(rpo, rto, records, subject.rto_seconds, max(now, start), changes=changes)
     seen = of_incidents(incidents)
     exposed = exposure_report(records, start, end, now, restores, seen, rpo.signal, subject.rpo_seconds)
-    return Figures(
+    return StackReport(
         subject,
         rpo,
         rto,

@@ -337,7 +337,7 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
                 "in_doubt": number(rpo.get("in_doubt")),
                 "acknowledged": number(rpo.get("acknowledged")),
                 "target_seconds": number(rpo.get("target_seconds")),
-                "met": told(rpo.get("met")),
+                "met": yes_no_unknown(rpo.get("met")),
             }
         )
     columns = ["id", "kind", "scenario", "started_at", "status", "telemetry_seconds", "lost_seconds", "lost_commits"]
@@ -349,7 +349,7 @@ def number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
 
 
-def told(met: Any) -> str:
+def yes_no_unknown(met: Any) -> str:
     """yes, no or unknown: unknown is never compliant."""
     return "yes" if met is True else "no" if met is False else "unknown"
 

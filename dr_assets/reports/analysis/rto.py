@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from dr_assets.reports.analysis import timeseries as sig
-from dr_assets.reports.analysis.rpo import number, told
+from dr_assets.reports.analysis.rpo import number, yes_no_unknown
 
 PARTS = ("detect", "decide", "database", "traffic")
 SCENARIOS = ("switchover", "failover", "failback")
@@ -128,7 +128,7 @@ def _row(record: Mapping[str, Any], begun: dt.datetime, prediction: Prediction) 
         "high_seconds": high,
         **{f"{part}_seconds": number((rto.get("parts") or {}).get(part)) for part in PARTS},
         "target_seconds": number(rto.get("target_seconds")),
-        "met": told(rto.get("met")),
+        "met": yes_no_unknown(rto.get("met")),
         "predicted_p50_seconds": p50,
         "predicted_p95_seconds": p95,
         "error_seconds": high - p50,
@@ -147,7 +147,7 @@ def _scenarios(
         mine = [each for each in records if each.get("scenario") == scenario]
         highs = [number((each.get("rto") or {}).get("high_seconds")) for each in mine]
         known = [value for value in highs if not np.isnan(value)]
-        mets = [told((each.get("rto") or {}).get("met")) for each in mine]
+        mets = [yes_no_unknown((each.get("rto") or {}).get("met")) for each in mine]
         prediction = predictions[scenario]
         rows.append(
             {

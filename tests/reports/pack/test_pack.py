@@ -18,9 +18,9 @@ import pytest
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
-from dr_assets.reports.pack import build
-from dr_assets.reports.pack import html as page
+from dr_assets.reports.pack import build, formatting, page, tables
 from dr_assets.reports.pack.exposure_calendar import exposure_calendar
+from dr_assets.reports.pack.manifest import record_hash, sha256, verify_pack
 from dr_assets.stack import Stack
 from tests.support.records import START
 
@@ -52,7 +52,7 @@ def chained(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     before = None
     for each in records:
         each["previous_hash"] = before
-        each["hash"] = before = build.record_hash(each)
+        each["hash"] = before = record_hash(each)
     return records
 
 
@@ -86,7 +86,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[build.Pack, list[
 
 def test_the_pack_is_whole(written: Any) -> None:
     made, records = written
-    assert build.verify_pack(made.directory) == []
+    assert verify_pack(made.directory) == []
     manifest = json.loads((made.directory / "manifest.json").read_text())
     assert manifest["chain_head"] == {"id": records[-1]["id"], "hash": records[-1]["hash"]}
     names = set(manifest["files"])
@@ -196,7 +196,7 @@ def _rehash(root: Path) -> str:
 
     def change(record: dict[str, Any]) -> None:
         record["status"] = "succeeded"
-        record["hash"] = build.record_hash(record)
+        record["hash"] = record_hash(record)
 
     _rewrite(root, "records/000002.json", change)
     return "records/000003.json: it is not chained"
@@ -217,7 +217,7 @@ def _rewrite(root: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> 
     change(record)
     (root / name).write_text(json.dumps(record))
     manifest = json.loads((root / "manifest.json").read_text())
-    manifest["files"][name]["sha256"] = build._sha((root / name).read_bytes())
+    manifest["files"][name]["sha256"] = sha256((root / name).read_bytes())
     (root / "manifest.json").write_text(json.dumps(manifest))
     return name
 
@@ -240,9 +240,9 @@ def test_whoever_touches_it_is_found_out(written: Any, tmp_path: Path, tamper: C
 
     root = tmp_path / "copy"
     shutil.copytree(written[0].directory, root)
-    assert build.verify_pack(root) == []
+    assert verify_pack(root) == []
     said = tamper(root)
-    assert any(said in problem for problem in build.verify_pack(root)), build.verify_pack(root)
+    assert any(said in problem for problem in verify_pack(root)), verify_pack(root)
 
 
 def test_one_byte_changed_in_any_file_is_found(written: Any) -> None:
@@ -251,19 +251,19 @@ def test_one_byte_changed_in_any_file_is_found(written: Any) -> None:
         good = path.read_bytes()
         place = len(good) // 2
         path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
-        said = build.verify_pack(root, written[0].manifest_sha256)
+        said = verify_pack(root, written[0].manifest_sha256)
         path.write_bytes(good)
         assert any(path.relative_to(root).as_posix() in problem for problem in said), path
-    assert build.verify_pack(root, written[0].manifest_sha256) == []
+    assert verify_pack(root, written[0].manifest_sha256) == []
 
 
 def test_a_manifest_written_anew_over_better_figures_is_found_by_its_hash(written: Any, tmp_path: Path) -> None:
     made, records = written
     better = build.write_pack(
-        tmp_path / "x", made.figures.subject, START, END, samples.SCHEMA.empty_table(), records, now=END
+        tmp_path / "x", made.report.subject, START, END, samples.SCHEMA.empty_table(), records, now=END
     )
-    assert build.verify_pack(better.directory) == []
-    (problem,) = build.verify_pack(better.directory, made.manifest_sha256)
+    assert verify_pack(better.directory) == []
+    (problem,) = verify_pack(better.directory, made.manifest_sha256)
     assert "manifest.json was changed" in problem
 
 
@@ -275,7 +275,7 @@ def test_a_stack_that_is_gone_and_left_nothing_gets_a_sensible_page(tmp_path: Pa
             [{"at": START, "site": "secondary", "metric": "rpo-lag", "value": None, "unit": "ms", "source": "metric"}]
         )
     made = build.write_pack(tmp_path / "x", GONE, START, END, readings, [], now=END)
-    assert build.verify_pack(made.directory) == []
+    assert verify_pack(made.directory) == []
     assert made.headline["RPO compliance"] == "unknown" and made.headline["ready"] == "no"
     html = (made.directory / "index.html").read_text()
     assert not re.search(r">\s*(nan|nat|inf)\b", html, re.IGNORECASE)
@@ -331,13 +331,13 @@ def test_pictures_are_pictures(written: Any) -> None:
 
 
 def test_a_year_and_several_years_are_drawn() -> None:
-    found = report.figures(GONE, START, START + 800 * DAY, table(), [])
+    found = report.stack_report(GONE, START, START + 800 * DAY, table(), [])
     picture = exposure_calendar(found.exposure, "x")
     assert picture.png.startswith(b"\x89PNG") and "800 days" in picture.alt
 
 
 def test_a_share_is_never_rounded_to_perfection() -> None:
-    assert [page.share(value) for value in (1.0, 0.0, 0.5, 0.99999, 0.999999999)] == [
+    assert [formatting.share(value) for value in (1.0, 0.0, 0.5, 0.99999, 0.999999999)] == [
         "100.00 %",
         "0.00 %",
         "50.00 %",
@@ -349,7 +349,8 @@ def test_a_share_is_never_rounded_to_perfection() -> None:
 def test_long_tables_are_cut_on_the_page_and_say_so() -> None:
     import pandas as pd
 
-    html = page.table(pd.DataFrame({"a": range(500)}), "x", "")
+    macros: Any = page.environment().get_template("macros.html.j2").module
+    html = macros.table(tables.table("x", pd.DataFrame({"a": range(500)})))
     assert html.count("<tr>") == 401 and "the first 400 of 500 rows" in html
 
 

@@ -1,0 +1,126 @@
+"""The manifest of an evidence pack, and the verification of a pack against its manifest and its chain of records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from dr_assets.documents import Document, DocumentError, Part, UtcTime, sha256_of
+
+MANIFEST = "manifest.json"
+
+
+class ManifestFile(Part):
+    """A file of the pack: the SHA-256 (hex) of its bytes and their number."""
+
+    sha256: str
+    bytes: int | None = None
+
+
+class ChainHead(Part):
+    """The newest record of the pack."""
+
+    id: str | None
+    hash: str | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None) -> ChainHead | None:
+        return cls(id=record.get("id"), hash=record.get("hash")) if record else None
+
+
+class Manifest(Document):
+    """What `manifest.json` holds: the period [start, end), and every file of the pack but the manifest itself, by its path."""
+
+    SCHEMA: ClassVar[str] = "dr-assets/pack/1"
+
+    stack: str
+    start: UtcTime = Field(validation_alias="from", serialization_alias="from")
+    end: UtcTime = Field(validation_alias="to", serialization_alias="to")
+    made_at: UtcTime
+    product_version: str
+    records: int
+    chain_head: ChainHead | None
+    files: dict[str, ManifestFile]
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 (hex) of the bytes of a file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def record_hash(record: Mapping[str, Any]) -> str:
+    """SHA-256 over the record's canonical JSON without `hash` (docs/records.md, "The chain")."""
+    return sha256_of({name: value for name, value in record.items() if name != "hash"})
+
+
+def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> list[str]:
+    """Everything that is wrong with the pack; an empty list proves that its files are those it was written with.
+
+    The manifest proves the files, the chain proves the records. The manifest itself is proven by its SHA-256, which
+    `write_pack` returns and which belongs in another place. Raises nothing for a damaged pack.
+    """
+    root = Path(directory)
+    try:
+        data = (root / MANIFEST).read_bytes()
+    except OSError as error:
+        return [f"{root / MANIFEST} cannot be read ({error.strerror}): this is no evidence pack"]
+    if manifest_sha256 and sha256(data) != manifest_sha256.strip().lower():
+        return [f"{MANIFEST} was changed: its SHA-256 is {sha256(data)}"]
+    try:
+        manifest = Manifest.from_bytes(data, MANIFEST)
+    except DocumentError as error:
+        return [str(error)]
+    problems = [problem for name, file in manifest.files.items() for problem in _verify_file(root, name, file)]
+    there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
+    added = sorted(there - {*manifest.files, MANIFEST})
+    return [
+        *problems,
+        *(f"{name} is not in the manifest: it was added" for name in added),
+        *_verify_records(root, manifest),
+    ]
+
+
+def _verify_file(root: Path, name: str, file: ManifestFile) -> list[str]:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        return [f"{name} in the manifest is no file of a pack"]
+    path = root / name
+    if path.is_symlink():
+        return [f"{name} is a link: a pack holds its files itself"]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return [f"{name} cannot be read ({error.strerror})"]
+    return [] if sha256(data) == file.sha256 else [f"{name} was changed: its SHA-256 is not the manifest's"]
+
+
+def _verify_records(root: Path, manifest: Manifest) -> list[str]:
+    names = sorted(name for name in manifest.files if re.fullmatch(r"records/\d{6,}\.json", name))
+    problems = (
+        [] if len(names) == manifest.records else [f"{len(names)} records are listed, {manifest.records} counted"]
+    )
+    before: Any = None
+    last: dict[str, Any] | None = None
+    for name in names:
+        try:
+            record = json.loads((root / name).read_bytes())
+            found = record_hash(record)
+        except (OSError, ValueError, AttributeError):
+            problems.append(f"{name} is no record")
+            before = None
+            continue
+        if record.get("hash") != found:
+            problems.append(f"{name}: the record's hash does not fit its content")
+        if last is not None and before is not None and record.get("previous_hash") != before:
+            problems.append(f"{name}: it is not chained to the record before it")
+        before, last = record.get("hash"), record
+    head = {"id": last.get("id"), "hash": last.get("hash")} if last else None
+    if head != (manifest.chain_head.model_dump() if manifest.chain_head else None):
+        problems.append("the head of the chain of records is not the manifest's")
+    return problems
