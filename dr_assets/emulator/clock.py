@@ -49,7 +49,7 @@ class Transition:
 
     @property
     def active(self) -> bool:
-        """Whether a reader still sees the in-between status."""
+        """Whether the in-between status still shows."""
         return clock.request == self.request or clock.now() < self.until
 
 

@@ -1,7 +1,7 @@
-"""VPC peering between regions, as each side sees it.
+"""EC2: VPC peering between regions, with each side's own tags, filters and errors.
 
-Imports moto's EC2. moto 5.2.5 shares one peering object between both regions, shows the requester's tags on both sides,
-ignores every filter and finds no fault with an unknown id.
+moto 5.2.5 shares one peering object between both regions, shows the requester's tags on both sides,
+ignores every filter and accepts an unknown id.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class PeeringSide:
 
     @property
     def tag_list(self) -> list[dict[str, str]]:
-        """The serializer looks for this name first."""
+        """The name that moto's serializer reads first."""
         return self.tag_set
 
     def matches(self, name: str, values: list[str]) -> bool:

@@ -1,6 +1,6 @@
-"""Start, use and end the embedded AWS from Python: `EmbeddedAws` and the client of its control API.
+"""Start and stop the embedded AWS from Python (`EmbeddedAws`), and a client of its control API (`Control`).
 
-Imports the standard library only, so that whoever needs the client need not import moto.
+Uses the standard library alone, so that callers need not import moto.
 """
 
 import json
@@ -65,7 +65,7 @@ class Control:
         self._request("DELETE", "faults")
 
     def settle(self, seconds: float) -> None:
-        """How long in-between statuses last from now on (seconds)."""
+        """Set how long in-between statuses last (seconds)."""
         self._request("POST", "settle", {"seconds": seconds})
 
     def alarms(self, pace: float | None = None, evaluate: bool = False) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Control:
 
         Args:
             pace: set it (1 to 600) first. With 60, periods of a minute take a second.
-            evaluate: then evaluate every alarm and let every health check look, whether or not it is due.
+            evaluate: then evaluate every alarm and every health check, whether or not it is due.
         """
         data = {**({} if pace is None else {"pace": pace}), **({"evaluate": True} if evaluate else {})}
         result: dict[str, Any] = self._request("POST" if data else "GET", "alarms", data or None)
@@ -105,7 +105,7 @@ class Control:
 class EmbeddedAws:
     """A private AWS in a subprocess, ended with its owner whatever happens to the owner.
 
-    Use as a context manager, or `start()` and `stop()`. With `databases` a real PostgreSQL pair stands behind the global
+    Use as a context manager, or `start()` and `stop()`. With `databases` a real PostgreSQL pair runs behind the global
     cluster, and a nameserver answers for its endpoints.
     """
 
@@ -117,10 +117,10 @@ class EmbeddedAws:
         self.endpoint_url = ""
 
     def start(self) -> "EmbeddedAws":
-        """Start the server and wait until its port answers. RuntimeError with its last words when it does not."""
+        """Start the server and wait until its port answers. RuntimeError with the end of its log when it does not."""
         self._directory = tempfile.TemporaryDirectory(prefix="dr-aws-", ignore_cleanup_errors=True)
         ready = Path(self._directory.name) / "ready.json"
-        words = Path(self._directory.name) / "stderr.txt"
+        log = Path(self._directory.name) / "stderr.txt"
         command = [sys.executable, "-m", "dr_assets.emulator.gateway.server", "--port", "0", "--owner-stdin"]
         command += ["--ready-file", str(ready), "--settle-seconds", str(self._settle_seconds)]
         command += ["--owned-folder", self._directory.name]
@@ -128,19 +128,19 @@ class EmbeddedAws:
         package_parent = str(Path(__file__).resolve().parents[2])
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
-        with words.open("wb") as stderr:
+        with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, env=env
             )
         deadline = time.monotonic() + START_SECONDS
         while not ready.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                last = words.read_text(errors="replace")[-4000:]
+                tail = log.read_text(errors="replace")[-4000:]
                 self.stop()
-                raise RuntimeError(f"the embedded AWS did not start; its last words:\n{last}")
+                raise RuntimeError(f"The embedded AWS did not start. The end of its log:\n{tail}")
             time.sleep(0.01)
-        told = json.loads(ready.read_text())
-        self.endpoint_url, self.nameserver = told["aws_endpoint_url"], told.get("nameserver")
+        started = json.loads(ready.read_text())
+        self.endpoint_url, self.nameserver = started["aws_endpoint_url"], started.get("nameserver")
         return self
 
     def stop(self) -> None:
@@ -171,7 +171,7 @@ class EmbeddedAws:
 
     @property
     def stderr(self) -> str:
-        """What the server has complained about so far."""
+        """The server's log so far: failures and what it does not implement."""
         return (
             "" if self._directory is None else (Path(self._directory.name) / "stderr.txt").read_text(errors="replace")
         )

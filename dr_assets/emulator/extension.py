@@ -31,7 +31,7 @@ class Extension:
     reset: Callable[[], None] | None = None
 
     def install(self) -> None:
-        """Replace the backend class before its first use, so that every caller inside moto meets the extended one too."""
+        """Replace the backend class before its first use, so that callers inside moto get the extended one too."""
         self.backend.extension = self
         self.backends.backend = self.backend
         self.backends.clear()  # another service may have made moto's by reading it: empty, and not extended

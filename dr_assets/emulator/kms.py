@@ -1,4 +1,4 @@
-"""KMS: a key that waits for its deletion refuses changes, as at AWS. Imports moto's KMS."""
+"""KMS: a key that waits for its deletion refuses changes, as at AWS."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
         return plain
 
     def create_key(self, policy: Any, key_usage: Any, *args: Any, **kwargs: Any) -> Any:
-        """moto: says nothing of a key's usage unless it was asked for; AWS's default is to encrypt and decrypt."""
+        """moto: omits a key's usage unless the caller gave it; AWS's default is ENCRYPT_DECRYPT."""
         return super().create_key(policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
 
     def enable_key_rotation(self, key_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Secrets Manager: staging labels that decide what is answered. Imports moto's Secrets Manager."""
+"""Secrets Manager: staging labels that decide what is answered."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from dr_assets.emulator.extension import Extended, Extension
 
 
 class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
-    """Moving AWSCURRENT moves what GetSecretValue answers, and touches nobody else's labels."""
+    """Moving AWSCURRENT moves what GetSecretValue answers, and no label of another version."""
 
     def _add_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto: a version that stops being current loses the labels of its owner's too."""

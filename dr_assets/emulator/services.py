@@ -1,6 +1,6 @@
 """The services of the embedded AWS: which of moto's are extended, in which order they start, and how time passes for all.
 
-moto serves every service it knows; only those that are extended, or read another service's state, stand in the table. A service is
+moto serves every service it knows; only those that are extended, or read another service's state, are in the table. A service is
 imported when it is first called, not before.
 """
 
@@ -78,7 +78,7 @@ def is_installed(service: str) -> bool:
 
 
 def create_app(service: Any) -> Any:
-    """A Flask application for one service, extended where the table says so: what moto's dispatcher asks for."""
+    """A Flask application for one service, extended as in the table. moto's dispatcher calls it once for each service."""
     entry = TABLE.get(service, Service())
     for name in (*entry.reads, service):
         install(name)

@@ -1,4 +1,4 @@
-"""SNS: e-mail subscriptions that wait for confirmation, raw delivery as set. Imports moto's SNS."""
+"""SNS: e-mail subscriptions that wait for confirmation, raw delivery as set."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""SQS: setting one attribute leaves the others as they are, and texts come back as set. Imports moto's SQS."""
+"""SQS: setting one attribute leaves the others as they are, and values come back as set."""
 
 import json
 from typing import Any

@@ -23,7 +23,7 @@ def aws() -> Iterator[EmbeddedAws]:
 
 @pytest.fixture(scope="session")
 def client(aws: EmbeddedAws) -> Clients:
-    """`client("rds")`, `client("rds", SECONDARY)`; no retries, so that every error is seen once."""
+    """`client("rds")`, `client("rds", SECONDARY)`; no retries, so that every error is raised at once."""
     made: dict[tuple[str, str], Any] = {}
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
 
@@ -40,13 +40,13 @@ def client(aws: EmbeddedAws) -> Clients:
 
 @pytest.fixture
 def name() -> str:
-    """A short name nobody else uses."""
+    """A short name that no other test uses."""
     return "t" + uuid.uuid4().hex[:8]
 
 
 @pytest.fixture(autouse=True)
-def calm(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave no fault, no settle time and no other pace behind."""
+def restore_defaults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove faults, settle time and pace after each test."""
     yield
     if "aws" in request.fixturenames or "client" in request.fixturenames:
         control = request.getfixturevalue("aws").control

@@ -110,7 +110,7 @@ def test_premature_alarms(to_alarm: int, text: str, expected: str) -> None:
         (rule(2, missing="ignore"), "- - - X X", "ALARM"),
         (rule(1, missing="ignore"), "- - - - X", "ALARM"),
         (rule(2, missing="notBreaching"), "- - - X X", "ALARM"),
-        # N = 1 looks back, too.
+        # N = 1 reads back, too.
         (rule(1, 1, missing="breaching"), "0 - -", "OK"),
         (rule(1, 1, missing="breaching"), "- - -", "ALARM"),
         (rule(1, 1, missing="notBreaching"), "X - -", "ALARM"),
@@ -169,7 +169,7 @@ def test_the_running_minute_does_not_count_yet() -> None:
 
 
 def test_five_minutes_slide_with_the_minute() -> None:
-    """The user guide's example: at the end of minute 5 minutes 1 to 5 are looked at, at the end of minute 6 minutes 2 to 6."""
+    """The user guide's example: at the end of minute 5 minutes 1 to 5 are read, at the end of minute 6 minutes 2 to 6."""
     start = 1_800_000_060.0  # not where five minutes of the clock begin
     data = [Datum.single(start + 60 * minute + 1, float(minute + 1)) for minute in range(10)]
     total = rule(1, 1, period=300, statistic="Sum")
@@ -186,7 +186,7 @@ def test_how_often_it_is_evaluated(period: int, periods: int, seconds: float) ->
     assert rule(1, periods, period=period, pace=10.0).interval == seconds / 10
 
 
-def test_units_are_told_apart_where_the_alarm_names_one() -> None:
+def test_samples_of_another_unit_are_ignored_where_the_alarm_names_one() -> None:
     data = [Datum.single(1, 5.0, "Seconds"), Datum.single(2, 7.0, "Milliseconds"), Datum.single(3, 9.0)]
     found = [alarms.datapoints(data, rule(1, 1, unit=unit), 60.0)[-1] for unit in (None, "Seconds", "None", "Percent")]
     assert found == [Point(0.0, 9.0), Point(0.0, 5.0), Point(0.0, 9.0), None]
@@ -211,7 +211,7 @@ def test_reasons_in_cloudwatchs_words() -> None:
         "Threshold Crossed: no datapoints were received for 2 periods and 2 missing datapoints were treated as [Breaching]."
     )
     assert reason([None] * 3, rule(1, 1)) == "Insufficient Data: 1 datapoint was unknown."
-    # Where the missing ones decide, nothing untrue is said of the real ones.
+    # Where missing data decide, the reason does not claim that real datapoints breach.
     assert reason([None, None, 1.0], rule(2, missing="breaching")) == (
         "Threshold Crossed: 2 missing datapoints were treated as [Breaching]."
     )
@@ -237,7 +237,7 @@ def test_a_series_keeps_its_order_and_does_not_grow_for_ever() -> None:
 
 def test_a_published_sample_replaces_that_of_its_minute_alone() -> None:
     store = Store()
-    store.add(SERIES, Datum.single(70.0, 1.0))  # what somebody put is left alone
+    store.add(SERIES, Datum.single(70.0, 1.0))  # a sample that was put is not replaced
     for n in range(1000):
         at = 60.0 + n * 0.1
         store.publish(SERIES, Datum.single(at, float(n)), at // 60 * 60)
@@ -260,7 +260,7 @@ class Bench:
         self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
 
     def alarm(self, **more: Any) -> None:
-        """Twice over 10 is an alarm; the topic hears of every state."""
+        """Twice over 10 is an alarm; the topic receives every state."""
         wanted = {
             "AlarmName": self.name,
             "Namespace": "Test",
@@ -299,7 +299,7 @@ class Bench:
             self.aws.control.alarms(evaluate=True)
         return str(self.cloudwatch.describe_alarms(AlarmNames=[self.name])["MetricAlarms"][0]["StateValue"])
 
-    def told(self) -> list[dict[str, Any]]:
+    def received(self) -> list[dict[str, Any]]:
         """The notifications since the last time."""
         found: list[dict[str, Any]] = []
         while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
@@ -331,19 +331,19 @@ def test_without_any_data(bench: Bench, treatment: str | None, expected: str) ->
     bench.alarm(**({"TreatMissingData": treatment} if treatment else {}))
     assert bench.state(evaluate=False) == INSUFFICIENT  # not before it has been evaluated
     assert bench.state() == expected
-    assert [json.loads(each["Message"])["NewStateValue"] for each in bench.told()] == [expected][
+    assert [json.loads(each["Message"])["NewStateValue"] for each in bench.received()] == [expected][
         : expected != INSUFFICIENT
     ]
 
 
-def test_each_transition_is_told_once(bench: Bench) -> None:
+def test_each_transition_is_delivered_once(bench: Bench) -> None:
     bench.alarm()
     bench.put(50.0, 50.0)
     assert [bench.state() for _ in range(3)] == ["ALARM"] * 3
-    (alarm,) = bench.told()
+    (alarm,) = bench.received()
     bench.put(1.0, 2.0)  # the statistic is the minimum
     assert [bench.state() for _ in range(3)] == ["OK"] * 3
-    (fine,) = bench.told()
+    (fine,) = bench.received()
     assert alarm["Subject"] == f'ALARM: "{bench.name}" in US East (N. Virginia)'
     assert alarm["TopicArn"] == bench.topic
     body = json.loads(alarm["Message"])
@@ -428,7 +428,7 @@ def test_disabled_actions_and_a_topic_that_is_gone(bench: Bench) -> None:
     bench.alarm(ActionsEnabled=False)
     bench.put(50.0, 50.0)
     assert bench.state() == "ALARM"
-    assert bench.told() == []
+    assert bench.received() == []
     assert [item["HistoryItemType"] for item in bench.history()] == ["StateUpdate", "ConfigurationUpdate"]
     bench.cloudwatch.enable_alarm_actions(AlarmNames=[bench.name])
     bench.sns.delete_topic(TopicArn=bench.topic)
@@ -442,16 +442,16 @@ def test_a_state_that_was_set_lasts_until_the_next_evaluation(bench: Bench) -> N
     bench.alarm()
     bench.put(1.0, 1.0)
     assert bench.state() == "OK"
-    bench.told()
+    bench.received()
     bench.cloudwatch.set_alarm_state(AlarmName=bench.name, StateValue="ALARM", StateReason="a rehearsal")
     assert bench.state(evaluate=False) == "ALARM"
-    (told,) = bench.told()
-    assert json.loads(told["Message"])["NewStateReason"] == "a rehearsal"
+    (message,) = bench.received()
+    assert json.loads(message["Message"])["NewStateReason"] == "a rehearsal"
     bench.cloudwatch.set_alarm_state(AlarmName=bench.name, StateValue="ALARM", StateReason="again")
-    assert bench.told() == []  # no change, no action
+    assert bench.received() == []  # no change, no action
     assert bench.state() == "OK"
-    (told,) = bench.told()
-    assert (json.loads(told["Message"])["OldStateValue"], json.loads(told["Message"])["NewStateValue"]) == (
+    (message,) = bench.received()
+    assert (json.loads(message["Message"])["OldStateValue"], json.loads(message["Message"])["NewStateValue"]) == (
         "ALARM",
         "OK",
     )
@@ -493,7 +493,7 @@ def test_a_dark_regions_alarms_wait_for_the_light(aws: EmbeddedAws, client: Clie
 
 
 def test_time_passes_by_itself_at_its_pace(bench: Bench) -> None:
-    """As at AWS, only faster: nobody asks for an evaluation."""
+    """As at AWS, only faster: without a request to evaluate."""
     bench.aws.control.alarms(pace=120)  # a period of a minute takes half a second
     bench.alarm(TreatMissingData="breaching", EvaluationPeriods=1)
 
@@ -510,7 +510,7 @@ def test_time_passes_by_itself_at_its_pace(bench: Bench) -> None:
 
     until("OK", fine)
     until("ALARM")  # nothing has been put since
-    states = [json.loads(each["Message"])["NewStateValue"] for each in bench.told()]
+    states = [json.loads(each["Message"])["NewStateValue"] for each in bench.received()]
     assert states[-2:] == ["OK", "ALARM"]
     assert all(one != other for one, other in itertools.pairwise(states))
 

@@ -70,7 +70,7 @@ def test_cloudwatch_metric_check(client: Clients, name: str) -> None:
     config = route53.get_health_check(HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
     assert config["AlarmIdentifier"] == {"Region": SECONDARY, "Name": name + "-2"}
     assert (config["InsufficientDataHealthStatus"], config["Inverted"]) == ("Healthy", True)
-    # Whatever becomes of the alarm: an update that does not name it neither looks at it nor copies it anew.
+    # Whatever becomes of the alarm: an update that does not name it neither reads it nor copies it again.
     client("cloudwatch", SECONDARY).put_metric_alarm(
         AlarmName=name + "-2",
         Namespace="AWS/RDS",
@@ -133,7 +133,7 @@ def test_calculated_check(client: Clients, name: str) -> None:
     route53.update_health_check(HealthCheckId=check, ChildHealthChecks=children, HealthThreshold=3)
     shown = route53.get_health_check(HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
     assert (shown["ChildHealthChecks"], shown["HealthThreshold"]) == (children, 3)
-    # An update that does not speak of the children leaves them.
+    # An update without children leaves them.
     route53.update_health_check(HealthCheckId=check, HealthThreshold=0)
     shown = route53.get_health_check(HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
     assert (shown["ChildHealthChecks"], shown["HealthThreshold"]) == (children, 0)
@@ -308,7 +308,7 @@ class Names:
         self.route53.change_resource_record_sets(HostedZoneId=self.zone_id, ChangeBatch=batch)
 
     def put(self, **values: float) -> None:
-        """Each role's metric in the two minutes before this one; everything is looked at then."""
+        """Each role's metric in the two minutes before this one; then everything is evaluated."""
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
         for role, value in values.items():
             region = PRIMARY if role == "PRIMARY" else SECONDARY

@@ -80,7 +80,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("service", "method", "arguments", "code"), CALLS)
-def test_throttle_and_error_speak_the_services_protocol(
+def test_throttle_and_error_use_the_protocol_of_the_service(
     aws: EmbeddedAws, client: Clients, service: str, method: str, arguments: dict[str, Any], code: str
 ) -> None:
     call = getattr(client(service), method)
@@ -152,7 +152,7 @@ def test_clearing_faults_drops_what_is_held(aws: EmbeddedAws, client: Clients) -
     client("kms", SECONDARY).list_keys()
 
 
-def test_slow_is_late_but_true_and_holds_nobody_else_up(aws: EmbeddedAws, client: Clients) -> None:
+def test_a_slow_answer_is_correct_and_blocks_no_other_call(aws: EmbeddedAws, client: Clients) -> None:
     aws.control.fault("slow", region=SECONDARY, seconds=3.0)
     client("kms").list_keys()
     slow = threading.Thread(target=client("kms", SECONDARY).list_keys)
@@ -165,7 +165,7 @@ def test_slow_is_late_but_true_and_holds_nobody_else_up(aws: EmbeddedAws, client
     assert time.monotonic() - started >= 3.0
 
 
-def test_a_long_poll_holds_nobody_up(client: Clients, name: str) -> None:
+def test_a_long_poll_blocks_no_other_call(client: Clients, name: str) -> None:
     url = client("sqs").create_queue(QueueName=name)["QueueUrl"]
     received: list[Any] = []
     poller = client("sqs", PRIMARY, read_timeout=20)
@@ -179,7 +179,7 @@ def test_a_long_poll_holds_nobody_up(client: Clients, name: str) -> None:
     assert received[0]["Messages"][0]["Body"] == "hello"
 
 
-def test_what_is_not_implemented_says_so(client: Clients) -> None:
+def test_an_operation_that_is_not_implemented_is_named(client: Clients) -> None:
     with pytest.raises(ClientError) as caught:
         client("rds").describe_db_major_engine_versions()
     assert caught.value.response["Error"]["Code"] == "NotImplemented"
@@ -296,9 +296,9 @@ def test_ready_file_names_the_port_and_sigterm_ends(tmp_path: Path) -> None:
         while not ready.exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.02)
-        said = json.loads(ready.read_text())
-        assert said["pid"] == process.pid
-        assert Control(said["aws_endpoint_url"]).calls() == []
+        started = json.loads(ready.read_text())
+        assert started["pid"] == process.pid
+        assert Control(started["aws_endpoint_url"]).calls() == []
         process.terminate()
         assert process.wait(5) == 0
         assert [path.name for path in tmp_path.iterdir()] == ["ready.json"]

@@ -34,7 +34,7 @@ COPIED = {
 @pytest.mark.parametrize(
     ("values", "insufficient", "last_known", "healthy", "known"),
     [
-        # Oldest first; the last minute is at the right. Data decide, whatever is said of silence.
+        # Oldest first; the last minute is at the right. Data decide, whatever the rule for missing data.
         ([GOOD, GOOD], "Unhealthy", False, True, True),
         ([GOOD, BAD], "Unhealthy", False, True, True),
         ([BAD, BAD], "Healthy", True, False, False),
@@ -45,7 +45,7 @@ COPIED = {
         ([], "Unhealthy", True, False, True),
         ([], "LastKnownStatus", True, True, True),
         ([], "LastKnownStatus", False, False, False),
-        # One bad minute of two that are needed is not enough to tell.
+        # One breaching minute is not enough where two are needed.
         ([None, BAD], "LastKnownStatus", True, True, True),
         ([None, BAD], "Unhealthy", True, False, True),
     ],
@@ -53,8 +53,8 @@ COPIED = {
 def test_a_metric(values: list[float | None], insufficient: str, last_known: bool, healthy: bool, known: bool) -> None:
     now = 6000.0
     data = [Datum.single(now - 60 * (len(values) - n), v) for n, v in enumerate(values) if v is not None]
-    look, then = health.look_at_metric(data, health.metric_rule(COPIED, 1.0), now, insufficient, last_known)
-    assert (look.healthy, then) == (healthy, known), look.reason
+    observation, then = health.observe_metric(data, health.metric_rule(COPIED, 1.0), now, insufficient, last_known)
+    assert (observation.healthy, then) == (healthy, known), observation.reason
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_metric(values: list[float | None], insufficient: str, last_known: boo
     ],
 )
 def test_children(children: list[bool], threshold: int, healthy: bool) -> None:
-    assert health.look_at_children(children, threshold).healthy is healthy
+    assert health.observe_children(children, threshold).healthy is healthy
 
 
 @dataclass
@@ -167,10 +167,10 @@ class Bench:
         self.route53.update_health_check(HealthCheckId=check, **more)
 
     def healthy(self, check: str) -> bool:
-        seen = self.route53.get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]
-        words = {each["StatusReport"]["Status"].split(":")[0] for each in seen}
-        assert words in ({"Success"}, {"Failure"})
-        return words == {"Success"}
+        observations = self.route53.get_health_check_status(HealthCheckId=check)["HealthCheckObservations"]
+        statuses = {each["StatusReport"]["Status"].split(":")[0] for each in observations}
+        assert statuses in ({"Success"}, {"Failure"})
+        return statuses == {"Success"}
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_silence(bench: Bench) -> None:
     bench.update(check, InsufficientDataHealthStatus="Healthy")
     assert bench.healthy(check)
     bench.update(check, InsufficientDataHealthStatus="LastKnownStatus")
-    assert not bench.healthy(check)  # what the metric said, not what was made of its silence
+    assert not bench.healthy(check)  # the metric's last state, not the result without data
     bench.aws.control.alarms(pace=1)
     bench.alarm("fine")
     other = bench.check("fine", InsufficientDataHealthStatus="Unhealthy")
@@ -252,7 +252,7 @@ def test_calculated(bench: Bench) -> None:
     assert not bench.healthy(parent)
     bench.update(parent, HealthThreshold=0)
     assert bench.healthy(parent)
-    # Parents that count each other are looked at without end? No.
+    # Parents that count each other do not recurse.
     other = bench.create({"Type": "CALCULATED", "ChildHealthChecks": [parent], "HealthThreshold": 1})
     bench.update(parent, ChildHealthChecks=[other], HealthThreshold=1)
     bench.aws.control.alarms(evaluate=True)
@@ -284,15 +284,15 @@ def test_a_dark_region_is_silent(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unlike", "word"),
+    ("unlike", "reason"),
     [
         ({"EvaluationPeriods": 3, "DatapointsToAlarm": 2}, "M out of N"),
         ({"Statistic": None, "ExtendedStatistic": "p99"}, "extended"),
         ({"Period": 10}, "high-resolution"),
     ],
 )
-def test_alarms_that_route53_does_not_take(bench: Bench, unlike: dict[str, Any], word: str) -> None:
+def test_alarms_that_route53_refuses(bench: Bench, unlike: dict[str, Any], reason: str) -> None:
     bench.alarm("up", **unlike)
-    with pytest.raises(ClientError, match=word) as caught:
+    with pytest.raises(ClientError, match=reason) as caught:
         bench.check("up")
     assert caught.value.response["Error"]["Code"] == "InvalidInput"

@@ -119,19 +119,19 @@ def test_peering_between_regions(client: Clients, name: str) -> None:
     peering = created["VpcPeeringConnectionId"]
     assert tags_of(created) == {"Name": name}
 
-    def seen(ec2: Any) -> dict[str, Any]:
+    def described(ec2: Any) -> dict[str, Any]:
         item: dict[str, Any] = ec2.describe_vpc_peering_connections(VpcPeeringConnectionIds=[peering])[
             "VpcPeeringConnections"
         ][0]
         return item
 
-    assert seen(east)["Status"]["Code"] == seen(west)["Status"]["Code"] == "pending-acceptance"
+    assert described(east)["Status"]["Code"] == described(west)["Status"]["Code"] == "pending-acceptance"
     with pytest.raises(ClientError) as caught:
         east.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
     assert caught.value.response["Error"]["Code"] == "OperationNotPermitted"
     west.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
     for ec2 in (east, west):
-        item = seen(ec2)
+        item = described(ec2)
         assert item["Status"]["Code"] == "active"
         assert (item["RequesterVpcInfo"]["VpcId"], item["RequesterVpcInfo"]["Region"]) == (here, PRIMARY)
         assert (item["AccepterVpcInfo"]["VpcId"], item["AccepterVpcInfo"]["Region"]) == (there, SECONDARY)
@@ -142,11 +142,11 @@ def test_peering_between_regions(client: Clients, name: str) -> None:
     ]
     found = east.describe_vpc_peering_connections(Filters=filters)["VpcPeeringConnections"]
     assert [item["VpcPeeringConnectionId"] for item in found] == [peering]
-    none = [{"Name": "tag:Name", "Values": ["somebody else"]}]
+    none = [{"Name": "tag:Name", "Values": ["another"]}]
     assert east.describe_vpc_peering_connections(Filters=none)["VpcPeeringConnections"] == []
     # Tags belong to one region's side: AWS keeps them apart.
     west.create_tags(Resources=[peering], Tags=[{"Key": "Side", "Value": "accepter"}])
-    assert tags_of(seen(west)) == {"Side": "accepter"} and tags_of(seen(east)) == {"Name": name}
+    assert tags_of(described(west)) == {"Side": "accepter"} and tags_of(described(east)) == {"Name": name}
 
     table = east.create_route_table(VpcId=here)["RouteTable"]["RouteTableId"]
     route = {"RouteTableId": table, "DestinationCidrBlock": "10.1.0.0/16"}
@@ -162,4 +162,4 @@ def test_peering_between_regions(client: Clients, name: str) -> None:
     east.delete_route(**route)
     assert len(east.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]) == 1
     east.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
-    assert seen(east)["Status"]["Code"] == seen(west)["Status"]["Code"] == "deleted"
+    assert described(east)["Status"]["Code"] == described(west)["Status"]["Code"] == "deleted"

@@ -1,4 +1,4 @@
-"""A real pair of PostgreSQL servers: what it loses, what it does not, and that nothing of it is left behind."""
+"""A real pair of PostgreSQL servers: lag, switchover, failover, lost writes, faults and clean-up."""
 
 import contextlib
 import json
@@ -169,7 +169,7 @@ def test_addresses_stay_and_stop_ends_an_operation_under_way() -> None:
         assert all(ip.startswith("127.") for ip, _ in addresses)
         if sys.platform == "linux":
             assert addresses[0][1] == addresses[1][1]
-            with pytest.raises(OSError, match="in use"):  # nobody else gets it while the pair lives
+            with pytest.raises(OSError, match="in use"):  # reserved while the pair lives
                 ports.bound(*addresses[0])
         pair.start(USER, PASSWORD, DATABASE)
         assert (pair.running, pair.writer, pair.lag()) == (True, "us-east-1", None)  # no standby yet
@@ -260,7 +260,7 @@ def test_lag_is_small_when_all_is_well_and_grows_with_time_in_a_partition(pair: 
     begun = time.monotonic()
     for seconds in (0.6, 1.2, 1.8):
         time.sleep(max(0.0, begun + seconds - time.monotonic()))
-        # Whatever keeps the machine busy: a heartbeat is soon written, and says how long nothing has arrived.
+        # A busy machine only delays the next heartbeat, which shows how long nothing has arrived.
         until(lambda seconds=seconds: (lag := pair.lag()) is not None and lag.rpo_ms > seconds * 1000 - 300)
         lag = pair.lag()
         assert lag is not None
@@ -291,7 +291,7 @@ def test_aurora_s_functions_answer_on_both_sites(pair: PostgresPair) -> None:
     instances += ", oldest_read_view_lsn, visibility_lag_in_msec from aurora_global_db_instance_status()"
     pair.partition()
     partitioned = datetime.now(timezone.utc)
-    # A lag measured before the partition (of a writer just started, of a delay just ended) says nothing of the partition.
+    # A lag measured before the partition (of a writer just started, of a delay just ended) does not show the partition.
     until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms >= 500 and _since(partitioned, lag) >= 500)
     for site in pair.sites:
         with connect(pair.address(site)) as connection:
@@ -313,14 +313,14 @@ def test_aurora_s_functions_answer_on_both_sites(pair: PostgresPair) -> None:
 def test_the_writer_s_functions_count_time_while_no_heartbeat_is_written(pair: PostgresPair) -> None:
     """A stalled heartbeat is no sign that the reader is up to date: what was committed since may be lost."""
     until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms < 300)
-    assert pair._heart is not None
+    assert pair._heartbeat is not None
     pair.partition()
-    pair._heart.aim(None)
+    pair._heartbeat.set_target(None)
     try:
         time.sleep(0.6)
         assert pair.exec(FIRST, READER_LAGS) >= [(500, 500)]
     finally:
-        pair._aim()
+        pair._aim_heartbeat()
 
 
 @pytest.mark.parametrize("trouble", ["full ring", "new connection"])
@@ -356,14 +356,14 @@ def break_the_heartbeat_s_connection(pair: PostgresPair) -> None:
 
 
 def test_a_reader_that_has_no_heartbeat_answers_unknown(pair: PostgresPair) -> None:
-    assert pair._heart is not None
-    pair._heart.aim(None)
+    assert pair._heartbeat is not None
+    pair._heartbeat.set_target(None)
     try:
         pair.exec(FIRST, "truncate dr_heartbeat.ring")
         until(lambda: pair.exec(SECOND, "select count(*) from dr_heartbeat.ring") == [(0,)])
         assert pair.exec(SECOND, READER_LAGS) == [(None, None)]
     finally:
-        pair._aim()
+        pair._aim_heartbeat()
     until(lambda: (lag := pair.lag()) is not None and lag.rpo_ms < 300)
 
 
@@ -403,7 +403,7 @@ def test_a_switchover_under_load_loses_nothing(pair: PostgresPair) -> None:
     replicated(pair, len(survived))  # the old one follows
 
 
-def test_a_switchover_in_a_partition_interrupts_nobody(pair: PostgresPair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switchover_in_a_partition_interrupts_no_client(pair: PostgresPair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_module, "CATCH_UP_SECONDS", 0.5)
     pair.partition()
     with connect(pair.address(FIRST)) as connection:
@@ -473,18 +473,18 @@ def test_a_failover_in_a_partition_loses_exactly_what_was_not_replicated(pair: P
     write(pair, SECOND, 201, 210)
     pair.rebuild(FIRST)
     replicated(pair, 110)
-    aside = pair.kept_aside(FIRST)
-    assert aside is not None
-    assert aside == pair.kept_aside(FIRST)
-    assert sorted(set(ids(aside)) - set(ids(pair.address(SECOND)))) == list(range(101, 151))
-    with connect(aside) as connection:
+    quarantined = pair.quarantined(FIRST)
+    assert quarantined is not None
+    assert quarantined == pair.quarantined(FIRST)
+    assert sorted(set(ids(quarantined)) - set(ids(pair.address(SECOND)))) == list(range(101, 151))
+    with connect(quarantined) as connection:
         connection.execute("set default_transaction_read_only = off")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             connection.execute("delete from entry")
     pair.release(FIRST)
-    assert pair.kept_aside(FIRST) is None
+    assert pair.quarantined(FIRST) is None
     with pytest.raises(psycopg.OperationalError):
-        connect(aside)
+        connect(quarantined)
     pair.switchover(FIRST)  # failback
     assert pair.writer == FIRST
     write(pair, FIRST, 301, 301)
@@ -502,7 +502,7 @@ def test_what_is_in_flight_at_a_failover_is_lost(pair: PostgresPair) -> None:
     assert ids(pair.address(SECOND)) == list(range(1, 11))
 
 
-def test_dropped_bytes_are_sent_again_when_nobody_fails_over(pair: PostgresPair) -> None:
+def test_dropped_bytes_are_sent_again_without_a_failover(pair: PostgresPair) -> None:
     pair.delay(30)
     write(pair, FIRST, 1, 5)
     pair.drop_in_flight()
@@ -518,14 +518,14 @@ def test_where_fencing_fails_there_are_two_writers_and_both_histories_are_kept(p
     write(pair, SECOND, 11, 12)
     pair.heal()
     pair.rebuild(FIRST)
-    aside = pair.kept_aside(FIRST)
-    assert aside is not None
-    assert ids(aside) == [1, 2, 3, 4]
+    quarantined = pair.quarantined(FIRST)
+    assert quarantined is not None
+    assert ids(quarantined) == [1, 2, 3, 4]
     assert ids(pair.address(SECOND)) == [11, 12]
     replicated(pair, 2)
 
 
-def test_a_revived_writer_thinks_that_it_still_is_one(pair: PostgresPair) -> None:
+def test_a_revived_writer_takes_writes_as_before(pair: PostgresPair) -> None:
     write(pair, FIRST, 1, 3)
     replicated(pair, 3)
     pair.kill(FIRST)
@@ -538,12 +538,12 @@ def test_a_revived_writer_thinks_that_it_still_is_one(pair: PostgresPair) -> Non
     assert ids(pair.address(SECOND)) == [1, 2, 3]
 
 
-def test_a_frozen_writer_holds_up_neither_lag_nor_failover(pair: PostgresPair) -> None:
+def test_a_frozen_writer_blocks_neither_lag_nor_failover(pair: PostgresPair) -> None:
     write(pair, FIRST, 1, 3)
     replicated(pair, 3)
     pair.freeze(FIRST)
     begun = time.monotonic()
-    with socket.create_connection(pair.address(FIRST), 2) as wire:  # the kernel takes it, PostgreSQL says nothing
+    with socket.create_connection(pair.address(FIRST), 2) as wire:  # the kernel takes it, PostgreSQL does not answer
         wire.settimeout(1.2)
         wire.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
         with pytest.raises(TimeoutError):
@@ -613,7 +613,7 @@ def test_a_rebuild_falls_back_to_a_base_backup(pair: PostgresPair, monkeypatch: 
     write(pair, SECOND, 1, 3)
     pair.rebuild(FIRST)
     replicated(pair, 3)
-    assert pair.kept_aside(FIRST) is not None
+    assert pair.quarantined(FIRST) is not None
 
 
 # --- nothing is left behind ------------------------------------------------------------------------------------------------
@@ -645,18 +645,18 @@ def test_nothing_outlives_an_owner_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, env=env) as owner:
         try:
             assert owner.stdout is not None
-            told = json.loads(owner.stdout.readline())
-            assert sum(map(_exists, told["pids"])) > 8  # not all: a backend may just have ended
+            owned = json.loads(owner.stdout.readline())
+            assert sum(map(_exists, owned["pids"])) > 8  # not all: a backend may just have ended
             scratch.reap()
-            assert Path(told["root"]).exists()  # its owner lives
+            assert Path(owned["root"]).exists()  # its owner lives
         finally:
             owner.send_signal(signal.SIGKILL)
             owner.wait()
-    until(lambda: not any(map(_exists, told["pids"])), 5)
+    until(lambda: not any(map(_exists, owned["pids"])), 5)
     segments = {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
-    assert not segments & set(told["segments"])
+    assert not segments & set(owned["segments"])
     scratch.reap()
-    assert not Path(told["root"]).exists()
+    assert not Path(owned["root"]).exists()
 
 
 def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -672,7 +672,7 @@ def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
             connect(pair.address(FIRST))
 
 
-def test_a_server_that_does_not_start_says_why(pair: PostgresPair) -> None:
+def test_the_error_of_a_server_that_does_not_start_names_the_cause(pair: PostgresPair) -> None:
     pair.kill(SECOND)
     control = pair._nodes[SECOND].data / "global" / "pg_control"
     control.rename(control.with_name("lost"))
@@ -682,7 +682,7 @@ def test_a_server_that_does_not_start_says_why(pair: PostgresPair) -> None:
     pair.revive(SECOND)
 
 
-def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_names_missing_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DR_POSTGRES_BIN", str(tmp_path))
     with pytest.raises(DrError, match=r"lacks initdb.*DR_POSTGRES_BIN"):
         binaries.find_programs(tmp_path)

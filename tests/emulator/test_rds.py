@@ -619,23 +619,23 @@ def test_parameter_groups(east: Site, name: str) -> None:
         assert (shown["Description"], shown["DBParameterGroupFamily"]) == ("why", "aurora-postgresql14")
         modify(**group, Parameters=parameters)
 
-        def seen(describe: Any = describe, group: dict[str, str] = group) -> list[tuple[str, str, str, str]]:
+        def user_parameters(describe: Any = describe, group: dict[str, str] = group) -> list[tuple[str, str, str, str]]:
             found = describe(**group, Source="user")["Parameters"]
             return [(p["ParameterName"], p["ParameterValue"], p["ApplyMethod"], p["ApplyType"]) for p in found]
 
-        assert sorted(seen()) == sorted(wanted)
+        assert sorted(user_parameters()) == sorted(wanted)
         modify(
             **group,
             Parameters=[{"ParameterName": "log_statement", "ParameterValue": "ddl", "ApplyMethod": "immediate"}],
         )
-        assert ("log_statement", "ddl", "immediate", "dynamic") in seen()
+        assert ("log_statement", "ddl", "immediate", "dynamic") in user_parameters()
         with pytest.raises(ClientError) as caught:
             modify(**group, Parameters=[{**parameters[0], "ApplyMethod": "immediate"}])
         assert code_of(caught) == "InvalidParameterCombination"
         reset(**group, Parameters=[{"ParameterName": "log_statement", "ApplyMethod": "immediate"}])
-        assert sorted(seen()) == sorted(w for w in wanted if w[0] != "log_statement")
+        assert sorted(user_parameters()) == sorted(w for w in wanted if w[0] != "log_statement")
         reset(**group, ResetAllParameters=True)
-        assert seen() == []
+        assert user_parameters() == []
         arn_kind = "cluster-pg" if kind == "db_cluster" else "pg"
         check_tags(rds, f"arn:aws:rds:{PRIMARY}:{ACCOUNT}:{arn_kind}:{name}")
         getattr(rds, f"delete_{prefix}_parameter_group")(**group)
@@ -776,7 +776,7 @@ def test_snapshots_and_restores(pair: Pair, east: Site, name: str) -> None:
     assert [m["DBClusterArn"] for m in pair.shown()["GlobalClusterMembers"]] == [pair.arn(east), pair.arn(pair.west)]
 
 
-def test_a_switchover_tells_its_events_to_describe_and_to_the_topic(
+def test_a_switchover_publishes_its_events_to_describe_events_and_to_the_topic(
     client: Clients, pair: Pair, east: Site, west: Site, name: str
 ) -> None:
     sns, sqs = client("sns", SECONDARY), client("sqs", SECONDARY)
@@ -802,9 +802,9 @@ def test_a_switchover_tells_its_events_to_describe_and_to_the_topic(
     assert west.rds.describe_events(**asked, EventCategories=["backup"])["Events"] == []
     tomorrow = events[-1]["Date"] + timedelta(days=1)
     assert west.rds.describe_events(**asked, StartTime=tomorrow, EndTime=tomorrow)["Events"] == []
-    told = []
+    received = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         for message in messages:
-            told.append(json.loads(json.loads(message["Body"])["Message"])["Event ID"].rsplit("#", 1)[1])
+            received.append(json.loads(json.loads(message["Body"])["Message"])["Event ID"].rsplit("#", 1)[1])
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    assert told == ["RDS-EVENT-0181", "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397"]
+    assert received == ["RDS-EVENT-0181", "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397"]

@@ -1,4 +1,4 @@
-"""S3 replication of objects: what is copied, what is not, and what both ends say of it."""
+"""S3 replication of objects: what is copied, what is not, and the status at both ends."""
 
 import json
 from typing import Any
@@ -174,7 +174,7 @@ def test_both_directions_do_not_chase_each_other(bench: Bench) -> None:
         assert bench.versions(bench.here) == bench.versions(bench.there)
     assert [kind for kind, _, _ in bench.versions(bench.here)] == ["DeleteMarkers", "Versions", "Versions"]
     assert bench.s3[bench.there].get_object_tagging(Bucket=bench.there, Key="b")["TagSet"] == []
-    # Whoever writes the key anew, writes an object and no replica.
+    # Writing the key again makes an object, not a replica.
     bench.put("b", b"again", bench.here)
     assert (bench.status(bench.here, "b"), bench.status(bench.there, "b")) == ("COMPLETED", "REPLICA")
 

@@ -594,7 +594,9 @@ def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clien
         ({"Action": "s3:DeleteObject"}, False),
     ],
 )
-def test_what_is_heeded_of_a_bucket_policy(client: Clients, name: str, unlike: dict[str, Any], refused: bool) -> None:
+def test_which_statements_of_a_bucket_policy_are_enforced(
+    client: Clients, name: str, unlike: dict[str, Any], refused: bool
+) -> None:
     s3 = client("s3")
     s3.create_bucket(Bucket=name)
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{name}/*"}
@@ -609,6 +611,6 @@ def test_what_is_heeded_of_a_bucket_policy(client: Clients, name: str, unlike: d
 def test_nothing_is_delivered_before_a_subscription_is_confirmed(client: Clients, name: str) -> None:
     sns = client("sns")
     topic = sns.create_topic(Name=name)["TopicArn"]
-    # Nobody listens there: a delivery would fail.
+    # Nothing listens there: a delivery would fail.
     sns.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:9/")
     assert sns.publish(TopicArn=topic, Message="x")["MessageId"]

@@ -15,7 +15,7 @@ from dr_assets.emulator.rds.windows import window_error
 
 
 @pytest.mark.parametrize(
-    ("backup", "maintenance", "word"),
+    ("backup", "maintenance", "message"),
     [
         ("03:00-04:00", "mon:04:00-mon:05:00", None),  # they touch
         ("03:00-04:00", "mon:02:00-mon:03:00", None),
@@ -31,9 +31,9 @@ from dr_assets.emulator.rds.windows import window_error
         (None, "xxx:04:00-mon:05:00", "format"),
     ],
 )
-def test_windows(backup: str | None, maintenance: str | None, word: str | None) -> None:
+def test_windows(backup: str | None, maintenance: str | None, message: str | None) -> None:
     error = window_error(backup, maintenance)
-    assert error is None if word is None else word in (error or "")
+    assert error is None if message is None else message in (error or "")
 
 
 minutes = st.integers(0, 24 * 60 - 1)

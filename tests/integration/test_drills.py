@@ -220,8 +220,8 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
 
     written = runner.start(stack, store, request("failover"), stall)
     assert written["status"] == "succeeded", written["reason"]
-    aside = aws.control.database("kept_aside", site="primary")["aside"]
-    old = set(sql(stack, aside, ROWS, written["id"]))
+    quarantined = aws.control.database("quarantined", site="primary")["quarantined"]
+    old = set(sql(stack, quarantined, ROWS, written["id"]))
     new = set(sql(stack, addresses["secondary"], ROWS, written["id"]))
     assert len(old - new) >= 20
     assert written["rpo"]["lost_commits"] + written_unknown(store, stack, written) >= len(old - new)
@@ -230,7 +230,7 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
     assert written["exposure"]["seconds"] > 3
     assert service.verify(stack).in_sync
 
-    with sql_connection(stack, aside) as before, sql_connection(stack, addresses["secondary"]) as after:
+    with sql_connection(stack, quarantined) as before, sql_connection(stack, addresses["secondary"]) as after:
         proposal = reconcile(before, after, tmp_path / "lost.jsonl", exclude_schemas=("dr_heartbeat",))
     lines = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
     lost = [line for line in lines if line.get("action") == "insert"]

@@ -1,6 +1,6 @@
-"""What a CloudWatch alarm makes of its metric: periods, M of N, missing data, and the words for it. Pure.
+"""Evaluation of a CloudWatch alarm: periods, M out of N, missing data, the state's reason and the notification. No I/O.
 
-Imports `metrics`. Source of the rules: Amazon CloudWatch User Guide, "Alarm evaluation" and "Configuring how CloudWatch alarms
+Source of the rules: Amazon CloudWatch User Guide, "Alarm evaluation" and "Configuring how CloudWatch alarms
 treat missing data". Times are seconds since the epoch (UTC).
 """
 
@@ -16,7 +16,7 @@ from dr_assets.emulator.cloudwatch.metrics import STATISTIC, Datum, Series, stat
 
 State = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
 
-# CloudWatch looks further back than the evaluation periods. How far is not documented; its examples look at 5 for 3.
+# CloudWatch reads more periods than it evaluates. How many more is not documented; its examples read 5 to evaluate 3.
 LOOK_BACK_PERIODS = 2
 _OPERATORS = {
     "GreaterThanThreshold": (gt, "greater than"),
@@ -67,7 +67,7 @@ class Rule:
 
     @property
     def span(self) -> float:
-        """How far back the alarm looks, in seconds on the clock."""
+        """The evaluation range: how far back the alarm reads, in seconds of real time."""
         return (self.periods + LOOK_BACK_PERIODS) * self.seconds
 
     def breaches(self, value: float) -> bool:
@@ -85,7 +85,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Verdict:
-    """State and the reason in CloudWatch's words; `points` are the datapoints it rests on, oldest first."""
+    """The state and its reason as CloudWatch phrases it; `points` are the datapoints behind it, oldest first."""
 
     state: State
     reason: str
@@ -121,7 +121,7 @@ def judge(points: Sequence[Point | None], rule: Rule, state: State) -> Verdict:
     """Datapoints (oldest first, `None` missing) to a state, by the documented rules.
 
     Enough real datapoints in the range: the newest N decide and missing ones do not matter. Too few: all real ones count,
-    and as many missing ones as are needed to make N, treated as the alarm says.
+    and as many missing ones as are needed to make N, treated as the alarm configures.
     """
     real = [point for point in points if point is not None]
     if len(real) >= rule.periods:

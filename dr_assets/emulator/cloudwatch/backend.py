@@ -1,9 +1,8 @@
-"""CloudWatch: alarms that are evaluated, notify, and keep their state and history; metrics that are found at once.
+"""CloudWatch: alarms that are evaluated, notify, and keep their state and history; an indexed store of metrics.
 
-Imports moto's CloudWatch, `alarms`, `metrics` and `extensions` (which regions are dark). Alarms are evaluated when somebody
-looks: before each request to a service that can tell (see `extensions.pass_time`) and by the thread of a server with
-databases. An alarm is due once a minute, never within its first one, so an alarm without data stays as it was made for that
-long, and a server without alarms pays nothing.
+Alarms are evaluated before each request whose answer can show that time has passed (`services.Service.shows_time`), and by the
+thread of a server with databases. An alarm is due once a minute and never within its first minute, so an alarm without data keeps
+its initial state for that long. Without alarms this costs nothing.
 """
 
 import json
@@ -67,7 +66,7 @@ alarm_schedule = AlarmSchedule()
 
 
 class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
-    """A new alarm has no data yet; an updated one keeps its state and its tags."""
+    """A new alarm starts as INSUFFICIENT_DATA; an updated one keeps its state and its tags."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -122,7 +121,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
             alarm_schedule.next = min(alarm_schedule.next, self.due[alarm.name])
 
     def evaluate_due(self, now: float, everything: bool = False) -> float:
-        """Evaluate alarms whose time has come, and answer when the next one's will. A dark region's wait for the light."""
+        """Evaluate the alarms that are due, or all; return when the next is due. Those of a dark region are skipped."""
         dark = dark_regions.is_dark(self.region_name) if self.alarms else False
         for alarm in list(self.alarms.values()):
             if not everything and now < self.due.get(alarm.name, 0.0):
@@ -142,7 +141,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         return min((self.due[name] for name in self.alarms), default=math.inf)
 
     def data(self, rule: Rule, now: float) -> list[Datum]:
-        """What was put for a metric in an alarm's evaluation range."""
+        """The samples of the alarm's metric in its evaluation range."""
         return self.store.between(rule.series, now - rule.span - rule.interval)
 
     def _changed(self, alarm: Any, before: str, reason: str, now: float) -> None:
@@ -161,12 +160,12 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         }
         for arn in actions[alarm.state_value] or []:
             done = self._publish(arn, alarm, before, now)
-            told = "Successfully executed action" if done else "Failed to execute action"
+            summary = "Successfully executed action" if done else "Failed to execute action"
             state = {"actionState": "Succeeded" if done else "Failed", "notificationResource": arn}
-            self._note(alarm, "Action", f"{told} {arn}", state)
+            self._note(alarm, "Action", f"{summary} {arn}", state)
 
     def _publish(self, arn: str, alarm: Any, before: str, now: float) -> bool:
-        """Tell a topic; other actions are not emulated."""
+        """Publish to a topic; other actions are not emulated and fail."""
         from moto.sns.models import sns_backends
 
         parts = arn.split(":")
@@ -203,7 +202,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         _forget()
 
     def publish(self, namespace: str, dimension: tuple[str, str], values: dict[str, float]) -> None:
-        """What AWS itself publishes: one sample a minute for each metric; that of the running minute is always the newest.
+        """AWS's own metrics: one sample a minute for each; the running minute's sample is always the newest.
 
         AWS's RDS metrics come once a minute; a drill that takes seconds would see none. So the running minute's sample is
         replaced by each newer one. Minutes pass at the alarms' pace.
@@ -287,7 +286,7 @@ def _as_moto_has_it(series: Series, datum: Datum) -> Any:
 
 
 def _forget() -> None:
-    """Let go of what moto keeps of every sample for its dashboard."""
+    """Drop the copies of every sample that moto keeps for its dashboard."""
     MetricDatum.instances_tracked = []
     MetricAggregatedDatum.instances_tracked = []
 
@@ -301,7 +300,7 @@ class DrCloudWatch(CloudWatchResponse):  # type: ignore[misc]
     """The CloudWatch API."""
 
     def describe_alarm_history(self) -> ActionResult:
-        """What happened to alarms, the newest first. moto: not implemented."""
+        """Changes of alarms, newest first. moto: not implemented."""
         name, kind = self._get_param("AlarmName"), self._get_param("HistoryItemType")
         since, until = self._get_param("StartDate"), self._get_param("EndDate")
         found = [

@@ -1,7 +1,7 @@
-"""Samples of metrics by series, in the order of their time: a stretch is found at once, and no series grows for ever. Pure.
+"""Bounded in-memory store of metric samples, by series and sorted by time, and CloudWatch's statistics over them. No I/O.
 
-Imports the standard library only. moto keeps one list of all samples, scans it at every question, and keeps each of them for
-its dashboard besides; a server that lives for hours, publishes several times a second and evaluates alarms cannot.
+moto keeps one list of all samples, scans it for every request, and keeps a second copy for its dashboard: too slow and too large
+for a server that runs for hours, publishes several times a second and evaluates alarms.
 """
 
 import math

@@ -1,1 +1,1 @@
-"""The embedded AWS's front door: HTTP server, control API, faults, and the installation of extended backends."""
+"""The HTTP server of the embedded AWS: request dispatch to moto, control API, call log and faults."""

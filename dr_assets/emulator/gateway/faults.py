@@ -1,6 +1,6 @@
-"""Faults on demand: which request is refused, delayed or never answered, and how that looks in each AWS protocol.
+"""Faults on demand: which request is refused, delayed or never answered, in the error format of each AWS protocol. No I/O.
 
-Pure: imports only the standard library and `wire`. The gateway applies what is decided here.
+The gateway applies what is decided here.
 """
 
 import random
@@ -12,7 +12,7 @@ from dr_assets.emulator.gateway.wire import Answer, Call, error_answer
 
 Mode = Literal["dark", "slow", "throttle", "error"]
 
-# What each service answers when it has had enough of its caller.
+# How each service throttles.
 _THROTTLES: dict[str, tuple[int, str]] = {
     "s3": (503, "SlowDown"),
     "ec2": (503, "RequestLimitExceeded"),
@@ -23,7 +23,7 @@ _THROTTLES: dict[str, tuple[int, str]] = {
     "sqs": (400, "RequestThrottled"),
     "cloudwatch": (400, "Throttling"),
 }
-# ... and when it fails by itself.
+# How each service reports an internal failure.
 _FAILURES: dict[str, tuple[int, str]] = {
     "s3": (500, "InternalError"),
     "ec2": (500, "InternalError"),

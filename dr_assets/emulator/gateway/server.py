@@ -1,7 +1,7 @@
-"""The embedded AWS as a process: `python -m dr_assets.emulator.gateway.server --port 0 --ready-file F`.
+"""The server process of the embedded AWS: `python -m dr_assets.emulator.gateway.server --port 0 --ready-file F`.
 
-Serves the gateway on a loopback port until SIGTERM, SIGINT or (with --owner-stdin) the end of its standard input, which
-the kernel closes also when the owner is killed. Writes nothing but the ready file; with --owned-folder that folder goes when the owner has gone.
+Serves the gateway on a loopback port until SIGTERM, SIGINT or (with --owner-stdin) the end of its standard input, which the
+kernel closes also when the owner is killed. Writes the ready file alone; --owned-folder is removed when the owner is gone.
 """
 
 import argparse
@@ -19,7 +19,7 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until told to end."""
+    """Serve until a signal or the end of the owner."""
     parser = argparse.ArgumentParser(prog="dr_assets.emulator.gateway.server", description="An AWS on a loopback port.")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--ready-file", type=Path, required=True, help="written once the port answers")
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None) -> None:
-    """Say where the server is, atomically: a reader sees all of it or nothing."""
+    """Write the server's address atomically: a reader finds the whole file or none."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid(), **(extra or {})}))
     part.replace(path)

@@ -1,6 +1,6 @@
-"""What a request on the wire is: region, service and operation, and how to answer it in its own protocol.
+"""Identify an AWS request (region, service, operation) and build an error answer in the protocol that it uses.
 
-Pure except for moto's request router (botocore's service models behind it). Region and service come from the SigV4
+Region and service come from the SigV4
 credential scope; the control planes of global services (IAM, Route 53) belong to us-east-1, as at AWS.
 """
 
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 # SigV4 signing names that differ from boto3's service names.
 _BOTO3_NAMES = {"monitoring": "cloudwatch", "elasticfilesystem": "efs", "states": "stepfunctions"}
-# Services with REST paths whose operation must be looked up; all others name it in the body or a header.
+# Services with REST paths, whose operation the router finds; all others name it in the body or a header.
 _REST = frozenset({"s3", "s3control", "route53", "lambda", "eks", "efs", "scheduler"})
 GLOBAL_SERVICES = frozenset({"iam", "route53", "organizations", "cloudfront"})
 _READ_PREFIXES = (
@@ -49,10 +49,10 @@ _CBOR_PATH = re.compile(r"^/service/[^/]+/operation/(\w+)$")
 
 @dataclass(frozen=True)
 class Call:
-    """Who wants what where.
+    """One identified API call.
 
     Attributes:
-        region / service / operation: boto3 names; `?` where the request does not say.
+        region / service / operation: boto3 names; `?` where the request does not name it.
         access_key: the caller's access key id (never the secret, never the signature).
         protocol: `query`, `ec2`, `json`, `cbor`, `rest-xml` or `rest-json`.
     """
@@ -121,7 +121,7 @@ def _rest_operation(environ: Mapping[str, Any], service: str) -> str:
     from moto.core.routing import NotFound, get_service_router
 
     try:
-        # The router looks at method, path, query and headers only; the body stays unread.
+        # The router reads method, path, query and headers only, not the body.
         operation, _ = get_service_router(service).match(Request(dict(environ)))
     except (NotFound, NotImplementedError, LookupError, ValueError):
         return "?"

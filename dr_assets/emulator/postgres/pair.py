@@ -1,6 +1,6 @@
 """A pair of servers whose writer moves: switchover, failover, rebuild of what failed, and faults on demand.
 
-Imports psycopg and its neighbours. Thread-safe: one operation at a time; faults, lag and SQL while one is under way.
+Thread-safe: one operation at a time; faults, lag and SQL while one is under way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHUT_DOWN_SECONDS = 10.0  # a clean shutdown waits until the standby has everyth
 
 
 class SwitchoverAbortedError(DrError):
-    """The old writer goes on as the writer; nothing was lost and nothing moved. `reason` says why."""
+    """The old writer stays the writer; nothing was lost and nothing moved. `reason` is the cause."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The switchover was aborted, the writer is still where it was: {reason}")
@@ -47,7 +47,7 @@ class PostgresPair(Servers):
                 self._caught_up(old, new)
             except (DrError, psycopg.Error) as error:
                 raise SwitchoverAbortedError(str(error)) from error
-            self._aim(nowhere=True)
+            self._aim_heartbeat(nowhere=True)
             try:
                 old.shut_down(SHUT_DOWN_SECONDS)
                 self._prove(old, new)
@@ -56,7 +56,7 @@ class PostgresPair(Servers):
                 self._resume(old, new)
                 raise SwitchoverAbortedError(str(error)) from error
             self.writer, self._standby = to, None
-            self._aim()
+            self._aim_heartbeat()
             self._make_slot(old.site)
             self._follow_or_copy(old.site)
 
@@ -77,7 +77,7 @@ class PostgresPair(Servers):
 
     @staticmethod
     def _prove(old: Node, new: Node) -> None:
-        """The old one says it was shut down, and the new one has replayed beyond its last checkpoint."""
+        """The old writer shut down cleanly, and the new one has replayed beyond its last checkpoint. DrError otherwise."""
         control = old.control()
         if control["Database cluster state"] != "shut down":
             raise DrError(f"{old.site} is {control['Database cluster state']!r}, not shut down.")
@@ -100,7 +100,7 @@ class PostgresPair(Servers):
             return
         old.end()
         old.start()
-        self._aim()
+        self._aim_heartbeat()
 
     @staticmethod
     def _replays(node: Node) -> bool:
@@ -123,14 +123,14 @@ class PostgresPair(Servers):
                 new.sql("select 1")
             except psycopg.Error as error:
                 raise DrError(f"{to} does not answer, it cannot be promoted: {error}") from error
-            self._aim(nowhere=True)
+            self._aim_heartbeat(nowhere=True)
             try:
                 if not self._fencing_fails:
                     old.end()
                 self._promote(new)
                 self.writer, self._standby = to, None
             finally:
-                self._aim()
+                self._aim_heartbeat()
 
     def _promote(self, node: Node) -> None:
         if self._slow and self._ending.wait(self._slow):
@@ -140,7 +140,7 @@ class PostgresPair(Servers):
     def rebuild(self, site: str) -> None:
         """Make a former writer (or a lost standby) a standby again.
 
-        A former writer's data are kept aside first, lost tail and all: see `kept_aside`. Then they are rewound; where that
+        A former writer's data are quarantined first, with what was lost: see `quarantined`. Then they are rewound; where that
         fails, replaced by a base backup. Returns when it streams. Raises DrError; may be called again then.
         """
         with self._lock:
@@ -154,8 +154,8 @@ class PostgresPair(Servers):
             rewindable = node.is_writer and site not in self._unfinished
             if rewindable:
                 # Every copy is kept until it is released: each may hold rows that are nowhere else.
-                kept = self._aside.setdefault(site, [])
-                folder = node.folder.with_name(f"{site}-aside-{secrets.token_hex(4)}")
+                kept = self._quarantine.setdefault(site, [])
+                folder = node.folder.with_name(f"{site}-quarantine-{secrets.token_hex(4)}")
                 kept.append(node.copy_to(folder, ports.free_port(node.ip)))
                 self._unfinished.add(site)  # from here on its data are no longer what it had
             self._make_slot(site)
@@ -169,15 +169,15 @@ class PostgresPair(Servers):
             else:
                 self._follow_or_copy(site, copy=site in self._unfinished)
 
-    def kept_aside(self, site: str) -> tuple[str, int] | None:
-        """(ip, port) of a server on what the rebuilt site had before, None where nothing is kept.
+    def quarantined(self, site: str) -> tuple[str, int] | None:
+        """(ip, port) of a server on what the rebuilt site had before, None where nothing is quarantined.
 
-        It is strictly read-only (a standby of nobody), and its passwords are those of the time of the loss. The newest, where
+        It is strictly read-only (a standby without an upstream), and its passwords are those of the time of the loss. The newest, where
         several are kept.
         """
         with self._lock:
             self._known(site)
-            for node in self._aside.get(site, [])[-1:]:
+            for node in self._quarantine.get(site, [])[-1:]:
                 if not node.alive:
                     node.configure(read_only=True)
                     node.start()
@@ -185,10 +185,10 @@ class PostgresPair(Servers):
             return None
 
     def release(self, site: str) -> None:
-        """Throw away all that was kept aside of a site. Harmless when nothing is."""
+        """Delete everything quarantined of a site. Harmless when there is nothing."""
         with self._lock:
             self._known(site)
-            for node in self._aside.pop(site, []):
+            for node in self._quarantine.pop(site, []):
                 node.end()
                 shutil.rmtree(node.folder, ignore_errors=True)
 
@@ -199,7 +199,7 @@ class PostgresPair(Servers):
         self._node(site).kill()
 
     def freeze(self, site: str) -> None:
-        """An outage that looks like silence: connections stay open, nothing answers."""
+        """An outage without an error: connections stay open, nothing answers."""
         self._node(site).freeze()
 
     def thaw(self, site: str) -> None:

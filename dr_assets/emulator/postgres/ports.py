@@ -1,4 +1,4 @@
-"""Loopback addresses that are ours before, between and after the servers that listen on them. Standard library only."""
+"""Reserve loopback addresses for servers, held also before they start and between restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def reserve(sites: tuple[str, str], port: int) -> tuple[dict[str, tuple[str, int
     """An (ip, port) for each site, and the sockets that hold them until closed.
 
     On Linux every site has an IP address of its own and all have the same port (`port` where it is free), so that names
-    alone can move clients. The sockets are bound but never listen: a server can bind beside them, nobody else will.
+    alone can move clients. The sockets are bound but never listen: a server can bind beside them, another program will not.
     Elsewhere only 127.0.0.1 is there and nothing can be held: two ports that were free.
     """
     if platform.system() != "Linux":
@@ -38,7 +38,7 @@ def reserve(sites: tuple[str, str], port: int) -> tuple[dict[str, tuple[str, int
 
 
 def bound(ip: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError where anybody else has bound that address.
+    """A bound socket. Raises OSError where another program has bound that address.
 
     SO_REUSEADDR comes after the bind: so the bind itself is exclusive, and a server may share the address all the same.
     """

@@ -1,7 +1,4 @@
-"""The folder of one pair: made, claimed for as long as its owner lives, and removed later where the owner died.
-
-Standard library only.
-"""
+"""The scratch folder of one pair: created, locked while its owner lives, removed later if the owner died."""
 
 from __future__ import annotations
 

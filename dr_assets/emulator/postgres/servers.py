@@ -1,6 +1,6 @@
-"""Two servers and what is between them: started, made to follow one another, asked, ended. `PostgresPair` builds on it.
+"""Two PostgreSQL servers, the relay between them and the heartbeat: start, attach a standby, query, stop.
 
-Imports psycopg and its neighbours.
+`PostgresPair` adds moves of the writer and faults.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg import sql
 
 from dr_assets.emulator.postgres import heartbeat, ports, scratch
 from dr_assets.emulator.postgres.binaries import find_programs
-from dr_assets.emulator.postgres.heartbeat import Heart, Lag
+from dr_assets.emulator.postgres.heartbeat import Heartbeat, Lag
 from dr_assets.emulator.postgres.node import Node
 from dr_assets.emulator.postgres.transport import Transport
 from dr_assets.errors import DrError
@@ -53,13 +53,13 @@ class Servers:
         self._unhold = weakref.finalize(self, ports.close, held)
         self._standby: str | None = None
         self._nodes: dict[str, Node] = {}
-        self._aside: dict[str, list[Node]] = {}
+        self._quarantine: dict[str, list[Node]] = {}
         self._unfinished: set[str] = set()
         self._root: Path | None = None
         self._claim: IO[str] | None = None
         self._transport: Transport | None = None
         self._relays: dict[str, tuple[str, int]] = {}
-        self._heart: Heart | None = None
+        self._heartbeat: Heartbeat | None = None
         self._user = self._database = ""
         self._lock = threading.RLock()
         self._ending = threading.Event()
@@ -116,8 +116,8 @@ class Servers:
         with node.session(database) as connection:
             sites = {site: (self.regions[site], self._slot(site)) for site in self.sites}
             heartbeat.install(connection, sites, username)
-        self._heart = Heart(database)
-        self._aim()
+        self._heartbeat = Heartbeat(database)
+        self._aim_heartbeat()
         self.running = True
 
     def attach(self, site: str) -> None:
@@ -138,9 +138,9 @@ class Servers:
         self._ending.set()
         with self._lock:
             self.running, self.writer, self._standby = False, None, None
-            if self._heart:
-                self._heart.stop()
-            for node in (*self._nodes.values(), *(node for kept in self._aside.values() for node in kept)):
+            if self._heartbeat:
+                self._heartbeat.stop()
+            for node in (*self._nodes.values(), *(node for kept in self._quarantine.values() for node in kept)):
                 node.end()
             if self._transport:
                 self._transport.stop()
@@ -148,8 +148,8 @@ class Servers:
                 shutil.rmtree(self._root, ignore_errors=True)
             if self._claim:
                 self._claim.close()
-            self._root = self._claim = self._transport = self._heart = None
-            self._nodes, self._aside, self._relays, self._unfinished = {}, {}, {}, set()
+            self._root = self._claim = self._transport = self._heartbeat = None
+            self._nodes, self._quarantine, self._relays, self._unfinished = {}, {}, {}, set()
             self._slow, self._fencing_fails = 0.0, False
             atexit.unregister(self.stop)
 
@@ -171,7 +171,7 @@ class Servers:
             connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(self._user), verifier))
 
     def exec(self, site: str, sql: str) -> list[tuple[Any, ...]]:
-        """Run SQL in the stack's database as a superuser, without anybody's privileges in mind: for the harness.
+        """Run SQL in the stack's database as a superuser, bypassing privileges: for the harness.
 
         Answers the rows of the last statement. Raises psycopg's errors; psycopg.OperationalError after 60 s.
         """
@@ -206,7 +206,7 @@ class Servers:
             node.until(lambda: connection.execute(streams, (site,)).fetchone() is not None, STREAM_SECONDS, "stream")
         self._standby = site
         self._unfinished.discard(site)
-        self._aim()
+        self._aim_heartbeat()
 
     def _make_slot(self, site: str) -> None:
         slot = self._slot(site)
@@ -220,21 +220,21 @@ class Servers:
     def lag(self) -> Lag | None:
         """Of the standby, in milliseconds; None while unknown: no standby, or nothing yet to measure.
 
-        As the writer sees it; where the writer has not been heard of for a second, the age of what the standby has. So it
+        As measured at the writer; without a measurement for a second, the age of the standby's newest heartbeat. So it
         grows with time for as long as nothing arrives, in a partition as in an outage of the writer.
         """
-        heart, standby = self._heart, self._standby
+        heart, standby = self._heartbeat, self._standby
         node = self._nodes.get(standby or "")
         if heart is None or node is None or not node.alive:
             return None
         return heart.lag or heartbeat.age(node, self._database)
 
-    def _aim(self, nowhere: bool = False) -> None:
-        if self._heart:
+    def _aim_heartbeat(self, nowhere: bool = False) -> None:
+        if self._heartbeat:
             writer = None if nowhere else self._nodes[self._writing()]
-            self._heart.aim(writer, self._slot(self.other(writer.site)) if writer else "")
+            self._heartbeat.set_target(writer, self._slot(self.other(writer.site)) if writer else "")
 
-    # --- small things --------------------------------------------------------------------------------------------------
+    # --- helpers -------------------------------------------------------------------------------------------------------
 
     def _known(self, site: str) -> None:
         if site not in self.sites:

@@ -1,7 +1,7 @@
-"""Runs one PostgreSQL and ends it when its own standard input ends: so none outlives its owner, however that one dies.
+"""Supervisor process: runs one PostgreSQL and ends it when its owner ends, however that happens.
 
 `python supervisor.py DATA LOG UID|- PROGRAM ARGUMENTS…`; the first line it prints is the postmaster's pid. It is run by its
-path rather than with `-m`, which would import the packages around it; so it imports the standard library only, and little.
+path rather than with `-m`, which would import the packages around it, and imports little.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def children(pid: int) -> list[int]:
 
 
 def freeze_all(pid: int) -> list[int]:
-    """Stop a server: the postmaster first, so that it forks no more. Answers every process that stands still."""
+    """Stop a server: the postmaster first, so that it forks no more. Returns every stopped process."""
     _send(pid, signal.SIGSTOP)
     stopped: set[int] = set()
     while new := set(children(pid)) - stopped:
@@ -55,7 +55,7 @@ def thaw_all(pid: int) -> None:
 
 
 def kill_all(pid: int) -> None:
-    """An outage: everything stands still at one moment, and then is gone."""
+    """An outage: stop every process at one moment, then kill them."""
     for process in freeze_all(pid):
         _send(process, signal.SIGKILL)
 
@@ -105,19 +105,19 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Ctrl-C is the owner's to handle; we end when its pipe does. (A handler, unlike SIG_IGN, is not inherited.)
         signal.signal(number, lambda *_: None)
-    with Path(log).open("ab") as words:
+    with Path(log).open("ab") as output:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd="/", start_new_session=True, **identity
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True, **identity
         )
 
-    def watch() -> None:
-        # The pipe stays open where the owner forked (multiprocessing does): so its pid is looked at, too.
+    def end_with_owner() -> None:
+        # The pipe stays open where the owner forked (multiprocessing does): so its pid is checked, too.
         while os.getppid() == owner:
             if select.select([0], [], [], WATCH_SECONDS)[0] and not os.read(0, 4096):
                 break
         kill_all(child.pid)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=end_with_owner, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         print(child.pid, flush=True)  # noqa: T201 (the owner reads it)
     adopt()

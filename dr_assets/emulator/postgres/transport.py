@@ -1,6 +1,6 @@
-"""The wire between the two servers: a TCP relay whose faults are real, bytes delayed, held back, dropped in flight.
+"""The network between the two servers: a TCP relay that can delay, hold back and drop bytes in flight.
 
-Standard library only. Delaying replay instead (`recovery_min_apply_delay`) would lose nothing: the WAL has arrived by then.
+Delaying replay instead (`recovery_min_apply_delay`) would lose nothing: the WAL has arrived by then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Transport:
     """Relays with their own event loop in a thread of its own. Faults hold for all of them, from one moment on.
 
     A delay holds for what comes from the upstream (the WAL); a partition for both directions. Connections stay open through
-    both, and new ones are accepted and then hear nothing, as when packets are lost.
+    both, and new ones are accepted and then get no answer, as when packets are lost.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""The extended RDS backend: clusters and instances. Global clusters and groups are mixins beside it.
+"""RDS: create, modify and delete Aurora clusters and instances. Global clusters and groups are mixins beside it.
 
-Imports moto's RDS backend and the models. It only overrides what moto 5.2.5 lacks or gets wrong; each method says what.
+Overrides only what moto 5.2.5 lacks or gets wrong; each method names it.
 """
 
 from typing import Any
@@ -71,7 +71,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let time pass: remove what has been deleted, finish role changes. Called before every request."""
+        """Remove what has been deleted, finish role changes. Called before every request."""
         for resources in (self.databases, self.clusters, self.global_clusters):
             for name in [name for name, item in resources.items() if getattr(item, "gone", False)]:
                 del resources[name]

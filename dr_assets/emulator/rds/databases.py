@@ -1,6 +1,6 @@
 """The real PostgreSQL pair behind the RDS API: starts it with the clusters, moves its writer, rebuilds what failed.
 
-A `roles.RoleDriver`. Imports `roles`, `clock` and `pair`. The pair knows the sites `primary` and `secondary` in the order
+A `roles.RoleDriver`. The pair has the sites `primary` and `secondary` in the order
 in which the clusters joined their global cluster; one global cluster has one pair.
 """
 
@@ -10,14 +10,14 @@ from typing import Any, get_args
 
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.postgres import PostgresPair
-from dr_assets.emulator.rds.events import Trouble, announcer
+from dr_assets.emulator.rds.events import Trouble, event_publisher
 from dr_assets.emulator.rds.roles import RoleChange
 
 SITES = ("primary", "secondary")
 
 
 class PairDriver:
-    """Moves the writer of a PostgreSQL pair when RDS is told to.
+    """Moves the writer of a PostgreSQL pair when RDS accepts a switchover or failover.
 
     Attributes:
         pair: the servers.
@@ -34,7 +34,7 @@ class PairDriver:
         self._lock = threading.RLock()
         self._work: dict[tuple[str, int], tuple[threading.Thread, list[BaseException]]] = {}
 
-    # --- what stands in RDS must stand on disk ----------------------------------------------------------------------
+    # --- servers follow the clusters ------------------------------------------------------------------------------
 
     def observe(self, global_clusters: Iterable[Any]) -> None:
         """Called before every request: start, attach and end servers as clusters with instances come and go."""
@@ -116,24 +116,24 @@ class PairDriver:
             timed[action](float(data["seconds"]))
         elif action in plain:
             plain[action]()
-        elif action == "kept_aside":
-            found = self.pair.kept_aside(str(data.get("site")))
-            return {**self.describe(), "aside": list(found) if found else None}
+        elif action == "quarantined":
+            found = self.pair.quarantined(str(data.get("site")))
+            return {**self.describe(), "quarantined": list(found) if found else None}
         elif action == "fail_fencing":
             self.pair.fail_fencing(bool(data.get("on", True)))
         elif action == "events":
             if data.get("trouble") not in get_args(Trouble):
                 raise ValueError(f"trouble must be one of {get_args(Trouble)}, not {data.get('trouble')!r}")
-            announcer.trouble = data["trouble"]
+            event_publisher.trouble = data["trouble"]
         elif action == "hold_rebuild":
             self.hold_rebuild = bool(data.get("on", True))
         else:
-            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild", "kept_aside", "events"])
+            known = sorted([*at_site, *timed, *plain, "fail_fencing", "hold_rebuild", "quarantined", "events"])
             raise ValueError(f"action must be one of {known}, not {action!r}")
         return self.describe()
 
     def describe(self) -> dict[str, Any]:
-        """Who writes, where the servers are, and how far the reader is behind (milliseconds; None: unknown)."""
+        """The writer, the servers' addresses, and the reader's lag (milliseconds; None: unknown)."""
         lag = self.pair.lag() if self.pair.running else None
         return {
             "running": self.pair.running,

@@ -1,7 +1,7 @@
 """RDS events of global clusters: answered by DescribeEvents, and sent to the topics of the event subscriptions.
 
-Imports moto's exceptions and backends. Identifiers and categories are AWS's (Aurora user guide, "Amazon RDS event categories and
-event messages"); messages say the same in fewer words.
+Identifiers and categories are AWS's (Aurora user guide, "Amazon RDS event categories and
+event messages"); messages are shortened.
 """
 
 import json
@@ -41,15 +41,15 @@ class ClusterEvent:
     date: datetime = field(default_factory=utcnow)
 
 
-class Announcer:
-    """Tells what happens to a global cluster. `trouble`: nothing arrives, or what belongs to one change arrives backwards."""
+class EventPublisher:
+    """Publishes events of global clusters. `trouble`: none are published, or those of one change in reverse order."""
 
     def __init__(self) -> None:
         self.trouble: Trouble = "none"
         self._held: list[tuple[Any, ClusterEvent]] = []
 
-    def tell(self, cluster: Any, *identifiers: str) -> None:
-        """Announce in the cluster's region."""
+    def publish(self, cluster: Any, *identifiers: str) -> None:
+        """Publish events by identifier, in the cluster's region."""
         for identifier in identifiers:
             text = MESSAGES[identifier].format(cluster=cluster.db_cluster_identifier, region=cluster.region)
             event = ClusterEvent(identifier, cluster.db_cluster_identifier, str(cluster.arn), text)
@@ -59,7 +59,7 @@ class Announcer:
                 self._send(cluster, event)
 
     def release(self) -> None:
-        """What was held back while a change went on, the last first."""
+        """Publish what was held back during a change, in reverse order."""
         held, self._held = self._held, []
         for cluster, event in reversed(held):
             self._send(cluster, event)
@@ -86,7 +86,7 @@ class Announcer:
 
 
 def notification(event: ClusterEvent, region: str) -> str:
-    """The text that RDS publishes to a topic."""
+    """The message (JSON) that RDS publishes to a topic."""
     console = f"https://console.aws.amazon.com/rds/home?region={region}#dbclusters:id={event.source_identifier}"
     return json.dumps(
         {
@@ -101,11 +101,11 @@ def notification(event: ClusterEvent, region: str) -> str:
     )
 
 
-announcer = Announcer()
+event_publisher = EventPublisher()
 
 
 def select_events(events: list[Any], params: dict[str, Any]) -> list[Any]:
-    """DescribeEvents' filters. moto: knows source identifier and type alone, and answers every event there ever was."""
+    """DescribeEvents' filters. moto: filters by source identifier and type alone, and answers every event since the start."""
     if params.get("source_identifier") and not params.get("source_type"):
         raise InvalidParameterCombination("Cannot specify source identifier without source type")
     end = _moment(params.get("end_time")) or _moment(utcnow())

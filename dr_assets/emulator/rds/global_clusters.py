@@ -1,7 +1,7 @@
 """Global clusters of the extended RDS backend: create, join, leave, switch over, fail over.
 
-A mixin of `rds_backend.AuroraBackend`; imports moto's exceptions and the models. Sources: the RDS API reference and the
-Aurora user guide (disaster recovery). Where AWS's message is not public, ours says what to do instead.
+A mixin of `rds.backend.AuroraBackend`. Sources: the RDS API reference and the Aurora user guide (disaster recovery). Where AWS's
+message is not public, ours names what to do instead.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Parameter groups, event subscriptions and tags of the extended RDS backend.
 
-A mixin of `rds_backend.AuroraBackend`; imports moto's models and exceptions.
+A mixin of `rds.backend.AuroraBackend`.
 """
 
 from collections.abc import Iterable
@@ -145,7 +145,7 @@ class Groups:
     # -- event subscriptions -------------------------------------------------------------------------------------------
 
     def create_event_subscription(self, kwargs: Any) -> Any:
-        """moto: disabled unless told otherwise (AWS: enabled), and any topic will do."""
+        """moto: disabled by default (AWS: enabled), and accepts a topic that does not exist."""
         params = dict(kwargs)
         if params.get("enabled") is None:
             params["enabled"] = True

@@ -1,6 +1,6 @@
 """Aurora clusters, instances and global clusters as AWS shows them, over moto's RDS models.
 
-Imports moto's models, the clock and the role driver. Each override says what moto 5.2.5 lacks.
+Each override names what moto 5.2.5 lacks.
 """
 
 import copy
@@ -14,7 +14,7 @@ from moto.utilities.utils import get_partition
 
 from dr_assets.emulator.clock import Settling, clock
 from dr_assets.emulator.rds import roles
-from dr_assets.emulator.rds.events import announcer
+from dr_assets.emulator.rds.events import event_publisher
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
@@ -72,7 +72,7 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
 
     @property
     def global_cluster_identifier(self) -> str | None:
-        """moto: keeps what CreateDBCluster was told, also after removal."""
+        """moto: keeps the value given to CreateDBCluster, also after removal."""
         return self.membership.global_cluster_identifier if self.membership else None
 
     @global_cluster_identifier.setter
@@ -262,7 +262,7 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
 
     @property
     def arn(self) -> str:
-        """Without a region. moto: removes the region's name wherever it stands, also inside the identifier."""
+        """Without a region. moto: removes the region's name everywhere, also inside the identifier."""
         return f"arn:{self.partition}:rds::{self.account_id}:global-cluster:{self.global_cluster_identifier}"
 
     @property
@@ -326,28 +326,28 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
             self.writer = self.members[0] if self.members else None
 
     def settle(self) -> None:
-        """Swap the roles when the driver says that the target accepts writes; notice the end of the rebuild."""
+        """Swap the roles when the driver reports that the target accepts writes; end the rebuild when it is over."""
         change = self.change
         if change is not None and roles.driver().failed(change):
             self.change = None
-            announcer.tell(
+            event_publisher.publish(
                 self._by(change.to_arn), "RDS-EVENT-0187" if change.kind == "switchover" else "RDS-EVENT-0239"
             )
-            announcer.release()
+            event_publisher.release()
         elif change is not None and roles.driver().finished(change):
             self.change = None
             old, self.writer = self._by(change.from_arn), self._by(change.to_arn)
             self.rebuilding = change if change.kind == "failover" else None
             if change.kind == "switchover":
-                announcer.tell(old, "RDS-EVENT-0182")
-                announcer.tell(self.writer, "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397")
+                event_publisher.publish(old, "RDS-EVENT-0182")
+                event_publisher.publish(self.writer, "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397")
             else:
-                announcer.tell(self.writer, "RDS-EVENT-0238", "RDS-EVENT-0397")
-                announcer.tell(old, "RDS-EVENT-0240")
-            announcer.release()
+                event_publisher.publish(self.writer, "RDS-EVENT-0238", "RDS-EVENT-0397")
+                event_publisher.publish(old, "RDS-EVENT-0240")
+            event_publisher.release()
         if self.rebuilding is not None and roles.driver().resynchronised(self.rebuilding):
-            announcer.tell(self._by(self.rebuilding.from_arn), "RDS-EVENT-0241")
-            announcer.release()
+            event_publisher.publish(self._by(self.rebuilding.from_arn), "RDS-EVENT-0241")
+            event_publisher.release()
             self.rebuilding = None
 
     def _by(self, arn: str) -> AuroraCluster:
@@ -362,7 +362,7 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
         self.rebuilding = None
         self.change = change
         if kind == "switchover":
-            announcer.tell(target, "RDS-EVENT-0181")
+            event_publisher.publish(target, "RDS-EVENT-0181")
 
 
 def default_group(engine: str, version: str) -> str:

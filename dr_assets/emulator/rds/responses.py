@@ -1,6 +1,6 @@
-"""RDS actions that moto lacks or answers differently from AWS.
+"""RDS API: actions that moto lacks or answers differently from AWS.
 
-Imports moto's RDS response class. moto finds an action by its method name, so adding a method adds an action.
+moto finds an action by its method name, so adding a method adds an action.
 """
 
 from typing import Any

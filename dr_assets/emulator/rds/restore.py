@@ -1,14 +1,14 @@
 """Restores of the extended RDS backend: from a snapshot or to a point in time, as a cluster of its own.
 
-A mixin of `rds_backend.AuroraBackend`. moto copies every attribute of the source object into the new cluster, among them
-its password field, its identity and its place in a global cluster; here it gets what AWS says it gets.
+A mixin of `rds.backend.AuroraBackend`. moto copies every attribute of the source object into the new cluster, among them
+its password field, its identity and its place in a global cluster; here it gets what AWS documents.
 """
 
 from typing import Any
 
 from moto.rds.exceptions import InvalidParameterCombination
 
-# What a restored cluster inherits when the caller does not say otherwise. Groups fall back to the defaults, as at AWS.
+# What a restored cluster inherits unless the caller sets it. Groups fall back to the defaults, as at AWS.
 _INHERITED = {
     "engine": "engine",
     "engine_version": "engine_version",

@@ -1,9 +1,9 @@
-"""Who drives a change of the writer: by default the clock, later a real PostgreSQL pair.
+"""Interface between RDS and what moves the global writer: a timer by default, or a real PostgreSQL pair.
 
-Imports only the clock. `RDS` calls `driver().begin(change)` when SwitchoverGlobalCluster or FailoverGlobalCluster has been
+RDS calls `driver().begin(change)` when SwitchoverGlobalCluster or FailoverGlobalCluster has been
 accepted, asks `finished(change)` at every later request until it is true (then the roles swap; if it `failed`, they stay), and asks
 `resynchronised(change)` for as long as the old writer of a failover is being rebuilt. None of them may block for
-long: they run inside the request of whoever happens to call.
+long: they run inside an API request.
 """
 
 from collections.abc import Iterable
@@ -34,12 +34,12 @@ class RoleChange:
 
     @property
     def status(self) -> str:
-        """What the global cluster and its members show meanwhile."""
+        """The status of the global cluster and its members meanwhile."""
         return "switching-over" if self.kind == "switchover" else "failing-over"
 
 
 class RoleDriver(Protocol):
-    """What stands behind the API and really moves the writer."""
+    """Moves the writer behind the API."""
 
     def begin(self, change: RoleChange) -> None:
         """Start moving. Raise to have the API call refused with an internal failure."""
@@ -54,14 +54,14 @@ class RoleDriver(Protocol):
         """Whether the old writer replicates from the new one again (only asked after a failover)."""
 
     def observe(self, global_clusters: Iterable[Any]) -> None:
-        """Called before every request: see which clusters there are."""
+        """Called before every request with the clusters that there are."""
 
 
 class TimedDriver:
     """Nothing real: a change lasts one settle time, rebuilding the old writer one more."""
 
     def observe(self, global_clusters: Iterable[Any]) -> None:
-        """Nothing stands behind the clusters."""
+        """There is nothing behind the clusters."""
 
     def failed(self, change: RoleChange) -> BaseException | None:
         """Never."""

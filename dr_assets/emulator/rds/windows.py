@@ -1,4 +1,4 @@
-"""Backup and maintenance windows as RDS judges them. Pure.
+"""Validation of backup and maintenance windows: format, length and overlap. No I/O.
 
 moto calls windows that merely touch (03:00-04:00 and mon:04:00-mon:05:00) overlapping; AWS takes them.
 """
@@ -12,7 +12,7 @@ _MAINTENANCE = re.compile(r"^([a-z]{3}):(\d\d):(\d\d)-([a-z]{3}):(\d\d):(\d\d)$"
 
 
 def window_error(backup: str | None, maintenance: str | None) -> str | None:
-    """What AWS says against these windows, `None` when they will do. Times are UTC."""
+    """AWS's error message for these windows, `None` when they are valid. Times are UTC."""
     weekly: tuple[int, int] | None = None
     daily: tuple[int, int] | None = None
     if backup is not None:

@@ -1,7 +1,6 @@
 """Route 53: health checks that follow their alarm's metric, failover answers, private zones, exact record changes.
 
-Imports moto's Route 53 (and CloudWatch's and EC2's state for references), `alarms`, `health` and `extensions`. moto 5.2.5
-keeps neither alarm, missing-data rule nor version of a health check, ignores caller references, and changes records without
+moto 5.2.5 keeps neither alarm, missing-data rule nor version of a health check, ignores caller references, and changes records without
 comparing them.
 """
 
@@ -28,7 +27,7 @@ from dr_assets.emulator import dark_regions
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.route53 import health
-from dr_assets.emulator.route53.health import Look
+from dr_assets.emulator.route53.health import Observation
 
 _UPDATABLE = (
     "IPAddress",
@@ -58,10 +57,10 @@ class Check:
         self.requested = copy.deepcopy(config)
         self.health_check_config = {**_defaults(config), **copy.deepcopy(config)}
         self.cloud_watch_alarm_configuration: dict[str, Any] | None = None
-        # A new check is healthy until there is enough data to find otherwise. What the metric said when it last said
-        # anything is kept apart from what was made of its silence: LastKnownStatus goes by the former.
-        self.seen = Look(True, "The health check is new.")
-        self.known = True
+        # A new check is healthy until there is enough data to find otherwise. The state when the metric
+        # last had data is kept apart from the observation without data: LastKnownStatus uses the former.
+        self.observation = Observation(True, "The health check is new.")
+        self.last_known_healthy = True
 
     @property
     def type_(self) -> str:
@@ -106,7 +105,7 @@ class CheckSchedule:
         for backend in self.backends():
             # Parents after the others: they count their children's results.
             for check in sorted(backend.health_checks.values(), key=lambda each: each.type_ == "CALCULATED"):
-                backend.look(check)
+                backend.observe(check)
 
 
 check_schedule = CheckSchedule()
@@ -146,7 +145,7 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         return check
 
     def change_check(self, check_id: str, params: dict[str, Any]) -> Check:
-        """UpdateHealthCheck: what is not spoken of stays."""
+        """UpdateHealthCheck: parameters that are not given stay."""
         check: Check = self.get_health_check(check_id)
         version = params.get("HealthCheckVersion")
         if version is not None and version != check.health_check_version:
@@ -168,7 +167,7 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
 
     def _check_config(self, check: Check, alarm_named: bool) -> None:
         config = check.health_check_config
-        # The alarm's settings are copied when the alarm is named; what becomes of the alarm later is not noticed.
+        # The alarm's settings are copied when the alarm is named; later changes of the alarm are not noticed.
         if check.type_ == "CLOUDWATCH_METRIC" and (alarm_named or not config.get("AlarmIdentifier")):
             identifier = config.get("AlarmIdentifier")
             if not identifier:
@@ -208,37 +207,37 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         del self.health_checks[health_check_id]
         self.resource_tags.pop(health_check_id, None)
 
-    def look(self, check: Check) -> bool:
-        """Look at a check now and remember what was found; with inversion, what DNS goes by."""
+    def observe(self, check: Check) -> bool:
+        """Evaluate a check now and keep the result; return what DNS uses: the result, inverted where configured."""
         config = check.health_check_config
         if config["Disabled"]:
-            check.seen = Look(True, "The health check is disabled.")
+            check.observation = Observation(True, "The health check is disabled.")
         elif check.type_ == "CLOUDWATCH_METRIC":
-            check.seen, check.known = self._look_at_metric(check)
+            check.observation, check.last_known_healthy = self._observe_metric(check)
         elif check.type_ == "CALCULATED":
             children = [self.health_checks[c] for c in config.get("ChildHealthChecks") or [] if c in self.health_checks]
-            # Parents among the children keep what they found last: a circle of parents would look for ever.
-            found = [self.healthy(each) if each.type_ == "CALCULATED" else self.look(each) for each in children]
-            check.seen = health.look_at_children(found, config["HealthThreshold"])
+            # Parents among the children keep their last result: parents that count each other would recurse for ever.
+            found = [self.healthy(each) if each.type_ == "CALCULATED" else self.observe(each) for each in children]
+            check.observation = health.observe_children(found, config["HealthThreshold"])
         return self.healthy(check)
 
-    def _look_at_metric(self, check: Check) -> tuple[Look, bool]:
+    def _observe_metric(self, check: Check) -> tuple[Observation, bool]:
         from moto.cloudwatch.models import cloudwatch_backends
 
         config, now = check.health_check_config, time.time()
         region = config["AlarmIdentifier"]["Region"]
         rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, clock.pace)
-        # Nobody reads metrics out of a region that does not answer.
+        # A region that does not answer delivers no metrics.
         data = [] if dark_regions.is_dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
-        return health.look_at_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.known)
+        return health.observe_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.last_known_healthy)
 
     @staticmethod
     def healthy(check: Check) -> bool:
-        """What was found at the last look, inverted where the check says so. Endpoints are not probed: always healthy."""
-        return check.seen.healthy != check.health_check_config["Inverted"]
+        """The last result, inverted where the check is. Endpoints are not probed: they are always healthy."""
+        return check.observation.healthy != check.health_check_config["Inverted"]
 
     def resolve(self, name: str, kind: str) -> health.Answer | None:
-        """What the zones answer for a name, by the last looks; `None` for a name that no zone has."""
+        """The zones' answer for a name, by the last health checks; `None` for a name that no zone has."""
 
         def well(check: str) -> bool:
             found = self.health_checks.get(check)
@@ -385,9 +384,9 @@ class DrRoute53(Route53):  # type: ignore[misc]
     def get_health_check_status(self) -> ActionResult:
         """Of every checker region; moto answers success whatever happens."""
         check = self.backend.get_health_check(self._get_param("HealthCheckId"))
-        word = "Success" if self.backend.look(check) else "Failure"
+        word = "Success" if self.backend.observe(check) else "Failure"
         regions = check.health_check_config.get("Regions") or ["us-east-1", "us-west-2", "eu-west-1"]
-        report = {"Status": f"{word}: {check.seen.reason}", "CheckedTime": utcnow()}
+        report = {"Status": f"{word}: {check.observation.reason}", "CheckedTime": utcnow()}
         observations = [{"Region": r, "IPAddress": "127.0.0.1", "StatusReport": report} for r in regions]
         return ActionResult({"HealthCheckObservations": observations})
 

@@ -1,7 +1,7 @@
-"""What Route 53 makes of health checks, and which record of a name it answers with. Pure but for what it is handed.
+"""Evaluation of Route 53 health checks, and the choice among failover records. No I/O.
 
-Imports `alarms` and `metrics`. Sources: Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy" (a check on
-a CloudWatch alarm reads the alarm's metric, not its state), and "How Amazon Route 53 chooses records when health checking is
+Sources: Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy" (a check on a CloudWatch alarm reads
+the alarm's metric, not its state), and "How Amazon Route 53 chooses records when health checking is
 configured" (failover: the primary while it is healthy, also when neither is; a record without a check is always healthy).
 """
 
@@ -15,12 +15,12 @@ from dr_assets.emulator.cloudwatch.metrics import Datum
 
 # Route 53 copies an alarm's settings; its treatment of missing data is not among them.
 _MISSING = "missing"
-INTERVAL_SECONDS = 10  # how often a check looks at its metric
+INTERVAL_SECONDS = 10  # how often a check reads its metric
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at a health check: whether it is healthy (before inversion) and why."""
+class Observation:
+    """One evaluation of a health check: whether it is healthy (before inversion) and why."""
 
     healthy: bool
     reason: str
@@ -55,7 +55,7 @@ def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
 
 
 def unsupported(alarm: Any) -> str | None:
-    """Why Route 53 does not take an alarm (one of moto's); `None` where it does."""
+    """Why Route 53 refuses an alarm (one of moto's) for a health check; `None` when it accepts it."""
     if alarm.rule is not None or alarm.metric_data_queries or not alarm.metric_name:
         return "alarms on several alarms or on mathematics with metrics are not supported"
     if alarm.extended_statistic or not alarm.statistic:
@@ -67,27 +67,29 @@ def unsupported(alarm: Any) -> str | None:
     return None
 
 
-def look_at_metric(
+def observe_metric(
     data: Iterable[Datum], rule: Rule, now: float, insufficient: str, last_known: bool
-) -> tuple[Look, bool]:
-    """A CLOUDWATCH_METRIC check, and what is known of the metric from now on.
+) -> tuple[Observation, bool]:
+    """Evaluate a CLOUDWATCH_METRIC check: the result, and the last known health from now on.
 
     Args:
-        data: what was put for the metric.
-        insufficient: Healthy, Unhealthy or LastKnownStatus, where the metric does not tell.
-        last_known: whether the metric was well when it last told anything.
+        data: samples of the metric.
+        insufficient: InsufficientDataHealthStatus: Healthy, Unhealthy or LastKnownStatus; decides when data are missing.
+        last_known: whether the check was healthy when the metric last had data.
     """
     verdict = alarms.evaluate(data, rule, now, "INSUFFICIENT_DATA")
     if verdict.state == "INSUFFICIENT_DATA":
         healthy = {"Healthy": True, "Unhealthy": False}.get(insufficient, last_known)
-        return Look(healthy, f"{verdict.reason} InsufficientDataHealthStatus is {insufficient}."), last_known
-    return Look(verdict.state == "OK", verdict.reason), verdict.state == "OK"
+        return Observation(healthy, f"{verdict.reason} InsufficientDataHealthStatus is {insufficient}."), last_known
+    return Observation(verdict.state == "OK", verdict.reason), verdict.state == "OK"
 
 
-def look_at_children(children: Iterable[bool], threshold: int) -> Look:
+def observe_children(children: Iterable[bool], threshold: int) -> Observation:
     """A CALCULATED check: at least `threshold` children healthy; 0 is always healthy."""
     healthy = sum(children)
-    return Look(healthy >= threshold, f"{healthy} of the child health checks are healthy, {threshold} are needed.")
+    return Observation(
+        healthy >= threshold, f"{healthy} of the child health checks are healthy, {threshold} are needed."
+    )
 
 
 def choose(records: Iterable[Any], healthy: Callable[[str], bool]) -> Any:

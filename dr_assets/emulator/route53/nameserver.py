@@ -1,6 +1,6 @@
 """A nameserver on loopback: the endpoints of the embedded RDS, and the records of the hosted zones.
 
-Imports dnslib. Cluster, reader and global writer endpoints keep their names; the global writer endpoint follows
+Cluster, reader and global writer endpoints keep their names; the global writer endpoint follows
 the writer, as at AWS; a dark region's names still resolve, as DNS does. Failover records of a zone follow their health checks.
 """
 
@@ -21,7 +21,7 @@ class _Names(BaseResolver):  # type: ignore[misc]
         self._table, self._records = table, records
 
     def resolve(self, request, handler):  # type: ignore[no-untyped-def]
-        """dnslib's hook: NXDOMAIN for a name that is nowhere."""
+        """dnslib's hook: NXDOMAIN for an unknown name."""
         reply = request.reply()
         name = str(request.q.qname).rstrip(".").lower()
         kind = QTYPE[request.q.qtype]
@@ -51,7 +51,7 @@ class Nameserver:
 
     Args:
         table: host name -> IP address, of the endpoints; asked at every question.
-        records: (name, type) -> what the hosted zones answer (`health.Answer`), or `None`.
+        records: (name, type) -> the hosted zones' answer (`health.Answer`), or `None`.
     """
 
     def __init__(self, table: Callable[[], Mapping[str, str]], records: Records = lambda _name, _kind: None) -> None:

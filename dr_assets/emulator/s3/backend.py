@@ -1,7 +1,4 @@
-"""S3: replication configurations as put, AWS's guards around versioning, replicated objects, what is heeded of bucket policies.
-
-Imports moto's S3 and `replication`.
-"""
+"""S3: replication configurations, versioning guards, replicated objects, and the enforced part of bucket policies."""
 
 import json
 from typing import Any
@@ -27,7 +24,7 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
         return bucket
 
     def put_bucket_replication(self, bucket_name: str, replication: dict[str, Any]) -> None:
-        """moto: looks at the source bucket only."""
+        """moto: checks the source bucket only."""
         rules = replication["Rule"]
         for rule in [rules] if isinstance(rules, dict) else rules:
             target = rule["Destination"]["Bucket"].rsplit(":", 1)[-1]
@@ -82,20 +79,20 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
 
 
 def _permission(bucket: Any, action: str, resource: str) -> Any:
-    """What the bucket's policy says to everybody without a condition.
+    """The permission by the policy's statements for everybody without a condition.
 
-    moto: takes every principal for everybody, and refuses where it does not know that a condition holds, also what is allowed.
-    Conditions cannot be told here; the usual one is against plain HTTP, and loopback stands in for TLS.
+    moto: takes every principal for everybody, and refuses when it cannot evaluate a condition, also what is allowed.
+    Conditions are not evaluated here; the usual one denies plain HTTP, and loopback counts as TLS.
     """
     if bucket.policy is None:
         return PermissionResult.NEUTRAL
     document = json.loads(bucket.policy)
     found = document["Statement"]
-    document["Statement"] = [each for each in (found if isinstance(found, list) else [found]) if _heeded(each)]
+    document["Statement"] = [each for each in (found if isinstance(found, list) else [found]) if _enforced(each)]
     return IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
 
 
-def _heeded(statement: dict[str, Any]) -> bool:
+def _enforced(statement: dict[str, Any]) -> bool:
     return statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]}) and not statement.get("Condition")
 
 

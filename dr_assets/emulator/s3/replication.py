@@ -1,10 +1,9 @@
-"""S3 replication of objects: what was put under an enabled rule is copied, and both ends say how far that has come.
+"""S3 replication of objects: copies under an enabled rule, and the replication status at both ends.
 
-Imports moto's IAM state (the role's permissions), `clock` and `extensions` (which regions are dark). Source: S3 User Guide,
+Source: S3 User Guide,
 "What does Amazon S3 replicate?", "Getting replication status information" and "Setting up permissions for live replication".
-Copies are made when somebody looks, once the settle time is over; a copy that cannot reach its region stays PENDING and is
-tried again, one that is not permitted or has no destination is FAILED for good. Replicas are never replicated, what was there
-before the rule neither.
+Copies are made before the next request after the settle time; a copy that cannot reach its region stays PENDING and is retried,
+one that is not permitted or has no destination is FAILED for good. Replicas and objects older than the rule are not replicated.
 """
 
 import copy
@@ -32,7 +31,7 @@ class Task:
     item: Any
     marker: bool
     begun: float = field(default_factory=clock.now)
-    # Destination bucket -> status; None until the rules have been looked at.
+    # Destination bucket -> status; None until the rules have been evaluated.
     ends: dict[str, Status] | None = None
 
     @property
