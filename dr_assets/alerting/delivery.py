@@ -42,31 +42,29 @@ class AlertPending(DrError):
     """Another process is delivering this alert right now, or died while doing so."""
 
 
-class _Entry(Upgradable):
-    """`by`: the process that sent it; `attempt` counts from 1, 0 means without a claim."""
+class DeliveryClaim(Upgradable):
+    """`alerts/STACK/TRANSITION.CHANNEL.claim-NNN.json`: process `by` is about to send. `attempt`: 0 means without a claim."""
+
+    SCHEMA = "dr-assets/delivery-claim/1"
 
     by: str
     step: str
     text: str
     incident: Incident
     at: UtcTime
+    attempt: int = 0
 
 
-class DeliveryClaim(_Entry):
-    """`alerts/STACK/TRANSITION.CHANNEL.claim-NNN.json`: a process is about to send."""
-
-    SCHEMA = "dr-assets/delivery-claim/1"
-
-    attempt: int
-
-
-class Delivery(_Entry):
+class Delivery(DeliveryClaim):
     """`alerts/STACK/TRANSITION.CHANNEL.json`: the channel took the alert. `confirmed_by`: its echo, where the sender died."""
 
     SCHEMA = "dr-assets/delivery/1"
 
-    attempt: int | None = None
     confirmed_by: Literal["echo"] | None = None
+
+    @classmethod
+    def of(cls, claim: DeliveryClaim, **changes: Any) -> Delivery:
+        return cls(**{**dict(claim), **changes})
 
 
 class Latest(NamedTuple):
@@ -88,19 +86,13 @@ class DeliveryLog:
     def deliver(self, alert: Alert, channel: Channel, now: datetime) -> Result:
         """Claim, send, confirm. Raises AlertRefused, AlertUnknown or AlertPending: then the tick must fail."""
         base = f"alerts/{alert.incident.stack}/{alert.key}.{channel.name}"
-        entry: dict[str, Any] = {
-            "by": self._process,
-            "step": alert.step,
-            "text": alert.text,
-            "incident": alert.incident,
-            "at": now,
-        }
+        claim = DeliveryClaim(by=self._process, step=alert.step, text=alert.text, incident=alert.incident, at=now)
         if base in self._delivered:
-            self._attempt("confirm", lambda: self._confirm(base, Delivery(**entry)))
+            self._attempt("confirm", lambda: self._confirm(base, Delivery.of(claim)))
             return "already"
         attempt: int | None = 0  # without a claim
         try:
-            attempt = None if self._exists(f"{base}.json") else self._claim(base, channel, entry, now)
+            attempt = None if self._exists(f"{base}.json") else self._claim(base, channel, claim)
         except AlertPending:
             raise
         except STORE_TROUBLE as error:
@@ -114,7 +106,7 @@ class DeliveryLog:
                 self._attempt("withdraw a claim", lambda: self.store.delete(f"{base}.claim-{attempt:03d}.json"))
             raise
         self._delivered.add(base)
-        self._attempt("confirm", lambda: self._confirm(base, Delivery(**entry, attempt=attempt)))
+        self._attempt("confirm", lambda: self._confirm(base, Delivery.of(claim, attempt=attempt)))
         return "delivered"
 
     def confirm_echo(self, stack: str, name: str, at: datetime) -> None:
@@ -124,8 +116,7 @@ class DeliveryLog:
         if claims and not self._exists(f"{base}.json"):
             claim = self._read_claim(claims[-1])
             if claim:
-                fields: dict[str, Any] = {**dict(claim), "at": at, "confirmed_by": "echo"}
-                self._confirm(base, Delivery(**fields))
+                self._confirm(base, Delivery.of(claim, at=at, confirmed_by="echo"))
 
     def latest(self, stack: str, problems: list[str] | None = None) -> dict[str, Latest]:
         """The last delivered incident of each topic: how a sensor without a cursor, or with an old one, catches up.
@@ -156,19 +147,19 @@ class DeliveryLog:
         """The keys of all transitions that at least one channel took."""
         return {key.rsplit("/", 1)[1].rsplit(".", 2)[0] for key in _confirmations(self.store, stack)}
 
-    def _claim(self, base: str, channel: Channel, entry: dict[str, Any], now: datetime) -> int | None:
+    def _claim(self, base: str, channel: Channel, claim: DeliveryClaim) -> int | None:
         claims = self.store.list(f"{base}.claim-")
         attempt = int(claims[-1].removesuffix(".json").rpartition("-")[2]) + 1 if claims else 1
         last = self._read_claim(claims[-1]) if claims else None
-        age = (now - last.at).total_seconds() if last else math.inf
+        age = (claim.at - last.at).total_seconds() if last else math.inf
         # Where the channel drops a repetition there is nothing to wait for but an attempt that is under way.
         if age < (self._lease if not channel.deduplicates else HTTP_SECONDS):
             raise AlertPending(
                 f"{base} was claimed {age:.0f} s ago and is not confirmed; it is sent again after {self._lease:.0f} s."
             )
-        claim = DeliveryClaim(**entry, attempt=attempt)
         try:
-            self.store.create(f"{base}.claim-{attempt:03d}.json", claim.to_bytes())
+            data = claim.model_copy(update={"attempt": attempt}).to_bytes()
+            self.store.create(f"{base}.claim-{attempt:03d}.json", data)
         except FileExistsError:
             raise AlertPending(f"Another daemon is delivering {base} right now.") from None
         # The holder of the claim before may have confirmed since the first check.

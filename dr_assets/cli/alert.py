@@ -11,7 +11,25 @@ import click
 from dr_assets import utc
 
 if TYPE_CHECKING:
+    from dr_assets.history.store import Store
     from dr_assets.ticks.status import AlertStatus
+
+
+def _person(_: object, __: object, value: str | None) -> str:
+    from dr_assets.drills.record_builder import operator
+
+    return value or operator()
+
+
+by_option = click.option("--by", callback=_person, help="The person who does it; default: the user logged in.")
+
+
+def _context() -> tuple[Store, str, datetime]:
+    """The history, the stack's name and the time: what every command works on."""
+    from dr_assets.history.store import open_store
+    from dr_assets.stack import load_stack
+
+    return open_store(), load_stack().environment_suffix, utc.now()
 
 
 @click.group()
@@ -28,15 +46,14 @@ def alert() -> None:
 
 
 @alert.command()
-@click.option("--by", help="The person who asks; default: the user logged in.")
+@by_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def test(by: str | None, as_json: bool) -> None:
+def test(by: str, as_json: bool) -> None:
     """Send a test alert and its resolution through every channel. Fails when a channel refuses it."""
-    from dr_assets.drills.record_builder import operator
     from dr_assets.stack import load_stack
     from dr_assets.ticks.monitor import Monitor
 
-    results = Monitor(load_stack()).test_alert(by or operator())
+    results = Monitor(load_stack()).test_alert(by)
     if as_json:
         click.echo(json.dumps(results, indent=2))
     for name, result in {} if as_json else results.items():
@@ -47,18 +64,13 @@ def test(by: str | None, as_json: bool) -> None:
 @click.option("--hours", type=float, required=True, help="How long, at most 24.")
 @click.option("--why", required=True, help="The reason; it stays on record.")
 @click.option("--topic", default="*", show_default=True, help="One topic (writer, replication, capacity …), or all.")
-@click.option("--by", help="The person who opens it; default: the user logged in.")
-def silence(hours: float, why: str, topic: str, by: str | None) -> None:
+@by_option
+def silence(hours: float, why: str, topic: str, by: str) -> None:
     """Open a maintenance window: suppress alerts for a while. Suppressed incidents leave a trace in the history."""
     from dr_assets.alerting.maintenance_windows import open_window
-    from dr_assets.drills.record_builder import operator
-    from dr_assets.history.store import open_store
-    from dr_assets.stack import load_stack
 
-    now = utc.now()
-    window = open_window(
-        open_store(), load_stack().environment_suffix, now, now + timedelta(hours=hours), by or operator(), why, topic
-    )
+    store, stack, now = _context()
+    window = open_window(store, stack, now, now + timedelta(hours=hours), by, why, topic)
     click.echo(f"silent until {window.until.isoformat(timespec='seconds')} ({window.id})")
 
 
@@ -68,10 +80,8 @@ def unsilence(window: str) -> None:
     """Close the maintenance WINDOW early (its id, as `dr alert status` shows it)."""
     from dr_assets.alerting.maintenance_windows import close_window, windows
     from dr_assets.errors import DrError
-    from dr_assets.history.store import open_store
-    from dr_assets.stack import load_stack
 
-    store, stack, now = open_store(), load_stack().environment_suffix, utc.now()
+    store, stack, now = _context()
     found = next((each for each in windows(store, stack, now) if each.id == window and each.is_open(now)), None)
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
@@ -82,34 +92,28 @@ def unsilence(window: str) -> None:
 @alert.command()
 @click.option("--hours", type=float, required=True, help="How long, at most 168 (seven days).")
 @click.option("--why", required=True, help="The reason; it stays on record.")
-@click.option("--by", help="The person who allows it; default: the user logged in.")
-def arm(hours: float, why: str, by: str | None) -> None:
+@by_option
+def arm(hours: float, why: str, by: str) -> None:
     """Let the sensor launch the failover drill job as an incident automatically, for a while. Off by default.
 
     It acts only on the recommendation "failover", on evidence younger than a minute, while every precondition holds, and once
     for each incident. DR_HISTORY_URI must name the history that the sensors use.
     """
-    from dr_assets.drills.record_builder import operator
     from dr_assets.failover.arming import arm as arm_failover
-    from dr_assets.history.store import open_store
-    from dr_assets.stack import load_stack
 
-    now, stack = utc.now(), load_stack().environment_suffix
-    arming = arm_failover(open_store(), stack, now, now + timedelta(hours=hours), by or operator(), why)
+    store, stack, now = _context()
+    arming = arm_failover(store, stack, now, now + timedelta(hours=hours), by, why)
     click.echo(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
 
 
 @alert.command()
-@click.option("--by", help="The person who ends it; default: the user logged in.")
-def disarm(by: str | None) -> None:
+@by_option
+def disarm(by: str) -> None:
     """End the arming early. A failover that was launched already continues."""
-    from dr_assets.drills.record_builder import operator
     from dr_assets.failover.arming import disarm as disarm_failover
-    from dr_assets.history.store import open_store
-    from dr_assets.stack import load_stack
 
-    stack = load_stack().environment_suffix
-    was = disarm_failover(open_store(), stack, utc.now(), by or operator())
+    store, stack, now = _context()
+    was = disarm_failover(store, stack, now, by)
     click.echo(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
 
 
@@ -117,11 +121,9 @@ def disarm(by: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """Show what is armed, suppressed, open and undelivered, as the sensors recorded it in the history."""
-    from dr_assets.history.store import open_store
-    from dr_assets.stack import load_stack
     from dr_assets.ticks.status import alert_status
 
-    found = alert_status(open_store(), load_stack().environment_suffix, utc.now())
+    found = alert_status(*_context())
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:

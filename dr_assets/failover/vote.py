@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from dr_assets import utc
 from dr_assets.monitoring.samples import CONNECTIVITY, Sample, newest
 from dr_assets.stack import Site, Stack
 
@@ -30,7 +29,7 @@ JOB_PAGE = "/guess/failover_drill/playground"
 
 @dataclass(frozen=True)
 class Vote:
-    """Fail over when `n` of the `m` sources report down, from at least `origins` independent origins, none older than
+    """Fail over when `n` of the `sources` report down, from at least `origins` independent origins, none older than
     `fresh_seconds`, and none of the `veto` sources, which write to the database themselves, reports up.
 
     More than two are not required: when the region that is dark is us-east-1, CloudWatch's view of the writer and Route 53's
@@ -43,10 +42,6 @@ class Vote:
     sources: tuple[str, ...] = ("probe", "health-check", "alarm", "topology", "sql")
     veto: tuple[str, ...] = ("sql", "probe")
     origin: Mapping[str, str] = field(default_factory=lambda: ORIGIN)
-
-    @property
-    def m(self) -> int:
-        return len(self.sources)
 
 
 DEFAULT_VOTE = Vote()
@@ -77,18 +72,6 @@ class Recommendation:
     evidence: tuple[SourceEvidence, ...]
     reasons: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "stack": self.stack,
-            "at": utc.to_text(self.at),
-            "advice": self.advice,
-            "from_site": self.writer,
-            "to_site": self.target,
-            "reasons": list(self.reasons),
-            "evidence": [vars(each) for each in self.evidence],
-            "launch": LAUNCH,
-        }
-
     def lines(self, link: str = "") -> list[str]:
         """For an alert: the advice, each source's verdict, and how to launch the failover. `link`: Dagster's URL."""
         verdicts = [
@@ -116,7 +99,7 @@ def recommend(
     down = [each for each in evidence if each.verdict == "down"]
     up = [each for each in evidence if each.verdict == "up"]
     origins = {vote.origin[each.source] for each in down}
-    count = f"{len(down)} of {vote.m} sources report the writer at {writer} down ({', '.join(e.source for e in down) or 'none'})"
+    count = f"{len(down)} of {len(vote.sources)} sources report the writer at {writer} down ({', '.join(e.source for e in down) or 'none'})"
     reasons = [count]
     direct = [each for each in up if each.source in vote.veto]
     advice: Advice

@@ -144,23 +144,22 @@ D = TypeVar("D", bound=Document)
 def incidents(store: Store, stack: str, problems: list[str]) -> list[StoredIncident]:
     """Every incident by its beginning: the stored ones, and those that a maintenance window suppressed."""
     found: dict[str, StoredIncident] = {}
-    for _, trace in _load(store, f"maintenance/{stack}/trace/", SuppressedIncident, problems):
+    for trace in _load(store, f"maintenance/{stack}/trace/", SuppressedIncident, problems):
         if trace.incident.id not in found or trace.incident.ended is not None:
             found[trace.incident.id] = StoredIncident.of(trace.incident, "silenced")
-    for _, incident in _load(store, f"incidents/{stack}/", StoredIncident, problems):
+    for incident in _load(store, f"incidents/{stack}/", StoredIncident, problems):
         found[incident.id] = incident
     return sorted(found.values(), key=lambda each: (each.since, each.id))
 
 
 def restores(store: Store, stack: str, problems: list[str]) -> list[dt.datetime]:
     """When restores ended whose result was verified, oldest first (UTC)."""
-    found = _load(store, f"restores/{stack}/", Restore, problems)
-    return sorted(restore.ended_at for _, restore in found if restore.verified)
+    return sorted(each.ended_at for each in _load(store, f"restores/{stack}/", Restore, problems) if each.verified)
 
 
 def actions(store: Store, stack: str, problems: list[str]) -> list[ActionChange]:
     """Changes to corrective actions since their records were written, oldest first."""
-    return [change for _, change in _load(store, f"actions/{stack}/", ActionChange, problems)]
+    return _load(store, f"actions/{stack}/", ActionChange, problems)
 
 
 def amend_action(store: Store, stack: str, change: Mapping[str, Any]) -> ActionChange:
@@ -184,7 +183,7 @@ def amend_action(store: Store, stack: str, change: Mapping[str, Any]) -> ActionC
     raise DrError(f"Nothing was written: others kept writing into actions/{stack} at the same moment. Repeat it.")
 
 
-def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> list[tuple[str, D]]:
+def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> list[D]:
     found = []
     for key in store.list(prefix):
         try:
@@ -192,7 +191,7 @@ def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> lis
         except KeyError:  # removed since it was listed
             continue
         try:
-            found.append((key, model.from_bytes(data, "it")))
+            found.append(model.from_bytes(data, "it"))
         except NewerDocumentError as error:
             problems.append(f"{key} is left out: {error}")
         except DocumentError as error:

@@ -5,7 +5,6 @@ Reads only what the sensors wrote; does not query AWS.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from dr_assets.errors import DrError
 from dr_assets.failover.arming import Arming, armed
 from dr_assets.history.documents import Incident, SuppressedIncident
 from dr_assets.history.store import Store
+from dr_assets.monitoring.state import OutboxEntry
 
 STUCK_SECONDS = 60.0
 
@@ -77,10 +77,10 @@ def _undelivered(store: Store, stack: str, now: datetime, delivered: set[str]) -
     for key in store.list(f"outbox/{stack}/"):
         name = key.rsplit("/", 1)[1].removesuffix(".json")
         try:
-            age = now.timestamp() - float(json.loads(store.read(key))["at"])
+            age = now.timestamp() - OutboxEntry.from_bytes(store.read(key), key).at
         except KeyError:
             continue  # removed since it was listed
-        except (ValueError, TypeError):
+        except DocumentError:
             age = STUCK_SECONDS
         if name not in delivered or age >= STUCK_SECONDS:
             yield name
@@ -101,14 +101,10 @@ def _suppressed(store: Store, stack: str, delivered: set[str]) -> Iterator[Incid
 
 
 def _summary(incident: Incident) -> dict[str, Any]:
+    kept = {"topic", "severity", "site", "escalated", "runbook", "evidence"}
     return {
         "id": incident.id,
-        "topic": incident.topic,
-        "severity": incident.severity,
         "since": utc.to_text(utc.from_epoch(incident.since)),
-        "site": incident.site,
         "what": incident.text,
-        "escalated": incident.escalated,
-        "runbook": incident.runbook,
-        "evidence": list(incident.evidence),
+        **incident.model_dump(mode="json", include=kept),
     }

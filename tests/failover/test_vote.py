@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr_assets.failover.vote import OWN_PROBE_VOTE, recommend
+from dr_assets.failover.vote import LAUNCH, OWN_PROBE_VOTE, recommend
 from dr_assets.monitoring.samples import Sample
 from dr_assets.stack import Stack
 from tests.support.monitoring import at, roles, sample
@@ -55,7 +55,7 @@ def test_n_of_m_from_independent_origins(stack: Stack, verdicts: str, advice: st
     assert found.advice == advice
     assert len(found.evidence) == 5
     assert found.target == "secondary"
-    assert found.as_json()["launch"].startswith("dr drill failover")
+    assert LAUNCH.startswith("dr drill failover")
     lines = found.lines("https://dagster/")
     assert lines[0].startswith(f"recommendation: {advice}: ")
     launch = 'launch: dr drill failover --incident --why "...", or https://dagster/guess/failover_drill/playground'

@@ -26,16 +26,28 @@ class Channel(Protocol):
     """A notification channel. `deduplicates`: sending the same key twice notifies once."""
 
     name: str
-    deduplicates: bool
+    deduplicates: bool = False
 
     def accepts(self, alert: Alert) -> bool:
         """Whether this channel delivers such an alert at all."""
+        return True
 
     def send(self, alert: Alert) -> None:
         """Deliver it. Raises AlertRefused (certainly not delivered) or AlertUnknown."""
 
 
-def post_json(url: str, body: Mapping[str, Any], name: str) -> None:
+class WebhookChannel(Channel, Protocol):
+    """A channel that takes an alert as one JSON object."""
+
+    url: str
+
+    def body(self, alert: Alert) -> dict[str, Any]: ...
+
+    def send(self, alert: Alert) -> None:
+        _post(self.url, self.body(alert), self.name)
+
+
+def _post(url: str, body: Mapping[str, Any], name: str) -> None:
     """POST `body`. Raises AlertRefused or AlertUnknown; neither names the URL, which holds a secret."""
     try:
         request = urllib.request.Request(  # noqa: S310 (the operator's own URL)

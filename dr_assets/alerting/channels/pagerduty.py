@@ -5,52 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 from dr_assets import utc
-from dr_assets.alerting.channels.channel import post_json
+from dr_assets.alerting.channels.channel import WebhookChannel
 from dr_assets.alerting.message import Alert
 
 EVENTS_API = "https://events.pagerduty.com/v2/enqueue"
 
 
-class PagerDutyChannel:
+class PagerDutyChannel(WebhookChannel):
     """Critical incidents alone. PagerDuty deduplicates by incident (`dedup_key`)."""
 
     name, deduplicates = "pagerduty", True
 
     def __init__(self, routing_key: str, url: str = EVENTS_API) -> None:
-        self._routing_key, self._url = routing_key, url
+        self._routing_key, self.url = routing_key, url
 
     def accepts(self, alert: Alert) -> bool:
         return alert.incident.severity == "critical"
 
-    def send(self, alert: Alert) -> None:
-        post_json(self._url, {"routing_key": self._routing_key, **pagerduty_body(alert)}, self.name)
-
-
-def pagerduty_body(alert: Alert) -> dict[str, Any]:
-    """https://developer.pagerduty.com/docs/events-api-v2: trigger or resolve, without the routing key."""
-    incident = alert.incident
-    body: dict[str, Any] = {
-        "event_action": "resolve" if alert.step == "resolved" else "trigger",
-        "dedup_key": incident.id,
-        "payload": {
-            "summary": alert.subject[:1024],
-            "source": f"dr-assets/{incident.stack}/{incident.site}",
-            "severity": incident.severity,
-            "timestamp": utc.to_text(utc.from_epoch(incident.since)),
-            "component": incident.resource or incident.topic,
-            "group": incident.stack,
-            "class": incident.topic,
-            "custom_details": {
-                "text": alert.text,
-                "owner": alert.team,
-                "key": alert.key,
-                "lost": list(alert.lost),
-                "runbook": incident.runbook,
+    def body(self, alert: Alert) -> dict[str, Any]:
+        """https://developer.pagerduty.com/docs/events-api-v2: trigger or resolve."""
+        incident = alert.incident
+        body: dict[str, Any] = {
+            "routing_key": self._routing_key,
+            "event_action": "resolve" if alert.step == "resolved" else "trigger",
+            "dedup_key": incident.id,
+            "payload": {
+                "summary": alert.subject[:1024],
+                "source": f"dr-assets/{incident.stack}/{incident.site}",
+                "severity": incident.severity,
+                "timestamp": utc.to_text(utc.from_epoch(incident.since)),
+                "component": incident.resource or incident.topic,
+                "group": incident.stack,
+                "class": incident.topic,
+                "custom_details": {
+                    "text": alert.text,
+                    "owner": alert.team,
+                    "key": alert.key,
+                    "lost": list(alert.lost),
+                    "runbook": incident.runbook,
+                },
             },
-        },
-        "client": "dr-assets",
-    }
-    if alert.link:
-        body["client_url"] = alert.link
-        body["links"] = [{"href": alert.link, "text": "Open in Dagster"}]
-    return body
+            "client": "dr-assets",
+        }
+        if alert.link:
+            body |= {"client_url": alert.link, "links": [{"href": alert.link, "text": "Open in Dagster"}]}
+        return body

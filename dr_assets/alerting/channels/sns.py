@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown
+from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
@@ -16,19 +16,16 @@ KEY_ATTRIBUTE = "dr-assets-key"
 _NEVER_SENT = ("EndpointConnectionError", "ConnectTimeoutError", "RegionDarkError", "NoCredentialsError")
 
 
-class SnsChannel:
+class SnsChannel(Channel):
     """Every alert. `sites`: in the order in which they are tried. Standard topics do not deduplicate."""
 
-    name, deduplicates = "sns", False
+    name = "sns"
 
     def __init__(self, stack: Stack, aws: Aws | None = None, sites: Sequence[Site] = SITES) -> None:
         # One attempt: a retry by botocore after a lost answer would notify twice.
         self._aws = aws or Aws(read_timeout=HTTP_SECONDS, attempts=1)
         self._stack, self.sites = stack, tuple(sites)
         self._account = ""
-
-    def accepts(self, alert: Alert) -> bool:
-        return True
 
     def send(self, alert: Alert) -> None:
         refused: list[str] = []

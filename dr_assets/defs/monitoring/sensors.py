@@ -18,6 +18,7 @@ from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import armed, refusals
+from dr_assets.failover.vote import LAUNCH
 from dr_assets.monitoring.evaluate import Observation
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
@@ -301,7 +302,7 @@ def _failover(
     note = f"recommendation: {advice.advice} ({'; '.join(advice.reasons)})"
     if advice.advice != "failover":
         return [], note
-    context.log.warning(f"{note}; launch with: {advice.as_json()['launch']}")
+    context.log.warning(f"{note}; launch with: {LAUNCH}")
     try:
         arming = armed(monitor.store, stack, monitor.clock())
     except (DrError, OSError) as error:

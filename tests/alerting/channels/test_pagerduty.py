@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dr_assets.alerting.channels.pagerduty import PagerDutyChannel, pagerduty_body
+from dr_assets.alerting.channels.pagerduty import PagerDutyChannel
 from dr_assets.alerting.message import compose
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.resources.catalog import catalog
@@ -15,9 +15,11 @@ from tests.support.monitoring import S
 
 def test_pagerduty_gets_a_body_of_its_own(hook: Hook, transition: Transition, stack: Stack) -> None:
     alert = compose(transition, {resource.key: resource for resource in catalog(stack)}, "https://dagster/x")
-    PagerDutyChannel("routing", hook.url).send(alert)
+    channel = PagerDutyChannel("routing", hook.url)
+    channel.send(alert)
     (pager,) = hook.bodies
-    assert pager == {"routing_key": "routing", **pagerduty_body(alert)}
+    assert pager == channel.body(alert)
+    assert pager["routing_key"] == "routing"
     assert pager["event_action"] == "trigger"
     assert pager["dedup_key"] == f"{S}-writer-000001"
     assert pager["payload"]["severity"] == "critical"

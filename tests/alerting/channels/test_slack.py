@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 
 from dr_assets.alerting.channels.channel import AlertRefused, AlertUnknown
-from dr_assets.alerting.channels.slack import SlackChannel, slack_body
+from dr_assets.alerting.channels.slack import SlackChannel
 from dr_assets.alerting.message import Alert
 from dr_assets.errors import DrError
 from tests.alerting.conftest import Hook
 
 
 def test_slack_gets_a_body_of_its_own(hook: Hook, alert: Alert) -> None:
-    SlackChannel(hook.url).send(alert)
+    channel = SlackChannel(hook.url)
+    channel.send(alert)
     (body,) = hook.bodies
-    assert body == slack_body(alert)
+    assert body == channel.body(alert)
     assert body["text"] == alert.subject
 
 
