@@ -1,8 +1,8 @@
 """The nouns: resource, kind, call, drift, outcome. Pure data and one abstract class; no I/O.
 
-A *resource* is one row of the catalogue. Its *kind* knows the AWS verbs: how to read a batch of them, and which single
-API call brings one a step nearer to what is wanted. Kinds return calls as data (`Call`) and never make mutating calls
-themselves: so the loop in `converge` is the only place that writes.
+A *resource* is one row of the catalogue: what this stack wants. Its *kind* holds all that is true of the type: the AWS
+verbs, the IAM permissions they need, the Terraform type, what must be equal at both sites. Kinds return calls as data
+(`Call`) and never make mutating calls themselves: the loop in `converge` is the only place that writes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ MANAGERS = ("dr-assets", "terraform")
 
 @dataclass(frozen=True)
 class Resource:
-    """One thing in AWS as the catalogue declares it. All values may hold symbols of `core.values`.
+    """One thing in AWS as the catalogue declares it. All values may hold symbols of `core.expressions`.
 
-    key       `site/service/name`, also the Dagster asset key
-    kind      which Kind looks after it
-    region    where its API is called (global services: us-east-1)
-    name      its name or identifier in AWS
-    identity  what else a read needs in order to find it; a Ref here makes the read wait for that resource's
-    desired   field -> value, in the shape that the kind's `read` gives
-    settings  what only creation needs and no read returns (never compared)
-    after     keys that must exist first although no field refers to them
-    title     one sentence for people
+    key         `site/area/name`, also the Dagster asset key
+    kind        name of its Kind
+    region      where its API is called (global services: us-east-1)
+    name        its name or identifier in AWS
+    identity    what else a read needs in order to find it; a Ref here makes the read wait for that resource's
+    desired     field -> value, in the shape that the kind's `read` returns
+    settings    what only creation needs and no read returns (never compared)
+    after       keys that must exist first although no field refers to them
+    title       one sentence for people
+    terraform   its addresses in infra/, the first being the resource itself
+    terraform_ignores  Terraform attributes that `lifecycle.ignore_changes` leaves to AWS there
+    capability  the disaster-recovery capability that this resource delivers at the end of its chain, if it does
+    lost        what follows when it is broken; its area's consequence unless the row gives one
     """
 
     key: str
@@ -46,6 +50,10 @@ class Resource:
     settings: Mapping[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     title: str = ""
+    terraform: tuple[str, ...] = ()
+    terraform_ignores: frozenset[str] = frozenset()
+    capability: str = ""
+    lost: str = ""
 
     @property
     def site(self) -> str:
@@ -128,16 +136,37 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+# IAM action -> where it applies: OWN (the kind's own `resource_arn`), another kind's name (the ARNs of its rows), an ARN
+# template, or ALL.
+Permissions = Mapping[str, tuple[str, ...]]
+OWN, ALL = "own", "*"
+
+
+def permit(*actions: str, on: str | tuple[str, ...] = OWN) -> dict[str, tuple[str, ...]]:
+    """These IAM actions on these resources. ALL is for actions without resource-level permissions in AWS's Service
+    Authorization Reference, and for calls that list instead of naming a resource (IAM checks those against all)."""
+    return dict.fromkeys(actions, (on,) if isinstance(on, str) else on)
+
+
 class Kind(ABC):
-    """A type of resource and its AWS verbs.
+    """A type of resource: its AWS verbs and every fact about the type. Adding one: docs/add-a-resource.md.
 
     name           `service.thing`, unique
     label          what people call it
     compute_kinds  Dagster `kinds=` badges besides "aws"
     owned          fields that AWS owns: never compared
-    immutable      fields that AWS lets nobody change after creation: a difference there is reported, never healed
+    immutable      fields that AWS does not let anyone change after creation: a difference is reported, never healed
+    parity         fields that must be equal at both sites. Names and identifiers differ by nature; fields that depend on
+                   the role are judged by each resource's own desired state
     adopts_untagged  creation and tagging are two calls in AWS: a fresh, untagged one with our exact name is ours
-    read_actions / write_actions   IAM actions that reading / creating, updating and deleting need
+    absent_codes   AWS error codes with which a read says that the resource does not exist
+    resource_arn   its ARN without `arn:PARTITION:`, with {region}, {account}, {name}; a wildcard where AWS generates the id
+    read_actions, write_actions  IAM permissions for reading / for creating, updating and deleting
+    least_reads    (calls per resource, calls per kind and region): the fewest calls with which AWS lets all of it be
+                   read. What another kind's answer holds already costs nothing
+    terraform      resource types in the AWS provider, that of the first address first
+    import_field   observed field with the id for `terraform import`; the name where empty
+    importable     False where an import would put a secret into the Terraform state
     """
 
     name: ClassVar[str]
@@ -145,24 +174,47 @@ class Kind(ABC):
     compute_kinds: ClassVar[tuple[str, ...]] = ()
     owned: ClassVar[frozenset[str]] = frozenset()
     immutable: ClassVar[frozenset[str]] = frozenset()
+    parity: ClassVar[tuple[str, ...]] = ()
     adopts_untagged: ClassVar[bool] = False
-    read_actions: ClassVar[tuple[str, ...]] = ()
-    write_actions: ClassVar[tuple[str, ...]] = ()
+    absent_codes: ClassVar[tuple[str, ...]] = ()
+    resource_arn: ClassVar[str] = ""
+    read_actions: ClassVar[Permissions]
+    write_actions: ClassVar[Permissions]
+    least_reads: ClassVar[tuple[int, int]]
+    terraform: ClassVar[tuple[str, ...]]
+    import_field: ClassVar[str] = ""
+    importable: ClassVar[bool] = True
 
-    @abstractmethod
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        """For each target of one region (all of this kind): what AWS says, by key, or None where it is absent.
+        """For each target of one region (all of this kind): what AWS shows, by key, or None where it is absent.
 
-        Fields are normalised to the shape of `desired`; further ones (Arn, Status, identifiers) may be added.
+        Fields are normalised to the shape of `desired`; further ones (Arn, Status, identifiers) may be added. By default
+        `observe` for each target; kinds that AWS describes in batches override this.
         """
+        answers: dict[str, Observed | None] = {}
+        for target in batch:
+            try:
+                answers[target.key] = self.observe(reads, target)
+            except Exception as error:
+                if error_code(error) not in self.absent_codes:
+                    raise
+                answers[target.key] = None
+        return answers
+
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        """What AWS shows of one resource; None, or an error with one of `absent_codes`, where it does not exist."""
+        raise NotImplementedError(f"{self.name} defines neither `read` nor `observe`")
 
     @abstractmethod
     def create(self, target: Target) -> Call:
         """The call that makes it, tags included where the API allows that."""
 
-    @abstractmethod
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        """The next single call that removes at least one of the drifts (none of which is in an immutable field)."""
+        """The next single call that removes at least one of the drifts (none of which is only in immutable fields).
+
+        By default the creating call: right for APIs that put the whole.
+        """
+        return self.create(target)
 
     def before_delete(self, reads: Reads, target: Target, observed: Observed) -> Observed:
         """What else must be known before it can be deleted (what a bucket holds, say), added to `observed`."""
@@ -178,6 +230,10 @@ class Kind(ABC):
 
     def arn(self, target: Target, observed: Observed) -> str | None:
         return observed.get("Arn")
+
+    def import_id(self, target: Target, observed: Observed) -> str:
+        """The id by which `terraform import` finds it (the provider's page of the resource, section "Import")."""
+        return str(observed[self.import_field]) if self.import_field else target.name
 
     def console(self, target: Target) -> str | None:
         """A link to the AWS console, or None."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 _FIELDS = (
     "Namespace",
@@ -30,8 +30,21 @@ class Alarm(Kind):
     name = "cloudwatch.alarm"
     label = "CloudWatch alarm"
     compute_kinds = ("cloudwatch",)
-    read_actions = ("cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource")
-    write_actions = ("cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:DeleteAlarms")
+    parity = (
+        "Namespace",
+        "MetricName",
+        "Statistic",
+        "Threshold",
+        "ComparisonOperator",
+        "Period",
+        "EvaluationPeriods",
+        "DatapointsToAlarm",
+    )
+    resource_arn = "cloudwatch:{region}:{account}:alarm:{name}"
+    read_actions = permit("cloudwatch:ListTagsForResource") | permit("cloudwatch:DescribeAlarms", on=ALL)
+    write_actions = permit("cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:DeleteAlarms")
+    least_reads = (1, 1)  # tags; described all at once
+    terraform = ("aws_cloudwatch_metric_alarm",)
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region, names = batch[0].region, sorted(target.name for target in batch)
@@ -72,7 +85,7 @@ class Alarm(Kind):
 
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         if changed_fields(drift) == {"Tags"}:
-            tags = to_tag_list(drifted_tags(target.desired, drift))
+            tags = changed_tags(target, drift)
             return Call("cloudwatch", "tag_resource", {"ResourceARN": observed["Arn"], "Tags": tags})
         return Call("cloudwatch", "put_metric_alarm", self._params(target))
 

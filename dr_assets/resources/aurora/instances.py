@@ -7,9 +7,21 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import (
+    ALL,
+    OWN,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Target,
+    changed_fields,
+    error_code,
+    permit,
+)
 from dr_assets.resources.aurora import states
-from dr_assets.resources.tags import from_tag_list, to_tag_list
+from dr_assets.resources.tags import from_tag_list, tag_rds, to_tag_list
 
 
 class Instance(Kind):
@@ -24,14 +36,21 @@ class Instance(Kind):
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
     immutable = frozenset({"AvailabilityZone", "Condition"})
-    read_actions = ("rds:DescribeDBInstances",)
+    parity = ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade")
+    resource_arn = "rds:{region}:{account}:db:{name}"
+    # Asked for by cluster, not by name: IAM checks such a call against all instances.
+    read_actions = permit("rds:DescribeDBInstances", on=ALL)
     write_actions = (
-        "rds:CreateDBInstance",
-        "rds:ModifyDBInstance",
-        "rds:DeleteDBInstance",
-        "rds:AddTagsToResource",
-        "iam:PassRole",
+        permit("rds:DeleteDBInstance", "rds:AddTagsToResource")
+        | permit(
+            "rds:CreateDBInstance",
+            "rds:ModifyDBInstance",
+            on=(OWN, "rds.cluster", "rds.instance_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
+        )
+        | permit("iam:PassRole", on="iam.role")
     )
+    least_reads = (0, 1)
+    terraform = ("aws_rds_cluster_instance",)
     _fields = (
         "DBInstanceClass",
         "AvailabilityZone",
@@ -91,7 +110,7 @@ class Instance(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         changed = changed_fields(drift)
         if changed == {"Tags"}:
-            return states.tag_call(target, observed, drift)
+            return tag_rds(target, observed, drift)
         params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": True}
         for name in sorted(changed - {"Tags", "PerformanceInsights", "DBParameterGroup"}):
             params[name] = target.desired[name]

@@ -10,10 +10,22 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import (
+    ALL,
+    OWN,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Target,
+    changed_fields,
+    error_code,
+    permit,
+)
 from dr_assets.resources.aurora import parameter_groups, states
 from dr_assets.resources.aurora.instances import Instance
-from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, to_tag_list
+from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, rds_tags, tag_rds, to_tag_list
 
 
 def global_cluster(reads: Reads, region: str, name: str) -> Mapping[str, Any] | None:
@@ -33,22 +45,20 @@ class GlobalCluster(Kind):
     compute_kinds = ("aurora", "postgres")
     owned = frozenset({"EngineVersion"})
     immutable = frozenset({"Engine", "StorageEncrypted"})
-    read_actions = ("rds:DescribeGlobalClusters", "rds:ListTagsForResource")
-    write_actions = (
-        "rds:CreateGlobalCluster",
-        "rds:ModifyGlobalCluster",
-        "rds:DeleteGlobalCluster",
-        "rds:AddTagsToResource",
+    # Global: no region in its ARN.
+    resource_arn = "rds::{account}:global-cluster:{name}"
+    read_actions = permit("rds:DescribeGlobalClusters", "rds:ListTagsForResource")
+    write_actions = permit(
+        "rds:CreateGlobalCluster", "rds:ModifyGlobalCluster", "rds:DeleteGlobalCluster", "rds:AddTagsToResource"
     )
+    least_reads = (2, 0)  # describe, tags
+    terraform = ("aws_rds_global_cluster",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         found = global_cluster(reads, target.region, target.name)
         if found is None:
             return None
-        tags = reads.call("rds", "list_tags_for_resource", target.region, ResourceName=found["GlobalClusterArn"])
+        tags = rds_tags(reads, target, found["GlobalClusterArn"])
         return {
             "GlobalClusterIdentifier": found["GlobalClusterIdentifier"],
             "Arn": found["GlobalClusterArn"],
@@ -59,7 +69,7 @@ class GlobalCluster(Kind):
             "StorageEncrypted": found.get("StorageEncrypted", False),
             "DeletionProtection": found.get("DeletionProtection", False),
             "Members": sorted(member["DBClusterArn"] for member in found.get("GlobalClusterMembers", ())),
-            "Tags": from_tag_list(tags["TagList"]),
+            "Tags": tags,
         }
 
     def create(self, target: Target) -> Call:
@@ -77,7 +87,7 @@ class GlobalCluster(Kind):
             return Call(
                 "rds", "modify_global_cluster", {"GlobalClusterIdentifier": target.name, "DeletionProtection": value}
             )
-        return states.tag_call(target, observed, drift)
+        return tag_rds(target, observed, drift)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("rds", "delete_global_cluster", {"GlobalClusterIdentifier": target.name})
@@ -121,29 +131,27 @@ class Cluster(Kind):
             "Condition",
         }
     )
-    read_actions = ("rds:DescribeDBClusters", "rds:DescribeGlobalClusters")
+    parity = ("Engine", "EngineVersion", "BackupRetentionPeriod", "DeletionProtection", "EnabledCloudwatchLogsExports")
+    absent_codes = ("DBClusterNotFoundFault",)
+    resource_arn = "rds:{region}:{account}:cluster:{name}"
+    read_actions = permit("rds:DescribeDBClusters") | permit("rds:DescribeGlobalClusters", on="rds.global_cluster")
     write_actions = (
-        "rds:CreateDBCluster",
-        "rds:ModifyDBCluster",
-        "rds:RemoveFromGlobalCluster",
-        "rds:DeleteDBCluster",
-        "rds:AddTagsToResource",
-        "kms:CreateGrant",
-        "kms:DescribeKey",
-        # The first cluster of an account makes RDS's service-linked role.
-        "iam:CreateServiceLinkedRole",
+        permit("rds:DeleteDBCluster", "rds:AddTagsToResource")
+        | permit("rds:RemoveFromGlobalCluster", on=(OWN, "rds.global_cluster"))
+        | permit(
+            "rds:CreateDBCluster",
+            "rds:ModifyDBCluster",
+            on=(OWN, "rds.global_cluster", "rds.cluster_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
+        )
+        | permit("kms:CreateGrant", "kms:DescribeKey", on="kms.key")
+        # The first cluster of an account makes RDS create its service-linked role.
+        | permit("iam:CreateServiceLinkedRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*")
     )
+    least_reads = (1, 0)  # its tags are in the description
+    terraform = ("aws_rds_cluster",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            answer = reads.call("rds", "describe_db_clusters", target.region, DBClusterIdentifier=target.name)
-        except ClientError as error:
-            if error_code(error) == "DBClusterNotFoundFault":
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        answer = reads.call("rds", "describe_db_clusters", target.region, DBClusterIdentifier=target.name)
         cluster = answer["DBClusters"][0]
         top = global_cluster(reads, target.region, target.identity["GlobalCluster"])
         members = {member["DBClusterArn"] for member in (top or {}).get("GlobalClusterMembers", ())}
@@ -218,7 +226,7 @@ class Cluster(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         changed = changed_fields(drift)
         if changed == {"Tags"}:
-            return states.tag_call(target, observed, drift)
+            return tag_rds(target, observed, drift)
         params: dict[str, Any] = {"DBClusterIdentifier": target.name, "ApplyImmediately": True}
         for name in sorted(changed - {"Tags"}):
             if name == "EnabledCloudwatchLogsExports":
@@ -254,13 +262,15 @@ class LogGroup(Kind):
     name = "logs.log_group"
     label = "log group"
     compute_kinds = ("cloudwatch",)
-    read_actions = ("logs:DescribeLogGroups", "logs:ListTagsForResource")
-    write_actions = ("logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:DeleteLogGroup")
+    parity = ("RetentionInDays",)
+    # CloudWatch Logs checks some actions against the ARN with ":*" at its end, some without.
+    resource_arn = "logs:{region}:{account}:log-group:{name}*"
+    read_actions = permit("logs:ListTagsForResource") | permit("logs:DescribeLogGroups", on=ALL)
+    write_actions = permit("logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:DeleteLogGroup")
+    least_reads = (2, 0)  # describe, tags
+    terraform = ("aws_cloudwatch_log_group",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         groups = reads.pages("logs", "describe_log_groups", target.region, "logGroups", logGroupNamePrefix=target.name)
         group = next((item for item in groups if item["logGroupName"] == target.name), None)
         if group is None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.resources.tags import rds_tags, tag_rds, to_tag_list
 
 # Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS tells which are static
 # only for those that are set already; these are the static ones of ours.
@@ -22,40 +20,31 @@ class _ParameterGroup(Kind):
 
     compute_kinds = ("rds", "postgres")
     immutable = frozenset({"DBParameterGroupFamily"})
+    parity = ("Parameters", "DBParameterGroupFamily")
+    # RDS answers the same for both types of group, with and without "Fault".
+    absent_codes = ("DBParameterGroupNotFound", "DBParameterGroupNotFoundFault", "DBClusterParameterGroupNotFoundFault")
+    least_reads = (3, 0)  # describe, parameters, tags
     _thing: str  # as in boto3's operations: db_cluster_parameter or db_parameter
     _api: str  # as in API fields: DBCluster or DB
-
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
 
     def _name(self, target: Target) -> dict[str, str]:
         return {f"{self._api}ParameterGroupName": target.name}
 
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            answer = reads.call("rds", f"describe_{self._thing}_groups", target.region, **self._name(target))
-        except ClientError as error:
-            # RDS says the same for both types of group, with and without "Fault".
-            if error_code(error) in (
-                "DBParameterGroupNotFound",
-                "DBParameterGroupNotFoundFault",
-                "DBClusterParameterGroupNotFoundFault",
-            ):
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        answer = reads.call("rds", f"describe_{self._thing}_groups", target.region, **self._name(target))
         group = answer[f"{self._api}ParameterGroups"][0]
         arn = group[f"{self._api}ParameterGroupArn"]
         own = reads.pages(
             "rds", f"describe_{self._thing}s", target.region, "Parameters", **self._name(target), Source="user"
         )
-        tags = reads.call("rds", "list_tags_for_resource", target.region, ResourceName=arn)
+        tags = rds_tags(reads, target, arn)
         return {
             "Name": target.name,
             "Arn": arn,
             "DBParameterGroupFamily": group["DBParameterGroupFamily"],
             "Parameters": {p["ParameterName"]: p["ParameterValue"] for p in own if p.get("ParameterValue") is not None},
             "Static": sorted(p["ParameterName"] for p in own if p.get("ApplyType") == "static"),
-            "Tags": from_tag_list(tags["TagList"]),
+            "Tags": tags,
         }
 
     def create(self, target: Target) -> Call:
@@ -69,8 +58,7 @@ class _ParameterGroup(Kind):
 
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         if "Parameters" not in changed_fields(drift):
-            params = {"ResourceName": observed["Arn"], "Tags": to_tag_list(drifted_tags(target.desired, drift))}
-            return Call("rds", "add_tags_to_resource", params)
+            return tag_rds(target, observed, drift)
         want, have = target.desired["Parameters"], observed["Parameters"]
         static = STATIC.union(observed["Static"])
         missing = [_parameter(name, static, value) for name, value in sorted(want.items()) if have.get(name) != value]
@@ -96,32 +84,34 @@ class ClusterParameterGroup(_ParameterGroup):
     name = "rds.cluster_parameter_group"
     label = "cluster parameter group"
     _thing, _api = "db_cluster_parameter", "DBCluster"
-    read_actions = (
-        "rds:DescribeDBClusterParameterGroups",
-        "rds:DescribeDBClusterParameters",
-        "rds:ListTagsForResource",
+    resource_arn = "rds:{region}:{account}:cluster-pg:{name}"
+    read_actions = permit(
+        "rds:DescribeDBClusterParameterGroups", "rds:DescribeDBClusterParameters", "rds:ListTagsForResource"
     )
-    write_actions = (
+    write_actions = permit(
         "rds:CreateDBClusterParameterGroup",
         "rds:ModifyDBClusterParameterGroup",
         "rds:ResetDBClusterParameterGroup",
         "rds:DeleteDBClusterParameterGroup",
         "rds:AddTagsToResource",
     )
+    terraform = ("aws_rds_cluster_parameter_group",)
 
 
 class InstanceParameterGroup(_ParameterGroup):
     name = "rds.instance_parameter_group"
     label = "instance parameter group"
     _thing, _api = "db_parameter", "DB"
-    read_actions = ("rds:DescribeDBParameterGroups", "rds:DescribeDBParameters", "rds:ListTagsForResource")
-    write_actions = (
+    resource_arn = "rds:{region}:{account}:pg:{name}"
+    read_actions = permit("rds:DescribeDBParameterGroups", "rds:DescribeDBParameters", "rds:ListTagsForResource")
+    write_actions = permit(
         "rds:CreateDBParameterGroup",
         "rds:ModifyDBParameterGroup",
         "rds:ResetDBParameterGroup",
         "rds:DeleteDBParameterGroup",
         "rds:AddTagsToResource",
     )
+    terraform = ("aws_db_parameter_group",)
 
 
 KINDS: tuple[Kind, ...] = (ClusterParameterGroup(), InstanceParameterGroup())

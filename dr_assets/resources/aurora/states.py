@@ -1,11 +1,8 @@
-"""What RDS clusters and instances share: statuses, tags and console links."""
+"""What Aurora clusters and instances share: which statuses are ready, broken or pass by waiting; console links."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from dr_assets.core.model import Call, Drift, Observed, Target
-from dr_assets.resources.tags import drifted_tags, to_tag_list
+from dr_assets.core.model import Observed, Target
 
 # In these states a cluster or instance can be used and changed.
 READY = frozenset({"available", "backing-up", "storage-optimization"})
@@ -31,11 +28,8 @@ _BROKEN = frozenset(
     }
 )
 USABLE = "usable"
-
-
-def tag_call(target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-    tags = to_tag_list(drifted_tags(target.desired, drift))
-    return Call("rds", "add_tags_to_resource", {"ResourceName": observed["Arn"], "Tags": tags})
+# Create and modify calls are checked against the option group too, which is the default one here.
+OPTION_GROUPS = "rds:{region}:{account}:og:*"
 
 
 def condition(status: str) -> str:

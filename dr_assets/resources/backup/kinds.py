@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from dr_assets.core.compare import normal_policy
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, error_code
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, error_code, permit
 from dr_assets.errors import AwsCallError
 from dr_assets.resources.names import arn
 from dr_assets.resources.tags import from_tag_list, to_tag_list
 
-_NO_BUCKET = ("NoSuchBucket", "404")
+_NO_BUCKET: tuple[str, ...] = ("NoSuchBucket", "404")
 
 
 class Bucket(Kind):
@@ -30,26 +30,20 @@ class Bucket(Kind):
     compute_kinds = ("s3",)
     adopts_untagged = True
     immutable = frozenset({"BucketRegion"})
-    read_actions = ("s3:ListBucket", "s3:GetBucketTagging")
-    write_actions = (
-        "s3:CreateBucket",
-        "s3:PutBucketTagging",
-        "s3:ListBucketVersions",
-        "s3:DeleteObject",
-        "s3:DeleteObjectVersion",
-        "s3:DeleteBucket",
-    )
+    absent_codes = _NO_BUCKET
+    resource_arn = "s3:::{name}"
+    read_actions = permit("s3:ListBucket", "s3:GetBucketTagging")
+    write_actions = permit(
+        "s3:CreateBucket", "s3:PutBucketTagging", "s3:ListBucketVersions", "s3:DeleteBucket"
+    ) | permit("s3:DeleteObject", "s3:DeleteObjectVersion", on="s3:::{name}/*")
+    least_reads = (1, 0)  # that its tags can be read proves that it exists
+    terraform = ("aws_s3_bucket",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         try:
             head = reads.call("s3", "head_bucket", target.region, Bucket=target.name)
         except ClientError as error:
             code = error_code(error)
-            if code in _NO_BUCKET:
-                return None
             # HeadBucket answers without a body: the status is all that S3 says.
             if code in ("403", "AccessDenied"):
                 raise AwsCallError(
@@ -108,30 +102,20 @@ class Bucket(Kind):
 
 
 class _Setting(Kind):
-    """One setting of a bucket: `_get` reads it, `_unset` are the codes that say nothing is set, `_remove` takes it away."""
+    """One setting of a bucket: `_get` reads it, `absent_codes` hold the code for "not set" too, `_remove` takes it away."""
 
     compute_kinds = ("s3",)
     _get: ClassVar[str]
-    _unset: ClassVar[tuple[str, ...]] = ()
+    absent_codes = _NO_BUCKET
+    resource_arn = "s3:::{name}"
+    least_reads = (1, 0)
     _remove: ClassVar[str | None] = None
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._look(reads, target) for target in batch}
-
-    def _look(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            answer = reads.call("s3", self._get, target.region, Bucket=target.name)
-        except ClientError as error:
-            if error_code(error) in (*_NO_BUCKET, *self._unset):
-                return None
-            raise
-        return self._observe(answer)
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        return self._observe(reads.call("s3", self._get, target.region, Bucket=target.name))
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         raise NotImplementedError
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call | None:
         return Call("s3", self._remove, {"Bucket": target.name}) if self._remove else None
@@ -143,8 +127,10 @@ class Versioning(_Setting):
     name = "s3.versioning"
     label = "bucket versioning"
     _get = "get_bucket_versioning"
-    read_actions = ("s3:GetBucketVersioning",)
-    write_actions = ("s3:PutBucketVersioning",)
+    parity = ("Status",)
+    read_actions = permit("s3:GetBucketVersioning")
+    write_actions = permit("s3:PutBucketVersioning")
+    terraform = ("aws_s3_bucket_versioning",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         return {"Status": answer["Status"]} if answer.get("Status") else None
@@ -156,15 +142,16 @@ class Versioning(_Setting):
 
 class Encryption(_Setting):
     """Every bucket is encrypted with AES256 from its first day, and deleting the setting only brings that back: it can be
-    wrong, but neither absent nor removed, so it goes with the bucket. The code in `_unset` is of older S3 and of others
+    wrong, but neither absent nor removed, so it goes with the bucket. The code in `absent_codes` is of older S3 and of others
     that speak its language."""
 
     name = "s3.encryption"
     label = "bucket encryption"
     _get = "get_bucket_encryption"
-    _unset = ("ServerSideEncryptionConfigurationNotFoundError",)
-    read_actions = ("s3:GetEncryptionConfiguration",)
-    write_actions = ("s3:PutEncryptionConfiguration",)
+    absent_codes = (*_NO_BUCKET, "ServerSideEncryptionConfigurationNotFoundError")
+    read_actions = permit("s3:GetEncryptionConfiguration")
+    write_actions = permit("s3:PutEncryptionConfiguration")
+    terraform = ("aws_s3_bucket_server_side_encryption_configuration",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]
@@ -191,9 +178,10 @@ class PublicAccessBlock(_Setting):
     name = "s3.public_access_block"
     label = "public-access block"
     _get, _remove = "get_public_access_block", "delete_public_access_block"
-    _unset = ("NoSuchPublicAccessBlockConfiguration",)
-    read_actions = ("s3:GetBucketPublicAccessBlock",)
-    write_actions = ("s3:PutBucketPublicAccessBlock",)
+    absent_codes = (*_NO_BUCKET, "NoSuchPublicAccessBlockConfiguration")
+    read_actions = permit("s3:GetBucketPublicAccessBlock")
+    write_actions = permit("s3:PutBucketPublicAccessBlock")
+    terraform = ("aws_s3_bucket_public_access_block",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         return dict(answer["PublicAccessBlockConfiguration"])
@@ -207,9 +195,10 @@ class BucketPolicy(_Setting):
     name = "s3.policy"
     label = "bucket policy"
     _get, _remove = "get_bucket_policy", "delete_bucket_policy"
-    _unset = ("NoSuchBucketPolicy",)
-    read_actions = ("s3:GetBucketPolicy",)
-    write_actions = ("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")
+    absent_codes = (*_NO_BUCKET, "NoSuchBucketPolicy")
+    read_actions = permit("s3:GetBucketPolicy")
+    write_actions = permit("s3:PutBucketPolicy", "s3:DeleteBucketPolicy")
+    terraform = ("aws_s3_bucket_policy",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         return {"Policy": normal_policy(json.loads(answer["Policy"]))}
@@ -227,9 +216,11 @@ class Lifecycle(_Setting):
     name = "s3.lifecycle"
     label = "bucket lifecycle"
     _get, _remove = "get_bucket_lifecycle_configuration", "delete_bucket_lifecycle"
-    _unset = ("NoSuchLifecycleConfiguration",)
-    read_actions = ("s3:GetLifecycleConfiguration",)
-    write_actions = ("s3:PutLifecycleConfiguration",)
+    absent_codes = (*_NO_BUCKET, "NoSuchLifecycleConfiguration")
+    parity = ("Rules",)
+    read_actions = permit("s3:GetLifecycleConfiguration")
+    write_actions = permit("s3:PutLifecycleConfiguration")
+    terraform = ("aws_s3_bucket_lifecycle_configuration",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         return {"Rules": [_rule(rule) for rule in answer["Rules"]]}
@@ -247,9 +238,10 @@ class Replication(_Setting):
     name = "s3.replication"
     label = "bucket replication"
     _get, _remove = "get_bucket_replication", "delete_bucket_replication"
-    _unset = ("ReplicationConfigurationNotFoundError",)
-    read_actions = ("s3:GetReplicationConfiguration",)
-    write_actions = ("s3:PutReplicationConfiguration", "iam:PassRole")
+    absent_codes = (*_NO_BUCKET, "ReplicationConfigurationNotFoundError")
+    read_actions = permit("s3:GetReplicationConfiguration")
+    write_actions = permit("s3:PutReplicationConfiguration") | permit("iam:PassRole", on="iam.role")
+    terraform = ("aws_s3_bucket_replication_configuration",)
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         found = answer["ReplicationConfiguration"]

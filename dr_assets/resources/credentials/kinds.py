@@ -24,9 +24,21 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Sensitive, Target, changed_fields, error_code
+from dr_assets.core.model import (
+    ALL,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Sensitive,
+    Target,
+    changed_fields,
+    error_code,
+    permit,
+)
 from dr_assets.errors import RefusedError
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 PASSWORD_LENGTH = 40
 # Aurora PostgreSQL takes printable ASCII but / " @ and space; the others would need quoting in URLs and shells.
@@ -110,27 +122,23 @@ class Secret(Kind):
     name = "secretsmanager.secret"
     label = "secret"
     compute_kinds = ("secretsmanager",)
-    read_actions = ("secretsmanager:DescribeSecret",)
-    write_actions = (
+    absent_codes = ("ResourceNotFoundException",)
+    # AWS appends a hyphen and six characters; a secret that does not exist is checked without them.
+    resource_arn = "secretsmanager:{region}:{account}:secret:{name}*"
+    read_actions = permit("secretsmanager:DescribeSecret")
+    write_actions = permit(
         "secretsmanager:CreateSecret",
         "secretsmanager:UpdateSecret",
         "secretsmanager:RestoreSecret",
         "secretsmanager:TagResource",
         "secretsmanager:DeleteSecret",
-        "kms:Decrypt",
-        "kms:GenerateDataKey",
-    )
+    ) | permit("kms:Decrypt", "kms:GenerateDataKey", on="kms.key")
+    least_reads = (1, 0)
+    terraform = ("aws_secretsmanager_secret",)
+    import_field = "Arn"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            secret = reads.call("secretsmanager", "describe_secret", target.region, SecretId=target.name)
-        except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        secret = reads.call("secretsmanager", "describe_secret", target.region, SecretId=target.name)
         return {
             "Name": secret["Name"],
             "Arn": secret["ARN"],
@@ -155,9 +163,7 @@ class Secret(Kind):
             return Call("secretsmanager", "restore_secret", secret)
         if "KmsKeyId" in changed:
             return Call("secretsmanager", "update_secret", {**secret, "KmsKeyId": target.desired["KmsKeyId"]})
-        return Call(
-            "secretsmanager", "tag_resource", {**secret, "Tags": to_tag_list(drifted_tags(target.desired, drift))}
-        )
+        return Call("secretsmanager", "tag_resource", {**secret, "Tags": changed_tags(target, drift)})
 
     def delete(self, target: Target, observed: Observed) -> Call:
         # Without recovery: a secret in its recovery window would keep its name from the next stack.
@@ -176,15 +182,21 @@ class Password(Kind):
     label = "master password"
     compute_kinds = ("secretsmanager",)
     immutable = frozenset({"Written"})
-    read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
-    write_actions = ("secretsmanager:PutSecretValue", "secretsmanager:GetRandomPassword", "kms:GenerateDataKey")
+    read_actions = permit("secretsmanager:GetSecretValue", on="secretsmanager.secret") | permit(
+        "kms:Decrypt", on="kms.key"
+    )
+    write_actions = (
+        permit("secretsmanager:PutSecretValue", on="secretsmanager.secret")
+        | permit("secretsmanager:GetRandomPassword", on=ALL)
+        | permit("kms:GenerateDataKey", on="kms.key")
+    )
+    least_reads = (0, 0)  # the same call reads the version
+    terraform = ("aws_secretsmanager_secret_version",)
+    importable = False
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        answers: dict[str, Observed | None] = {}
-        for target in batch:
-            document = current_document(reads, target.region, target.name)
-            answers[target.key] = None if document is None else {"Written": bool(document.get("password"))}
-        return answers
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        document = current_document(reads, target.region, target.name)
+        return None if document is None else {"Written": bool(document.get("password"))}
 
     def create(self, target: Target) -> Call:
         arn = target.settings["SecretArn"]
@@ -208,13 +220,18 @@ class Version(Kind):
     name = "secretsmanager.version"
     label = "secret version"
     compute_kinds = ("secretsmanager",)
-    read_actions = ("secretsmanager:GetSecretValue", "kms:Decrypt")
-    write_actions = ("secretsmanager:PutSecretValue", "kms:GenerateDataKey")
+    parity = ("Username", "Engine", "Port", "DbName", "PasswordMatchesPrimary")
+    read_actions = permit("secretsmanager:GetSecretValue", on="secretsmanager.secret") | permit(
+        "kms:Decrypt", on="kms.key"
+    )
+    write_actions = permit("secretsmanager:PutSecretValue", on="secretsmanager.secret") | permit(
+        "kms:GenerateDataKey", on="kms.key"
+    )
+    least_reads = (0, 1)
+    terraform = ("aws_secretsmanager_secret_version",)
+    importable = False
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         own = current_document(reads, target.region, target.name)
         if own is None:
             return None
@@ -240,9 +257,6 @@ class Version(Kind):
         source = StoredPassword(target.identity["PrimaryRegion"], target.identity["PrimarySecret"])
         params = {"SecretId": target.name, "SecretString": CompleteDocument(source, fields)}
         return Call("secretsmanager", "put_secret_value", params)
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call | None:
         return None

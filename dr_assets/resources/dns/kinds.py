@@ -11,11 +11,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import ALL, OWN, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
 from dr_assets.resources.names import arn
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.resources.tags import changed_tags, from_tag_list
 
 _BATCH = 10  # ListTagsForResources takes so many ids in one call
 
@@ -39,7 +37,7 @@ def _matches(tags: Mapping[str, str], caller_reference: str, name: str) -> bool:
 
 
 def _tag_call(kind: str, resource_id: str, target: Target, drift: Sequence[Drift]) -> Call:
-    tags = to_tag_list(drifted_tags(target.desired, drift))
+    tags = changed_tags(target, drift)
     return Call(
         "route53", "change_tags_for_resource", {"ResourceType": kind, "ResourceId": resource_id, "AddTags": tags}
     )
@@ -66,14 +64,14 @@ class HealthCheck(Kind):
     compute_kinds = ("route53",)
     adopts_untagged = True
     immutable = frozenset({"Type", "RequestInterval"})
-    read_actions = ("route53:ListHealthChecks", "route53:ListTagsForResources")
-    write_actions = (
-        "route53:CreateHealthCheck",
-        "route53:UpdateHealthCheck",
-        "route53:ChangeTagsForResource",
-        "route53:DeleteHealthCheck",
-        "cloudwatch:DescribeAlarms",
-    )
+    resource_arn = "route53:::healthcheck/*"
+    read_actions = permit("route53:ListTagsForResources") | permit("route53:ListHealthChecks", on=ALL)
+    write_actions = permit(
+        "route53:UpdateHealthCheck", "route53:ChangeTagsForResource", "route53:DeleteHealthCheck"
+    ) | permit("route53:CreateHealthCheck", "cloudwatch:DescribeAlarms", on=ALL)
+    least_reads = (0, 2)  # list, tags
+    terraform = ("aws_route53_health_check",)
+    import_field = "HealthCheckId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -137,20 +135,20 @@ class Zone(Kind):
     label = "private hosted zone"
     compute_kinds = ("route53",)
     adopts_untagged = True
-    read_actions = ("route53:ListHostedZonesByName", "route53:GetHostedZone", "route53:ListTagsForResources")
-    write_actions = (
-        "route53:CreateHostedZone",
-        "route53:AssociateVPCWithHostedZone",
-        "route53:DisassociateVPCFromHostedZone",
-        "route53:ChangeTagsForResource",
-        "route53:DeleteHostedZone",
-        "ec2:DescribeVpcs",
+    resource_arn = "route53:::hostedzone/*"
+    read_actions = permit("route53:GetHostedZone", "route53:ListTagsForResources") | permit(
+        "route53:ListHostedZonesByName", on=ALL
     )
+    write_actions = (
+        permit("route53:ChangeTagsForResource", "route53:DeleteHostedZone")
+        | permit("route53:AssociateVPCWithHostedZone", "route53:DisassociateVPCFromHostedZone", on=(OWN, "ec2.vpc"))
+        | permit("route53:CreateHostedZone", "ec2:DescribeVpcs", on=ALL)
+    )
+    least_reads = (1, 2)  # the VPCs of a zone; list, tags
+    terraform = ("aws_route53_zone",)
+    import_field = "ZoneId"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         region, label = target.region, target.identity["ZoneName"]
         found = reads.call("route53", "list_hosted_zones_by_name", region, DNSName=label)["HostedZones"]
         ours = [zone for zone in found if zone["Name"] == f"{label}." and zone["Config"].get("PrivateZone")]
@@ -204,22 +202,17 @@ class Record(Kind):
     name = "route53.record"
     label = "failover record"
     compute_kinds = ("route53",)
-    read_actions = ("route53:ListResourceRecordSets",)
-    write_actions = ("route53:ChangeResourceRecordSets",)
+    absent_codes = ("NoSuchHostedZone",)
+    read_actions = permit("route53:ListResourceRecordSets", on="route53.zone")
+    write_actions = permit("route53:ChangeResourceRecordSets", on="route53.zone")
+    least_reads = (0, 1)
+    terraform = ("aws_route53_record",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         want = target.identity
-        try:
-            records = reads.pages(
-                "route53", "list_resource_record_sets", target.region, "ResourceRecordSets", HostedZoneId=want["ZoneId"]
-            )
-        except ClientError as error:
-            if error_code(error) == "NoSuchHostedZone":
-                return None
-            raise
+        records = reads.pages(
+            "route53", "list_resource_record_sets", target.region, "ResourceRecordSets", HostedZoneId=want["ZoneId"]
+        )
         for record in records:
             same_name = record["Name"].rstrip(".") == want["RecordName"]
             if same_name and record["Type"] == "CNAME" and record.get("SetIdentifier") == want["SetIdentifier"]:
@@ -238,6 +231,10 @@ class Record(Kind):
         params = {"HostedZoneId": target.identity["ZoneId"], "ChangeBatch": batch}
         return Call("route53", "change_resource_record_sets", params)
 
+    def import_id(self, target: Target, observed: Observed) -> str:
+        want = target.identity
+        return "_".join((want["ZoneId"], want["RecordName"], "CNAME", want["SetIdentifier"]))
+
     def create(self, target: Target) -> Call:
         want = target.desired
         record = {
@@ -250,9 +247,6 @@ class Record(Kind):
             "HealthCheckId": want["HealthCheckId"],
         }
         return self._change("UPSERT", target, record)
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         # Route 53 deletes a record only when told exactly what it is, fields that are not ours included.

@@ -13,9 +13,21 @@ from collections.abc import Sequence
 from botocore.exceptions import ClientError
 
 from dr_assets.core.compare import normal_policy
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import (
+    ALL,
+    OWN,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Target,
+    changed_fields,
+    error_code,
+    permit,
+)
 from dr_assets.resources.names import arn
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 DELETION_DAYS = 7
 _TAG = {"key": "TagKey", "value": "TagValue"}
@@ -33,22 +45,17 @@ class Key(Kind):
     name = "kms.key"
     label = "KMS key"
     compute_kinds = ("kms",)
-    read_actions = (
-        "kms:ListAliases",
-        "kms:ListKeys",
-        "kms:DescribeKey",
-        "kms:GetKeyPolicy",
-        "kms:GetKeyRotationStatus",
-        "kms:ListResourceTags",
-    )
-    write_actions = (
-        "kms:CreateKey",
-        "kms:TagResource",
-        "kms:EnableKey",
-        "kms:EnableKeyRotation",
-        "kms:PutKeyPolicy",
-        "kms:ScheduleKeyDeletion",
-    )
+    parity = ("Enabled", "KeyRotationEnabled")
+    resource_arn = "kms:{region}:{account}:key/*"
+    read_actions = permit(
+        "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"
+    ) | permit("kms:ListAliases", "kms:ListKeys", on=ALL)
+    write_actions = permit(
+        "kms:TagResource", "kms:EnableKey", "kms:EnableKeyRotation", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"
+    ) | permit("kms:CreateKey", on=ALL)
+    least_reads = (4, 0)  # describe, policy, rotation, tags
+    terraform = ("aws_kms_key",)
+    import_field = "KeyId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         return {target.key: self._find(reads, target) for target in batch}
@@ -130,11 +137,7 @@ class Key(Kind):
                 "put_key_policy",
                 {**key, "PolicyName": "default", "Policy": json.dumps(target.desired["Policy"])},
             )
-        return Call(
-            "kms",
-            "tag_resource",
-            {**key, "Tags": to_tag_list(drifted_tags(target.desired, drift), "TagKey", "TagValue")},
-        )
+        return Call("kms", "tag_resource", {**key, "Tags": changed_tags(target, drift, "TagKey", "TagValue")})
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("kms", "schedule_key_deletion", {"KeyId": observed["KeyId"], "PendingWindowInDays": DELETION_DAYS})
@@ -150,16 +153,16 @@ class Alias(Kind):
     name = "kms.alias"
     label = "KMS alias"
     compute_kinds = ("kms",)
-    read_actions = ("kms:ListAliases",)
-    write_actions = ("kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias")
+    resource_arn = "kms:{region}:{account}:{name}"
+    read_actions = permit("kms:ListAliases", on=ALL)
+    write_actions = permit("kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias", on=(OWN, "kms.key"))
+    least_reads = (0, 1)
+    terraform = ("aws_kms_alias",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        answers: dict[str, Observed | None] = {}
-        for target in batch:
-            found = aliases(reads, target.region)
-            own = arn("kms", target.name, region=target.region, account=reads.account)
-            answers[target.key] = {"Arn": own, "TargetKeyId": found[target.name]} if target.name in found else None
-        return answers
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        found = aliases(reads, target.region)
+        own = arn("kms", target.name, region=target.region, account=reads.account)
+        return {"Arn": own, "TargetKeyId": found[target.name]} if target.name in found else None
 
     def create(self, target: Target) -> Call:
         return Call("kms", "create_alias", {"AliasName": target.name, "TargetKeyId": target.desired["TargetKeyId"]})

@@ -9,13 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from dr_assets.core.compare import normal_policy
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
-_ABSENT = "NoSuchEntity"
+_ABSENT = ("NoSuchEntity",)
 
 
 class Role(Kind):
@@ -24,19 +22,17 @@ class Role(Kind):
     name = "iam.role"
     label = "IAM role"
     compute_kinds = ("iam",)
-    read_actions = ("iam:GetRole",)
-    write_actions = ("iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:DeleteRole", "iam:PassRole")
+    absent_codes = _ABSENT
+    resource_arn = "iam::{account}:role/{name}"
+    read_actions = permit("iam:GetRole")
+    write_actions = permit(
+        "iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:DeleteRole", "iam:PassRole"
+    )
+    least_reads = (1, 0)
+    terraform = ("aws_iam_role",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            role = reads.call("iam", "get_role", target.region, RoleName=target.name)["Role"]
-        except ClientError as error:
-            if error_code(error) == _ABSENT:
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        role = reads.call("iam", "get_role", target.region, RoleName=target.name)["Role"]
         return {
             "Name": role["RoleName"],
             "Arn": role["Arn"],
@@ -57,9 +53,7 @@ class Role(Kind):
         if "AssumeRolePolicy" in changed_fields(drift):
             document = json.dumps(target.desired["AssumeRolePolicy"])
             return Call("iam", "update_assume_role_policy", {"RoleName": target.name, "PolicyDocument": document})
-        return Call(
-            "iam", "tag_role", {"RoleName": target.name, "Tags": to_tag_list(drifted_tags(target.desired, drift))}
-        )
+        return Call("iam", "tag_role", {"RoleName": target.name, "Tags": changed_tags(target, drift)})
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("iam", "delete_role", {"RoleName": target.name})
@@ -74,32 +68,25 @@ class RoleAttachment(Kind):
     name = "iam.role_attachment"
     label = "managed policy attachment"
     compute_kinds = ("iam",)
-    read_actions = ("iam:ListAttachedRolePolicies",)
-    write_actions = ("iam:AttachRolePolicy", "iam:DetachRolePolicy")
+    absent_codes = _ABSENT
+    read_actions = permit("iam:ListAttachedRolePolicies", on="iam.role")
+    write_actions = permit("iam:AttachRolePolicy", "iam:DetachRolePolicy", on="iam.role")
+    least_reads = (1, 0)
+    terraform = ("aws_iam_role_policy_attachment",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         role = target.identity["RoleName"]
-        try:
-            attached = reads.pages(
-                "iam", "list_attached_role_policies", target.region, "AttachedPolicies", RoleName=role
-            )
-        except ClientError as error:
-            if error_code(error) == _ABSENT:
-                return None
-            raise
+        attached = reads.pages("iam", "list_attached_role_policies", target.region, "AttachedPolicies", RoleName=role)
         return {"PolicyArn": target.name} if any(p["PolicyArn"] == target.name for p in attached) else None
 
     def _params(self, target: Target) -> dict[str, Any]:
         return {"RoleName": target.identity["RoleName"], "PolicyArn": target.name}
 
+    def import_id(self, target: Target, observed: Observed) -> str:
+        return f"{target.identity['RoleName']}/{target.name}"
+
     def create(self, target: Target) -> Call:
         return Call("iam", "attach_role_policy", self._params(target))
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("iam", "detach_role_policy", self._params(target))
@@ -111,31 +98,26 @@ class RolePolicy(Kind):
     name = "iam.role_policy"
     label = "inline role policy"
     compute_kinds = ("iam",)
-    read_actions = ("iam:GetRolePolicy",)
-    write_actions = ("iam:PutRolePolicy", "iam:DeleteRolePolicy")
-
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
+    absent_codes = _ABSENT
+    read_actions = permit("iam:GetRolePolicy", on="iam.role")
+    write_actions = permit("iam:PutRolePolicy", "iam:DeleteRolePolicy", on="iam.role")
+    least_reads = (1, 0)
+    terraform = ("aws_iam_role_policy",)
 
     def _params(self, target: Target) -> dict[str, Any]:
         return {"RoleName": target.identity["RoleName"], "PolicyName": target.name}
 
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            found = reads.call("iam", "get_role_policy", target.region, **self._params(target))
-        except ClientError as error:
-            if error_code(error) == _ABSENT:
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        found = reads.call("iam", "get_role_policy", target.region, **self._params(target))
         return {"Policy": normal_policy(found["PolicyDocument"])}
+
+    def import_id(self, target: Target, observed: Observed) -> str:
+        return f"{target.identity['RoleName']}:{target.name}"
 
     def create(self, target: Target) -> Call:
         return Call(
             "iam", "put_role_policy", {**self._params(target), "PolicyDocument": json.dumps(target.desired["Policy"])}
         )
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("iam", "delete_role_policy", self._params(target))

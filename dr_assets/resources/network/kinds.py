@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import ALL, OWN, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
 from dr_assets.resources.names import arn
-from dr_assets.resources.tags import drifted_tags, from_tag_list, to_tag_list
+from dr_assets.resources.tags import changed_tags, from_tag_list, rds_tags, tag_rds, to_tag_list
 
 
 def _named(batch: Sequence[Target]) -> list[dict[str, Any]]:
@@ -28,7 +26,7 @@ def _first_by_name(items: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str,
 
 
 def _tag_call(target: Target, resource_id: str, drift: Sequence[Drift]) -> Call:
-    tags = to_tag_list(drifted_tags(target.desired, drift))
+    tags = changed_tags(target, drift)
     return Call("ec2", "create_tags", {"Resources": [resource_id], "Tags": tags})
 
 
@@ -41,8 +39,12 @@ class Vpc(Kind):
     label = "VPC"
     compute_kinds = ("vpc",)
     immutable = frozenset({"CidrBlock"})
-    read_actions = ("ec2:DescribeVpcs", "ec2:DescribeVpcAttribute")
-    write_actions = ("ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DeleteVpc", "ec2:CreateTags")
+    resource_arn = "ec2:{region}:{account}:vpc/*"
+    read_actions = permit("ec2:DescribeVpcs", "ec2:DescribeVpcAttribute", on=ALL)
+    write_actions = permit("ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DeleteVpc", "ec2:CreateTags")
+    least_reads = (2, 1)  # DescribeVpcAttribute takes one attribute
+    terraform = ("aws_vpc",)
+    import_field = "VpcId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -93,8 +95,14 @@ class Subnet(Kind):
     label = "subnet"
     compute_kinds = ("vpc",)
     immutable = frozenset({"VpcId", "CidrBlock", "AvailabilityZone"})
-    read_actions = ("ec2:DescribeSubnets",)
-    write_actions = ("ec2:CreateSubnet", "ec2:ModifySubnetAttribute", "ec2:DeleteSubnet", "ec2:CreateTags")
+    resource_arn = "ec2:{region}:{account}:subnet/*"
+    read_actions = permit("ec2:DescribeSubnets", on=ALL)
+    write_actions = permit("ec2:ModifySubnetAttribute", "ec2:DeleteSubnet", "ec2:CreateTags") | permit(
+        "ec2:CreateSubnet", on=(OWN, "ec2.vpc")
+    )
+    least_reads = (0, 1)
+    terraform = ("aws_subnet",)
+    import_field = "SubnetId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -145,17 +153,19 @@ class RouteTable(Kind):
     label = "route table"
     compute_kinds = ("vpc",)
     immutable = frozenset({"VpcId"})
-    read_actions = ("ec2:DescribeRouteTables",)
-    write_actions = ("ec2:CreateRouteTable", "ec2:DeleteRouteTable", "ec2:DeleteRoute", "ec2:CreateTags")
+    resource_arn = "ec2:{region}:{account}:route-table/*"
+    read_actions = permit("ec2:DescribeRouteTables", on=ALL)
+    write_actions = permit("ec2:DeleteRouteTable", "ec2:DeleteRoute", "ec2:CreateTags") | permit(
+        "ec2:CreateRouteTable", on=(OWN, "ec2.vpc")
+    )
+    least_reads = (0, 1)
+    terraform = ("aws_route_table",)
+    import_field = "RouteTableId"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        answers: dict[str, Observed | None] = {}
-        for target in batch:
-            tables = _route_tables(reads, target.region, target.name)
-            answers[target.key] = self._observe(reads, target, tables[0]) if tables else None
-        return answers
-
-    def _observe(self, reads: Reads, target: Target, table: Mapping[str, Any]) -> Observed:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        table = next(iter(_route_tables(reads, target.region, target.name)), None)
+        if table is None:
+            return None
         foreign = [
             _destination(route)
             for route in table.get("Routes", ())
@@ -207,8 +217,15 @@ class RouteTableAssociation(Kind):
     name = "ec2.route_table_association"
     label = "route table association"
     compute_kinds = ("vpc",)
-    read_actions = ("ec2:DescribeRouteTables",)
-    write_actions = ("ec2:AssociateRouteTable", "ec2:ReplaceRouteTableAssociation", "ec2:DisassociateRouteTable")
+    read_actions = permit("ec2:DescribeRouteTables", on=ALL)
+    write_actions = permit(
+        "ec2:AssociateRouteTable",
+        "ec2:ReplaceRouteTableAssociation",
+        "ec2:DisassociateRouteTable",
+        on=("ec2.route_table", "ec2.subnet"),
+    )
+    least_reads = (0, 0)  # part of the route table
+    terraform = ("aws_route_table_association",)
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         # Where an association was moved away, it hangs on another table: only then is a second question asked.
@@ -236,6 +253,9 @@ class RouteTableAssociation(Kind):
             "Status": (association.get("AssociationState") or {}).get("State"),
         }
 
+    def import_id(self, target: Target, observed: Observed) -> str:
+        return f"{target.identity['SubnetId']}/{observed['RouteTableId']}"
+
     def create(self, target: Target) -> Call:
         params = {"RouteTableId": target.desired["RouteTableId"], "SubnetId": target.identity["SubnetId"]}
         return Call("ec2", "associate_route_table", params)
@@ -258,16 +278,19 @@ class SecurityGroup(Kind):
     label = "security group"
     compute_kinds = ("vpc",)
     immutable = frozenset({"VpcId"})
-    read_actions = ("ec2:DescribeSecurityGroups",)
-    write_actions = (
-        "ec2:CreateSecurityGroup",
+    resource_arn = "ec2:{region}:{account}:security-group/*"
+    read_actions = permit("ec2:DescribeSecurityGroups", on=ALL)
+    write_actions = permit(
         "ec2:AuthorizeSecurityGroupIngress",
         "ec2:RevokeSecurityGroupIngress",
         "ec2:AuthorizeSecurityGroupEgress",
         "ec2:RevokeSecurityGroupEgress",
         "ec2:DeleteSecurityGroup",
         "ec2:CreateTags",
-    )
+    ) | permit("ec2:CreateSecurityGroup", on=(OWN, "ec2.vpc"))
+    least_reads = (0, 1)
+    terraform = ("aws_security_group",)
+    import_field = "GroupId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -359,13 +382,16 @@ class Peering(Kind):
     label = "VPC peering"
     compute_kinds = ("vpc",)
     immutable = frozenset({"Requester", "Accepter"})
-    read_actions = ("ec2:DescribeVpcPeeringConnections",)
-    write_actions = (
-        "ec2:CreateVpcPeeringConnection",
-        "ec2:AcceptVpcPeeringConnection",
-        "ec2:DeleteVpcPeeringConnection",
-        "ec2:CreateTags",
+    # Requested in one region, accepted in the other.
+    resource_arn = "ec2:*:{account}:vpc-peering-connection/*"
+    read_actions = permit("ec2:DescribeVpcPeeringConnections", on=ALL)
+    write_actions = permit("ec2:DeleteVpcPeeringConnection", "ec2:CreateTags") | permit(
+        "ec2:CreateVpcPeeringConnection", "ec2:AcceptVpcPeeringConnection", on=(OWN, "ec2.vpc")
     )
+    least_reads = (0, 1)
+    # To Terraform the other region's half is a resource of its own; here it is the field `Accepted`.
+    terraform = ("aws_vpc_peering_connection", "aws_vpc_peering_connection_accepter")
+    import_field = "VpcPeeringConnectionId"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -422,13 +448,12 @@ class Route(Kind):
     name = "ec2.route"
     label = "route"
     compute_kinds = ("vpc",)
-    read_actions = ("ec2:DescribeRouteTables",)
-    write_actions = ("ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute")
+    read_actions = permit("ec2:DescribeRouteTables", on=ALL)
+    write_actions = permit("ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute", on="ec2.route_table")
+    least_reads = (0, 0)  # part of the route table
+    terraform = ("aws_route",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         for table in _route_tables(reads, target.region, target.identity["RouteTableName"]):
             for route in table.get("Routes", ()):
                 if _destination(route) == target.identity["Destination"]:
@@ -446,6 +471,9 @@ class Route(Kind):
             "VpcPeeringConnectionId": target.desired["VpcPeeringConnectionId"],
         }
 
+    def import_id(self, target: Target, observed: Observed) -> str:
+        return f"{observed['RouteTableId']}_{target.identity['Destination']}"
+
     def create(self, target: Target) -> Call:
         return Call("ec2", "create_route", self._params(target))
 
@@ -461,32 +489,25 @@ class SubnetGroup(Kind):
     name = "rds.subnet_group"
     label = "DB subnet group"
     compute_kinds = ("rds",)
-    read_actions = ("rds:DescribeDBSubnetGroups", "rds:ListTagsForResource")
-    write_actions = (
-        "rds:CreateDBSubnetGroup",
-        "rds:ModifyDBSubnetGroup",
-        "rds:DeleteDBSubnetGroup",
-        "rds:AddTagsToResource",
+    absent_codes = ("DBSubnetGroupNotFoundFault",)
+    resource_arn = "rds:{region}:{account}:subgrp:{name}"
+    read_actions = permit("rds:DescribeDBSubnetGroups", "rds:ListTagsForResource")
+    write_actions = permit(
+        "rds:CreateDBSubnetGroup", "rds:ModifyDBSubnetGroup", "rds:DeleteDBSubnetGroup", "rds:AddTagsToResource"
     )
+    least_reads = (2, 0)  # describe, tags
+    terraform = ("aws_db_subnet_group",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            answer = reads.call("rds", "describe_db_subnet_groups", target.region, DBSubnetGroupName=target.name)
-        except ClientError as error:
-            if error_code(error) == "DBSubnetGroupNotFoundFault":
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        answer = reads.call("rds", "describe_db_subnet_groups", target.region, DBSubnetGroupName=target.name)
         group = answer["DBSubnetGroups"][0]
-        tags = reads.call("rds", "list_tags_for_resource", target.region, ResourceName=group["DBSubnetGroupArn"])
+        tags = rds_tags(reads, target, group["DBSubnetGroupArn"])
         return {
             "Name": group["DBSubnetGroupName"],
             "Arn": group["DBSubnetGroupArn"],
             "Status": group.get("SubnetGroupStatus"),
             "SubnetIds": sorted(subnet["SubnetIdentifier"] for subnet in group["Subnets"]),
-            "Tags": from_tag_list(tags["TagList"]),
+            "Tags": tags,
         }
 
     def _params(self, target: Target) -> dict[str, Any]:
@@ -504,8 +525,7 @@ class SubnetGroup(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         if "SubnetIds" in changed_fields(drift):
             return Call("rds", "modify_db_subnet_group", self._params(target))
-        params = {"ResourceName": observed["Arn"], "Tags": to_tag_list(drifted_tags(target.desired, drift))}
-        return Call("rds", "add_tags_to_resource", params)
+        return tag_rds(target, observed, drift)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("rds", "delete_db_subnet_group", {"DBSubnetGroupName": target.name})

@@ -9,26 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from botocore.exceptions import ClientError
-
 from dr_assets.core.compare import normal_policy
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, error_code
+from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
 from dr_assets.resources.names import arn
-from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, to_tag_list
+from dr_assets.resources.tags import changed_tags, drifted_tags, from_tag_list, own_tags, rds_tags, tag_rds, to_tag_list
 
 # What lists have instead of an ARN: an e-mail subscription nobody has confirmed, and one whose reader left it.
 PENDING = "PendingConfirmation"
 DELETED = "Deleted"
 
 
-def _topic_attributes(reads: Reads, region: str, arn: str) -> Mapping[str, str] | None:
-    try:
-        answer = reads.call("sns", "get_topic_attributes", region, TopicArn=arn)
-    except ClientError as error:
-        if error_code(error) in ("NotFound", "NotFoundException"):
-            return None
-        raise
-    attributes: Mapping[str, str] = answer["Attributes"]
+_NO_TOPIC = ("NotFound", "NotFoundException")
+
+
+def _topic_attributes(reads: Reads, region: str, arn: str) -> Mapping[str, str]:
+    attributes: Mapping[str, str] = reads.call("sns", "get_topic_attributes", region, TopicArn=arn)["Attributes"]
     return attributes
 
 
@@ -43,17 +38,17 @@ class Topic(Kind):
     name = "sns.topic"
     label = "SNS topic"
     compute_kinds = ("sns",)
-    read_actions = ("sns:GetTopicAttributes", "sns:ListTagsForResource")
-    write_actions = ("sns:CreateTopic", "sns:SetTopicAttributes", "sns:TagResource", "sns:DeleteTopic")
+    absent_codes = _NO_TOPIC
+    resource_arn = "sns:{region}:{account}:{name}"
+    read_actions = permit("sns:GetTopicAttributes", "sns:ListTagsForResource")
+    write_actions = permit("sns:CreateTopic", "sns:SetTopicAttributes", "sns:TagResource", "sns:DeleteTopic")
+    least_reads = (2, 0)  # attributes (the policy is one of them), tags
+    terraform = ("aws_sns_topic",)
+    import_field = "Arn"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         arn = topic_arn(reads, target.region, target.name)
         attributes = _topic_attributes(reads, target.region, arn)
-        if attributes is None:
-            return None
         tags = reads.call("sns", "list_tags_for_resource", target.region, ResourceArn=arn)["Tags"]
         return {"Arn": arn, "KmsMasterKeyId": attributes.get("KmsMasterKeyId"), "Tags": from_tag_list(tags)}
 
@@ -71,7 +66,7 @@ class Topic(Kind):
             value = target.desired["KmsMasterKeyId"]
             params = {"TopicArn": arn, "AttributeName": "KmsMasterKeyId", "AttributeValue": value}
             return Call("sns", "set_topic_attributes", params)
-        tags = to_tag_list(drifted_tags(target.desired, drift))
+        tags = changed_tags(target, drift)
         return Call("sns", "tag_resource", {"ResourceArn": arn, "Tags": tags})
 
     def delete(self, target: Target, observed: Observed) -> Call:
@@ -87,17 +82,17 @@ class TopicPolicy(Kind):
     name = "sns.topic_policy"
     label = "topic policy"
     compute_kinds = ("sns",)
-    read_actions = ("sns:GetTopicAttributes",)
-    write_actions = ("sns:SetTopicAttributes",)
+    absent_codes = _NO_TOPIC
+    resource_arn = "sns:{region}:{account}:{name}"
+    read_actions = permit("sns:GetTopicAttributes")
+    write_actions = permit("sns:SetTopicAttributes")
+    least_reads = (0, 0)  # an attribute of the topic
+    terraform = ("aws_sns_topic_policy",)
+    import_field = "TopicArn"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         arn = topic_arn(reads, target.region, target.name)
         attributes = _topic_attributes(reads, target.region, arn)
-        if attributes is None:
-            return None
         return {"TopicArn": arn, "Policy": normal_policy(json.loads(attributes.get("Policy") or "{}"))}
 
     def _set(self, target: Target, arn: str) -> Call:
@@ -122,32 +117,29 @@ class Subscription(Kind):
     name = "sns.subscription"
     label = "subscription"
     compute_kinds = ("sns",)
-    read_actions = ("sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes")
-    write_actions = ("sns:Subscribe", "sns:SetSubscriptionAttributes", "sns:Unsubscribe")
+    absent_codes = _NO_TOPIC
+    read_actions = permit("sns:ListSubscriptionsByTopic", on="sns.topic") | permit(
+        "sns:GetSubscriptionAttributes", on=ALL
+    )
+    write_actions = permit("sns:Subscribe", on="sns.topic") | permit(
+        "sns:SetSubscriptionAttributes", "sns:Unsubscribe", on=ALL
+    )
+    least_reads = (1, 1)  # attributes; listed once a topic
+    terraform = ("aws_sns_topic_subscription",)
+    import_field = "Arn"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
         want = target.identity
-        try:
-            found = reads.pages(
-                "sns", "list_subscriptions_by_topic", target.region, "Subscriptions", TopicArn=want["TopicArn"]
-            )
-        except ClientError as error:
-            if error_code(error) in ("NotFound", "NotFoundException"):
-                return None
-            raise
-        for item in found:
+        topic = want["TopicArn"]
+        for item in reads.pages("sns", "list_subscriptions_by_topic", target.region, "Subscriptions", TopicArn=topic):
             arn = item["SubscriptionArn"]
             same = (item["Protocol"], item["Endpoint"]) == (want["Protocol"], want["Endpoint"])
             if same and arn != DELETED:
                 if arn == PENDING:
                     return {"Arn": None, "Status": "waiting to be confirmed by its reader", "RawMessageDelivery": False}
-                more = reads.call("sns", "get_subscription_attributes", target.region, SubscriptionArn=arn)[
-                    "Attributes"
-                ]
-                return {"Arn": arn, "RawMessageDelivery": more.get("RawMessageDelivery", "false") == "true"}
+                more = reads.call("sns", "get_subscription_attributes", target.region, SubscriptionArn=arn)
+                raw = more["Attributes"].get("RawMessageDelivery", "false") == "true"
+                return {"Arn": arn, "RawMessageDelivery": raw}
         return None
 
     def create(self, target: Target) -> Call:
@@ -164,16 +156,13 @@ class Subscription(Kind):
         return Call("sns", "unsubscribe", {"SubscriptionArn": observed["Arn"]}) if observed["Arn"] else None
 
 
-def _queue(reads: Reads, region: str, name: str) -> tuple[str, Mapping[str, str]] | None:
-    """A queue's URL and all its attributes, or None."""
-    gone = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
-    try:
-        url = reads.call("sqs", "get_queue_url", region, QueueName=name)["QueueUrl"]
-        answer = reads.call("sqs", "get_queue_attributes", region, QueueUrl=url, AttributeNames=["All"])
-    except ClientError as error:
-        if error_code(error) in gone:
-            return None
-        raise
+_NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+def _queue(reads: Reads, region: str, name: str) -> tuple[str, Mapping[str, str]]:
+    """A queue's URL and all its attributes."""
+    url = reads.call("sqs", "get_queue_url", region, QueueName=name)["QueueUrl"]
+    answer = reads.call("sqs", "get_queue_attributes", region, QueueUrl=url, AttributeNames=["All"])
     return url, answer["Attributes"]
 
 
@@ -186,17 +175,17 @@ class Queue(Kind):
     name = "sqs.queue"
     label = "SQS queue"
     compute_kinds = ("sqs",)
-    read_actions = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ListQueueTags")
-    write_actions = ("sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue")
+    parity = ("MessageRetentionPeriod", "VisibilityTimeout")
+    absent_codes = _NO_QUEUE
+    resource_arn = "sqs:{region}:{account}:{name}"
+    read_actions = permit("sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ListQueueTags")
+    write_actions = permit("sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue")
+    least_reads = (2, 1)  # attributes (the policy is one of them), tags; listed once a region
+    terraform = ("aws_sqs_queue",)
+    import_field = "QueueUrl"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        found = _queue(reads, target.region, target.name)
-        if found is None:
-            return None
-        url, attributes = found
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        url, attributes = _queue(reads, target.region, target.name)
         redrive = json.loads(attributes.get("RedrivePolicy") or "null")
         if redrive:
             redrive["maxReceiveCount"] = int(redrive["maxReceiveCount"])
@@ -238,26 +227,24 @@ class QueuePolicy(Kind):
     name = "sqs.queue_policy"
     label = "queue policy"
     compute_kinds = ("sqs",)
-    read_actions = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-    write_actions = ("sqs:SetQueueAttributes",)
+    absent_codes = _NO_QUEUE
+    resource_arn = "sqs:{region}:{account}:{name}"
+    read_actions = permit("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+    write_actions = permit("sqs:SetQueueAttributes")
+    least_reads = (0, 0)  # an attribute of the queue
+    terraform = ("aws_sqs_queue_policy",)
+    import_field = "QueueUrl"
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        found = _queue(reads, target.region, target.name)
-        if found is None or not found[1].get("Policy"):
-            return None
-        return {"QueueUrl": found[0], "Policy": normal_policy(json.loads(found[1]["Policy"]))}
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        url, attributes = _queue(reads, target.region, target.name)
+        policy = attributes.get("Policy")
+        return {"QueueUrl": url, "Policy": normal_policy(json.loads(policy))} if policy else None
 
     def create(self, target: Target) -> Call:
         policy = json.dumps(target.desired["Policy"])
         return Call(
             "sqs", "set_queue_attributes", {"QueueUrl": target.settings["QueueUrl"], "Attributes": {"Policy": policy}}
         )
-
-    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
-        return self.create(target)
 
     def delete(self, target: Target, observed: Observed) -> Call | None:
         return None
@@ -277,8 +264,11 @@ class EventSubscription(Kind):
     name = "rds.event_subscription"
     label = "RDS event subscription"
     compute_kinds = ("rds", "sns")
-    read_actions = ("rds:DescribeEventSubscriptions", "rds:ListTagsForResource")
-    write_actions = (
+    parity = ("EventCategories", "Enabled", "SourceType")
+    absent_codes = ("SubscriptionNotFound", "SubscriptionNotFoundFault")
+    resource_arn = "rds:{region}:{account}:es:{name}"
+    read_actions = permit("rds:DescribeEventSubscriptions", "rds:ListTagsForResource")
+    write_actions = permit(
         "rds:CreateEventSubscription",
         "rds:ModifyEventSubscription",
         "rds:AddSourceIdentifierToSubscription",
@@ -286,19 +276,13 @@ class EventSubscription(Kind):
         "rds:DeleteEventSubscription",
         "rds:AddTagsToResource",
     )
+    least_reads = (2, 0)  # describe, tags
+    terraform = ("aws_db_event_subscription",)
 
-    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
-        return {target.key: self._observe(reads, target) for target in batch}
-
-    def _observe(self, reads: Reads, target: Target) -> Observed | None:
-        try:
-            answer = reads.call("rds", "describe_event_subscriptions", target.region, SubscriptionName=target.name)
-        except ClientError as error:
-            if error_code(error) in ("SubscriptionNotFound", "SubscriptionNotFoundFault"):
-                return None
-            raise
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        answer = reads.call("rds", "describe_event_subscriptions", target.region, SubscriptionName=target.name)
         found = answer["EventSubscriptionsList"][0]
-        tags = reads.call("rds", "list_tags_for_resource", target.region, ResourceName=found["EventSubscriptionArn"])
+        tags = rds_tags(reads, target, found["EventSubscriptionArn"])
         return {
             "Arn": found["EventSubscriptionArn"],
             "Status": found["Status"],
@@ -307,7 +291,7 @@ class EventSubscription(Kind):
             "SourceIds": sorted(found.get("SourceIdsList", ())),
             "EventCategories": sorted(found.get("EventCategoriesList", ())),
             "Enabled": found["Enabled"] and found["Status"] not in _MUTE,
-            "Tags": from_tag_list(tags["TagList"]),
+            "Tags": tags,
         }
 
     def create(self, target: Target) -> Call:
@@ -331,8 +315,7 @@ class EventSubscription(Kind):
         if changed - {"Tags"}:
             params = {field: want[field] for field in ("SnsTopicArn", "SourceType", "EventCategories", "Enabled")}
             return Call("rds", "modify_event_subscription", {**name, **params})
-        tags = to_tag_list(drifted_tags(want, drift))
-        return Call("rds", "add_tags_to_resource", {"ResourceName": observed["Arn"], "Tags": tags})
+        return tag_rds(target, observed, drift)
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("rds", "delete_event_subscription", {"SubscriptionName": target.name})
