@@ -5,7 +5,7 @@
 Wall times are of whole processes (start, imports and all), taken in turn A B A B so that a machine that slows down slows
 both; what counts are the ratios. `dr verify` and a `dr provision` that changes nothing stand against `terraform plan
 -refresh-only`, a first `dr provision` against `terraform apply`. Without Terraform our own side is measured alone. The least
-number of AWS calls is counted from what the APIs allow: see `least_calls`.
+number of AWS calls is what the kinds declare: see `least_calls`.
 """
 
 import argparse
@@ -15,56 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.resources.catalog import catalog
+from dr_assets.resources.registry import KINDS
 from dr_assets.stack import load_stack
 from tests.support.terraform import Terraform, TerraformMissingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# For one resource of each kind: how many calls AWS demands to read all of it. Batched describes are counted once for all
-# of a region (or of the account) in ONCE; what another kind's answer already holds costs nothing.
-EACH = {
-    "ec2.vpc": 2,  # DescribeVpcAttribute takes one attribute
-    "rds.subnet_group": 2,  # describe, tags
-    "rds.cluster_parameter_group": 3,  # describe, parameters, tags
-    "rds.instance_parameter_group": 3,
-    "logs.log_group": 2,
-    "rds.global_cluster": 2,
-    "rds.cluster": 1,
-    "kms.key": 4,  # describe, policy, rotation, tags
-    "iam.role": 1,
-    "iam.role_attachment": 1,
-    "iam.role_policy": 1,
-    "secretsmanager.secret": 1,
-    "s3.bucket": 1,  # its tags tell that it is there
-    "s3.versioning": 1,
-    "s3.encryption": 1,
-    "s3.public_access_block": 1,
-    "s3.policy": 1,
-    "s3.lifecycle": 1,
-    "s3.replication": 1,
-    "sns.topic": 2,  # attributes (the policy is one of them), tags
-    "sns.subscription": 1,  # attributes; listed once a topic
-    "sqs.queue": 2,  # attributes (the policy is one of them), tags; listed once a region
-    "rds.event_subscription": 2,
-    "cloudwatch.alarm": 1,  # tags; described all at once
-    "route53.zone": 1,  # the VPCs of a zone
-}
-ONCE = {
-    # VPCs, subnets, route tables, groups, instances, alarms, aliases, queues, subscriptions of the topic, secret value
-    "per region": 10,
-    # caller identity, peering, health checks and their tags, zones and their tags, records
-    "in all": 7,
-}
-
 
 def least_calls() -> int:
-    kinds = Counter(resource.kind for resource in catalog(load_stack()))
-    return sum(EACH.get(kind, 0) * count for kind, count in kinds.items()) + 2 * ONCE["per region"] + ONCE["in all"]
+    """The fewest calls AWS allows for one verification: the caller's identity, and what the kinds declare."""
+    resources = catalog(load_stack())
+    each = sum(KINDS[resource.kind].least_reads[0] for resource in resources)
+    batches = {(resource.kind, resource.region) for resource in resources}
+    return 1 + each + sum(KINDS[kind].least_reads[1] for kind, _ in batches)
 
 
 def timed(command: list[str], env: dict[str, str]) -> float:

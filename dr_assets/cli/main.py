@@ -11,6 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -236,16 +237,21 @@ def graph(dot: bool, as_json: bool) -> None:
 @click.option("--write", is_flag=True, help="Also what provision and destroy need; without, verify alone.")
 @click.option("--sensors", is_flag=True, help="Also what the sensors need.")
 @click.option("--reports", is_flag=True, help="Also what the history and the reports need.")
-def permissions(write: bool, sensors: bool, reports: bool) -> None:
-    """Print the least-privilege IAM policy. Asks nothing of AWS.
+@click.option("--account", default="*", metavar="NUMBER", help="Scope the ARNs to this AWS account.")
+def permissions(write: bool, sensors: bool, reports: bool, account: str) -> None:
+    """Print the least-privilege IAM policy of the stack, scoped by ARN. Makes no AWS call.
 
     \b
     Example:
-      dr permissions --write > policy.json
+      dr permissions --write --account 123456789012 > policy.json
     """
+    from dr_assets.history.store import URI_VARIABLE
     from dr_assets.resources.iam_policy import policy
+    from dr_assets.stack import load_stack
 
-    click.echo(json.dumps(policy(write, sensors, reports), indent=2))
+    store = urlsplit(os.environ.get(URI_VARIABLE, ""))
+    history = store.netloc if store.scheme == "s3" else ""
+    click.echo(json.dumps(policy(load_stack(), write, sensors, reports, account, history), indent=2))
 
 
 @main.command("terraform-imports")

@@ -25,7 +25,7 @@ def build_definitions(stack: Stack) -> dg.Definitions:
     checks = [build_parity_check(resources), objective_check]
     directory = working_directory()
     if directory:
-        checks.append(build_terraform_check(stack, resources, directory))
+        checks.append(build_terraform_check(resources, directory))
     return dg.Definitions(
         assets=[*build_assets(stack, resources), *build_report_assets(stack)],
         asset_checks=checks,

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dr_assets import utc
-from dr_assets.core.parity import compare_pair, pairs
 from dr_assets.drills.aws_view import Scene
 from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import connect
 from dr_assets.resources import names
+from dr_assets.resources.parity import compare_pair, pairs
 
 Check = Callable[[Scene], "str | None"]
 PLANNED: tuple[Scenario, ...] = ("switchover", "failback")

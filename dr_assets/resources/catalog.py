@@ -1,37 +1,25 @@
-"""The table: which resources a stack has, at each site and as a whole, and what each needs. Pure data, no I/O.
-
-Every area is a module with `site_rows(stack, site)` (declared once, instantiated for both sites) and, where something
-belongs to the whole stack, `global_rows(stack)`. May import `stack`, `core`, and vocabulary of `kinds`.
-"""
+"""The catalogue: which resources a stack has, at each site and as a whole, and what each needs. Pure data, no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 from dr_assets.core.model import Resource
-from dr_assets.resources.alarms import rows as monitoring
-from dr_assets.resources.aurora import rows as aurora
-from dr_assets.resources.backup import rows as backup
-from dr_assets.resources.credentials import rows as credentials
-from dr_assets.resources.dns import rows as dns
-from dr_assets.resources.encryption import rows as encryption
-from dr_assets.resources.identity import rows as identity
-from dr_assets.resources.network import rows as network
-from dr_assets.resources.notifications import rows as notifications
+from dr_assets.resources.registry import AREAS, module
 from dr_assets.stack import SITES, Stack
-
-_AREAS = (network, encryption, identity, aurora, credentials, backup, notifications, monitoring, dns)
 
 
 def catalog(stack: Stack) -> tuple[Resource, ...]:
     """Every resource of the stack, each after all that it needs. Raises ValueError on a circle or a dangling need."""
-    rows: list[Resource] = []
-    for area in _AREAS:
-        for site in SITES:
-            rows.extend(area.site_rows(stack, site))
-        rows.extend(getattr(area, "global_rows", lambda _: ())(stack))
-    return in_order(rows)
+    resources: list[Resource] = []
+    for area in AREAS:
+        rows = module(area, "rows")
+        found = [row for site in SITES for row in rows.site_rows(stack, site)]
+        found += getattr(rows, "global_rows", lambda _: ())(stack)
+        resources += [replace(row, lost=row.lost or rows.LOST) for row in found]
+    return in_order(resources)
 
 
 def in_order(rows: Iterable[Resource]) -> tuple[Resource, ...]:

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from dr_assets.core.model import Resource
 
-_COLOURS = {
-    "network": "#a6cee3",
-    "encryption": "#fdbf6f",
-    "identity": "#cab2d6",
-    "aurora": "#1f78b4",
-    "credentials": "#fb9a99",
-    "backup": "#b2df8a",
-    "notifications": "#ffff99",
-    "monitoring": "#ff7f00",
-    "dns": "#33a02c",
-}
+# Areas take these in the order in which they appear.
+_COLOURS = (
+    "#a6cee3",
+    "#fdbf6f",
+    "#cab2d6",
+    "#1f78b4",
+    "#fb9a99",
+    "#b2df8a",
+    "#ffff99",
+    "#ff7f00",
+    "#33a02c",
+    "#e31a1c",
+)
 
 
 def as_text(resources: Sequence[Resource]) -> str:
@@ -27,56 +29,29 @@ def as_text(resources: Sequence[Resource]) -> str:
 
 def as_dot(resources: Sequence[Resource]) -> str:
     """A Graphviz digraph: edges run from what is needed to what needs it, one cluster for each site."""
+    areas = list(dict.fromkeys(resource.area for resource in resources))
     lines = ["digraph stack {", "  rankdir=LR; node [shape=box, style=filled, fontname=Helvetica];"]
     for site in ("primary", "secondary", "global"):
         lines.append(f'  subgraph "cluster_{site}" {{ label="{site}";')
         for resource in resources:
             if resource.site == site:
+                colour = _COLOURS[areas.index(resource.area) % len(_COLOURS)]
                 label = resource.key.split("/", 1)[1]
-                lines.append(f'    "{resource.key}" [label="{label}", fillcolor="{_COLOURS[resource.area]}"];')
+                lines.append(f'    "{resource.key}" [label="{label}", fillcolor="{colour}"];')
         lines.append("  }")
     lines += [f'  "{need}" -> "{resource.key}";' for resource in resources for need in resource.needs]
     return "\n".join([*lines, "}"])
 
 
-# What people lose, and the resource at the end of the chain that gives it to them.
-_CAPABILITIES: tuple[tuple[str, str], ...] = (
-    ("secondary/aurora/instance-1", "a failover to the secondary site"),
-    ("secondary/credentials/version", "signing in to the database after a failover"),
-    ("primary/aurora/instance-1", "the database at the primary site, and failing back to it"),
-    ("primary/credentials/version", "signing in to the database at the primary site"),
-    ("global/dns/record-secondary", "moving traffic to the secondary site"),
-    ("global/dns/record-primary", "taking the primary site out of DNS when it is down"),
-    ("global/backup/replication-from-primary", "the exports' copy in the other region"),
-    ("primary/notifications/queue-subscription", "news of the primary site's alarms and events"),
-    ("secondary/notifications/queue-subscription", "news of the secondary site's alarms and events"),
-    ("primary/monitoring/alarm-rpo-lag", "being warned of data loss while the primary site replicates"),
-    ("secondary/monitoring/alarm-rpo-lag", "being warned that a failover would lose data"),
-)
-_CONSEQUENCES: tuple[tuple[str, str], ...] = (
-    ("/encryption/data-", "a failover would leave an unreadable cluster"),
-    ("/credentials/", "the application could not sign in"),
-    ("/network/", "the application could not reach the database"),
-    ("/backup/", "an export could not be restored from the other region"),
-    ("/dns/", "traffic would not move by itself"),
-    ("/notifications/", "nobody would be told"),
-    ("/monitoring/", "nobody would notice in time"),
-    ("/identity/", "the database's own monitoring would be blind"),
-    ("/aurora/", "there would be no database to fail over to"),
-)
-
-
 def capabilities_lost(resources: Mapping[str, Resource], key: str) -> list[str]:
-    """Which disaster-recovery capabilities hang on the resource `key`, with what their loss would mean.
+    """Which disaster-recovery capabilities hang on the resource `key`, with what follows from their loss.
 
-    Walks the lineage from each capability's resource to all that it needs, but not over to the other site: that the
-    secondary cluster was made after the primary does not mean that it dies with it.
+    Walks the lineage from each resource that delivers a capability to all that it needs, but not over to the other site:
+    that the secondary cluster was made after the primary does not mean that it dies with it.
     """
-    consequence = next((text for part, text in _CONSEQUENCES if part in key), "")
-    if key.startswith("primary/") and "/aurora/" in key:
-        consequence = "the secondary site must take over"
-    lost = [told for anchor, told in _CAPABILITIES if anchor in resources and key in _chain(resources, anchor)]
-    return [f"{told} → {consequence}" if consequence else told for told in lost]
+    lost = resources[key].lost
+    found = [r.capability for r in resources.values() if r.capability and key in _chain(resources, r.key)]
+    return [f"{capability} → {lost}" if lost else capability for capability in found]
 
 
 def _chain(resources: Mapping[str, Resource], anchor: str) -> set[str]:

@@ -155,7 +155,7 @@ def alarm(stack: Stack, site: Site, metric: str) -> str:
 # --- DNS -------------------------------------------------------------------------------------------------------------
 
 
-def health_check(stack: Stack, check: str, site: Site | None = None) -> str:
+def health_check(stack: Stack, check: str, site: str = "") -> str:
     """`check` as in the asset key: health-check, health-check-lag …; those of the whole stack have no site."""
     return "-".join(part for part in (check, site, stack.environment_suffix) if part)
 

@@ -1,20 +1,25 @@
-"""The kinds: one module for each family of AWS services. May import `core`, `errors` and nothing else of the project."""
+"""The areas of the stack, and the kinds and row modules found in their packages.
+
+An area is a package with `kinds.py` (its tuple `KINDS`) and `rows.py` (`site_rows(stack, site)`, declared once and
+instantiated for both sites; `global_rows(stack)` where something belongs to the whole stack; `LOST`, what follows when
+something in it is broken).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
 
 from dr_assets.core.model import Kind
-from dr_assets.resources.alarms import kinds as monitoring
-from dr_assets.resources.aurora import kinds as aurora
-from dr_assets.resources.backup import kinds as backup
-from dr_assets.resources.credentials import kinds as credentials
-from dr_assets.resources.dns import kinds as dns
-from dr_assets.resources.encryption import kinds as encryption
-from dr_assets.resources.identity import kinds as identity
-from dr_assets.resources.network import kinds as network
-from dr_assets.resources.notifications import kinds as notifications
 
-_MODULES = (network, encryption, identity, aurora, credentials, backup, notifications, monitoring, dns)
+# Named once, here; the order is that of the catalogue among resources that do not need each other.
+AREAS = ("network", "encryption", "identity", "aurora", "credentials", "backup", "notifications", "alarms", "dns")
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for module in _MODULES for kind in module.KINDS}
+
+def module(area: str, part: str) -> ModuleType:
+    """An area's `kinds` or `rows`."""
+    return import_module(f"{__package__}.{area}.{part}")
+
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for area in AREAS for kind in module(area, "kinds").KINDS}

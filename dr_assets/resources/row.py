@@ -1,4 +1,4 @@
-"""How catalogue entries are written: names, tags, regions. May import `stack` and `core`."""
+"""How a row of the catalogue is written: region and tags follow from its key."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ def resource(
     *,
     tagged: bool = True,
     region: str | None = None,
+    terraform: str | tuple[str, ...] = (),
     **more: Any,
 ) -> Resource:
-    """A row: region and tags follow from the key's site unless said otherwise."""
+    """A row. Region and tags follow from the key's site; `terraform` is its address in infra/, or several."""
     site: Any = key.split("/", maxsplit=1)[0]
     where = region or stack.region("primary" if site == "global" else site)
     wanted = {**desired, "Tags": tags(stack, site, name)} if tagged else dict(desired)
-    return Resource(key=key, kind=kind, region=where, name=name, desired=wanted, **more)
+    addresses = (terraform,) if isinstance(terraform, str) else terraform
+    return Resource(key=key, kind=kind, region=where, name=name, desired=wanted, terraform=addresses, **more)

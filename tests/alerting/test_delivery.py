@@ -305,9 +305,135 @@ def test_a_damaged_claim_is_not_confirmed_by_an_echo(store: FolderStore, alert: 
     assert DeliveryLog(store).delivered(S) == set()
 
 
+<<<<<<< HEAD
 def test_a_damaged_confirmation_swallows_no_later_outage(daemon: Daemon, sns: Recorder) -> None:
     outage(daemon)
     daemon.store.write(f"alerts/{S}/{RESOLVED}.sns.json", b"{")
     daemon.cursor = None
     outage(daemon, start=1000, end=1060, until=1400)
     assert sns.keys == [OPENED, RESOLVED, f"{S}-writer-000002.opened", f"{S}-writer-000002.resolved"]
+=======
+@pytest.mark.parametrize(
+    ("until", "by", "why"), [(0, "a", "b"), (-5, "a", "b"), (86401, "a", "b"), (10, " ", "b"), (10, "a", "")]
+)
+def test_a_window_needs_an_end_a_person_and_a_reason(store: FolderStore, until: float, by: str, why: str) -> None:
+    with pytest.raises(RefusedError):
+        maintenance_windows.open_window(store, S, at(0), at(until), by, why)
+
+
+# --- bodies and webhooks ----------------------------------------------------------------------------------------------------
+
+
+class Hook:
+    """A webhook on loopback that keeps what is posted and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.status = 200
+        self.delay = threading.Event()
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                if hook.status == 0:
+                    hook.delay.wait(3)
+                    return
+                self.send_response(hook.status)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None: ...
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-part"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.delay.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    hook.stop()
+
+
+@pytest.fixture
+def transition(stack: Stack) -> Transition:
+    run = Run(stack)
+    for second in (0, 10):
+        run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), sample(second, 0.0)])
+    return run.last.transitions[0]
+
+
+def test_slack_and_pagerduty_get_bodies_of_their_own(hook: Hook, transition: Transition, stack: Stack) -> None:
+    alert = compose(transition, {resource.key: resource for resource in catalog(stack)}, "https://dagster/x")
+    SlackTransport(hook.url).send(alert)
+    PagerDutyTransport("routing", hook.url).send(alert)
+    slack, pager = hook.bodies
+    assert slack == slack_body(alert)
+    assert slack["text"] == alert.subject
+    assert pager == {"routing_key": "routing", **pagerduty_body(alert)}
+    assert pager["event_action"] == "trigger"
+    assert pager["dedup_key"] == f"{S}-writer-000001"
+    assert pager["payload"]["severity"] == "critical"
+    assert pager["links"][0]["href"] == "https://dagster/x"
+    assert {"summary", "source", "severity"} <= pager["payload"].keys()
+
+
+def test_pagerduty_is_asked_for_what_is_critical_only(transition: Transition) -> None:
+    from dataclasses import replace
+
+    pager = PagerDutyTransport("key")
+    assert pager.wants(compose(transition, {}))
+    assert not pager.wants(compose(replace(transition, incident=transition.incident.updated(severity="warning")), {}))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, AlertRefused), (500, AlertRefused), (429, AlertRefused), (0, AlertUnknown)]
+)
+def test_a_webhook_s_answers_are_told_apart_and_its_url_is_never_shown(
+    hook: Hook, transition: Transition, status: int, error: type[DrError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr_assets.alerting.delivery.HTTP_SECONDS", 0.3)
+    hook.status = status
+    with pytest.raises(error) as caught:
+        SlackTransport(hook.url).send(compose(transition, {}))
+    assert "secret-part" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_a_webhook_that_is_not_there_was_certainly_not_told(transition: Transition) -> None:
+    with pytest.raises(AlertRefused, match="could not be reached"):
+        SlackTransport("http://127.0.0.1:1/x").send(compose(transition, {}))
+
+
+def test_transports_follow_the_environment(stack: Stack) -> None:
+    assert [t.name for t in transports_from(stack, {})] == ["sns"]
+    both = {"DR_ALERT_SLACK_URL": "http://x", "DR_ALERT_PAGERDUTY_KEY": "k"}
+    assert [t.name for t in transports_from(stack, both)] == ["sns", "slack", "pagerduty"]
+
+
+# --- lineage ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_lost_is_read_from_the_lineage(stack: Stack) -> None:
+    resources = {resource.key: resource for resource in catalog(stack)}
+    lost = capabilities_lost(resources, "secondary/encryption/data-key")
+    assert "a failover to the secondary site → a failover would leave an unreadable cluster" in lost
+    primary = capabilities_lost(resources, "primary/aurora/cluster")
+    assert not any(text.startswith("a failover to the secondary site") for text in primary)
+    assert "secondary/aurora/instance-1" in dependents(resources, "secondary/encryption/data-key")
+    assert any("exports" in text for text in capabilities_lost(resources, "secondary/backup/versioning"))
+    assert any(
+        "news of the secondary" in text
+        for text in capabilities_lost(resources, "secondary/encryption/notifications-key")
+    )
+
+
+def test_every_capability_s_resource_exists(stack: Stack) -> None:
+    keys = {resource.key for resource in catalog(stack)}
+    assert {rule.resource for rule in rules_for(stack) if rule.resource} <= keys
+>>>>>>> 1ad587c (Policy, parity, Terraform addresses and lost capabilities are derived from kinds and rows)

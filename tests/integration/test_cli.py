@@ -141,7 +141,13 @@ def test_graph_and_permissions_ask_nothing_of_aws(stack: Stack) -> None:
     verbs = ("Describe", "Get", "List", "Decrypt")
     assert all(action.split(":")[1].startswith(verbs) for action in actions), actions
     sids = [s["Sid"] for s in json.loads(dr("permissions", "--write").stdout)["Statement"]]
-    assert sids == ["Verify", "Provision", "Drills"]
+    assert len(set(sids)) == len(sids)
+    assert [purpose for purpose in ("Verify", "Provision", "Drills") if purpose in sids] == [
+        "Verify",
+        "Provision",
+        "Drills",
+    ]
+    assert all(sid.startswith(("Verify", "Provision", "Drills")) for sid in sids)
 
 
 def test_up_writes_its_ready_file_and_ends_on_sigterm(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def action(call: dict[str, str]) -> str:
     return f"{service_name}:{operation}"
 
 
-def allowed(write: bool) -> set[str]:
-    return {item for statement in policy(write)["Statement"] for item in statement["Action"]}
+def allowed(stack: Stack, write: bool) -> set[str]:
+    return {item for statement in policy(stack, write)["Statement"] for item in statement["Action"]}
 
 
 @pytest.mark.slow
@@ -49,8 +49,8 @@ def test_what_is_called_is_what_is_asked_for(cloud: EmbeddedAws, stack: Stack) -
     cloud.control.clear_calls()
     service.verify(stack)
     reading = {action(call) for call in cloud.control.calls()}
-    assert reading - allowed(write=False) == set()
+    assert reading - allowed(stack, write=False) == set()
     assert run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05)).success
     build(stack)
     every = {action(call) for call in cloud.control.calls()}
-    assert every - allowed(write=True) == set()
+    assert every - allowed(stack, write=True) == set()

@@ -15,7 +15,7 @@ from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
-from dr_assets.terraform import ACCEPTER, addresses
+from dr_assets.terraform import addresses
 from tests.support.terraform import changes
 
 from .conftest import Applied
@@ -55,14 +55,15 @@ def test_everything_that_terraform_builds_dagster_finds_right(environment: Appli
 
 
 def test_resource_by_resource_neither_has_more(environment: Applied, stack: Stack) -> None:
-    ours = addresses(stack, {resource.key: resource for resource in catalog(stack)})
-    assert len(set(ours.values())) == len(ours)
-    assert {item["address"] for item in state(environment)} == {*ours.values(), ACCEPTER}
+    ours = [address for resource in catalog(stack) for address in resource.terraform]
+    assert len(set(ours)) == len(ours)
+    assert {item["address"] for item in state(environment)} == set(ours)
+    assert set(addresses(catalog(stack))) == set(ours)
 
 
 def test_every_need_is_a_dependency_in_terraform_too(environment: Applied, stack: Stack) -> None:
     resources = catalog(stack)
-    ours = addresses(stack, {resource.key: resource for resource in resources})
+    ours = {resource.key: resource.terraform[0] for resource in resources}
     by_address = {item["address"]: item for item in state(environment)}
     missing = []
     for resource in resources:

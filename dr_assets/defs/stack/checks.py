@@ -6,11 +6,10 @@ from pathlib import Path
 import dagster as dg
 
 from dr_assets.core.model import Resource
-from dr_assets.core.parity import compare_pair, pairs
 from dr_assets.defs.resources import AwsStack
 from dr_assets.defs.stack.assets import asset_key, drift_table
 from dr_assets.errors import AwsCallError, DrError, UnansweredError
-from dr_assets.stack import Stack
+from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.terraform import plan_drift, refresh_only
 
 PARITY = "parity"
@@ -60,7 +59,7 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
     return site_parity
 
 
-def build_terraform_check(stack: Stack, resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:
+def build_terraform_check(resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:
     """The check `terraform_drift` on every asset, from `terraform plan -refresh-only` in `directory`.
 
     One plan serves all checks of a run. Raises dg.Failure where Terraform fails: unknown is not drift.
@@ -77,7 +76,7 @@ def build_terraform_check(stack: Stack, resources: Sequence[Resource], directory
             plan = refresh_only(directory)
         except DrError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        found = plan_drift(stack, {resource.key: resource for resource in resources}, plan)
+        found = plan_drift({resource.key: resource for resource in resources}, plan)
         for check in sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path):
             drift = found.get(by_key[check.asset_key].key, ())
             yield dg.AssetCheckResult(

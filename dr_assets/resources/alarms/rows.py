@@ -20,6 +20,11 @@ PROBE_NAMESPACE = "DRAssets"
 PROBE_METRIC = "WriterConnectivity"
 # No alert: it is in ALARM wherever the writer is. Health checks read its data; nobody is told of it.
 SIGNAL = "takes-writes"
+LOST = "problems would go unnoticed"
+WARNS_OF_LOSS = {
+    "primary": "being warned of data loss while the primary site replicates",
+    "secondary": "being warned that a failover would lose data",
+}
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -99,6 +104,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     )
     for metric, namespace, name, dimensions, statistic, operator, threshold, missing, told in rows:
         topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
+        group = "takes_writes" if metric == SIGNAL else "lag" if missing is by_role else "state"
         # An accepted write proves the role at once; everything else must last.
         periods = 1 if metric == SIGNAL else PERIODS
         yield resource(
@@ -123,5 +129,9 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             },
             settings={"Description": told},
             after=(f"{site}/aurora/cluster", f"{site}/notifications/topic-policy"),
+            terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{group}"
+            + (f'["{metric}"]' if metric != SIGNAL else ""),
+            terraform_ignores=frozenset({"treat_missing_data"} if group == "lag" else ()),
+            capability=WARNS_OF_LOSS[site] if metric == "rpo-lag" else "",
             title=told,
         )

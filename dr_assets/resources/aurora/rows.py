@@ -32,6 +32,17 @@ CLUSTER_PARAMETERS = {
 INSTANCE_PARAMETERS = {"log_connections": "1", "log_disconnections": "1"}
 
 
+LOST = "there would be no database to fail over to"
+CAPABILITY = {
+    "primary": "the database at the primary site, and failing back to it",
+    "secondary": "a failover to the secondary site",
+}
+
+
+def _lost(site: Site) -> str:
+    return "the secondary site must take over" if site == "primary" else LOST
+
+
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     at = f"{site}/aurora"
     for scope, parameters in (("cluster", CLUSTER_PARAMETERS), ("instance", INSTANCE_PARAMETERS)):
@@ -42,6 +53,8 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             names.parameter_group(stack, site, scope),
             {"DBParameterGroupFamily": stack.parameter_group_family, "Parameters": parameters},
             settings={"Description": f"Aurora PostgreSQL {scope} parameters of the {site} site"},
+            terraform=f"module.{site}.aws_{'rds_cluster' if scope == 'cluster' else 'db'}_parameter_group.this",
+            lost=_lost(site),
             title=f"PostgreSQL settings of the site's {scope}s: TLS only, statements and connections logged."
             if scope == "cluster"
             else "PostgreSQL settings of the site's instances: connections and disconnections logged.",
@@ -52,6 +65,8 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "logs.log_group",
         names.log_group(stack, site),
         {"RetentionInDays": LOG_RETENTION_DAYS},
+        terraform=f"module.{site}.aws_cloudwatch_log_group.postgresql",
+        lost=_lost(site),
         title="PostgreSQL's log, kept for 30 days; made before the cluster, which would make one without an end.",
     )
     yield _cluster(stack, site)
@@ -71,6 +86,8 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             "StorageEncrypted": True,
             "DeletionProtection": stack.deletion_protection,
         },
+        terraform="aws_rds_global_cluster.this",
+        terraform_ignores=frozenset({"engine_version", "database_name"}),
         title="Joins the two clusters: storage replication from the writer's region to the reader's.",
     )
 
@@ -106,6 +123,9 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         settings = {"SourceRegion": stack.primary_region}
         # AWS wants a writer that runs before it lets a second region join.
         after = (*after, *(f"primary/aurora/instance-{n}" for n in range(1, stack.instances_per_cluster + 1)))
+    ignored = {"replication_source_identifier", "global_cluster_identifier", "engine_version"}
+    if site == "primary":
+        ignored |= {"database_name", "master_username"}
     return resource(
         stack,
         f"{site}/aurora/cluster",
@@ -115,6 +135,9 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         identity={"GlobalCluster": stack.global_cluster_name},
         settings=settings,
         after=after,
+        terraform=f"aws_rds_cluster.{site}",
+        terraform_ignores=frozenset(ignored),
+        lost=_lost(site),
         title="The site's Aurora cluster: a member of the global cluster, encrypted with the site's own key.",
     )
 
@@ -144,5 +167,8 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
         identity={"Cluster": names.cluster(stack, site)},
         settings={"Engine": ENGINE},
         after=(f"{site}/aurora/cluster", f"{site}/identity/monitoring-attachment"),
+        terraform=f"aws_rds_cluster_instance.{site}[{n - 1}]",
+        capability=CAPABILITY[site] if n == 1 else "",
+        lost=_lost(site),
         title=f"Instance {n} of the site's cluster, in {zones[(n - 1) % 3]}.",
     )

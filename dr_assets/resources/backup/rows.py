@@ -13,6 +13,7 @@ from dr_assets.resources.row import GLOBAL_REGION, other, resource
 from dr_assets.stack import SITES, Site, Stack
 
 ARCHIVE_DAYS, EXPIRE_DAYS, OLD_VERSION_DAYS, ABORT_DAYS = 30, 365, 90, 7
+LOST = "an export could not be restored from the other region"
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -23,18 +24,31 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "s3.bucket",
         name,
         {"BucketRegion": stack.region(site)},
+        terraform=f"module.{site}.aws_s3_bucket.exports",
         title="Database exports of this site; replicated to the other.",
     )
 
-    def setting(what: str, kind: str, desired: dict[str, Any], title: str) -> Resource:
-        after = (f"{at}/bucket",)
-        return resource(stack, f"{at}/{what}", kind, name, desired, tagged=False, after=after, title=title)
+    def setting(what: str, kind: str, desired: dict[str, Any], twin: str, title: str) -> Resource:
+        return resource(
+            stack,
+            f"{at}/{what}",
+            kind,
+            name,
+            desired,
+            tagged=False,
+            after=(f"{at}/bucket",),
+            terraform=f"module.{site}.aws_s3_bucket_{twin}.exports",
+            title=title,
+        )
 
-    yield setting("versioning", "s3.versioning", {"Status": "Enabled"}, "Keeps old versions; replication needs it.")
+    yield setting(
+        "versioning", "s3.versioning", {"Status": "Enabled"}, "versioning", "Keeps old versions; replication needs it."
+    )
     yield setting(
         "encryption",
         "s3.encryption",
         {"SSEAlgorithm": "AES256", "BucketKeyEnabled": True},
+        "server_side_encryption_configuration",
         "Every object encrypted at rest.",
     )
     blocks = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
@@ -42,13 +56,22 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "public-access-block",
         "s3.public_access_block",
         dict.fromkeys(blocks, True),
+        "public_access_block",
         "Nothing in it can be made public.",
     )
     yield setting(
-        "policy", "s3.policy", {"Policy": normal_policy(_tls_only(stack, site))}, "Refuses requests without TLS."
+        "policy",
+        "s3.policy",
+        {"Policy": normal_policy(_tls_only(stack, site))},
+        "policy",
+        "Refuses requests without TLS.",
     )
     yield setting(
-        "lifecycle", "s3.lifecycle", {"Rules": [_archive_rule()]}, "Glacier after 30 days, gone after a year."
+        "lifecycle",
+        "s3.lifecycle",
+        {"Rules": [_archive_rule()]},
+        "lifecycle_configuration",
+        "Glacier after 30 days, gone after a year.",
     )
 
 
@@ -67,6 +90,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         region=GLOBAL_REGION,
         settings={"Description": "S3 replication between the sites' export buckets"},
         after=tuple(f"{site}/backup/bucket" for site in SITES),
+        terraform="aws_iam_role.replication",
         title="The role with which S3 copies objects between the sites.",
     )
     yield resource(
@@ -79,6 +103,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         region=GLOBAL_REGION,
         identity={"RoleName": role},
         after=("global/backup/replication-role", *(f"{site}/backup/bucket" for site in SITES)),
+        terraform="aws_iam_role_policy.replication",
         title="Read at the source, replicate at the destination, in both directions and nothing else.",
     )
     for site in SITES:
@@ -91,6 +116,8 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             tagged=False,
             region=stack.region(site),
             after=(*(f"{each}/backup/versioning" for each in SITES), "global/backup/replication-role-policy"),
+            terraform=f"aws_s3_bucket_replication_configuration.from_{site}",
+            capability="the exports' copy in the other region" if site == "primary" else "",
             title=f"Copies what is written at the {site} site to the other. Both directions are always on, so that a "
             "failover needs no call to turn replication round.",
         )

@@ -19,7 +19,9 @@ from dr_assets.resources.row import GLOBAL_REGION, resource
 from dr_assets.stack import SITES, Site, Stack
 
 TTL_SECONDS = 60
-# Each site's own checks: name, metric of the alarm, what silence makes of it, and what it tells.
+LOST = "traffic would not move by itself"
+ENABLED = {"Inverted": False, "Disabled": False}
+# Each site's own checks: name, metric of the alarm, status without data, what it shows.
 SITE_CHECKS = (
     (
         "health-check",
@@ -32,95 +34,99 @@ SITE_CHECKS = (
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    for name, metric, without_data, told in SITE_CHECKS:
-        yield _metric_check(
-            stack, f"{site}/dns/{name}", names.health_check(stack, name, site), site, metric, without_data, told
+    for name, metric, without_data, title in SITE_CHECKS:
+        yield _check(
+            stack,
+            f"{site}/dns/{name}",
+            _on_alarm(stack, site, metric, without_data),
+            title,
+            f'{"lag" if name.endswith("lag") else "connectivity"}["{site}"]',
+            after=(f"{site}/monitoring/alarm-{metric}",),
         )
     host = stack.https_endpoints.of(site)
     if host:
-        yield resource(
-            stack,
-            f"{site}/dns/health-check-https",
-            "route53.health_check",
-            names.health_check(stack, "health-check-https", site),
-            {
-                "Type": "HTTPS",
-                "FullyQualifiedDomainName": host,
-                "Port": 443,
-                "RequestInterval": 10,
-                "FailureThreshold": 2,
-                "Inverted": False,
-                "Disabled": False,
-            },
-            region=GLOBAL_REGION,
-            title=f"Whether {host} answers over HTTPS.",
-        )
+        https = {
+            "Type": "HTTPS",
+            "FullyQualifiedDomainName": host,
+            "Port": 443,
+            "RequestInterval": 10,
+            "FailureThreshold": 2,
+            **ENABLED,
+        }
+        title = f"Whether {host} answers over HTTPS."
+        yield _check(stack, f"{site}/dns/health-check-https", https, title, f'https["{site}"]')
 
 
-def _metric_check(stack: Stack, key: str, name: str, site: Site, metric: str, without_data: str, told: str) -> Resource:
-    desired = {
+def _check(
+    stack: Stack, key: str, desired: dict[str, Any], title: str, terraform: str, after: tuple[str, ...] = ()
+) -> Resource:
+    site, _, check = key.split("/")
+    return resource(
+        stack,
+        key,
+        "route53.health_check",
+        names.health_check(stack, check, "" if site == "global" else site),
+        desired,
+        region=GLOBAL_REGION,
+        after=after,
+        terraform=f"aws_route53_health_check.{terraform}",
+        title=title,
+    )
+
+
+def _on_alarm(stack: Stack, site: Site, metric: str, without_data: str) -> dict[str, Any]:
+    return {
         "Type": "CLOUDWATCH_METRIC",
         "AlarmName": names.alarm(stack, site, metric),
         "AlarmRegion": stack.region(site),
         "InsufficientDataHealthStatus": without_data,
-        "Inverted": False,
-        "Disabled": False,
+        **ENABLED,
     }
-    after = (f"{site}/monitoring/alarm-{metric}",)
-    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, after=after, title=told)
 
 
-def _calculated_check(
-    stack: Stack, key: str, name: str, children: tuple[str, ...], threshold: int, told: str
-) -> Resource:
-    desired = {
+def _calculated(children: tuple[str, ...], threshold: int) -> dict[str, Any]:
+    return {
         "Type": "CALCULATED",
         "ChildHealthChecks": [Ref(child, "HealthCheckId") for child in children],
         "HealthThreshold": threshold,
-        "Inverted": False,
-        "Disabled": False,
+        **ENABLED,
     }
-    return resource(stack, key, "route53.health_check", name, desired, region=GLOBAL_REGION, title=told)
 
 
 def global_rows(stack: Stack) -> Iterator[Resource]:
-    s, zone = stack.environment_suffix, stack.hosted_zone_name
+    zone = stack.hosted_zone_name
     # A check that has never had data starts as healthy: without a probe traffic stays at home.
-    yield _metric_check(
+    yield _check(
         stack,
         "global/dns/health-check-not-moved",
-        names.health_check(stack, "health-check-not-moved"),
-        "secondary",
-        SIGNAL,
-        "LastKnownStatus",
+        _on_alarm(stack, "secondary", SIGNAL, "LastKnownStatus"),
         "Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none.",
+        "not_moved",
+        after=(f"secondary/monitoring/alarm-{SIGNAL}",),
     )
-    yield _metric_check(
+    yield _check(
         stack,
         "global/dns/health-check-seen-home",
-        names.health_check(stack, "health-check-seen-home"),
-        "primary",
-        "connectivity",
-        "Unhealthy",
+        _on_alarm(stack, "primary", "connectivity", "Unhealthy"),
         "Whether the primary site is seen taking writes now; a region that is dark is not.",
+        "seen_home",
+        after=("primary/monitoring/alarm-connectivity",),
     )
     home = ("global/dns/health-check-seen-home", "global/dns/health-check-not-moved")
-    yield _calculated_check(
+    yield _check(
         stack,
         "global/dns/health-check-home",
-        names.health_check(stack, "health-check-home"),
-        home,
-        1,
+        _calculated(home, 1),
         "Whether traffic stays at the primary site: it takes writes, or the secondary does not.",
+        "home",
     )
     away = ("secondary/dns/health-check", "secondary/dns/health-check-lag")
-    yield _calculated_check(
+    yield _check(
         stack,
         "global/dns/health-check-failover",
-        names.health_check(stack, "health-check-failover"),
-        away,
-        2,
+        _calculated(away, 2),
         "Whether traffic may move to the secondary site: it takes writes and was not behind.",
+        "failover",
     )
     yield resource(
         stack,
@@ -130,12 +136,17 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         {"VPCs": [Text(f"{stack.region(site)} {{0}}", (Ref(f"{site}/network/vpc", "VpcId"),)) for site in SITES]},
         region=GLOBAL_REGION,
         identity={"ZoneName": zone},
-        settings={"Comment": f"DR Assets stack {s}"},
+        settings={"Comment": f"DR Assets stack {stack.environment_suffix}"},
+        terraform="aws_route53_zone.private",
         title=f"The names below {zone}, seen from both VPCs.",
     )
     health: dict[Site, str] = {
         "primary": "global/dns/health-check-home",
         "secondary": "global/dns/health-check-failover",
+    }
+    capability = {
+        "primary": "taking the primary site out of DNS when it is down",
+        "secondary": "moving traffic to the secondary site",
     }
     for site in SITES:
         desired: dict[str, Any] = {
@@ -157,5 +168,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
                 "RecordName": names.database_host(stack),
                 "SetIdentifier": site,
             },
+            terraform=f"aws_route53_record.{site}",
+            capability=capability[site],
             title=f"db.{zone} answers with the {site} cluster while this record is the healthy one.",
         )

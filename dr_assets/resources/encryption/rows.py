@@ -16,6 +16,10 @@ from dr_assets.stack import Site, Stack
 PUBLISHERS = ("cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com")
 
 
+LOST = "a failover would leave an unreadable cluster"
+LOST_WITH_KEY = {"data": LOST, "notifications": "alerts would be lost on their way"}
+
+
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield from _pair(stack, site, "data", names.data_key(stack, site), _data_policy(stack, site))
     yield from _pair(stack, site, "notifications", names.notifications_key(stack, site), _notifications_policy(stack))
@@ -31,6 +35,8 @@ def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, A
         {"Enabled": True, "KeyRotationEnabled": True, "Policy": normal_policy(policy)},
         identity={"AliasName": f"alias/{name}", "TaskID": stack.environment_suffix},
         settings={"Description": f"DR Assets: {purpose} of the {site} site"},
+        terraform=f"module.{site}.aws_kms_key.{purpose}",
+        lost=LOST_WITH_KEY[purpose],
         title=f"Customer managed key for {purpose}, rotated every year.",
     )
     yield resource(
@@ -40,6 +46,8 @@ def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, A
         f"alias/{name}",
         {"TargetKeyId": Ref(f"{at}/{purpose}-key", "KeyId")},
         tagged=False,
+        terraform=f"module.{site}.aws_kms_alias.{purpose}",
+        lost=LOST_WITH_KEY[purpose],
         title=f"The name under which the {purpose} key is found.",
     )
 

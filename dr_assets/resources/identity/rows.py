@@ -10,6 +10,8 @@ from dr_assets.resources import names
 from dr_assets.resources.row import GLOBAL_REGION, resource
 from dr_assets.stack import Site, Stack
 
+LOST = "the database's own monitoring would be blind"
+
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     role = names.monitoring_role(stack, site)
@@ -27,6 +29,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         {"AssumeRolePolicy": normal_policy(trust)},
         region=GLOBAL_REGION,
         settings={"Description": f"Enhanced monitoring of the {site} Aurora instances"},
+        terraform=f"module.{site}.aws_iam_role.monitoring",
         title="Lets RDS deliver operating-system figures of the instances to CloudWatch Logs.",
     )
     yield resource(
@@ -39,5 +42,6 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         region=GLOBAL_REGION,
         identity={"RoleName": role},
         after=(f"{site}/identity/monitoring-role",),
+        terraform=f"module.{site}.aws_iam_role_policy_attachment.monitoring",
         title="AWS's own policy for enhanced monitoring, attached to the role.",
     )

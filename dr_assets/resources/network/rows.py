@@ -12,6 +12,7 @@ from dr_assets.resources.row import other, resource
 from dr_assets.stack import SITES, Site, Stack
 
 SUBNETS = (1, 2, 3)
+LOST = "the application could not reach the database"
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -23,6 +24,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "ec2.vpc",
         names.vpc(stack, site),
         {"CidrBlock": stack.vpc_cidr.of(site), "EnableDnsHostnames": True, "EnableDnsSupport": True},
+        terraform=f"module.{site}.aws_vpc.this",
         title="The site's network; nothing in it reaches the internet.",
     )
     for n in SUBNETS:
@@ -37,6 +39,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "AvailabilityZone": stack.availability_zones.of(site)[n - 1],
                 "MapPublicIpOnLaunch": False,
             },
+            terraform=f"module.{site}.aws_subnet.private[{n - 1}]",
             title=f"Private database subnet in zone {stack.availability_zones.of(site)[n - 1]}.",
         )
     yield resource(
@@ -46,6 +49,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         names.route_table(stack, site),
         {"VpcId": vpc, "ForeignRoutes": []},
         identity={"PeerCidr": stack.vpc_cidr.of(other(site))},
+        terraform=f"module.{site}.aws_route_table.private",
         title="Routes of the database subnets: local, and the peering to the other site.",
     )
     for n in SUBNETS:
@@ -60,6 +64,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "RouteTableName": names.route_table(stack, site),
                 "SubnetId": Ref(f"{at}/subnet-{n}", "SubnetId"),
             },
+            terraform=f"module.{site}.aws_route_table_association.private[{n - 1}]",
             title=f"Puts database subnet {n} under the private route table.",
         )
     yield resource(
@@ -75,6 +80,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "Egress": [],
         },
         settings={"Description": f"PostgreSQL from the application subnets of both sites ({site})"},
+        terraform=f"module.{site}.aws_security_group.database",
         title="Lets the application subnets of both sites reach PostgreSQL, and nothing else.",
     )
     yield resource(
@@ -84,6 +90,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         names.db_subnet_group(stack, site),
         {"SubnetIds": [Ref(f"{at}/subnet-{n}", "SubnetId") for n in SUBNETS]},
         settings={"Description": f"Private database subnets of the {site} site"},
+        terraform=f"module.{site}.aws_db_subnet_group.this",
         title="The three zones that Aurora may place instances in.",
     )
 
@@ -100,6 +107,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             "Accepted": True,
         },
         settings={"PeerRegion": stack.secondary_region},
+        terraform=("aws_vpc_peering_connection.sites", "aws_vpc_peering_connection_accepter.sites"),
         title="Lets the applications of either site reach the writer at the other.",
     )
     for site in SITES:
@@ -113,5 +121,6 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             region=stack.region(site),
             identity={"RouteTableName": names.route_table(stack, site), "Destination": stack.vpc_cidr.of(other(site))},
             settings={"RouteTableId": Ref(f"{site}/network/route-table", "RouteTableId")},
+            terraform=f"aws_route.to_{other(site)}",
             title=f"From the {site} site to the {other(site)} one, through the peering.",
         )

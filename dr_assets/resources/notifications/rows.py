@@ -17,6 +17,7 @@ RECEIVES_BEFORE_DEAD_LETTER = 3
 DEAD_LETTER_SECONDS = 14 * 24 * 3600
 EVENT_SECONDS = 4 * 24 * 3600
 VISIBILITY_SECONDS = 60
+LOST = "alerts would not be delivered"
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
@@ -30,6 +31,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "sns.topic",
         name,
         {"KmsMasterKeyId": key},
+        terraform=f"module.{site}.aws_sns_topic.events",
         title="Where this site's alarms and RDS events are published.",
     )
     yield resource(
@@ -40,11 +42,13 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         {"Policy": normal_policy(_topic_policy(stack, topic_arn))},
         tagged=False,
         settings={"TopicArn": topic},
+        terraform=f"module.{site}.aws_sns_topic_policy.events",
         title="RDS events and CloudWatch of this account may publish, nobody else.",
     )
-    for part, queue, retention, redrive, told in (
+    for part, twin, queue, retention, redrive, title in (
         (
             "dead-letter",
+            "dead_letter",
             names.dead_letter_queue(stack, site),
             DEAD_LETTER_SECONDS,
             None,
@@ -52,6 +56,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         ),
         (
             "",
+            "events",
             names.queue(stack, site),
             EVENT_SECONDS,
             f"{at}/dead-letter-queue",
@@ -71,7 +76,8 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "deadLetterTargetArn": Ref(redrive, "Arn"),
                 "maxReceiveCount": RECEIVES_BEFORE_DEAD_LETTER,
             }
-        yield resource(stack, f"{prefix}queue", "sqs.queue", queue, desired, title=told)
+        address = f"module.{site}.aws_sqs_queue.{twin}"
+        yield resource(stack, f"{prefix}queue", "sqs.queue", queue, desired, terraform=address, title=title)
         yield resource(
             stack,
             policy_key,
@@ -80,6 +86,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             {"Policy": normal_policy(_queue_policy(arn, None if part else topic))},
             tagged=False,
             settings={"QueueUrl": Ref(f"{prefix}queue", "QueueUrl")},
+            terraform=f"module.{site}.aws_sqs_queue_policy.{twin}",
             title="TLS only." if part else "The site's topic may send, with TLS only.",
         )
     yield resource(
@@ -91,6 +98,8 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         tagged=False,
         identity={"TopicArn": topic, "Protocol": "sqs", "Endpoint": Ref(f"{at}/queue", "Arn")},
         after=(f"{at}/queue-policy",),
+        terraform=f"module.{site}.aws_sns_topic_subscription.queue",
+        capability=f"news of the {site} site's alarms and events",
         title="Carries every event of the topic into the queue.",
     )
     for n, address in enumerate(stack.alert_emails, start=1):
@@ -102,6 +111,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             {"RawMessageDelivery": False},
             tagged=False,
             identity={"TopicArn": topic, "Protocol": "email", "Endpoint": address},
+            terraform=f'module.{site}.aws_sns_topic_subscription.email["{address}"]',
             title=f"Mails every event of the topic to {address}, once confirmed there.",
         )
     yield resource(
@@ -117,6 +127,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "Enabled": True,
         },
         after=(f"{site}/aurora/cluster", f"{at}/topic-policy"),
+        terraform=f"aws_db_event_subscription.{site}",
         title="RDS's own news of this cluster: failovers, failures, maintenance.",
     )
 

@@ -1,49 +1,18 @@
-"""Are the two sites equal where they must be? Pure: compares what was observed at one with what was observed at the other.
+"""Compares what was observed at one site with the other, in the fields that must be equal. Pure.
 
 A site that differs in a parameter, an instance class or an alarm is a site that will surprise whoever fails over to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from dr_assets.core.compare import same
 from dr_assets.core.expressions import plain
 from dr_assets.core.model import Drift, Observed, Resource
-
-# For each area and name: the fields that must be equal at both sites. Names and identifiers differ by nature, and
-# role-dependent fields (TreatMissingData of lag alarms …) are judged by each resource's own desired state.
-_FIELDS: Mapping[str, Sequence[str]] = {
-    "rds.cluster_parameter_group": ("Parameters", "DBParameterGroupFamily"),
-    "rds.instance_parameter_group": ("Parameters", "DBParameterGroupFamily"),
-    "rds.cluster": (
-        "Engine",
-        "EngineVersion",
-        "BackupRetentionPeriod",
-        "DeletionProtection",
-        "EnabledCloudwatchLogsExports",
-    ),
-    "rds.instance": ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade"),
-    "cloudwatch.alarm": (
-        "Namespace",
-        "MetricName",
-        "Statistic",
-        "Threshold",
-        "ComparisonOperator",
-        "Period",
-        "EvaluationPeriods",
-        "DatapointsToAlarm",
-    ),
-    "rds.event_subscription": ("EventCategories", "Enabled", "SourceType"),
-    "sqs.queue": ("MessageRetentionPeriod", "VisibilityTimeout"),
-    "kms.key": ("Enabled", "KeyRotationEnabled"),
-    "secretsmanager.version": ("Username", "Engine", "Port", "DbName", "PasswordMatchesPrimary"),
-    "s3.versioning": ("Status",),
-    "s3.lifecycle": ("Rules",),
-    "logs.log_group": ("RetentionInDays",),
-}
+from dr_assets.resources.registry import KINDS
 
 # These tags say where a resource is; all others must be the same at both sites.
 _OWN_TAGS = frozenset({"Name", "Region", "Site"})
@@ -70,7 +39,7 @@ def pairs(resources: Iterable[Resource]) -> list[tuple[Resource, Resource]]:
     found = []
     for key, resource in by_key.items():
         twin = by_key.get(key.replace("secondary/", "primary/", 1)) if key.startswith("secondary/") else None
-        if twin is not None and (resource.kind in _FIELDS or "Tags" in resource.desired):
+        if twin is not None and (KINDS[resource.kind].parity or "Tags" in resource.desired):
             found.append((resource, twin))
     return found
 
@@ -82,7 +51,7 @@ def compare_pair(secondary: Resource, primary: Resource, second: Observed | None
         return Parity(secondary.key, primary.key, reason=f"{absent} absent: there is nothing to compare")
     differences = [
         Drift(field, plain(first.get(field)), plain(second.get(field)))
-        for field in _FIELDS.get(secondary.kind, ())
+        for field in KINDS[secondary.kind].parity
         if not same(first.get(field), second.get(field))
     ]
     if "Tags" in secondary.desired:
