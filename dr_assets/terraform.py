@@ -18,12 +18,7 @@ from typing import Any
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Drift, Resource, Target
 from dr_assets.errors import DrError
-<<<<<<< HEAD
 from dr_assets.reconcile.stack_state import StackState
-from dr_assets.stack import Stack
-=======
-from dr_assets.reconcile.stack_state import World
->>>>>>> 1ad587c (Policy, parity, Terraform addresses and lost capabilities are derived from kinds and rows)
 
 DIRECTORY_VARIABLE = "DR_TERRAFORM_DIR"
 
@@ -36,9 +31,6 @@ def addresses(resources: Iterable[Resource]) -> dict[str, str]:
 # --- import blocks ---------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def import_id(world: StackState, key: str) -> str:
-=======
 # Importing a secret's version would read its text, the password included, into the state. Terraform writes versions of its
 # own instead, with the password it reads back: nothing changes but the version.
 _IMPORTS_HEAD = """# Adopts what `dr provision` built. The secrets' versions are left out on purpose: importing them would put the
@@ -46,8 +38,7 @@ _IMPORTS_HEAD = """# Adopts what `dr provision` built. The secrets' versions are
 """
 
 
-def import_id(world: World, key: str) -> str:
->>>>>>> 1ad587c (Policy, parity, Terraform addresses and lost capabilities are derived from kinds and rows)
+def import_id(world: StackState, key: str) -> str:
     """The id under which `terraform import` finds the asset. Raises DrError where it is absent."""
     resource = world.resources[key]
     observed = world.observe(resource)

@@ -22,9 +22,21 @@ def test_what_is_lost_is_read_from_the_lineage(stack: Stack) -> None:
     )
 
 
-def test_every_capability_s_resource_exists(stack: Stack) -> None:
-    from dr_assets.resources.lineage import _CAPABILITIES
+def test_the_resources_that_deliver_a_capability(stack: Stack) -> None:
+    delivering = {resource.key for resource in catalog(stack) if resource.capability}
+    at_each = (
+        "aurora/instance-1",
+        "credentials/version",
+        "notifications/queue-subscription",
+        "monitoring/alarm-rpo-lag",
+    )
+    assert delivering == {f"{site}/{name}" for site in ("primary", "secondary") for name in at_each} | {
+        "global/dns/record-primary",
+        "global/dns/record-secondary",
+        "global/backup/replication-from-primary",
+    }
 
+
+def test_every_rule_s_resource_exists(stack: Stack) -> None:
     keys = {resource.key for resource in catalog(stack)}
-    assert {anchor for anchor, _ in _CAPABILITIES} <= keys
     assert {rule.resource for rule in rules_for(stack) if rule.resource} <= keys

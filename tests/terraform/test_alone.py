@@ -9,12 +9,8 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.emulator import EmbeddedAws
-<<<<<<< HEAD
 from dr_assets.reconcile.stack_state import StackState
-=======
-from dr_assets.reconcile.stack_state import World
 from dr_assets.resources.catalog import catalog
->>>>>>> 1ad587c (Policy, parity, Terraform addresses and lost capabilities are derived from kinds and rows)
 from dr_assets.stack import Stack
 from dr_assets.terraform import imports
 from tests.support.terraform import changes
