@@ -1,8 +1,8 @@
-"""Desired against observed: the one generic comparison that serves every kind. Pure.
+"""Compares desired with observed state, the same way for every kind. Pure.
 
 Lists are compared without regard to order (nothing in this stack depends on it). `Tags` and `Parameters` are reported
-key by key. Tags may have company (cost allocation adds its own); parameters may not: a parameter that somebody set
-beside ours is drift, because one such (`rds.global_db_rpo`) can block every commit.
+key by key. Tags may have company (cost allocation adds its own); parameters may not: a parameter set beside ours
+is drift, because one such (`rds.global_db_rpo`) can block every commit.
 """
 
 from __future__ import annotations

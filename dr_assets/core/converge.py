@@ -1,4 +1,4 @@
-"""The heart: read -> compare -> at most one mutating call -> outcome. Pure but for the `Driver` it is handed.
+"""The reconcile step: read, compare, make at most one mutating call, return the outcome. I/O only through a `Driver`.
 
 Verify is provision with `write=False`: one path, so what is verified is exactly what would be changed.
 """
@@ -26,7 +26,7 @@ from dr_assets.core.model import (
 from dr_assets.errors import AwsCallError, ForeignResourceError, RefusedError, UnansweredError
 from dr_assets.stack import Site
 
-# AWS answers these to a create whose earlier attempt went through: the next look will find it.
+# AWS answers these to a create whose earlier attempt went through: the next read will find it.
 ALREADY_THERE = frozenset(
     {
         "AlreadyExistsException",
@@ -51,12 +51,12 @@ ALREADY_THERE = frozenset(
 
 
 class Driver(Scope, Protocol):
-    """What converging needs of the world outside."""
+    """What the reconcile step needs from outside."""
 
     def kind(self, name: str) -> Kind: ...
 
     def observe(self, resource: Resource) -> Observed | None:
-        """What AWS says now. Raises UnansweredError, AwsCallError, UnknownScope."""
+        """The observed state, None where absent. Raises UnansweredError, AwsCallError, UnknownScope."""
         ...
 
     def act(self, target: Target, call: Call) -> None:
@@ -96,15 +96,15 @@ class _FormerRoles:
 
 
 def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
-    """Look at `resource` once and, when `write`, take at most one step towards what is desired.
+    """Observe `resource` once and, with `write`, make at most one call towards the desired state.
 
-    Returns created/updated after a step was taken (look again to see whether more are needed). Unknown is returned, not
-    raised, where AWS did not answer.
+    Returns created/updated after a call (observe again to learn whether more are needed). Unknown is returned, not raised,
+    where AWS did not answer.
 
     Raises:
         ForeignResourceError: write, and the resource carries other ownership tags.
         RefusedError: write, and it is Terraform's and `adopt` is off; or something it needs is absent.
-        AwsCallError: AWS refused the step with an error nobody expected.
+        AwsCallError: AWS refused the call with an unexpected error.
     """
     kind = driver.kind(resource.kind)
     try:
@@ -148,8 +148,8 @@ def _set_for_former_role(
 ) -> tuple[str, ...]:
     """Fields that are right for the role the site had before AWS swapped the roles.
 
-    After a legitimate switchover that is no drift: nobody changed anything, and the drill (or provision, told to write
-    away from home) turns them round. At home there is no such excuse: there every difference is drift.
+    After a legitimate switchover that is not drift: nothing was changed by hand, and the drill (or provision with
+    allow_away) corrects them. At home every difference is drift.
     """
     keyed = {name for name, value in resource.desired.items() if any(isinstance(s, ByRole) for s in symbols(value))}
     if not keyed.intersection(changed_fields(drift)) or not driver.away():
@@ -160,7 +160,7 @@ def _set_for_former_role(
 
 
 def remove(resource: Resource, driver: Driver) -> Outcome:
-    """Look once and take at most one step towards absence. `absent` when it is gone or goes with its parent.
+    """Observe once and make at most one call towards absence. `absent` when it is gone or goes with its parent.
 
     Raises like `converge`.
     """
@@ -201,7 +201,7 @@ def check_owner(resource: Resource, kind: Kind, observed: Observed, adopt: bool)
     if owner not in MANAGERS or tags.get("TaskID") != wanted["TaskID"]:
         found = ", ".join(f"{key}={tags[key]}" for key in ("ManagedBy", "TaskID") if key in tags) or "no ownership tags"
         raise ForeignResourceError(
-            f"{resource.key}: a resource with this name exists and belongs to somebody else ({found}; ours carry "
+            f"{resource.key}: a resource with this name exists and does not belong to this stack ({found}; ours carry "
             f"ManagedBy={MANAGED_BY}, TaskID={wanted['TaskID']}). Nothing was touched. Rename or remove it, choose another "
             "environment_suffix, or put those tags on it if it is ours."
         )

@@ -1,7 +1,7 @@
 """Values of a desired state that are known only at run time: references, role-dependent values, the account.
 
-The catalogue is plain data made when the code loads, without asking AWS. Whatever AWS alone knows stands in it as one
-of these symbols and is replaced when a `Scope` is at hand. May import only `dr_assets.stack`.
+The catalogue is plain data made when the code loads, without a call to AWS. Whatever only AWS knows is one of these symbols
+in it, and is resolved against a `Scope`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Unresolved:
-    """Stands where a `Ref` leads to something absent, so that the difference can still be shown. Equal to nothing real."""
+    """Takes the place of a `Ref` to something absent, so that the difference can still be shown. Equal to no real value."""
 
     key: str
     field: str
@@ -54,7 +54,7 @@ class Unresolved:
 
 
 class UnknownScope(Exception):
-    """A value cannot be told because AWS did not answer for what it refers to. `key` names that."""
+    """A value is unknown because AWS did not answer for the resource it refers to, `key`."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"{key} is unknown: {reason}")
@@ -63,7 +63,7 @@ class UnknownScope(Exception):
 
 
 class Scope(Protocol):
-    """What resolution asks: the account, the observed roles, and fields of observed resources."""
+    """What resolution needs: the account, the observed roles, and fields of observed resources."""
 
     @property
     def account(self) -> str: ...

@@ -18,7 +18,7 @@ Observed = Mapping[str, Any]
 Status = Literal["in_sync", "created", "updated", "waiting", "absent", "drifted", "unknown"]
 
 MANAGED_BY = "dr-assets"
-# Values of the ManagedBy tag that this product and its Terraform twin write; anything else is somebody else's.
+# Values of the ManagedBy tag that this product and its Terraform twin write; anything else belongs to another owner.
 MANAGERS = ("dr-assets", "terraform")
 
 
@@ -116,7 +116,7 @@ class Drift:
 
 
 class Reads(Protocol):
-    """How kinds read: memoised within one look at the stack, counted, with botocore's own errors passed through."""
+    """How kinds read: memoised within one snapshot of the stack, counted, with botocore's own errors passed through."""
 
     def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
         """One API call. Raises botocore ClientError; use `error_code` to handle codes by name."""
@@ -159,7 +159,7 @@ class Kind(ABC):
     parity         fields that must be equal at both sites. Names and identifiers differ by nature; fields that depend on
                    the role are judged by each resource's own desired state
     adopts_untagged  creation and tagging are two calls in AWS: a fresh, untagged one with our exact name is ours
-    absent_codes   AWS error codes with which a read says that the resource does not exist
+    absent_codes   AWS error codes of a read that mean the resource does not exist
     resource_arn   its ARN without `arn:PARTITION:`, with {region}, {account}, {name}; a wildcard where AWS generates the id
     read_actions, write_actions  IAM permissions for reading / for creating, updating and deleting
     least_reads    (calls per resource, calls per kind and region): the fewest calls with which AWS lets all of it be
@@ -242,7 +242,7 @@ class Kind(ABC):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one look at a resource gave. `unknown` is never drift and never health.
+    """The result of observing, and perhaps changing, a resource once. `unknown` is neither drift nor health.
 
     `former` names fields that are still set for the role the site had before a switchover (no drift: see `converge`).
     `calls` are the mutating calls that were made, as `service.operation`.
@@ -268,7 +268,7 @@ def changed_fields(drift: Sequence[Drift]) -> frozenset[str]:
 
 
 def batches(targets: Sequence[Target]) -> Iterator[tuple[tuple[str, str], list[Target]]]:
-    """Targets grouped by (kind, region), in first-seen order."""
+    """Targets grouped by (kind, region), in the order of their first target."""
     groups: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
         groups.setdefault((target.kind, target.region), []).append(target)

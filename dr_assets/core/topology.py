@@ -1,4 +1,4 @@
-"""Who is the writer now. Pure: turns the answer of DescribeGlobalClusters into roles.
+"""Which site is the writer now: the answer of DescribeGlobalClusters as roles. Pure.
 
 Sites are fixed, roles swap at every switchover and failover; so a role is always read, never assumed.
 """

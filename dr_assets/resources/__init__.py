@@ -1,1 +1,1 @@
-"""The stack's resources: one package for each area, with its kinds (AWS verbs) beside its rows (what the stack wants)."""
+"""The stack's resources: one package per area, with its kinds (AWS verbs) and its rows (what this stack wants)."""

@@ -75,7 +75,7 @@ def monitoring_policy(stack: Stack) -> str:
 
 
 def account_root(stack: Stack) -> Text:
-    """The principal that stands for everybody whom the account's own IAM policies admit."""
+    """The account's root principal: whoever the account's own IAM policies admit."""
     return Text(arn("iam", "root", account=ACCOUNT, home=stack.primary_region))
 
 

@@ -1,7 +1,4 @@
-"""What the stack hands to others: the flat outputs of STACK.md, the same names as Terraform's. Pure data.
-
-May import `core` and `stack`.
-"""
+"""The outputs of the stack for other systems: flat, with the names of Terraform's outputs. Pure data."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def pairs(resources: Iterable[Resource]) -> list[tuple[Resource, Resource]]:
 def compare_pair(secondary: Resource, primary: Resource, second: Observed | None, first: Observed | None) -> Parity:
     """Equal, or in what they differ."""
     if second is None or first is None:
-        absent = " and ".join(r.key for r, seen in ((primary, first), (secondary, second)) if seen is None)
+        absent = " and ".join(r.key for r, found in ((primary, first), (secondary, second)) if found is None)
         return Parity(secondary.key, primary.key, reason=f"{absent} absent: there is nothing to compare")
     differences = [
         Drift(field, plain(first.get(field)), plain(second.get(field)))

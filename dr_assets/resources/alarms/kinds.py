@@ -1,4 +1,4 @@
-"""CloudWatch alarms. May import `core` and `kinds.common`."""
+"""CloudWatch alarms: how they are read, put and deleted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Alarm(Kind):
             **{name: alarm.get(name) for name in _FIELDS},
             # An alarm that was rewritten to watch for anomalies has none.
             "Threshold": float(alarm["Threshold"]) if "Threshold" in alarm else None,
-            # CloudWatch leaves it out where it equals EvaluationPeriods or was not set, and says "missing" by silence.
+            # CloudWatch leaves it out where it equals EvaluationPeriods or was not set; no value means "missing".
             "DatapointsToAlarm": alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"],
             "TreatMissingData": alarm.get("TreatMissingData") or "missing",
             "Dimensions": {item["Name"]: item["Value"] for item in alarm.get("Dimensions", ())},

@@ -1,4 +1,4 @@
-"""Rows of the monitoring: five alarms at each site, the same at both, and a sixth that tells DNS where the writer is.
+"""CloudWatch alarms of each site: five that notify, and one that shows DNS where the writer is.
 
 AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 replication is not being measured, and not at the writer, where there is never any.
@@ -18,7 +18,7 @@ from dr_assets.stack import Site, Stack
 PERIOD_SECONDS, PERIODS = 60, 2
 PROBE_NAMESPACE = "DRAssets"
 PROBE_METRIC = "WriterConnectivity"
-# No alert: it is in ALARM wherever the writer is. Health checks read its data; nobody is told of it.
+# Not an alert: it is in ALARM wherever the writer is. Health checks read its data; it notifies no one.
 SIGNAL = "takes-writes"
 LOST = "problems would go unnoticed"
 WARNS_OF_LOSS = {
@@ -55,7 +55,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             above,
             lag,
             by_role,
-            f"A failover now would lose more than {lag} ms of commits, or nobody measures how much.",
+            f"A failover now would lose more than {lag} ms of commits, or the lag is not measured.",
         ),
         (
             "cpu",
@@ -102,7 +102,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted.",
         ),
     )
-    for metric, namespace, name, dimensions, statistic, operator, threshold, missing, told in rows:
+    for metric, namespace, name, dimensions, statistic, operator, threshold, missing, title in rows:
         topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
         group = "takes_writes" if metric == SIGNAL else "lag" if missing is by_role else "state"
         # An accepted write proves the role at once; everything else must last.
@@ -127,11 +127,11 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "AlarmActions": topic,
                 "OKActions": topic,
             },
-            settings={"Description": told},
+            settings={"Description": title},
             after=(f"{site}/aurora/cluster", f"{site}/notifications/topic-policy"),
             terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{group}"
             + (f'["{metric}"]' if metric != SIGNAL else ""),
             terraform_ignores=frozenset({"treat_missing_data"} if group == "lag" else ()),
             capability=WARNS_OF_LOSS[site] if metric == "rpo-lag" else "",
-            title=told,
+            title=title,
         )

@@ -1,4 +1,4 @@
-"""RDS parameter groups, for clusters and for instances: one class, two sets of API names. May import `core`, `kinds.common`."""
+"""RDS parameter groups, for clusters and for instances: one class, two sets of API names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
 from dr_assets.resources.tags import rds_tags, tag_rds, to_tag_list
 
-# Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS tells which are static
+# Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS shows which are static
 # only for those that are set already; these are the static ones of ours.
 STATIC = frozenset({"shared_preload_libraries"})
 # RDS takes at most so many parameters in one call.
@@ -16,7 +16,7 @@ MOST = 20
 
 
 class _ParameterGroup(Kind):
-    """`Parameters`: those that somebody set (Source=user), name -> value as text. `Static`: which of them need a restart."""
+    """`Parameters`: those set by a user (Source=user), name -> value as text. `Static`: which of them need a restart."""
 
     compute_kinds = ("rds", "postgres")
     immutable = frozenset({"DBParameterGroupFamily"})

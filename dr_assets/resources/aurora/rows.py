@@ -1,4 +1,4 @@
-"""Rows of Aurora: parameter groups, log group, clusters and instances of each site; the global cluster over them.
+"""Aurora: parameter groups, log group, clusters and instances of each site; the global cluster over them.
 
 The order that is not negotiable: global cluster, primary cluster, its instances, secondary cluster, its instances.
 """

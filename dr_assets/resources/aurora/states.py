@@ -6,8 +6,8 @@ from dr_assets.core.model import Observed, Target
 
 # In these states a cluster or instance can be used and changed.
 READY = frozenset({"available", "backing-up", "storage-optimization"})
-# These do not pass by waiting: somebody has to act (RDS and Aurora user guides, "Viewing DB cluster / instance status").
-# They show as a drift of `Condition`, which nothing here can heal, and they do not stand in the way of deleting.
+# These do not pass by waiting: an operator has to act (RDS and Aurora user guides, "Viewing DB cluster / instance status").
+# They show as a drift of `Condition`, which nothing here can heal, and they do not block deletion.
 _BROKEN = frozenset(
     {
         "cloning-failed",

@@ -1,7 +1,5 @@
 """S3: the export buckets, what is configured on them, and replication between them.
 
-May import `core`, `errors` and `kinds.common`.
-
 Every setting of a bucket is an API of its own with an error code of its own for "not set"; `_Setting` has that in one place.
 """
 
@@ -44,10 +42,10 @@ class Bucket(Kind):
             head = reads.call("s3", "head_bucket", target.region, Bucket=target.name)
         except ClientError as error:
             code = error_code(error)
-            # HeadBucket answers without a body: the status is all that S3 says.
+            # HeadBucket answers without a body: the status is all there is.
             if code in ("403", "AccessDenied"):
                 raise AwsCallError(
-                    f"S3 does not let us look at bucket {target.name} (403): it belongs to another account, or s3:ListBucket "
+                    f"S3 refuses to show bucket {target.name} (403): it belongs to another account, or s3:ListBucket "
                     "is not granted. Nothing was touched. Grant what `dr permissions` prints, or choose another "
                     "environment_suffix."
                 ) from error
@@ -86,7 +84,7 @@ class Bucket(Kind):
         return Call("s3", "put_bucket_tagging", {"Bucket": target.name, "Tagging": {"TagSet": to_tag_list(tags)}})
 
     def before_delete(self, reads: Reads, target: Target, observed: Observed) -> Observed:
-        """S3 deletes only empty buckets: look for what is in it, up to what one call may delete."""
+        """S3 deletes only empty buckets: list what is in it, up to what one call may delete."""
         found = reads.call("s3", "list_object_versions", target.region, Bucket=target.name, MaxKeys=1000)
         items = (*found.get("Versions", ()), *found.get("DeleteMarkers", ()))
         return {**observed, "Objects": [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]}
@@ -210,7 +208,7 @@ class BucketPolicy(_Setting):
 class Lifecycle(_Setting):
     """`Rules` as S3 takes them. S3 answers an empty filter as {} or {"Prefix": ""}: both mean every object.
 
-    Beside the rules it answers TransitionDefaultMinimumObjectSize, which nobody sets here: S3's default stays.
+    Beside the rules it answers TransitionDefaultMinimumObjectSize, which is not set here: S3's default stays.
     """
 
     name = "s3.lifecycle"

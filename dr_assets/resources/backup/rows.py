@@ -1,4 +1,4 @@
-"""Rows of the backups: each site's export bucket and its settings; replication in both directions, and its role."""
+"""Backups: each site's export bucket and its settings; replication in both directions, and its role."""
 
 from __future__ import annotations
 

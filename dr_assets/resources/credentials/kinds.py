@@ -1,4 +1,4 @@
-"""Secrets Manager: the two sites' secrets, the password written once, the complete versions. May import `core`, `kinds.common`.
+"""Secrets Manager: the two sites' secrets, the password written once, the complete versions.
 
 The password exists in Secrets Manager only. It is made by Secrets Manager's own generator and written once to the primary's
 secret, under a request token derived from the secret's ARN: AWS refuses a second, different write under that token. The
@@ -55,7 +55,7 @@ def current_document(reads: Reads, region: str, secret: str) -> dict[str, Any] |
 
     Text that is no JSON object gives an empty dict: the version is there, but nothing in it is right. While a secret is
     scheduled for deletion AWS does not show its versions (InvalidRequestException): they are unknown, and the secret's
-    own row says why.
+    own row shows why.
     """
     try:
         answer = reads.call("secretsmanager", "get_secret_value", region, SecretId=secret)
@@ -72,7 +72,7 @@ def current_document(reads: Reads, region: str, secret: str) -> dict[str, Any] |
 
 @dataclass(frozen=True, repr=False)
 class StoredPassword(Sensitive):
-    """The password as it stands in a secret."""
+    """The password that a secret holds."""
 
     region: str
     secret: str
@@ -263,7 +263,7 @@ class Version(Kind):
 
 
 def _shown(document: Mapping[str, Any], field: str) -> Any:
-    """A field that may be shown: a text or number, and none into which somebody wrote the password (as in a URL)."""
+    """A field that may be shown: a text or number, and not one that contains the password (as a URL may)."""
     value, password = document.get(field), document.get("password")
     if value is not None and not isinstance(value, (str, int)):
         return "<not a text>"

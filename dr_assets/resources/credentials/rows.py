@@ -1,4 +1,4 @@
-"""Rows of the credentials: each site's secret and its complete version; the password, written once at the primary."""
+"""Credentials: each site's secret and its complete version; the password, written once at the primary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Route 53: health checks, the private zone, failover records. May import `core` and `kinds.common`.
+"""Route 53: health checks, the private zone, failover records.
 
 Route 53's control plane is in us-east-1: nothing of the recovery path calls what is here. Health checks are created by one
 call and tagged by the next; in between ours are known by a CallerReference that starts with their name (the rest is
@@ -216,7 +216,7 @@ class Record(Kind):
         for record in records:
             same_name = record["Name"].rstrip(".") == want["RecordName"]
             if same_name and record["Type"] == "CNAME" and record.get("SetIdentifier") == want["SetIdentifier"]:
-                values = record.get("ResourceRecords") or [{}]  # none where somebody made it an alias
+                values = record.get("ResourceRecords") or [{}]  # none where it was changed into an alias
                 return {
                     "TTL": record.get("TTL"),
                     "Value": values[0].get("Value"),
@@ -249,7 +249,7 @@ class Record(Kind):
         return self._change("UPSERT", target, record)
 
     def delete(self, target: Target, observed: Observed) -> Call:
-        # Route 53 deletes a record only when told exactly what it is, fields that are not ours included.
+        # Route 53 deletes a record only by its exact content, fields that are not ours included.
         return self._change("DELETE", target, observed["Record"])
 
 

@@ -1,8 +1,8 @@
-"""Rows of DNS: health checks on the alarms, the private zone, the failover records. Route 53's control plane: us-east-1.
+"""DNS: health checks on the alarms, the private zone, the failover records. Route 53's control plane: us-east-1.
 
 Traffic follows the writer, by what the probe's writes last proved. The PRIMARY record is healthy while the primary site takes
-writes, or the secondary was not last seen taking any: so a silent probe moves nothing wherever the writer is, and a primary
-region that is dark holds nobody once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag that is not
+writes, or the secondary was last observed taking none: so a silent probe moves nothing wherever the writer is, and a dark primary
+region does not hold traffic once the secondary has taken over. Lag gates the SECONDARY record alone, and a lag that is not
 measured does not: right after a failover the healthy new writer has none.
 """
 
@@ -100,7 +100,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         stack,
         "global/dns/health-check-not-moved",
         _on_alarm(stack, "secondary", SIGNAL, "LastKnownStatus"),
-        "Healthy until the secondary site is seen taking writes, and then unhealthy until it is seen taking none.",
+        "Healthy until the secondary site takes writes, then unhealthy until it is observed taking none.",
         "not_moved",
         after=(f"secondary/monitoring/alarm-{SIGNAL}",),
     )
@@ -108,7 +108,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         stack,
         "global/dns/health-check-seen-home",
         _on_alarm(stack, "primary", "connectivity", "Unhealthy"),
-        "Whether the primary site is seen taking writes now; a region that is dark is not.",
+        "Whether the primary site is observed taking writes now; a dark region is not.",
         "seen_home",
         after=("primary/monitoring/alarm-connectivity",),
     )
@@ -138,7 +138,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         identity={"ZoneName": zone},
         settings={"Comment": f"DR Assets stack {stack.environment_suffix}"},
         terraform="aws_route53_zone.private",
-        title=f"The names below {zone}, seen from both VPCs.",
+        title=f"The names below {zone}, resolved in both VPCs.",
     )
     health: dict[Site, str] = {
         "primary": "global/dns/health-check-home",

@@ -1,8 +1,8 @@
-"""KMS: customer managed keys and their aliases. May import `core` and `kinds.common`.
+"""KMS: customer managed keys and their aliases.
 
 A key has no name: ours is found through its alias, or, while that is missing or leads elsewhere, by the tags that are set
 in the call that creates it. So neither a crash between key and alias, nor an alias that still leads to a key on its way
-out, nor a Name tag that somebody removed ever makes a second key. A key that is scheduled for deletion counts as absent.
+out, nor a removed Name tag ever makes a second key. A key that is scheduled for deletion counts as absent.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def aliases(reads: Reads, region: str) -> dict[str, str]:
 
 
 class Key(Kind):
-    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a key that somebody disabled."""
+    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a disabled key."""
 
     name = "kms.key"
     label = "KMS key"
@@ -85,7 +85,7 @@ class Key(Kind):
                 if found:
                     return found
         if closed and not readable:
-            raise closed  # we may look at none at all: ours could be among them, so "absent" would be a guess
+            raise closed  # no key may be read: ours could be among them, so "absent" would be a guess
         # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
         if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
             return self._observe(reads, region, through_alias, behind)

@@ -1,4 +1,4 @@
-"""Rows of encryption: each site's key for data and key for notifications, with alias and policy."""
+"""Encryption: each site's key for data and key for notifications, with alias and policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IAM: roles, managed policies attached to them, inline policies. May import `core` and `kinds.common`.
+"""IAM: roles, managed policies attached to them, inline policies.
 
 IAM is global; its control plane is in us-east-1.
 """

@@ -1,4 +1,4 @@
-"""Rows of identity: the role with which each site's instances send enhanced-monitoring figures."""
+"""Identity: the role with which each site's instances send enhanced-monitoring figures."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def _route_tables(reads: Reads, region: str, name: str) -> Sequence[Mapping[str,
 
 
 class RouteTable(Ec2Kind):
-    """Desired `ForeignRoutes` is empty: any route but `local` and the peering's is a way out that nobody agreed to."""
+    """Desired `ForeignRoutes` is empty: any other route than `local` and the peering's is drift: an unapproved way out."""
 
     name = "ec2.route_table"
     label = "route table"

@@ -1,4 +1,4 @@
-"""Rows of the network: each site's VPC, private subnets, routes, security group; the peering between the sites."""
+"""Network: each site's VPC, private subnets, routes, security group; the peering between the sites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SNS topics and subscriptions, SQS queues, RDS event subscriptions. May import `core` and `kinds.common`.
+"""SNS topics and subscriptions, SQS queues, RDS event subscriptions.
 
 SNS and SQS hold policies as attributes of the topic or queue: the kinds ask for all attributes at once, so one answer
 serves both the thing and its policy.
@@ -14,7 +14,7 @@ from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target
 from dr_assets.resources.names import arn
 from dr_assets.resources.tags import changed_tags, drifted_tags, from_tag_list, own_tags, rds_tags, tag_rds, to_tag_list
 
-# What lists have instead of an ARN: an e-mail subscription nobody has confirmed, and one whose reader left it.
+# What lists have instead of an ARN: an unconfirmed e-mail subscription, and one that its reader ended.
 PENDING = "PendingConfirmation"
 DELETED = "Deleted"
 
@@ -152,7 +152,7 @@ class Subscription(Kind):
         return Call("sns", "set_subscription_attributes", params)
 
     def delete(self, target: Target, observed: Observed) -> Call | None:
-        # One that nobody confirmed has no ARN to delete by; AWS drops it after 48 hours.
+        # An unconfirmed one has no ARN to delete by; AWS drops it after 48 hours.
         return Call("sns", "unsubscribe", {"SubscriptionArn": observed["Arn"]}) if observed["Arn"] else None
 
 
@@ -257,8 +257,8 @@ _MUTE = ("no-permission", "topic-not-exist")
 class EventSubscription(Kind):
     """`SourceIds` and `EventCategories` are called SourceIdsList and EventCategoriesList when read.
 
-    `Enabled` is false too where RDS says that it cannot publish: it goes on calling such a subscription enabled, but
-    nobody hears of a failover. Modifying it makes RDS look at the topic again.
+    `Enabled` is false too where the status shows that RDS cannot publish: RDS still reports such a subscription as enabled,
+    but delivers no event. Modifying it makes RDS check the topic again.
     """
 
     name = "rds.event_subscription"

@@ -1,4 +1,4 @@
-"""Rows of the notifications: each site's topic, its queues, who may publish, and RDS's events."""
+"""Notifications: each site's topic and queues with their policies, subscriptions, and the RDS event subscription."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         tagged=False,
         settings={"TopicArn": topic},
         terraform=f"module.{site}.aws_sns_topic_policy.events",
-        title="RDS events and CloudWatch of this account may publish, nobody else.",
+        title="RDS events and CloudWatch of this account may publish; nothing else may.",
     )
     for part, twin, queue, retention, redrive, title in (
         (

@@ -11,7 +11,7 @@ locals {
     }
     rpo-lag = {
       metric      = "AuroraGlobalDBRPOLag"
-      description = "A failover now would lose more than ${var.alarm_thresholds.replication_lag_ms} ms of commits, or nobody measures how much."
+      description = "A failover now would lose more than ${var.alarm_thresholds.replication_lag_ms} ms of commits, or the lag is not measured."
     }
   }
 
