@@ -5,9 +5,9 @@ Automatic failover is off unless armed. Armed, it is refused on stale evidence a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
@@ -87,18 +87,22 @@ def armed(store: Store, stack: str, now: datetime) -> Arming | None:
     return arming if arming.covers(stack, now) else None
 
 
+class Precondition(NamedTuple):
+    """A precondition of the failover as evaluated; `passed` None: unknown."""
+
+    name: str
+    passed: bool | None
+    reason: str | None = None
+
+
 def refusals(
     recommendation: Recommendation,
     arming: Arming | None,
-    preconditions: Sequence[Mapping[str, Any]],
+    preconditions: Sequence[Precondition],
     now: datetime,
     vote: Vote = DEFAULT_VOTE,
 ) -> list[str]:
-    """Every reason not to fail over automatically; empty: it may.
-
-    Args:
-        preconditions: as in a record: name, passed (True, False, None: unknown), reason. An empty list is a refusal.
-    """
+    """Every reason not to fail over automatically; empty: it may. No `preconditions` at all is a reason, too."""
     found = []
     if arming is None:
         found.append("automatic failover is not armed for this stack")
@@ -120,8 +124,8 @@ def refusals(
     if not preconditions:
         found.append("no precondition was evaluated")
     found += [
-        f"precondition {item['name']} {'is unknown' if item['passed'] is None else 'fails'}: {item.get('reason') or ''}"
-        for item in preconditions
-        if item["passed"] is not True
+        f"precondition {each.name} {'is unknown' if each.passed is None else 'fails'}: {each.reason or ''}"
+        for each in preconditions
+        if each.passed is not True
     ]
     return found

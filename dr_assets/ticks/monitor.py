@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from dr_assets import utc
 from dr_assets.alerting.channels import open_channels
@@ -19,6 +18,7 @@ from dr_assets.alerting.delivery import DeliveryLog, deliver
 from dr_assets.alerting.message import compose
 from dr_assets.aws import Aws
 from dr_assets.core.model import Resource
+from dr_assets.failover.arming import Precondition
 from dr_assets.failover.vote import DEFAULT_VOTE, OWN_PROBE_VOTE, Recommendation, Vote, recommend
 from dr_assets.history.store import Store, open_store
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
@@ -46,8 +46,7 @@ class Monitor:
     """Monitors one stack: polls sources, evaluates rules, delivers alerts. Calls nothing until its first tick.
 
     Args:
-        preconditions: evaluates those of the recommended failover, as a record holds them; None: automatic failover is
-            refused.
+        preconditions: evaluates those of the recommended failover; None: automatic failover is refused.
     """
 
     stack: Stack
@@ -56,7 +55,7 @@ class Monitor:
     aws: Aws | None = None
     channels: Sequence[Channel] | None = None
     link: str = field(default_factory=lambda: os.environ.get(LINK_VARIABLE, ""))
-    preconditions: Callable[[Recommendation], Sequence[Mapping[str, Any]]] | None = None
+    preconditions: Callable[[Recommendation], Sequence[Precondition]] | None = None
     clock: Callable[[], datetime] = utc.now
     vote: Vote = DEFAULT_VOTE
 
@@ -192,7 +191,7 @@ class Monitor:
         of a second would refuse every real outage."""
         return self.stack.rpo_seconds * 1000.0
 
-    def failover_conditions(self, advice: Recommendation) -> list[Mapping[str, Any]]:
+    def failover_conditions(self, advice: Recommendation) -> list[Precondition]:
         """Evaluate the preconditions of the recommended failover against AWS and the target's database.
 
         Raises DrError where the writer is not known or has moved meanwhile.
@@ -202,7 +201,8 @@ class Monitor:
 
         settings = {"lag_gate_ms": self.lag_gate_ms}
         request = Request("failover", "automatic failover", "armed", settings=settings, from_site=advice.writer)
-        return [item.as_json() for item in runner.prepare(self.stack, request).conditions]
+        conditions = runner.prepare(self.stack, request).conditions
+        return [Precondition(each.name, each.passed, each.reason) for each in conditions]
 
     def test_alert(self, by: str) -> dict[str, str]:
         """Send a test alert through every channel, PagerDuty included. Raises DrError when one does not accept it."""

@@ -21,7 +21,7 @@ from dr_assets.defs.monitoring.checks import CHECK, objective_checks
 from dr_assets.defs.monitoring.sensors import SENSORS, build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
-from dr_assets.failover.arming import arm
+from dr_assets.failover.arming import Precondition, arm
 from dr_assets.failover.vote import Recommendation
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
@@ -276,8 +276,8 @@ def outage(second: float) -> list[Sample]:
     return [*healthy(second, without=gone), *bad]
 
 
-def holds(advice: Recommendation) -> list[dict[str, Any]]:
-    return [{"name": "target-usable", "passed": True, "reason": None}]
+def holds(advice: Recommendation) -> list[Precondition]:
+    return [Precondition("target-usable", True)]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def holds(advice: Recommendation) -> list[dict[str, Any]]:
         (False, "failover_drill", holds, False),
         (True, None, holds, False),
         (True, "failover_drill", None, False),
-        (True, "failover_drill", lambda _: [{"name": "lag", "passed": None, "reason": "?"}], False),
+        (True, "failover_drill", lambda _: [Precondition("lag", None, "?")], False),
     ],
 )
 def test_automatic_failover_is_off_unless_everything_says_so(
@@ -333,7 +333,7 @@ def test_the_definitions_sensor_asks_for_the_preconditions_itself(
     monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
     asked: list[Recommendation] = []
 
-    def conditions(self: Monitor, advice: Recommendation) -> list[dict[str, Any]]:
+    def conditions(self: Monitor, advice: Recommendation) -> list[Precondition]:
         asked.append(advice)
         return holds(advice)
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from dr_assets.errors import RefusedError
-from dr_assets.failover.arming import arm, armed, disarm, refusals
+from dr_assets.failover.arming import Precondition, arm, armed, disarm, refusals
 from dr_assets.failover.vote import recommend
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
 from tests.failover.test_vote import evidence
 from tests.support.monitoring import S, at
 
-HOLDS: list[dict[str, Any]] = [{"name": "target-usable", "passed": True, "reason": None}]
+HOLDS = [Precondition("target-usable", True)]
 
 
 def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
         ({"now": -61}, "from the future"),
         ({"verdicts": "uuuuu"}, "recommendation is hold"),
         ({"conditions": []}, "no precondition was evaluated"),
-        ({"conditions": [{"name": "lag", "passed": None, "reason": "silent"}]}, "precondition lag is unknown: silent"),
-        ({"conditions": [*HOLDS, {"name": "lag", "passed": False, "reason": "9 s"}]}, "precondition lag fails: 9 s"),
+        ({"conditions": [Precondition("lag", None, "silent")]}, "precondition lag is unknown: silent"),
+        ({"conditions": [*HOLDS, Precondition("lag", False, "9 s")]}, "precondition lag fails: 9 s"),
     ],
 )
 def test_armed_it_still_refuses(stack: Stack, tmp_path: Path, change: dict[str, Any], reason: str) -> None:

@@ -17,7 +17,7 @@ from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import PROVISION, VERIFY
 from dr_assets.errors import DrError
-from dr_assets.failover.arming import armed, refusals
+from dr_assets.failover.arming import Precondition, armed, refusals
 from dr_assets.failover.vote import LAUNCH
 from dr_assets.monitoring.evaluate import Observation
 from dr_assets.monitoring.incidents import Transition
@@ -313,7 +313,7 @@ def _failover(
     try:
         conditions = monitor.preconditions(advice) if monitor.preconditions else ()
     except DrError as error:
-        conditions = [{"name": "preconditions", "passed": None, "reason": str(error)}]
+        conditions = [Precondition("preconditions", None, str(error))]
     against = refusals(advice, arming, conditions, monitor.clock(), monitor.vote)
     if against:
         context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
