@@ -42,6 +42,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         name="metric",
         metrics=tuple(Metric(metric.name, metric.unit) for metric in cloudwatch.METRICS),
         build=cloudwatch.metric_asks,
+        actions=("cloudwatch:GetMetricData",),
         scope="region",
     ),
     SourceKind(
@@ -51,18 +52,21 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
             for metric in cloudwatch.ALARM_METRICS
         ),
         build=cloudwatch.alarm_asks,
+        actions=("cloudwatch:DescribeAlarms",),
         scope="region",
     ),
     SourceKind(
         name="topology",
         metrics=(Metric(ROLE, without_rule="decides which rules apply to a site"),),
         build=topology.topology_asks,
+        actions=("rds:DescribeGlobalClusters",),
         scope="region",
     ),
     SourceKind(
         name="health-check",
         metrics=(Metric("health-check"), Metric("health-check-lag", without_rule="decides DNS at the reader's site")),
         build=health_checks.health_check_asks,
+        actions=("route53:ListHealthChecks", "route53:GetHealthCheckStatus"),
         scope="global",
     ),
     SourceKind(
@@ -73,6 +77,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
             Metric(RPO_LAG, "ms", of_other_site=True),
         ),
         build=_sql_asks,
+        actions=("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     ),
     # Not polled: the poller derives `region` from the other readings; the monitor yields `store`.
     SourceKind(name="region", metrics=(Metric("answers"),)),

@@ -1,39 +1,28 @@
-"""The poller and the queues against the embedded AWS: few calls, each source on its own, nothing lost."""
+"""The poller against the embedded AWS: few calls, and each source on its own."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 from dr_assets import utc
-from dr_assets.alerting.channels.sns import SnsChannel
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.rules import sources_for
 from dr_assets.monitoring.samples import Sample, Snapshot
 from dr_assets.monitoring.sources.cloudwatch import MetricSource
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.sources.source import Source
-from dr_assets.monitoring.state import EventState
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack
-from dr_assets.ticks import event_queue as queues_module
-from dr_assets.ticks.event_queue import KINDS, Queues
-from dr_assets.ticks.event_states import apply
-from dr_assets.ticks.monitor import Monitor
-from dr_assets.ticks.tick import TickResult
 from tests.support.monitoring import S
 
 
@@ -229,166 +218,3 @@ def test_five_hundred_stacks_take_two_metric_calls_and_every_query_gets_its_turn
     assert len({query.key for query in source.queries} - source.asked.keys()) == 0
     assert asked["connectivity"] == max(asked.values())
     assert min(asked.values()) >= 500
-
-
-# --- queues and SNS ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def monitor(stack: Stack, cloud: EmbeddedAws, tmp_path: Path) -> Iterator[Monitor]:
-    aws = Aws(read_timeout=3.0, attempts=1)
-    yield Monitor(stack, FolderStore(tmp_path), aws=aws, channels=[SnsChannel(stack, aws)])
-    for site in SITES:
-        drain(stack, site)
-
-
-def finish(monitor: Monitor, result: TickResult) -> None:
-    """Tick until the queues are empty and everything received is deleted."""
-    messages: list[Any] = [None]
-    while messages or any(result.state.memory.receipts.values()):
-        result, messages = monitor.process_events(result.cursor)
-
-
-def queue_url(stack: Stack, site: str, dead: bool = False) -> tuple[Any, str]:
-    client = boto3.client("sqs", stack.region("primary" if site == "primary" else "secondary"))
-    name = f"db-events-{'dlq-' if dead else ''}{site}-{S}"
-    return client, client.get_queue_url(QueueName=name)["QueueUrl"]
-
-
-def drain(stack: Stack, site: str) -> None:
-    """Delete what is visible (purging is allowed once a minute only)."""
-    for dead in (False, True):
-        client, url = queue_url(stack, site, dead)
-        while found := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
-                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-
-
-def waiting(stack: Stack, site: str, dead: bool = False) -> int:
-    client, url = queue_url(stack, site, dead)
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(found[name]) for name in names)
-
-
-def publish(stack: Stack, site: str, body: Any) -> None:
-    region = stack.region("primary" if site == "primary" else "secondary")
-    arn = f"arn:aws:sns:{region}:123456789012:db-events-{site}-{S}"
-    boto3.client("sns", region).publish(TopicArn=arn, Message=body if isinstance(body, str) else json.dumps(body))
-
-
-def rds_event(number: str, text: str) -> dict[str, Any]:
-    link = f"https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/USER_Events.Messages.html#RDS-EVENT-{number}"
-    return {"Event Source": "db-cluster", "Event ID": link, "Event Message": text, "Source ID": f"aurora-primary-{S}"}
-
-
-def test_a_message_is_deleted_only_after_the_tick_that_dealt_with_it(monitor: Monitor, stack: Stack) -> None:
-    publish(stack, "primary", rds_event("0187", "Global switchover failed."))
-    result, messages = monitor.process_events(None)
-    assert [message.kind for message in messages] == ["rds"]
-    assert [t.step for t in result.transitions] == ["opened"]
-    assert waiting(stack, "primary") == 2  # the event and our own alert, come back
-    result, messages = monitor.process_events(result.cursor)
-    assert [message.kind for message in messages] == ["own"]
-    result, messages = monitor.process_events(result.cursor)
-    assert messages == []
-    assert waiting(stack, "primary") == 0
-    publish(stack, "primary", rds_event("0185", "Global switchover finished."))
-    result, _ = monitor.process_events(result.cursor)
-    assert [t.step for t in result.transitions] == ["resolved"]
-    finish(monitor, result)
-
-
-def test_events_in_the_wrong_order_and_twice_are_harmless(monitor: Monitor, stack: Stack) -> None:
-    queues = Queues(stack, Aws())
-    for number in ("0241", "0240", "0240"):
-        publish(stack, "primary", rds_event(number, "resync"))
-    messages = sorted(queues.receive("primary"), key=queues_module.event_id, reverse=True)
-    queues.delete("primary", [message.receipt for message in messages])
-    events: dict[str, EventState] = {}
-    later, earlier = messages[0], messages[1]
-    later, earlier = replace(later, at=later.at + timedelta(seconds=60)), replace(earlier, at=later.at)
-    for message in (later, earlier):
-        assert apply(message, KINDS["rds"].meaning(stack, message).conditions, events) == []
-    assert events["primary/resynchronizing"].done is True
-
-
-def test_alarm_notifications_are_evidence_and_page_nobody(monitor: Monitor, stack: Stack) -> None:
-    body = {
-        "AlarmName": f"aurora-cpu-primary-{S}",
-        "NewStateValue": "ALARM",
-        "OldStateValue": "OK",
-        "NewStateReason": "Threshold Crossed",
-        "StateChangeTime": "2026-11-23T12:00:00.000+0000",
-    }
-    publish(stack, "primary", body)
-    result, messages = monitor.process_events(None)
-    assert [message.kind for message in messages] == ["alarm"]
-    assert not [t for t in result.transitions if t.step == "opened"]
-    finish(monitor, result)
-
-
-@pytest.mark.parametrize("body", ["not json", "[]", '{"some": "thing"}', "null"])
-def test_a_poisonous_message_goes_to_the_dead_letter_queue_and_is_told_of(
-    monitor: Monitor, stack: Stack, body: str
-) -> None:
-    publish(stack, "primary", body)
-    client, url = queue_url(stack, "primary")
-    cursor: str | None = None
-    for _ in range(4):
-        result, messages = monitor.process_events(cursor)
-        cursor = result.cursor
-        assert all(message.kind in ("poison", "own") for message in messages)
-        for message in messages:
-            if message.kind == "poison":
-                client.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=0)
-    assert waiting(stack, "primary", dead=True) == 1
-    assert waiting(stack, "primary") == 0
-
-
-def test_a_dead_region_s_queue_neither_blocks_nor_loses(monitor: Monitor, stack: Stack, cloud: EmbeddedAws) -> None:
-    publish(stack, "primary", rds_event("0239", "Global failover failed."))
-    fault = cloud.control.fault("dark", region=stack.primary_region)
-    assert fault
-    started = time.monotonic()
-    result, messages = monitor.process_events(None)
-    assert messages == []
-    assert time.monotonic() - started < 20.0
-    cloud.control.clear_faults()
-    monitor._aws.breaker.answered(stack.primary_region)
-    deadline = time.monotonic() + 40
-    while not messages and time.monotonic() < deadline:
-        result, messages = monitor.process_events(result.cursor)
-    assert [message.kind for message in messages] == ["rds"]
-    finish(monitor, result)
-
-
-def test_a_queue_that_may_not_be_read_is_told_of_once_until_it_may(
-    monitor: Monitor, stack: Stack, cloud: EmbeddedAws
-) -> None:
-    clock = [utc.now()]
-    monitor.clock = lambda: clock[0]
-    cloud.control.fault("error", region=stack.secondary_region, operation="ReceiveMessage", code="AccessDenied")
-    cursor, steps = None, []
-    for _ in range(6):
-        result, _ = monitor.process_events(cursor)
-        clock[0] += timedelta(seconds=15)
-        cursor, steps = result.cursor, [*steps, *((t.step, t.incident) for t in result.transitions)]
-    ((step, incident),) = steps
-    assert (step, incident.topic, incident.resource) == ("opened", "events.unread", "secondary/notifications/queue")
-    assert "not permitted: AccessDenied" in incident.evidence[0]
-    cloud.control.clear_faults()
-    result, _ = monitor.process_events(cursor)
-    assert [(t.step, t.incident.id) for t in result.transitions] == [("resolved", incident.id)]
-    finish(monitor, result)
-
-
-def test_an_alert_leaves_from_the_other_region_when_the_first_is_dead(
-    stack: Stack, cloud: EmbeddedAws, monitor: Monitor
-) -> None:
-    cloud.control.fault("error", region=stack.primary_region, service="sns", code="InternalError")
-    results = monitor.test_alert("Ann")
-    assert results == {"sns": "delivered"}
-    cloud.control.clear_faults()
-    assert waiting(stack, "secondary") == 2
-    assert waiting(stack, "primary") == 0

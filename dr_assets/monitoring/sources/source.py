@@ -56,11 +56,13 @@ class SourceKind:
 
     name      `source` of its samples
     build     its asks, each with its region; None: nothing to poll, another module yields the samples
+    actions   IAM actions of its calls
     """
 
     name: str
     metrics: tuple[Metric, ...]
     build: Callable[[Sequence[Stack], Aws], Iterable[tuple[str, Ask]]] | None = None
+    actions: tuple[str, ...] = ()
     deadline_seconds: float = DEADLINE_SECONDS
     scope: Scope = "site"
 
