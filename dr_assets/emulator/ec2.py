@@ -66,7 +66,7 @@ class DrEc2Response(EC2Response):  # type: ignore[misc]
     """The EC2 API."""
 
     def describe_vpc_peering_connections(self) -> ActionResult:
-        """With filters, unknown ids refused, and this side's tags."""
+        """moto: ignores filters, accepts unknown ids, shows the requester's tags."""
         backend = self.ec2_backend
         wanted = self._get_param("VpcPeeringConnectionIds", []) or []
         for peering_id in wanted:
@@ -78,7 +78,7 @@ class DrEc2Response(EC2Response):  # type: ignore[misc]
         return ActionResult({"VpcPeeringConnections": sides})
 
     def accept_vpc_peering_connection(self) -> ActionResult:
-        """With this side's tags."""
+        """moto: shows the requester's tags."""
         backend = self.ec2_backend
         peering = backend.accept_vpc_peering_connection(self._get_param("VpcPeeringConnectionId"))
         return ActionResult({"VpcPeeringConnection": PeeringSide(backend, peering)})

@@ -1,6 +1,6 @@
 """Start and stop the embedded AWS from Python (`EmbeddedAws`), and a client of its control API (`Control`).
 
-Uses the standard library alone, so that callers need not import moto.
+Uses only the standard library, so that callers need not import moto.
 """
 
 import json

@@ -18,7 +18,7 @@ class LiveDatabases:
     """The pair, its nameserver, and a thread that publishes the lag measured on it and lets time pass.
 
     Args:
-        within: runs a function alone with the backends, as a request would (`Gateway.within`).
+        within: runs a function under the lock, as a request would (`Gateway.within`).
         region_dark: whether nothing in a region answers.
 
     Attributes:

@@ -54,11 +54,11 @@ class DrSnsResponse(SNSResponse):  # type: ignore[misc]
         return result
 
     def list_subscriptions(self) -> ActionResult:
-        """With `PendingConfirmation` where AWS shows it."""
+        """moto: shows an ARN also before the confirmation."""
         return self._listed(super().list_subscriptions())
 
     def list_subscriptions_by_topic(self) -> ActionResult:
-        """With `PendingConfirmation` where AWS shows it."""
+        """moto: shows an ARN also before the confirmation."""
         return self._listed(super().list_subscriptions_by_topic())
 
     @staticmethod

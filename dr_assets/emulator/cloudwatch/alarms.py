@@ -52,7 +52,7 @@ class Rule:
 
     @property
     def seconds(self) -> float:
-        """How long a period takes on the clock."""
+        """How long a period takes in real time (seconds)."""
         return self.period / self.pace
 
     @property

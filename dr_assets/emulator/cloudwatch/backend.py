@@ -77,7 +77,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
     # -- alarms --------------------------------------------------------------------------------------------------------
 
     def put_metric_alarm(self, name: str, *args: Any, tags: Any = None, **kwargs: Any) -> Any:
-        """moto: starts as OK, forgets the state at every update, and lets an update change tags (AWS ignores them)."""
+        """moto: starts as OK, loses the state at every update, and lets an update change tags (AWS ignores them)."""
         before = self.alarms.get(name)
         alarm = super().put_metric_alarm(name, *args, tags=None if before is not None else tags, **kwargs)
         if before is None:

@@ -20,7 +20,7 @@ _at = attrgetter("at")
 
 @dataclass(frozen=True)
 class Series:
-    """What identifies a metric: a sample belongs to it when all three are equal."""
+    """Identity of a metric: namespace, name and dimensions."""
 
     namespace: str
     metric: str
@@ -29,7 +29,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """What was put for one moment (seconds since the epoch): one value, or a set that the sender had aggregated."""
+    """One sample at a moment (seconds since the epoch): one value, or statistics that the sender aggregated."""
 
     at: float
     low: float
@@ -80,7 +80,7 @@ class Store:
         return data[bisect_left(data, since, key=_at) : bisect_left(data, until, key=_at)]
 
     def series(self) -> list[Series]:
-        """Those with samples."""
+        """The series that have samples."""
         return [series for series, data in self._data.items() if data]
 
 
@@ -88,7 +88,7 @@ def statistic(name: str, data: Sequence[Datum]) -> float | None:
     """One period's data as one number; `None` where there is none to be had. ValueError for a statistic not known here."""
     if not STATISTIC.fullmatch(name):
         raise ValueError(f"the statistic {name} is not emulated")
-    if name.startswith("p"):  # of single values alone, as at AWS
+    if name.startswith("p"):  # percentiles need single values, as at AWS
         values = sorted(datum.total for datum in data if datum.count == 1)
         if not values:
             return None

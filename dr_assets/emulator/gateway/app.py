@@ -250,7 +250,7 @@ class Gateway:
         return self.databases
 
     def reset(self) -> None:
-        """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; calls are numbered on."""
+        """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; call numbers go on."""
         with self._lock:
             services.reset()
         with self._log_lock:
@@ -258,7 +258,7 @@ class Gateway:
             self._faults = []
 
     def within(self, do: Callable[[], Any]) -> Any:
-        """Do something with the backends as a request would: alone, and with time having passed."""
+        """Run `do` as a request would: under the lock, and after due work (`services.settle`)."""
         with self._lock:
             clock.request += 1
             services.settle()
@@ -272,17 +272,17 @@ class Gateway:
             )
 
     def warm_up(self) -> None:
-        """Import the backends a stack needs, one by one, so that no first call pays for it."""
+        """Import the services that every stack uses, so that the first calls need not wait for it."""
         for service in (name for name, entry in services.TABLE.items() if entry.warm):
             if self._stopping.is_set():
                 return
-            # Imports need no lock of ours: a request that comes meanwhile waits for its own service only.
+            # Not under the gateway's lock: a request meanwhile waits for its own service only.
             app = services.create_app(service)
             with self._moto.lock:
                 self._moto.app_instances.setdefault(service, app)
 
     def stop(self) -> None:
-        """Let go of everything that is being held."""
+        """Release the calls that are held."""
         self._stopping.set()
 
 

@@ -65,7 +65,7 @@ class Fault:
 
     @classmethod
     def parse(cls, data: dict[str, object]) -> "Fault":
-        """From JSON. Raises ValueError that names the key."""
+        """A fault from its JSON. ValueError names the bad key."""
         known = {"mode", "region", "service", "operation", "rate", "seconds", "seed", "code"}
         if unknown := set(data) - known:
             raise ValueError(f"unknown keys {sorted(unknown)}; known are {sorted(known)}")
@@ -115,6 +115,6 @@ class Fault:
         return error_answer(call, status, self.code or code, message)
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """The fault as JSON."""
         keys = ("id", "mode", "region", "service", "operation", "rate", "seconds", "seed", "code")
         return {key: getattr(self, key) for key in keys}

@@ -294,7 +294,7 @@ class Node:
     # --- connections ---------------------------------------------------------------------------------------------------
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        """As the harness' superuser; autocommit. psycopg.OperationalError after 2 s without an answer."""
+        """Connect as the harness' superuser, autocommit. psycopg.OperationalError after 2 s without an answer."""
         return psycopg.connect(
             host=self.ip,
             port=self.port,

@@ -34,7 +34,7 @@ class PostgresPair(Servers):
     # --- moving the writer ---------------------------------------------------------------------------------------------
 
     def switchover(self, to: str) -> None:
-        """Nothing is lost: the old writer is shut down cleanly, the standby proves that it has all of it, then takes over.
+        """Move the writer without loss: shut the old one down cleanly, prove that the standby has all of it, promote.
 
         Returns when the old writer streams as a standby again. Raises SwitchoverAbortedError, with the old writer writing
         again, where that cannot be proven; it has not even been interrupted where the standby did not keep up before.
@@ -110,9 +110,9 @@ class PostgresPair(Servers):
             return False
 
     def failover(self, to: str) -> None:
-        """Whatever the old writer's state: fence it where it still runs, promote the standby with what it has.
+        """Move the writer whatever the old one's state: fence it if it runs, promote the standby with what it has.
 
-        What the old writer had more than that stays in its data folder until `rebuild`. Raises DrError when `to` cannot be
+        What the old writer had beyond that stays in its data folder until `rebuild`. Raises DrError when `to` cannot be
         promoted; only where the promotion itself failed was the old writer fenced all the same.
         """
         with self._lock:
@@ -218,11 +218,11 @@ class PostgresPair(Servers):
                     self._standby = site
 
     def partition(self) -> None:
-        """Nothing passes between the servers, in either direction; connections stay open."""
+        """Pass nothing between the servers, in either direction; connections stay open."""
         self._wire().partition()
 
     def delay(self, seconds: float) -> None:
-        """What the writer sends arrives that much later."""
+        """Deliver what the writer sends so many seconds later."""
         self._wire().delay(seconds)
 
     def drop_in_flight(self) -> None:

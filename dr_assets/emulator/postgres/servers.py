@@ -165,7 +165,7 @@ class Servers:
         self.close()
 
     def set_password(self, password: str) -> None:
-        """Of the master user."""
+        """Change the master user's password."""
         with self._lock, self._node(self._writing()).session() as connection:
             verifier = _verifier(connection, self._user, password)
             connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(self._user), verifier))
@@ -218,7 +218,7 @@ class Servers:
     # --- lag -----------------------------------------------------------------------------------------------------------
 
     def lag(self) -> Lag | None:
-        """Of the standby, in milliseconds; None while unknown: no standby, or nothing yet to measure.
+        """The standby's lag in milliseconds; None while unknown: no standby, or no measurement yet.
 
         As measured at the writer; without a measurement for a second, the age of the standby's newest heartbeat. So it
         grows with time for as long as nothing arrives, in a partition as in an outage of the writer.

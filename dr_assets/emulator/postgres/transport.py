@@ -44,11 +44,11 @@ class Transport:
         return not self._open.is_set()
 
     def partition(self) -> None:
-        """From now on nothing passes."""
+        """Pass nothing from now on, in either direction."""
         self._do(self._apply(False, self._delay))
 
     def delay(self, seconds: float) -> None:
-        """What the upstream sends arrives that much later; what is under way, too."""
+        """Deliver what the upstream sends so many seconds later, including what is in flight."""
         self._do(self._apply(not self.partitioned, max(0.0, seconds)))
 
     def heal(self) -> None:

@@ -80,7 +80,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         roles.driver().observe(self.global_store.values())
 
     def describe_events(self, **params: Any) -> list[Any]:
-        """Of the last hour, or as asked."""
+        """DescribeEvents: of the last hour by default."""
         return select_events(self.events, params)
 
     # -- clusters ------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         return cluster
 
     def _check_membership(self, item: AuroraGlobalCluster, params: dict[str, Any]) -> None:
-        """What AWS refuses of a cluster that joins a global cluster."""
+        """Refuse what AWS refuses of a cluster that joins a global cluster."""
         if item.status == "deleting" or item.change is not None:
             raise bad_state(f"Global Cluster {item.arn} is in an invalid state: {item.status}")
         if params.get("manage_master_user_password"):

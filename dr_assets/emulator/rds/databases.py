@@ -86,7 +86,7 @@ class PairDriver:
         return found
 
     def publish(self, put: Callable[[str, str, dict[str, float]], None]) -> None:
-        """Hand the lag measured on the pair to `put(region, cluster, metrics)`, in milliseconds, for the current reader alone."""
+        """Hand the lag measured on the pair to `put(region, cluster, metrics)`, in milliseconds, for the current reader only."""
         reader = next((m for m in list(self._clusters.values()) if m.is_global_reader), None)
         if reader is None or self._region_dark(reader.region):
             return

@@ -30,7 +30,7 @@ def bad_state(message: str) -> RDSClientError:
 
 
 class GlobalClusters:
-    """What a regional backend does with global clusters. They are kept in one region's backend and shared by all."""
+    """Mixin: global clusters. They are kept in one region's backend and shared by all."""
 
     account_id: str
     region_name: str

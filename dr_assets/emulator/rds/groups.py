@@ -34,7 +34,7 @@ STATIC_PARAMETERS = frozenset(
 
 
 class Groups:
-    """What a regional backend does with groups, subscriptions and tags."""
+    """Mixin: groups, subscriptions and tags of one region."""
 
     account_id: str
     region_name: str

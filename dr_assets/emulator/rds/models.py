@@ -63,7 +63,7 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
 
     @is_writer.setter
     def is_writer(self, value: bool) -> None:
-        """moto sets it; the membership knows."""
+        """Derived from the membership; moto's assignment is ignored."""
 
     @property
     def is_global_reader(self) -> bool:
@@ -77,7 +77,7 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
 
     @global_cluster_identifier.setter
     def global_cluster_identifier(self, value: str | None) -> None:
-        """moto sets it; the membership knows."""
+        """Derived from the membership; moto's assignment is ignored."""
 
     @property
     def replication_source_identifier(self) -> str | None:
@@ -186,7 +186,7 @@ class AuroraInstance(Settling, DBInstanceClustered):  # type: ignore[misc]
             )
 
     def check_monitoring(self) -> None:
-        """As AWS: an interval it knows, and a role with it."""
+        """Refuse what AWS refuses: an interval that is not offered, or one without a role."""
         if self.monitoring_interval not in MONITORING_INTERVALS:
             raise InvalidParameterValue(f"Invalid value for MonitoringInterval: {self.monitoring_interval}")
         if self.monitoring_interval and not self.monitoring_role_arn:
@@ -251,7 +251,7 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
 
     def __init__(self, *args: Any, database_name: str | None, tags: list[dict[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # moto: knows neither.
+        # moto: has neither.
         self.database_name = database_name
         self.tags = tags
         self.writer: AuroraCluster | None = None

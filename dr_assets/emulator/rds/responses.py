@@ -22,7 +22,7 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
     # -- global clusters -----------------------------------------------------------------------------------------------
 
     def create_global_cluster(self) -> ActionResult:
-        """Create; see the backend."""
+        """See `GlobalClusters.new_global_cluster`."""
         return ActionResult({"GlobalCluster": self.backend.new_global_cluster(self.params)})
 
     def describe_global_clusters(self) -> ActionResult:
@@ -32,33 +32,33 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
         return ActionResult({"GlobalClusters": found})
 
     def modify_global_cluster(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         return ActionResult({"GlobalCluster": self.backend.modify_global_cluster(self.params)})
 
     def delete_global_cluster(self) -> ActionResult:
-        """Delete; see the backend."""
+        """See `GlobalClusters.delete_global_cluster`."""
         return ActionResult(
             {"GlobalCluster": self.backend.delete_global_cluster(self.params["GlobalClusterIdentifier"])}
         )
 
     def remove_from_global_cluster(self) -> ActionResult:
-        """In the member's region."""
+        """Must be called in the member's region."""
         names = self.params["GlobalClusterIdentifier"], self.params["DbClusterIdentifier"]
         return ActionResult({"GlobalCluster": self.backend.detach(*names)})
 
     def switchover_global_cluster(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         names = self.params["GlobalClusterIdentifier"], self.params["TargetDbClusterIdentifier"]
         return ActionResult({"GlobalCluster": self.backend.switch_over(*names)})
 
     def failover_global_cluster(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         return ActionResult({"GlobalCluster": self.backend.fail_over(self.params)})
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 
     def delete_db_cluster(self) -> ActionResult:
-        """With SkipFinalSnapshot, which moto does not read."""
+        """moto: ignores SkipFinalSnapshot."""
         cluster = self.backend.delete_db_cluster(
             self.params["DBClusterIdentifier"],
             self.params.get("FinalDBSnapshotIdentifier"),
@@ -69,35 +69,35 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
     # -- parameter groups ----------------------------------------------------------------------------------------------
 
     def describe_db_parameters(self) -> ActionResult:
-        """With Source and ApplyType."""
+        """moto: omits Source and ApplyType."""
         group = self.backend.instance_group(self.params["DBParameterGroupName"])
         return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
 
     def describe_db_cluster_parameters(self) -> ActionResult:
-        """With Source and ApplyType."""
+        """moto: omits Source and ApplyType."""
         group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
         return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
 
     def modify_db_parameter_group(self) -> ActionResult:
-        """With AWS's checks."""
+        """moto: accepts unknown and unmodifiable parameters."""
         group = self.backend.instance_group(self.params["DBParameterGroupName"])
         self.backend.set_parameters(group, self._parameters())
         return ActionResult({"DBParameterGroupName": group.name})
 
     def modify_db_cluster_parameter_group(self) -> ActionResult:
-        """With AWS's checks."""
+        """moto: accepts unknown and unmodifiable parameters."""
         group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
         self.backend.set_parameters(group, self._parameters())
         return ActionResult({"DBClusterParameterGroupName": group.name})
 
     def reset_db_parameter_group(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         group = self.backend.instance_group(self.params["DBParameterGroupName"])
         self.backend.reset_parameters(group, self._names_to_reset())
         return ActionResult({"DBParameterGroupName": group.name})
 
     def reset_db_cluster_parameter_group(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
         self.backend.reset_parameters(group, self._names_to_reset())
         return ActionResult({"DBClusterParameterGroupName": group.name})
@@ -119,15 +119,15 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
     # -- event subscriptions -------------------------------------------------------------------------------------------
 
     def modify_event_subscription(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         return ActionResult({"EventSubscription": self.backend.modify_event_subscription(self.params)})
 
     def add_source_identifier_to_subscription(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         names = self.params["SubscriptionName"], self.params["SourceIdentifier"]
         return ActionResult({"EventSubscription": self.backend.change_source(*names, add=True)})
 
     def remove_source_identifier_from_subscription(self) -> ActionResult:
-        """Lacking in moto."""
+        """moto: not implemented."""
         names = self.params["SubscriptionName"], self.params["SourceIdentifier"]
         return ActionResult({"EventSubscription": self.backend.change_source(*names, add=False)})

@@ -39,7 +39,7 @@ _GIVEN = (
 
 
 class Restores:
-    """What a regional backend does to restore clusters."""
+    """Mixin: restores of clusters in one region."""
 
     def restore_db_cluster_to_point_in_time(
         self, db_cluster_identifier: str, source_db_cluster_identifier: str, **params: Any

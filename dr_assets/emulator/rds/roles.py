@@ -58,13 +58,13 @@ class RoleDriver(Protocol):
 
 
 class TimedDriver:
-    """Nothing real: a change lasts one settle time, rebuilding the old writer one more."""
+    """Without databases: a change takes one settle time, rebuilding the old writer one more."""
 
     def observe(self, global_clusters: Iterable[Any]) -> None:
         """There is nothing behind the clusters."""
 
     def failed(self, change: RoleChange) -> BaseException | None:
-        """Never."""
+        """A timed change does not fail."""
         return None
 
     def begin(self, change: RoleChange) -> None:

@@ -12,15 +12,8 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.route53 import urls
-from moto.route53.exceptions import (
-    DnsNameInvalidForZone,
-    InvalidActionValue,
-    InvalidInput,
-    NoSuchHealthCheck,
-    PublicZoneVPCAssociation,
-    Route53ClientError,
-)
-from moto.route53.models import FakeZone, RecordSet, Route53Backend, route53_backends, validate_domain_name
+from moto.route53.exceptions import InvalidInput, NoSuchHealthCheck, PublicZoneVPCAssociation, Route53ClientError
+from moto.route53.models import FakeZone, Route53Backend, route53_backends
 from moto.route53.responses import Route53
 
 from dr_assets.emulator import dark_regions
@@ -28,6 +21,7 @@ from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.route53 import health
 from dr_assets.emulator.route53.health import Observation
+from dr_assets.emulator.route53.records import apply_change
 
 _UPDATABLE = (
     "IPAddress",
@@ -112,7 +106,7 @@ check_schedule = CheckSchedule()
 
 
 def resolve(name: str, kind: str) -> health.Answer | None:
-    """What the hosted zones of every account answer for a name (see `DrRoute53Backend.resolve`)."""
+    """The hosted zones' answer for a name, over all accounts (see `DrRoute53Backend.resolve`)."""
     return next(filter(None, (backend.resolve(name, kind) for backend in CheckSchedule.backends())), None)
 
 
@@ -254,7 +248,7 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
     # -- zones ---------------------------------------------------------------------------------------------------------
 
     def check_new_zone(self, name: str, reference: str, vpc: dict[str, str] | None) -> None:
-        """What CreateHostedZone refuses."""
+        """Refuse what CreateHostedZone refuses."""
         if any(zone.caller_reference == reference for zone in self.zones.values()):
             raise Route53ClientError(
                 "HostedZoneAlreadyExists",
@@ -308,85 +302,31 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         zone = self.get_hosted_zone(zoneid)
         records = list(zone.rrsets)
         for change in change_list:
-            records = self._changed(zone, records, change["Action"], dict(change["ResourceRecordSet"]))
+            records = apply_change(
+                records, change["Action"], change["ResourceRecordSet"], zone_name=zone.name, checks=self.health_checks
+            )
         zone.rrsets = records
-
-    def _changed(self, zone: FakeZone, records: list[Any], action: str, wanted: dict[str, Any]) -> list[Any]:
-        if action not in ("CREATE", "UPSERT", "DELETE"):
-            raise InvalidActionValue(action)
-        validate_domain_name(wanted["Name"], code="InvalidChangeBatch")
-        wanted["Name"] = wanted["Name"].rstrip(".") + "."
-        if not ("." + wanted["Name"]).endswith("." + zone.name.rstrip(".") + "."):
-            raise DnsNameInvalidForZone(name=wanted["Name"], zone_name=zone.name)
-        if "ResourceRecords" in wanted:
-            wanted["ResourceRecords"] = [record["Value"] for record in wanted["ResourceRecords"]]
-        if (check := wanted.get("HealthCheckId")) and action != "DELETE" and check not in self.health_checks:
-            raise NoSuchHealthCheck(check)
-        new = RecordSet(wanted)
-        place = next((i for i, record in enumerate(records) if _key(record) == _key(new)), None)
-        name = f"[name='{new.name}', type='{new.type}', set identifier='{new.set_identifier}']"
-        if action == "CREATE" and place is not None:
-            raise _invalid(f"Tried to create resource record set {name} but it already exists")
-        if action == "DELETE":
-            if place is None:
-                raise _invalid(f"Tried to delete resource record set {name} but it was not found")
-            if _values(records[place]) != _values(new):
-                raise _invalid(
-                    f"Tried to delete resource record set {name} but the values provided do not match the current values"
-                )
-            return [record for i, record in enumerate(records) if i != place]
-        if new.failover and not new.set_identifier:
-            raise _invalid(f"SetIdentifier is missing in failover record {name}")
-        if place is None:
-            self._check_siblings(records, new, name)
-            return [*records, new]
-        return [new if i == place else record for i, record in enumerate(records)]
-
-    @staticmethod
-    def _check_siblings(records: list[Any], new: Any, name: str) -> None:
-        """A simple record excludes others of its name, and there is one PRIMARY and one SECONDARY."""
-        for record in records:
-            if (record.name, record.type) != (new.name, new.type):
-                continue
-            if not record.set_identifier or not new.set_identifier:
-                raise _invalid(f"RRSet {name} conflicts with a record of the same name and type")
-            if new.failover and record.failover == new.failover:
-                raise _invalid(f"Failover type {new.failover} is already used by another record of {name}")
-
-
-def _key(record: Any) -> tuple[str, str, str | None]:
-    return record.name, record.type, record.set_identifier
-
-
-def _values(record: Any) -> dict[str, Any]:
-    values = {key: value for key, value in vars(record).items() if value not in (None, [], "")}
-    values["ttl"] = str(values.get("ttl"))
-    return values
-
-
-def _invalid(message: str) -> Route53ClientError:
-    return Route53ClientError("InvalidChangeBatch", f"[{message}]")
 
 
 class DrRoute53(Route53):  # type: ignore[misc]
     """The Route 53 API."""
 
     def create_health_check(self) -> ActionResult:
-        """Every field kept."""
+        """CreateHealthCheck. moto: loses fields."""
         check = self.backend.new_check(self._get_param("CallerReference"), dict(self._get_param("HealthCheckConfig")))
         return ActionResult({"HealthCheck": check, "Location": f"https://route53.amazonaws.com/healthcheck/{check.id}"})
 
     def update_health_check(self) -> ActionResult:
-        """Every field, with its version."""
+        """UpdateHealthCheck, with its version."""
         check = self.backend.change_check(self._get_param("HealthCheckId"), dict(self.params))
         return ActionResult({"HealthCheck": check})
 
     def get_health_check_status(self) -> ActionResult:
-        """Of every checker region; moto answers success whatever happens."""
+        """The observation of every checker region. moto: always success."""
         check = self.backend.get_health_check(self._get_param("HealthCheckId"))
-        word = "Success" if self.backend.observe(check) else "Failure"
+        status = "Success" if self.backend.observe(check) else "Failure"
         regions = check.health_check_config.get("Regions") or ["us-east-1", "us-west-2", "eu-west-1"]
-        report = {"Status": f"{word}: {check.observation.reason}", "CheckedTime": utcnow()}
+        report = {"Status": f"{status}: {check.observation.reason}", "CheckedTime": utcnow()}
         observations = [{"Region": r, "IPAddress": "127.0.0.1", "StatusReport": report} for r in regions]
         return ActionResult({"HealthCheckObservations": observations})
 

@@ -100,14 +100,14 @@ class DrS3Response(S3Response):  # type: ignore[misc]
     """The S3 API."""
 
     def get_object(self) -> Any:
-        """With the replication status."""
+        """moto: has no replication status."""
         code, headers, body = super().get_object()
         version = self.querystring.get("versionId", [None])[0]
         key = self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=version)
         return code, _with_status(headers, key), body
 
     def head_object(self, bucket_name: str, query: dict[str, Any], key_name: str, headers: dict[str, Any]) -> Any:
-        """With the replication status."""
+        """moto: has no replication status."""
         code, found, body = super().head_object(bucket_name, query, key_name, headers)
         if code >= 400:
             return code, found, body
@@ -135,7 +135,7 @@ def _with_status(headers: dict[str, Any], key: Any) -> dict[str, Any]:
 def _shown_rule(rule: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {key: rule[key] for key in ("ID", "Priority", "Status", "Destination") if key in rule}
     shown["Priority"] = int(rule.get("Priority", 1))
-    if "Prefix" in rule:  # the first version of the rules: no filter, no word on delete markers
+    if "Prefix" in rule:  # the first version of the rules: no filter, no setting for delete markers
         return {**shown, "Prefix": rule["Prefix"] or ""}
     shown["Filter"] = {key: value or "" for key, value in (rule.get("Filter") or {}).items()}
     markers = (rule.get("DeleteMarkerReplication") or {}).get("Status", "Disabled")

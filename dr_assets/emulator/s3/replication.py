@@ -52,7 +52,7 @@ class Replicator:
         self._tasks: list[Task] = []
 
     def reset(self) -> None:
-        """Forget it."""
+        """Drop every task."""
         self._tasks = []
 
     def enqueue(self, backend: Any, bucket: str, item: Any, marker: bool = False) -> None:
@@ -168,13 +168,13 @@ def _about(rule: dict[str, Any], name: str, tags: dict[str, str], item: Any, mar
 
 @dataclass(frozen=True)
 class Rights:
-    """What the policies of a role allow. Conditions are not read; a Deny wins."""
+    """The statements of a role's policies. Conditions are not evaluated; a Deny wins."""
 
     statements: list[dict[str, Any]]
 
     @classmethod
     def of(cls, account: str, role: str) -> "Rights | None":
-        """Of a role by its ARN; `None` where there is no such role or S3 may not assume it."""
+        """The rights of a role by its ARN; `None` if it does not exist or S3 may not assume it."""
         from moto.iam.models import iam_backends
 
         for backend in list(iam_backends[account].values()):
