@@ -247,7 +247,7 @@ def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) ->
         when = evidence.Period(begun, now)
         for pulled in evidence.pull_period(stack, store, when, now):
             render.out.print(f"{pulled.day}: {pulled.from_cloudwatch} readings of replication lag from CloudWatch")
-        written = evidence.write(stack, store, when, REPORT, evidence.present_checks(stack))
+        written = evidence.write(stack, store, when, REPORT, evidence.current_checks(stack))
         problems = verify_pack(written.directory, written.manifest_sha256)
         done(
             f"RTO met in {written.headline['RTO met']}; RPO compliance {written.headline['RPO compliance']}",

@@ -1,7 +1,4 @@
-"""`dr report`: the evidence of a period, written and verified. Added to `dr` by `cli.py`.
-
-May import `evidence`, `history`, `reports`, `stack`, `errors`. Knows no Dagster.
-"""
+"""`dr report`: writes and verifies the evidence pack of a period, compares stacks, lists corrective actions."""
 
 from __future__ import annotations
 
@@ -31,10 +28,14 @@ if TYPE_CHECKING:
     "--stack", "name", help="Another stack of the history, such as one that is gone. Default: the stack file's."
 )
 @click.option("--pull", is_flag=True, help="First pull the period's days from CloudWatch into the history.")
-@click.option("--now", "present", is_flag=True, help="Also ask AWS whether a failover is possible at this moment.")
-@click.option("--to-buckets", is_flag=True, help="Also put the pack into both sites' backup buckets.")
+@click.option("--now", "present", is_flag=True, help="Also check against AWS whether a failover is possible now.")
+@click.option("--to-buckets", is_flag=True, help="Also upload the pack to both sites' backup buckets.")
 @click.option(
-    "--sign", "signed", multiple=True, metavar="ROLE=NAME", help="Who signs; without any there are lines to sign on."
+    "--sign",
+    "signed",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="A signatory; without any the page has lines to sign on.",
 )
 @click.option(
     "--next-due", type=click.DateTime(["%Y-%m-%d"]), help="Next drill. Default: 90 days after the last proof."
@@ -54,9 +55,9 @@ def report(
     next_due: datetime | None,
     as_json: bool,
 ) -> None:
-    """Write the evidence of a period: one HTML page, the CSV of every table, pictures, raw records, a manifest.
+    """Write the evidence of a period: one HTML page, a CSV file per table, charts, raw records, a manifest.
 
-    Reads the history (DR_HISTORY_URI). AWS is asked only with --pull, --now and --to-buckets.
+    Reads the history (DR_HISTORY_URI); AWS only with --pull, --now and --to-buckets.
 
     \b
     Examples:
@@ -64,21 +65,23 @@ def report(
       dr report --pull --now --out today
       dr report verify october
       dr report stacks --from 2026-10-01   the RPO of every stack side by side
-      dr report action                     what must still be done
+      dr report action                     open corrective actions
     """
     if context.invoked_subcommand:
         return
     if out is None:
-        raise click.UsageError("Say where to write the pack: --out DIR.")
+        raise click.UsageError("--out is missing. Give the folder for the pack: --out DIR.")
     from dr_assets.history.store import open_store
     from dr_assets.reports import evidence
     from dr_assets.stack import load_stack
 
     now = utc.now()
     when, stack, store = evidence.period(start, end, now), load_stack(), open_store()
-    subject = evidence.remembered(stack, store, name or stack.environment_suffix)
+    subject = evidence.subject_of(stack, store, name or stack.environment_suffix)
     if subject.name != stack.environment_suffix and (pull or present or to_buckets):
-        raise click.UsageError(f"{subject.name} is not the stack of the stack file: AWS cannot be asked about it.")
+        raise click.UsageError(
+            f"{subject.name} is not the stack of the stack file: --pull, --now and --to-buckets need that one."
+        )
     signatures = [_signature(text, now) for text in signed]
     for pulled in evidence.pull_period(stack, store, when, now) if pull else ():
         click.echo(
@@ -86,14 +89,14 @@ def report(
             + "".join(f"; {problem}" for problem in pulled.problems),
             err=True,
         )
-    checks = evidence.present_checks(stack) if present else ()
+    checks = evidence.current_checks(stack) if present else ()
     due = next_due.date() if next_due else None
     written = evidence.write(subject, store, when, out, checks, sign_off=signatures, next_due=due)
     stored: list[str] = []
     if to_buckets:
         from dr_assets.aws import Aws
 
-        stored = evidence.to_buckets(stack, written, when, Aws())
+        stored = evidence.upload(stack, written, when, Aws())
     if as_json:
         document = {
             "page": str(written.directory / "index.html"),
@@ -130,9 +133,9 @@ def show(written: Pack) -> None:
 
 @report.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--sha256", "expected", help="The SHA-256 of the manifest, as it was told when the pack was written.")
+@click.option("--sha256", "expected", help="The SHA-256 of the manifest, as printed when the pack was written.")
 def verify(directory: Path, expected: str | None) -> None:
-    """Prove that a pack is whole: every file, every record, the chain. Exit 2 when it is not."""
+    """Verify that a pack is complete and unchanged: every file, every record, the chain. Exit 2 if it is not."""
     from dr_assets.reports.pack.manifest import verify_pack
 
     problems = verify_pack(directory, expected)
@@ -148,7 +151,7 @@ def verify(directory: Path, expected: str | None) -> None:
 @click.option("--to", "end", help="The moment after the last, UTC. Default, and at most: now.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every figure, also of each site and source, as CSV.")
 def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
-    """The RPO of every stack of the history side by side, those that are gone among them.
+    """The RPO of every stack of the history side by side, including stacks that are gone.
 
     \b
     Examples:
@@ -179,11 +182,11 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
 @report.command()
 @click.argument("record", required=False)
 @click.argument("number", type=click.IntRange(1), required=False)
-@click.option("--owner", help="Who does it.")
-@click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="By when.")
-@click.option("--done", type=click.DateTime(["%Y-%m-%d"]), help="When it was done.")
-@click.option("--note", help="What is to be said about it.")
-@click.option("--by", help="Who says so; default: the user logged in.")
+@click.option("--owner", help="Owner of the action.")
+@click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="Due date.")
+@click.option("--done", type=click.DateTime(["%Y-%m-%d"]), help="Date of completion.")
+@click.option("--note", help="Free text.")
+@click.option("--by", help="Author of the change. Default: the user logged in.")
 @click.option("--stack", "name", help="Another stack of the history. Default: the stack file's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def action(
@@ -197,9 +200,9 @@ def action(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """The corrective actions of drills and incidents; with RECORD and NUMBER: give one an owner, a date, or say it is done.
+    """List the corrective actions of drills and incidents; with RECORD and NUMBER, set an owner, a date, or completion.
 
-    Records are never changed: what is said here stands in documents of its own.
+    Records are never changed: changes to actions are stored beside them.
 
     \b
     Examples:
@@ -213,9 +216,9 @@ def action(
 
     store, now = open_store(), utc.now()
     stack = name or load_stack().environment_suffix
-    said = {"owner": owner, "due": due, "done": done, "note": note}
-    if record is not None or any(said.values()):
-        if record is None or number is None or not any(said.values()):
+    given = {"owner": owner, "due": due, "done": done, "note": note}
+    if record is not None or any(given.values()):
+        if record is None or number is None or not any(given.values()):
             raise click.UsageError("Give RECORD and NUMBER, and one of --owner, --due, --done and --note.")
         evidence.amend(
             store,

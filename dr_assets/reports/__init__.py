@@ -1,1 +1,1 @@
-"""Reports from the history: RPO, RTO, exposure, readiness, what-if; their pictures and the evidence pack. Imports nothing."""
+"""Reports from the history: RPO, RTO, exposure, readiness, what-if; their charts and the evidence pack."""

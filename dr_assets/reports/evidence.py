@@ -1,7 +1,6 @@
-"""From the history to figures and the evidence pack, for the command line, Dagster and the demonstration alike.
+"""The report service: reads the history of a period, computes reports, and writes evidence packs.
 
-May import `aws`, `world`, `drills`, `history`, `reports`, `stack`, `errors`. Reads the history and, when asked how things stand
-now, AWS; writes only the pack's folder and, when asked, the sites' backup buckets.
+Reads AWS only for current checks and to pull samples; writes only the pack's folder and, when asked, the sites' backup buckets.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from dr_assets.history.store import Store, open_store
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.reports.analysis import corrective_actions, rpo
 from dr_assets.reports.analysis.corrective_actions import Action
+from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.analysis.report import StackReport, Subject, stack_report
 from dr_assets.reports.analysis.timeseries import Signal
 from dr_assets.reports.pack import build
@@ -82,7 +82,7 @@ def _time(name: str, text: str) -> dt.datetime:
     try:
         return utc.parse(text, assume_utc=True)
     except ValueError:
-        raise DrError(f"{text!r} is no time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (UTC).") from None
+        raise DrError(f"{text!r} is not a time for --{name}: write 2026-11-01 or 2026-11-01T06:00 (UTC).") from None
 
 
 def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.ImportedDay]:
@@ -99,21 +99,21 @@ class PeriodData:
     samples    of the period, and the reading before it that still holds
     sources    key -> SHA-256 of each file of samples that was read
     records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
-    problems   what was quarantined or does not fit its chain, in words
+    problems   what was quarantined or breaks the chain of records, as text
     """
 
     period: Period
     samples: Any
     sources: Mapping[str, str]
     records: Sequence[Mapping[str, Any]]
-    incidents: Sequence[Mapping[str, Any]]
+    incidents: Sequence[documents.StoredIncident]
     restores: Sequence[dt.datetime]
-    changes: Sequence[Mapping[str, Any]]
+    changes: Sequence[documents.ActionChange]
     problems: tuple[str, ...]
 
 
 def gather(store: Store, stack: str, when: Period) -> PeriodData:
-    """Read it. Raises NewerSamplesError, and DrError where the store does not answer."""
+    """Read the history of a stack for a period. Raises NewerSamplesError, and DrError where the store does not answer."""
     problems: list[str] = []
     sources: dict[str, str] = {}
     # A reading just before the period still holds at its beginning.
@@ -125,15 +125,15 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
         table,
         sources,
         record.load(store, stack),
-        [incident.to_json() for incident in documents.incidents(store, stack, problems)],
+        documents.incidents(store, stack, problems),
         documents.restores(store, stack, problems),
-        [change.to_json() for change in documents.actions(store, stack, problems)],
+        documents.actions(store, stack, problems),
         tuple(problems),
     )
 
 
-def report(subject: Stack | Subject, found: PeriodData, checks: Sequence[Mapping[str, Any]] = ()) -> StackReport:
-    """All reports of the evidence."""
+def report(subject: Stack | Subject, found: PeriodData, checks: Sequence[Check] = ()) -> StackReport:
+    """All reports of the period."""
     when = found.period
     return stack_report(
         subject if isinstance(subject, Subject) else Subject.of(subject),
@@ -150,11 +150,11 @@ def report(subject: Stack | Subject, found: PeriodData, checks: Sequence[Mapping
     )
 
 
-def remembered(stack: Stack, store: Store, name: str) -> Subject:
+def subject_of(stack: Stack, store: Store, name: str) -> Subject:
     """The stack called `name`: the one of the stack file, or one that is gone and left a history.
 
-    Of one that is gone the newest record tells the objectives; without a record those of the stack file count, and the scope
-    says so. Raises DrError where nothing is remembered of it.
+    The objectives of a stack that is gone are those of its newest record, or of the stack file where it left none; the scope names
+    the source. Raises DrError where the history has nothing of it.
     """
     if name == stack.environment_suffix:
         return Subject.of(stack)
@@ -165,8 +165,8 @@ def remembered(stack: Stack, store: Store, name: str) -> Subject:
         raise DrError(f"Nothing is known of a stack {name!r} in {store.uri}; it holds {there}. Correct --stack.")
     newest: Mapping[str, Any] = records[-1] if records else {}
     targets = [(newest.get(part) or {}).get("target_seconds") for part in ("rpo", "rto")]
-    told = f"of its newest record, {newest['id']}" if records else f"of {stack.environment_suffix}: it left no record"
-    scope = {"Stack": f"{name}, which is not the one of the stack file", "Objectives are those": told}
+    source = f"of its newest record, {newest['id']}" if records else f"of {stack.environment_suffix}: it left no record"
+    scope = {"Stack": f"{name}, which is not the one of the stack file", "Objectives are those": source}
     return Subject(name, targets[0] or stack.rpo_seconds, targets[1] or stack.rto_seconds, scope)
 
 
@@ -175,12 +175,12 @@ def write(
     store: Store,
     when: Period,
     out: Path | str,
-    checks: Sequence[Mapping[str, Any]] = (),
+    checks: Sequence[Check] = (),
     *,
     sign_off: Sequence[Signature] = (),
     next_due: dt.date | None = None,
 ) -> build.Pack:
-    """The evidence pack of the period in folder `out`. Raises what `gather` and `pack.write_pack` raise."""
+    """The evidence pack of the period in folder `out`. Raises what `gather` and `write_pack` raise."""
     subject = stack if isinstance(stack, Subject) else Subject.of(stack)
     found = gather(store, subject.name, when)
     return build.write_pack(
@@ -204,9 +204,8 @@ def write(
 
 
 def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
-    """The stack's corrective actions as they stand, in the order of their records."""
-    told = problems if problems is not None else []
-    changes = [change.to_json() for change in documents.actions(store, stack, told)]
+    """The stack's corrective actions with all changes applied, in the order of their records."""
+    changes = documents.actions(store, stack, [] if problems is None else problems)
     return corrective_actions.actions(record.load(store, stack), changes)
 
 
@@ -223,7 +222,7 @@ def amend(
     done: dt.date | None = None,
     note: str | None = None,
 ) -> None:
-    """Write down who does a corrective action, by when, or that it is done. Raises DrError where there is no such action."""
+    """Store the owner, due date, completion or note of a corrective action. Raises DrError where there is no such action."""
     known = actions(store, stack)
     if not any((each.record, each.number) == (drill, number) for each in known):
         there = ", ".join(f"{each.record} {each.number}" for each in known) or "none"
@@ -245,11 +244,11 @@ def overview(stack: Stack, store: Store, when: Period) -> Any:
     """The RPO of every stack that ever left a sample, side by side: a DataFrame with one row for each stack, site and source.
 
     `problems`: how many files could not be used. Several stacks are computed side by side, one process for each core. The objective
-    of each is told by `remembered`. Raises what `gather` raises.
+    of each comes from `subject_of`. Raises what `gather` raises.
     """
     from dr_assets.reports.analysis.rpo import combined
 
-    jobs = [(store.uri, remembered(stack, store, name), when) for name in samples.stacks(store)]
+    jobs = [(store.uri, subject_of(stack, store, name), when) for name in samples.stacks(store)]
     if len(jobs) <= _FEW:
         return combined([_rpo(job) for job in jobs])
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
@@ -271,28 +270,25 @@ def _rpo(job: tuple[str, Subject, Period]) -> rpo.RpoReport:
 _NONE = Signal(*(np.empty(0, np.int64),) * 2, np.empty(0), np.empty(0, np.int64), np.empty(0))
 
 
-def present_checks(stack: Stack) -> list[dict[str, Any]]:
-    """The preconditions of a failover at this moment, as checks for the readiness. Reads AWS and the target's database.
+def current_checks(stack: Stack) -> list[Check]:
+    """The current preconditions of a failover, as checks for the readiness. Reads AWS and the target's database.
 
-    Where nobody can say who the writer is, that is one unknown check, which blocks.
+    If the writer cannot be determined, the result is one unknown check, which blocks.
     """
     try:
         prepared = runner.prepare(stack, Request("failover", "readiness", "readiness"))
     except DrError as error:
-        return [{"name": "failover preconditions", "passed": None, "reason": str(error)}]
-    return [
-        {"name": f"precondition: {item.name}", "passed": item.passed, "reason": item.reason}
-        for item in prepared.conditions
-    ]
+        return [Check("failover preconditions", None, str(error))]
+    return [Check(f"precondition: {item.name}", item.passed, item.reason) for item in prepared.conditions]
 
 
-def to_buckets(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> list[str]:
-    """Put the pack into both sites' backup buckets under `reports/{stack}/{period}/`; answers both URIs.
+def upload(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> list[str]:
+    """Upload the pack to both sites' backup buckets under `reports/{stack}/{period}/`; returns both URIs.
 
-    The manifest goes last, so that a pack without one was not put whole. Both sites are tried, whatever one says. Raises
-    AwsCallError that names each site which did not take it.
+    The manifest goes last, so a pack without one is incomplete. If one site fails, the other is still tried. Raises AwsCallError
+    that names each site that failed.
     """
-    world = StackState(stack, aws)
+    state = StackState(stack, aws)
     prefix = f"reports/{stack.environment_suffix}/{when.name}"
     files = sorted(path for path in written.directory.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name == MANIFEST)
@@ -300,7 +296,7 @@ def to_buckets(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> lis
     def put(site: Any) -> str:
         region = stack.region(site)
         try:
-            bucket = world.name(world.resources[f"{site}/backup/bucket"])
+            bucket = state.name(state.resources[f"{site}/backup/bucket"])
             client = aws.client("s3", region, writing=True)
             for path in files:
                 kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"

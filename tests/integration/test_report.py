@@ -123,9 +123,9 @@ def test_one_bucket_out_of_reach_is_named_and_the_other_has_the_report(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--from", "yesterday", "--out", "x"], "'yesterday' is no time for --from"),
+        (["--from", "yesterday", "--out", "x"], "'yesterday' is not a time for --from"),
         (["--from", "2026-10-02", "--to", "2026-10-01", "--out", "x"], "which is not before its end 2026-10-01"),
-        ([], "Say where to write the pack"),
+        ([], "--out is missing. Give the folder for the pack"),
         (["--from", "2026-10-01", "--to", "2026-10-02", "--out", "."], "holds something that is no evidence pack"),
     ],
 )

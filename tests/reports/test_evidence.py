@@ -21,6 +21,7 @@ from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
 from dr_assets.reports import evidence
 from dr_assets.reports.analysis import report
+from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.pack import build
 from dr_assets.reports.pack.manifest import verify_pack
 from dr_assets.stack import Stack
@@ -113,7 +114,7 @@ def test_without_having_looked_nothing_is_ready(written: build.Pack, october: Fo
     assert written.headline["ready"] == "no"
     assert "were not asked" in written.report.readiness.reasons[0]
     quiet = evidence.Period(month.START, month.START + 5 * DAY)
-    subject, checks = report.Subject(S, 60, 300), [{"name": "precondition: lag", "passed": True, "reason": None}]
+    subject, checks = report.Subject(S, 60, 300), [Check("precondition: lag", True)]
     made = evidence.write(subject, october, quiet, tmp_path / "x", checks)
     assert made.headline["ready"] == "yes"
     rows = table(made, "readiness")
@@ -128,7 +129,7 @@ def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
         store.delete(key)
     for folder in ("samples", "records", "incidents"):
         (store.root / folder / S).rename(store.root / folder / "gone")
-    subject = evidence.remembered(stack, store, "gone")
+    subject = evidence.subject_of(stack, store, "gone")
     assert (subject.rpo_seconds, subject.rto_seconds) == (60, 300)
     assert "not the one of the stack file" in subject.scope["Stack"]
     made = evidence.write(subject, store, OCTOBER, tmp_path / "x")
@@ -137,7 +138,7 @@ def test_a_stack_that_was_removed_has_a_report_until_then_and_a_gap_after(
     assert last["start"] == "2026-10-15T00:01:00.000Z" and last["end"] == "2026-11-01T00:00:00.000Z"
     assert float(last["bound_seconds"]) > 17 * 86_400
     with pytest.raises(DrError, match=r"Nothing is known of a stack 'other'.*it holds gone"):
-        evidence.remembered(stack, store, "other")
+        evidence.subject_of(stack, store, "other")
 
 
 def test_every_stack_side_by_side_those_that_are_gone_among_them(

@@ -1,4 +1,4 @@
-"""The history and the reports as assets: thin shells over `history.pull` and `evidence`.
+"""Dagster assets and jobs of the history and the reports, thin adapters over `cloudwatch_import` and `evidence`.
 
 `replication_samples` is partitioned by day (UTC); the reports read the whole history for the period they are asked for. They
 read AWS, never change it; `dr_report` writes a folder and, when asked, the sites' backup buckets.
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -21,6 +21,7 @@ from dr_assets.errors import DrError
 from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
+from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.analysis.report import StackReport
 from dr_assets.reports.pack.build import pictures
 from dr_assets.reports.pack.drawing import Picture
@@ -31,6 +32,7 @@ GROUPS = ("history", "reports")
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=utc.UTC)
 OUT_VARIABLE, DEFAULT_OUT = "DR_REPORTS_DIR", ".dr/reports"
 _ROWS = 50
+T = TypeVar("T")
 
 
 class ReportPeriod(dg.Config):
@@ -46,9 +48,11 @@ class ReportPeriod(dg.Config):
 class PackConfig(ReportPeriod):
     """Where the evidence pack goes."""
 
-    out: str = Field(default="", description=f"Folder; default: {OUT_VARIABLE}, else {DEFAULT_OUT}, a folder a period")
+    out: str = Field(
+        default="", description=f"Folder; default: {OUT_VARIABLE}, else {DEFAULT_OUT}, one folder per period"
+    )
     to_buckets: bool = Field(default=False, description="Also into both sites' backup buckets")
-    present: bool = Field(default=False, description="Also ask AWS whether a failover is possible at this moment")
+    present: bool = Field(default=False, description="Also check against AWS whether a failover is possible now")
 
 
 def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
@@ -65,12 +69,12 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
         tags={"stack": stack.environment_suffix},
         code_version="1",
         check_specs=[dg.AssetCheckSpec("complete", asset="replication_samples", description="Every source answered")],
-        description="The day's one-minute replication and RPO lag from CloudWatch, merged with what the sensors and the "
-        "database said. Replaces the day; doing it again gives the same bytes.",
+        description="The day's one-minute replication and RPO lag from CloudWatch, merged with the readings of the "
+        "sensors and the database. Replaces the day; a rerun gives the same bytes.",
     )
     def replication_samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         day, now = date.fromisoformat(context.partition_key), utc.now()
-        pulled = _told(lambda: import_day([stack], open_store(), day, Aws(), now))[0]
+        pulled = _as_dagster_failure(lambda: import_day([stack], open_store(), day, Aws(), now))[0]
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(
@@ -93,14 +97,14 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    def report(name: str, told: str, deps: Sequence[Any], **more: Any) -> Callable[[Any], Any]:
+    def report(name: str, description: str, deps: Sequence[Any], **more: Any) -> Callable[[Any], Any]:
         decorate: Callable[[Any], Any] = dg.asset(
             name=name,
             group_name="reports",
             kinds={"pandas"},
             owners=[OWNER],
             deps=deps,
-            description=told,
+            description=description,
             tags={"stack": stack.environment_suffix},
             code_version="1",
             **more,
@@ -109,7 +113,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
 
     @report(
         "rpo_history",
-        "How long the RPO was within its objective, how long nobody knows, every breach and gap.",
+        "How long the RPO was within its objective, how long it was unknown, every breach and gap.",
         [replication_samples],
     )
     def rpo_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -127,11 +131,13 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 "summary": _table(rpo.summary),
                 "days": _table(rpo.days),
                 "breach_list": _table(rpo.breaches),
-                **_drawn(found, "rpo-over-time", "lag-heat-map"),
+                **_charts(found, "rpo-over-time", "lag-heat-map"),
             }
         )
 
-    @report("rto_history", "Every drill and incident: RTO and its parts, trend, what the next failover will take.", [])
+    @report(
+        "rto_history", "Every drill and incident: RTO and its parts, trend, the predicted RTO of the next failover.", []
+    )
     def rto_history(config: ReportPeriod) -> dg.MaterializeResult:  # type: ignore[type-arg]
         found = _figures(stack, config)
         events, expected = found.rto.events, found.rto.predictions["failover"]
@@ -147,7 +153,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 "events": _table(events),
                 "scenarios": _table(found.rto.scenarios),
                 "incidents": _table(found.incidents),
-                **_drawn(found, "rto-parts"),
+                **_charts(found, "rto-parts"),
             }
         )
 
@@ -161,7 +167,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 "open_since": str(found.exposure.open_since or "not open"),
                 "intervals": _table(found.exposure.intervals),
                 "proofs": _table(found.exposure.proofs),
-                **_drawn(found, "exposure-calendar"),
+                **_charts(found, "exposure-calendar"),
             }
         )
 
@@ -172,7 +178,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
         check_specs=[dg.AssetCheckSpec("ready", asset="readiness", description="Every blocking check passed")],
     )
     def readiness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        ready = _figures(stack, ReportPeriod(), evidence.present_checks(stack)).readiness
+        ready = _figures(stack, ReportPeriod(), evidence.current_checks(stack)).readiness
         reasons = "\n".join(f"- {reason}" for reason in ready.reasons) or "none"
         context.log.info(f"ready: {ready.answer}, {ready.score:.0f} of 100")
         return dg.MaterializeResult(
@@ -194,15 +200,15 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
 
     @report(
         "dr_report",
-        "The evidence pack: one HTML page, CSV, pictures, records, and a manifest that proves them whole.",
+        "The evidence pack: one HTML page, CSV, charts, records, and a manifest that proves them complete.",
         [rpo_history, rto_history, exposure, readiness],
     )
     def dr_report(config: PackConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        when = _told(config.period)
+        when = _as_dagster_failure(config.period)
         folder = Path(config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT) / stack.environment_suffix / when.name
-        checks = evidence.present_checks(stack) if config.present else ()
-        written = _told(lambda: evidence.write(stack, open_store(), when, folder, checks))
-        stored = _told(lambda: evidence.to_buckets(stack, written, when, Aws())) if config.to_buckets else []
+        checks = evidence.current_checks(stack) if config.present else ()
+        written = _as_dagster_failure(lambda: evidence.write(stack, open_store(), when, folder, checks))
+        stored = _as_dagster_failure(lambda: evidence.upload(stack, written, when, Aws())) if config.to_buckets else []
         shown = [picture for picture in written.pictures if picture.name in ("rpo-over-time", "rto-parts")]
         return dg.MaterializeResult(
             metadata={
@@ -211,7 +217,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                 "manifest_sha256": written.manifest_sha256,
                 "stored": "\n".join(stored) or "not asked for",
                 "problems": "\n".join(written.report.rpo.problems) or "none",
-                **_shown(shown),
+                **_images(shown),
             }
         )
 
@@ -244,21 +250,20 @@ def report_config(start: str, end: str, to_buckets: bool = False) -> Mapping[str
     return {"ops": ops}
 
 
-def _told(do: Any) -> Any:
-    """Our own errors end the step at once, in one line; trying again would not help."""
+def _as_dagster_failure(do: Callable[[], T]) -> T:
+    """Run `do`; a DrError fails the step at once, without retries, which would not help."""
     try:
         return do()
     except DrError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Mapping[str, Any]] = ()) -> StackReport:
+def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Check] = ()) -> StackReport:
     def make() -> StackReport:
         found = evidence.gather(open_store(), stack.environment_suffix, config.period())
         return evidence.report(stack, found, checks)
 
-    made: StackReport = _told(make)
-    return made
+    return _as_dagster_failure(make)
 
 
 def _period(rpo: Any) -> dict[str, Any]:
@@ -270,18 +275,18 @@ def _period(rpo: Any) -> dict[str, Any]:
 
 
 def _figure(value: Any) -> Any:
-    """A figure, or the word unknown: NaN is no answer."""
-    return "unknown" if _nothing(value) else float(value)
+    """A number, or "unknown" for NaN."""
+    return "unknown" if _missing(value) else float(value)
 
 
-def _nothing(value: Any) -> bool:
+def _missing(value: Any) -> bool:
     import pandas as pd
 
     return bool(pd.isna(value))  # None, NaN and NaT alike
 
 
 def _table(frame: Any) -> Any:
-    """The first rows as a Markdown table; the whole of it is in the pack's CSV."""
+    """The first rows as a Markdown table; the pack's CSV has all."""
     lines = [f"| {' | '.join(frame.columns)} |", f"|{'---|' * len(frame.columns)}"]
     lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.head(_ROWS).itertuples(index=False)]
     if len(frame) > _ROWS:
@@ -290,19 +295,19 @@ def _table(frame: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    if _nothing(value):
+    if _missing(value):
         return "unknown"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
-def _drawn(found: StackReport, *names: str) -> dict[str, Any]:
-    return _shown(pictures(found, names))
+def _charts(found: StackReport, *names: str) -> dict[str, Any]:
+    return _images(pictures(found, names))
 
 
-def _shown(drawn: Sequence[Picture]) -> dict[str, Any]:
-    """The pictures themselves, in the asset's metadata: in few colours, for the event log keeps them for ever."""
+def _images(drawn: Sequence[Picture]) -> dict[str, Any]:
+    """The charts as inline images in few colours: the event log keeps them for ever."""
     return {
         picture.name.replace("-", "_"): dg.MetadataValue.md(
             f"![{picture.alt}](data:image/png;base64,{base64.b64encode(picture.preview()).decode()})"

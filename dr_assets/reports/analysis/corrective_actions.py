@@ -1,7 +1,7 @@
-"""What people must still do, and what the sensors saw: corrective actions as they stand, and incidents as a table. Pure.
+"""Corrective actions with their changes applied, and the sensors' incidents, as tables for the reports.
 
-May import its neighbours; pandas inside functions only. A record is never changed, so that an action got an owner, another date
-or is done stands in documents of its own (`history.documents`); the newest word counts.
+Pure; pandas is imported inside functions only. A record is never changed, so that an action got an owner, another date
+or is done is kept in documents of its own (`history.documents`); the latest change counts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.history.documents import ActionChange, StoredIncident
 
 
 @dataclass(frozen=True)
 class Action:
-    """One corrective action as it stands now. `number` counts from 1 within its record."""
+    """One corrective action with all changes applied. `number` counts from 1 within its record."""
 
     record: str
     number: int
@@ -31,8 +32,8 @@ class Action:
         return self.done is None and (due := _date(self.due)) is not None and due < today
 
 
-def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str, Any]] = ()) -> list[Action]:
-    """Every action of these records, with the changes (oldest first) applied. A change of an unknown action says nothing."""
+def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[ActionChange] = ()) -> list[Action]:
+    """Every action of these records, with the changes (oldest first) applied. A change of an unknown action is ignored."""
     found: dict[tuple[str, int], Action] = {}
     for record in records:
         for number, action in enumerate(record.get("corrective_actions") or (), 1):
@@ -40,10 +41,14 @@ def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[Mapping[str,
             owner = action.get("owner") or "unassigned"
             found[name, number] = Action(name, number, str(action.get("text")), owner, action.get("due"), None)
     for change in changes:
-        key = (change["record"], change["number"])
-        if key in found:
-            said = {name: change[name] for name in ("owner", "due", "done") if change.get(name) is not None}
-            found[key] = replace(found[key], **said, note=change.get("note") or found[key].note)
+        if (old := found.get((change.record, change.number))) is not None:
+            found[change.record, change.number] = replace(
+                old,
+                owner=old.owner if change.owner is None else change.owner,
+                due=change.due.isoformat() if change.due else old.due,
+                done=change.done.isoformat() if change.done else old.done,
+                note=change.note or old.note,
+            )
     return list(found.values())
 
 
@@ -73,35 +78,35 @@ def _date(text: Any) -> dt.date | None:
         return None
 
 
-def incidents_table(incidents: Sequence[Mapping[str, Any]], start: dt.datetime, end: dt.datetime) -> Any:
+def incidents_table(incidents: Sequence[StoredIncident], start: dt.datetime, end: dt.datetime) -> Any:
     """The sensors' incidents that touch [start, end), oldest first.
 
-    noticed_after_seconds = opened - since: from the first bad reading, by its source's clock, until an incident was open.
-    duration_seconds = until it was calm (where that is known, else until it was found over) - since; NaN while it is open.
+    noticed_after_seconds = opened - since: from the first bad reading, by its source's clock, until the incident was opened.
+    duration_seconds = until it cleared (where that is known, else until it was resolved) - since; NaN while it is open.
     """
     import pandas as pd
 
     rows = []
-    for each in sorted(incidents, key=lambda incident: (incident["since"], incident["id"])):
-        began, noticed = (dt.datetime.fromtimestamp(each[name], utc.UTC) for name in ("since", "opened"))
-        over = each["calm"] if each["ended"] is not None and each["calm"] is not None else each["ended"]
+    for each in sorted(incidents, key=lambda incident: (incident.since, incident.id)):
+        began, noticed = (dt.datetime.fromtimestamp(at, utc.UTC) for at in (each.since, each.opened))
+        over = each.clear_since if each.ended is not None and each.clear_since is not None else each.ended
         ended = None if over is None else dt.datetime.fromtimestamp(over, utc.UTC)
         if began >= end or (ended is not None and ended <= start):
             continue
         rows.append(
             {
-                "id": each["id"],
-                "topic": each["topic"],
-                "severity": each["severity"],
-                "site": each["site"],
+                "id": each.id,
+                "topic": each.topic,
+                "severity": each.severity,
+                "site": each.site,
                 "start": began,
                 "end": ended,
                 "noticed_after_seconds": (noticed - began).total_seconds(),
                 "duration_seconds": (ended - began).total_seconds() if ended else float("nan"),
-                "what": each["text"],
-                "value": None if each["value"] is None else f"{each['value']:.6g} {each.get('unit') or ''}".strip(),
-                "objective": each["objective"],
-                "told": "yes" if each.get("told", True) else "no, maintenance",
+                "what": each.text,
+                "value": None if each.value is None else f"{each.value:.6g} {each.unit}".strip(),
+                "objective": each.objective,
+                "told": "yes" if each.notified else "no, maintenance",
             }
         )
     columns = "id topic severity site start end noticed_after_seconds duration_seconds what value objective told"

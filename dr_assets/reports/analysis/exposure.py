@@ -1,12 +1,12 @@
-"""Exposure: how long no usable reader protected the data, and how long ago anything was last proven.
+"""The exposure report: how long no usable reader protected the data, and when a failover or restore was last proven.
 
-May import its neighbours; pandas inside functions only. Exposure is the length of the union of all exposure intervals within the
+pandas is imported inside functions only. Exposure is the length of the union of all exposure intervals within the
 period: what overlaps is counted once, and one that has not ended counts until now.
 
 Where intervals come from: the records of drills and incidents, and the sensors' incidents of a rebuild after a failover. A drill
-that broke off did not see the end of its exposure; that ends where the first of these is known after its beginning:
-- a later record saw a usable reader again (the `until` of its own exposure);
-- readings of the lag under the objective began to go on for 15 minutes: only a reader that replicates has a lag.
+that was aborted has no end of its exposure; the first of these after its start ends it:
+- the end of the exposure of a later record;
+- the start of 15 minutes of lag readings under the objective: only a reader that replicates has a lag.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ import numpy as np
 
 from dr_assets import utc
 from dr_assets.errors import DrError
+from dr_assets.history.documents import StoredIncident
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.rto import SCENARIOS
 
 PROVEN_MS = 15 * 60_000  # how long readings must go on to prove a usable reader
-REBUILD = (
-    "events.resynchronizing"  # the sensors' topic for "the old primary is being rebuilt: the stack is unprotected"
-)
+# The sensors' topic for "the old primary is being rebuilt: the stack is unprotected".
+REBUILD = "events.resynchronizing"
 
 
 @dataclass(frozen=True)
 class ExposureReport:
-    """intervals: DataFrame, one row for each (source, start, end, seconds, open, what told its end); days: one row for each UTC day of the period;
-    proofs: when each scenario last succeeded within both objectives, and when a restore was last verified, NaN/NaT for never.
+    """DataFrames; times in UTC.
+
+    intervals  source, start, end, seconds in the period, whether it is open, the evidence for its end
+    days       exposure in seconds of each UTC day of the period
+    proofs     when each scenario last met both objectives, and when a restore was last verified; NaN/NaT for never
     """
 
     seconds: float
@@ -67,8 +70,8 @@ def exposure_report(
     begin, until = sig.to_ms(start), sig.to_ms(now)
     rows, spans, opened = [], [], []
     proven = _proven(signal, objective_seconds)
-    for source, since, seen, by in _all(records, intervals):
-        ended, told = (seen, by) if seen is not None else _end(records, since, proven)
+    for source, since, until_, by in _all(records, intervals):
+        ended, evidence = (until_, by) if until_ is not None else _end(records, since, proven)
         if since >= now or (ended is not None and ended <= start):
             continue
         low, high = max(begin, sig.to_ms(since)), min(until, sig.to_ms(ended or now))
@@ -82,7 +85,7 @@ def exposure_report(
                 "end": ended,
                 "seconds_in_period": max(high - low, 0) / 1000,
                 "open": "yes" if ended is None else "no",
-                "end_told_by": told,
+                "end_told_by": evidence,
             }
         )
     merged = sig.union(spans)
@@ -101,25 +104,25 @@ def _all(
 ) -> list[tuple[str, dt.datetime, dt.datetime | None, str]]:
     found = [(source, since, until, "" if until is None else "the sensors") for since, until, source in intervals]
     for record in records:
-        told = record.get("exposure") or {}
-        since, until = sig.parse_utc(told.get("from")), sig.parse_utc(told.get("until"))
+        exposure = record.get("exposure") or {}
+        since, until = sig.parse_utc(exposure.get("from")), sig.parse_utc(exposure.get("until"))
         if since is not None:
             found.append((str(record.get("id")), since, until, "" if until is None else "the record"))
     for source, since, until, _ in found:
         if since.tzinfo is None or (until is not None and until.tzinfo is None):
-            raise DrError(f"The exposure told by {source} has no zone: give times in UTC.")
+            raise DrError(f"The exposure of {source} has no time zone: give times in UTC.")
     return found
 
 
-def of_incidents(incidents: Sequence[Mapping[str, Any]]) -> list[tuple[dt.datetime, dt.datetime | None, str]]:
-    """Exposure that the sensors saw, as `intervals`: a rebuild ends when it became calm, or when it was found over."""
+def of_incidents(incidents: Sequence[StoredIncident]) -> list[tuple[dt.datetime, dt.datetime | None, str]]:
+    """Exposure from the sensors' incidents, as `intervals`: a rebuild ends when it cleared, or when its incident was resolved."""
     found = []
     for incident in incidents:
-        if incident["topic"] == REBUILD:
-            over = incident["ended"] is not None
-            until = incident["calm"] if over and incident["calm"] is not None else incident["ended"]
+        if incident.topic == REBUILD:
+            over = incident.ended is not None
+            until = incident.clear_since if over and incident.clear_since is not None else incident.ended
             ended = dt.datetime.fromtimestamp(until, utc.UTC) if until is not None else None
-            found.append((dt.datetime.fromtimestamp(incident["since"], utc.UTC), ended, str(incident["id"])))
+            found.append((dt.datetime.fromtimestamp(incident.since, utc.UTC), ended, incident.id))
     return found
 
 
@@ -135,7 +138,7 @@ def _proven(signal: sig.Signal | None, objective: float) -> list[tuple[int, int]
 def _end(
     records: Sequence[Mapping[str, Any]], since: dt.datetime, proven: Sequence[tuple[int, int]]
 ) -> tuple[dt.datetime | None, str]:
-    """When an exposure was over whose end its source did not see, and what tells so."""
+    """The end of an exposure that its own source leaves open, and the evidence for it."""
     found: list[tuple[dt.datetime, str]] = []
     for record in records:
         until = sig.parse_utc((record.get("exposure") or {}).get("until"))

@@ -1,7 +1,6 @@
 """Can we fail over now? Yes or no with reasons, and a score of which every point belongs to a check.
 
-May import its neighbours; pandas inside functions only. Pure: checks come as plain data (from preconditions, from Dagster's asset
-checks, or from `history_checks`).
+Pure; pandas is imported inside functions only. Checks come from the preconditions of a failover and from `history_checks`.
 
 Formulas: ready = every blocking check passed. Score = 100 x the weights of the checks that passed / the weights of all. A
 check that is unknown earns nothing, and where it blocks, it blocks; without any blocking check nothing is ready.
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dr_assets.errors import DrError
+from dr_assets.history.documents import ActionChange
 from dr_assets.reports.analysis import corrective_actions
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.exposure import proven_at, proves
@@ -24,6 +24,22 @@ from dr_assets.reports.analysis.rpo import RpoReport
 from dr_assets.reports.analysis.rto import BASIS, RtoReport
 
 PROOF_DAYS = 90.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """`passed`: None is unknown. Only a `blocking` check decides whether the stack is ready; each adds `weight` to the score."""
+
+    name: str
+    passed: bool | None
+    reason: str | None = None
+    weight: float = 1
+    blocking: bool = True
+
+
+NOT_CHECKED = Check(
+    "failover preconditions", None, "AWS and the database were not asked when this was made (dr report --now asks them)"
+)
 
 
 @dataclass(frozen=True)
@@ -40,39 +56,36 @@ class Readiness:
         return "yes" if self.ready else "no"
 
 
-def readiness(checks: Sequence[Mapping[str, Any]]) -> Readiness:
-    """From checks: `name`, `passed` (True, False, None for unknown), `reason` (or None), `weight` (1), `blocking` (True).
-
-    Raises DrError for two checks with one name (no point could be traced) or a weight below zero.
-    """
+def readiness(checks: Sequence[Check]) -> Readiness:
+    """The answer and the score. Raises DrError for two checks with one name (points could not be traced) or a negative weight."""
     import pandas as pd
 
-    names = [str(check["name"]) for check in checks]
+    names = [check.name for check in checks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DrError(f"Two readiness checks are called {twice[0]}: give each a name of its own.")
-    total = sum(float(check.get("weight", 1)) for check in checks)
+    total = sum(check.weight for check in checks)
     rows: list[dict[str, Any]] = []
     blocking: list[str] = []
     costing: list[str] = []
     for check in checks:
-        passed, weight, blocks = check.get("passed"), float(check.get("weight", 1)), bool(check.get("blocking", True))
-        if weight < 0:
-            raise DrError(f"The readiness check {check['name']} has a weight of {weight}: it must not be below 0.")
-        most = 100 * weight / total if total else 0.0
+        passed = check.passed
+        if check.weight < 0:
+            raise DrError(f"The readiness check {check.name} has a weight of {check.weight}: it must not be below 0.")
+        most = 100 * check.weight / total if total else 0.0
         rows.append(
             {
-                "check": str(check["name"]),
+                "check": check.name,
                 "result": "passed" if passed is True else "failed" if passed is False else "unknown",
-                "blocking": "yes" if blocks else "no",
+                "blocking": "yes" if check.blocking else "no",
                 "points": most if passed is True else 0.0,
                 "of": most,
-                "reason": check.get("reason") or "",
+                "reason": check.reason or "",
             }
         )
         if passed is not True:
-            why = f"{check['name']}: {check.get('reason') or ('failed' if passed is False else 'unknown')}"
-            (blocking if blocks else costing).append(why)
+            why = f"{check.name}: {check.reason or ('failed' if passed is False else 'unknown')}"
+            (blocking if check.blocking else costing).append(why)
     if not any(row["blocking"] == "yes" for row in rows):
         blocking.append("nothing that would block was checked: run the checks first")
     frame = pd.DataFrame(rows, columns=["check", "result", "blocking", "points", "of", "reason"])
@@ -86,11 +99,11 @@ def history_checks(
     rto_target_seconds: float,
     now: dt.datetime,
     proof_days: float = PROOF_DAYS,
-    changes: Sequence[Mapping[str, Any]] = (),
-) -> list[dict[str, Any]]:
-    """What the history alone can tell, as checks for `readiness`. The lag of this moment blocks; the others cost points.
+    changes: Sequence[ActionChange] = (),
+) -> list[Check]:
+    """The checks that need only the history. The current lag blocks; the others cost points.
 
-    `changes`: of corrective actions, as for `followup.actions`.
+    `changes`: of corrective actions.
     """
     checks = [_lag(rpo, now)]
     expected = rto.predictions["failover"]
@@ -101,7 +114,7 @@ def history_checks(
         _check(
             "predicted RTO of a failover",
             passed,
-            f"only {expected.basis} earlier failovers told all parts; {BASIS} are needed"
+            f"only {expected.basis} earlier failovers measured all parts; {BASIS} are needed"
             if passed is None
             else f"p95 {expected.p95_seconds:.1f} s, objective {rto_target_seconds:g} s",
         )
@@ -121,7 +134,7 @@ def history_checks(
     return checks
 
 
-def _lag(rpo: RpoReport, now: dt.datetime) -> dict[str, Any]:
+def _lag(rpo: RpoReport, now: dt.datetime) -> Check:
     at = sig.to_ms(now)
     signal = rpo.signal
     if not int(signal.starts[0]) <= at <= int(signal.ends[-1]):
@@ -129,35 +142,26 @@ def _lag(rpo: RpoReport, now: dt.datetime) -> dict[str, Any]:
     value = float(signal.at(np.array([min(at, int(signal.ends[-1]) - 1)], np.int64))[0])
     if np.isnan(value):
         return _check("replication lag now", None, "no fresh reading", blocking=True)
-    said = f"{value:.3g} s, objective {rpo.objective_seconds:g} s"
-    return _check("replication lag now", value < rpo.objective_seconds, said, blocking=True)
+    text = f"{value:.3g} s, objective {rpo.objective_seconds:g} s"
+    return _check("replication lag now", value < rpo.objective_seconds, text, blocking=True)
 
 
-def _regression(rto: RtoReport) -> dict[str, Any]:
+def _regression(rto: RtoReport) -> Check:
     name = "no regression of the RTO"
     if rto.events.empty:
         return _check(name, None, "no drill and no incident in this period")
     newest = rto.events.iloc[-1]
     if newest["regression"] == "unknown":
-        return _check(name, None, f"{newest['id']} could not be judged: it told no figure, or too few were before it")
+        return _check(name, None, f"{newest['id']} could not be judged: it has no measured time, or too few precede it")
     slower = newest["regression"] == "yes"
     return _check(name, not slower, f"{newest['id']} was slower than predicted" if slower else None)
 
 
-def _check(name: str, passed: bool | None, reason: str | None, blocking: bool = False) -> dict[str, Any]:
-    return {"name": name, "passed": passed, "reason": reason, "weight": 1, "blocking": blocking}
+def _check(name: str, passed: bool | None, reason: str | None, blocking: bool = False) -> Check:
+    return Check(name, passed, reason, blocking=blocking)
 
 
-def overdue(
-    records: Sequence[Mapping[str, Any]], today: dt.date, changes: Sequence[Mapping[str, Any]] = ()
-) -> list[str]:
-    """Corrective actions that are open though their date has passed, in words."""
+def overdue(records: Sequence[Mapping[str, Any]], today: dt.date, changes: Sequence[ActionChange] = ()) -> list[str]:
+    """Corrective actions that are open after their due date, as text."""
     found = corrective_actions.actions(records, changes)
     return [f"{each.text} (due {each.due}, {each.owner})" for each in found if each.overdue(today)]
-
-
-NOT_ASKED: Mapping[str, Any] = {
-    "name": "failover preconditions",
-    "passed": None,
-    "reason": "AWS and the database were not asked when this was made (dr report --now asks them)",
-}

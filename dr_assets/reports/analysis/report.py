@@ -1,7 +1,4 @@
-"""All figures of one stack and period, computed once: what the assets, the command line and the evidence pack share.
-
-May import `stack` and its neighbours. Pure: what the history holds comes in as data.
-"""
+"""All reports of one stack and period, computed once, for the assets, the command line and the evidence pack. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dr_assets.history.documents import ActionChange, StoredIncident
 from dr_assets.reports.analysis.corrective_actions import Action, actions, incidents_table
 from dr_assets.reports.analysis.exposure import ExposureReport, exposure_report, of_incidents
-from dr_assets.reports.analysis.readiness import NOT_ASKED, Readiness, history_checks, readiness
+from dr_assets.reports.analysis.readiness import NOT_CHECKED, Check, Readiness, history_checks, readiness
 from dr_assets.reports.analysis.rpo import RpoReport, rpo_report
 from dr_assets.reports.analysis.rto import RtoReport, rto_report
 from dr_assets.reports.analysis.what_if import WhatIf, what_if
@@ -21,7 +19,7 @@ from dr_assets.stack import Stack
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose evidence: a stack that is there, or what is remembered of one that is gone."""
+    """The stack that a report is about: an existing one, or one that is gone and left a history."""
 
     name: str
     rpo_seconds: float
@@ -44,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class StackReport:
-    """Every report of one stack and period. `incidents`: DataFrame of `followup.incidents_table`."""
+    """Every report of one stack and period. `incidents`: DataFrame of `corrective_actions.incidents_table`."""
 
     subject: Subject
     rpo: RpoReport
@@ -63,21 +61,21 @@ def stack_report(
     samples: Any,
     records: Sequence[Mapping[str, Any]],
     now: dt.datetime | None = None,
-    checks: Sequence[Mapping[str, Any]] = (),
+    checks: Sequence[Check] = (),
     restores: Sequence[dt.datetime] = (),
     problems: Sequence[str] = (),
-    incidents: Sequence[Mapping[str, Any]] = (),
-    changes: Sequence[Mapping[str, Any]] = (),
+    incidents: Sequence[StoredIncident] = (),
+    changes: Sequence[ActionChange] = (),
 ) -> StackReport:
     """All reports over [start, end).
 
     Args:
-        now: when they are made; what reaches beyond it is left out.
-        checks: of this moment, for the readiness, beside those that the history itself gives. Without any, nobody has
-            looked, and nothing is ready.
+        now: when they are made; what lies after it is left out.
+        checks: the current preconditions of a failover, for the readiness, beside those from the history. Without any
+            the stack is not ready.
         restores: when backups were restored and verified.
-        problems: of reading the history, in words.
-        incidents, changes: the sensors' incidents, and what became of corrective actions, as `history.documents` gives them.
+        problems: from reading the history, as text.
+        incidents, changes: the sensors' incidents and the changes to corrective actions.
     """
     now = min(now or end, end)
     rpo = rpo_report(
@@ -85,14 +83,14 @@ def stack_report(
     )
     rto = rto_report(records, start, end)
     own = history_checks(rpo, rto, records, subject.rto_seconds, max(now, start), changes=changes)
-    seen = of_incidents(incidents)
-    exposed = exposure_report(records, start, end, now, restores, seen, rpo.signal, subject.rpo_seconds)
+    rebuilds = of_incidents(incidents)
+    exposed = exposure_report(records, start, end, now, restores, rebuilds, rpo.signal, subject.rpo_seconds)
     return StackReport(
         subject,
         rpo,
         rto,
         exposed,
-        readiness([*(checks or (NOT_ASKED,)), *own]),
+        readiness([*(checks or (NOT_CHECKED,)), *own]),
         what_if(rpo.signal, subject.rpo_seconds),
         incidents_table(incidents, start, end),
         actions(records, changes),

@@ -1,8 +1,6 @@
-"""The history of the RPO: how long it was within its objective, how long nobody knows, and every breach and gap.
+"""The RPO report: compliance with the objective, the share of unknown time, percentiles, and every breach and gap.
 
-May import `errors`, `history`, its neighbours, numpy; pandas inside functions only.
-
-Formulas (DESIGN "RPO and RTO, exactly"). With the signal r(t) of `signal.py` over a period of length P, K its known time:
+pandas is imported inside functions only. Formulas (docs/reports.md, "The figures"). With the signal r(t) of `timeseries.py` over a period of length P, K its known time:
 - compliance = time with r(t) < objective / K. An RPO of exactly the objective is not under it.
 - unknown share = (P - K) / P, always beside the compliance; where K = 0 the compliance is unknown (NaN), never 1.
 - p50, p95, p99 = the smallest v with (time with r(t) <= v) >= p % of K; max = the largest r(t).
@@ -19,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from dr_assets.history.documents import StoredIncident
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.timeseries import Grouped, Ints, Series, Signal
 
 METRIC = "rpo-lag"
 PERIOD_SECONDS = 60.0
 PERIODS_HELD = 2
-_NOT_DATABASE = ("drift", "drills", "runs")  # topics of the sensors that no breach has to do with
+_NOT_DATABASE = ("drift", "drills", "runs")  # topics of the sensors that are unrelated to replication
 _FIGURES = (
     "known_seconds",
     "unknown_seconds",
@@ -45,9 +44,9 @@ class RpoReport:
 
     summary   one row for the stack (`scope` = "stack") and one for each site and source
     days, weeks, months   the same figures for each UTC day, ISO week and month of the period
-    breaches  start, end, duration, depth, what ended it, drills and incidents during it
+    breaches  start, end, duration, depth, how it ended, drills and incidents during it
     gaps      start, end, duration, last reading before it, the bound of the RPO at its end
-    drills    each drill and incident: lost by count and by time beside what telemetry said just before the fault
+    drills    each drill and incident: lost by count and by time beside the telemetry just before the fault
     """
 
     stack: str
@@ -91,16 +90,16 @@ def rpo_report(
     metric: str = METRIC,
     period_seconds: float = PERIOD_SECONDS,
     problems: Sequence[str] = (),
-    incidents: Sequence[Mapping[str, Any]] = (),
+    incidents: Sequence[StoredIncident] = (),
 ) -> RpoReport:
     """The report of one stack over [start, end).
 
     Args:
         table: samples (pyarrow, the columns of `history.samples`), in any order, repetitions allowed; those of up to two
-            periods before `start` are of use, too.
+            periods before `start` count, too.
         records: drills and incidents; those that began within the period are set beside the telemetry.
         period_seconds: how often readings come.
-        incidents: the sensors' (`history.documents`); breaches name those that were going on.
+        incidents: the sensors' (`history.documents`); breaches name those that were open.
 
     Raises DrError for a period that is empty or times without a zone.
     """
@@ -197,7 +196,7 @@ def breaches(
     signal: Signal,
     objective: float,
     records: Sequence[Mapping[str, Any]] = (),
-    incidents: Sequence[Mapping[str, Any]] = (),
+    incidents: Sequence[StoredIncident] = (),
 ) -> Any:
     """Every breach, oldest first.
 
@@ -269,14 +268,14 @@ def _record_times(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, 
     return found
 
 
-def _incident_times(incidents: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
-    """Those about the database and its replication. One that is open reaches to the end of time."""
+def _incident_times(incidents: Sequence[StoredIncident]) -> list[tuple[str, int, int]]:
+    """Incidents about the database and its replication: id, start and end in ms. An open one has no end within reach."""
     found = []
     for each in incidents:
-        if str(each["topic"]).split(".")[0] in _NOT_DATABASE:
+        if each.topic.split(".")[0] in _NOT_DATABASE:
             continue
-        over = each["ended"] if each["ended"] is not None else 2.0**53 / 1000
-        found.append((str(each["id"]), int(each["since"] * 1000), int(over * 1000)))
+        over = each.ended if each.ended is not None else 2.0**53 / 1000
+        found.append((each.id, int(each.since * 1000), int(over * 1000)))
     return found
 
 
@@ -309,8 +308,8 @@ def gaps(signal: Signal) -> Any:
 def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.datetime, end: dt.datetime) -> Any:
     """Drills and incidents that began in the period beside telemetry.
 
-    telemetry_seconds = r(t) at the last acknowledged write before the fault (T0; the beginning where there is none), which
-    is what the loss ought to be about; NaN where it was unknown.
+    telemetry_seconds = r(t) at the last acknowledged write before the fault (T0; the record's start where there is none), the
+    loss to expect; NaN where it was unknown.
     """
     import pandas as pd
 
@@ -323,7 +322,7 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
         marks = {entry.get("mark"): entry.get("at") for entry in record.get("timeline") or ()}
         fault = sig.parse_utc(marks.get("T0")) or begun
         inside = start <= fault < end
-        said = float(signal.at(np.array([sig.to_ms(fault)], np.int64))[0]) if inside else float("nan")
+        lag = float(signal.at(np.array([sig.to_ms(fault)], np.int64))[0]) if inside else float("nan")
         rows.append(
             {
                 "id": record.get("id"),
@@ -331,7 +330,7 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
                 "scenario": record.get("scenario"),
                 "started_at": begun,
                 "status": record.get("status"),
-                "telemetry_seconds": said,
+                "telemetry_seconds": lag,
                 "lost_seconds": number(rpo.get("lost_seconds")),
                 "lost_commits": number(rpo.get("lost_commits")),
                 "in_doubt": number(rpo.get("in_doubt")),

@@ -1,11 +1,9 @@
-"""The history of the RTO: every drill and incident with its parts, what was predicted, and whether it got slower.
+"""The RTO report: every drill and incident with its parts, the prediction made before it, and regressions.
 
-May import its neighbours, numpy; pandas inside functions only.
-
-Formulas (docs/records.md, "RTO"). A record tells an interval [low, high] of seconds and the parts of `high`.
-- predicted RTO before a record = the law of detect + decide + database + traffic, each drawn independently from what that part
-  was in the last up to ten succeeded records of the same scenario that told it; every combination counts once, so nothing
-  is left to chance. Its p50 and p95 are the smallest sums that at least 50 % and 95 % of the combinations do not exceed.
+pandas is imported inside functions only. Formulas (docs/records.md, "RTO"). A record has an interval [low, high] of seconds and the parts of `high`.
+- predicted RTO before a record = the distribution of detect + decide + database + traffic, each drawn independently from the
+  values of that part in up to ten latest succeeded records of the same scenario; every combination counts once, so there is no
+  randomness. Its p50 and p95 are the smallest sums that at least 50 % and 95 % of the combinations do not exceed.
 - error = achieved high - predicted p50.
 - regression: low > predicted p95, where the prediction rests on at least three records. The whole interval must lie above:
   a slower probe is no slower failover.
@@ -55,12 +53,12 @@ class RtoReport:
 
 
 def predict(scenario: str, records: Sequence[Mapping[str, Any]]) -> Prediction:
-    """From these records (oldest first); those of other scenarios, and those that did not succeed, are passed over."""
+    """From these records (oldest first); those of other scenarios, and those that did not succeed, are skipped."""
     good = [each for each in records if each.get("scenario") == scenario and each.get("status") == "succeeded"]
     known: dict[str, list[float]] = {}
     for part in PARTS:
-        told_ = [number(((each.get("rto") or {}).get("parts") or {}).get(part)) for each in good]
-        known[part] = [value for value in told_ if not np.isnan(value)][-WINDOW:]
+        values = [number(((each.get("rto") or {}).get("parts") or {}).get(part)) for each in good]
+        known[part] = [value for value in values if not np.isnan(value)][-WINDOW:]
     medians = {part: float(np.median(values)) if values else None for part, values in known.items()}
     basis = min(len(values) for values in known.values())
     if not basis:

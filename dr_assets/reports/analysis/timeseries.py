@@ -1,10 +1,10 @@
-"""From samples to a signal: what the RPO was at each moment of a period, or that nobody knows. Pure numpy.
+"""The RPO as a step function of time, computed from samples, with unknown time as NaN; and its time-weighted statistics.
 
-May import `errors`. A signal tiles its period with segments [start, end) of one value each; NaN is unknown time.
+Pure numpy. A signal tiles its period with segments [start, end) of one value each; NaN is unknown time.
 
 A reading holds from its own time until the next reading of the same site and source, at most for `hold` (two periods); after
 that the value is unknown. A reading without a value (null) makes the time after it unknown at once. Of several sites or
-sources that are known at the same moment the largest value counts: replication is as far behind as the worst of them says.
+sources that are known at the same moment the largest value counts: replication is as far behind as the worst of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Signal:
-    """Segments that tile [start, end): `starts` and `ends` in ms since 1970 utc.UTC, `values` in seconds, NaN for unknown.
+    """Segments that tile [start, end): `starts` and `ends` in ms since 1970 UTC, `values` in seconds, NaN for unknown.
 
     `known_at` and `known_values` are the readings themselves, in order of time, unknown ones left out.
     """
@@ -216,7 +216,7 @@ def split(signal: Signal, points: Ints) -> Signal:
 
 
 def midnights(start: int, end: int) -> Ints:
-    """Every midnight (utc.UTC) within [start, end), in ms."""
+    """Every midnight (UTC) within [start, end), in ms."""
     return np.arange(-(-start // DAY_MS) * DAY_MS, end, DAY_MS, dtype=np.int64)
 
 
@@ -285,8 +285,8 @@ def grouped(
 def consecutive(values: Floats, lengths: Ints, edges: Ints, objective: float) -> Grouped:
     """As `grouped`, for groups that follow one another: group i is the segments edges[i] to edges[i + 1].
 
-    Readings come at a beat, so most lengths are multiples of one unit: then each value stands there as often as its length
-    holds the unit, and plain sorting does, which is several times faster than sorting with weights.
+    Readings come at regular intervals, so most lengths are multiples of one unit: each value is repeated as often as its length
+    holds the unit, and plain sorting is several times faster than sorting with weights.
     """
     count = len(edges) - 1
     keep = ~np.isnan(values)

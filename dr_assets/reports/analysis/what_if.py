@@ -1,8 +1,8 @@
 """What if the region had failed at this minute? The distribution of the RPO over all minutes of a period.
 
-May import its neighbours, numpy; pandas inside functions only. Every whole minute (UTC) of the period is one experiment: had the
+pandas is imported inside functions only. Every whole minute (UTC) of the period is one experiment: had the
 region failed then, what had not arrived would be lost, which is the signal's value at that minute. A minute whose value is
-unknown is counted as unknown, not left out in silence.
+unknown counts as unknown.
 """
 
 from __future__ import annotations

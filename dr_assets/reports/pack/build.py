@@ -21,6 +21,8 @@ from typing import Any
 
 from dr_assets import utc
 from dr_assets.errors import DrError, RefusedError
+from dr_assets.history.documents import ActionChange, StoredIncident
+from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.analysis.report import StackReport, Subject, stack_report
 from dr_assets.reports.pack import charts, formatting, page, sections
 from dr_assets.reports.pack.drawing import Picture
@@ -64,11 +66,11 @@ def write_pack(
     records: Sequence[Mapping[str, Any]],
     *,
     now: dt.datetime | None = None,
-    checks: Sequence[Mapping[str, Any]] = (),
+    checks: Sequence[Check] = (),
     restores: Sequence[dt.datetime] = (),
     problems: Sequence[str] = (),
-    incidents: Sequence[Mapping[str, Any]] = (),
-    changes: Sequence[Mapping[str, Any]] = (),
+    incidents: Sequence[StoredIncident] = (),
+    changes: Sequence[ActionChange] = (),
     sources: Mapping[str, str] | None = None,
     sign_off: Sequence[Signature] = (),
     next_due: dt.date | None = None,
@@ -111,9 +113,8 @@ def write_pack(
         files[f"records/{place:06d}.json"] = (json.dumps(record, indent=1) + "\n").encode()
     shown = set(report.incidents["id"])
     for incident in incidents:
-        if incident["id"] in shown:
-            name, text = _file_name(incident["id"]), json.dumps(incident, indent=1, sort_keys=True)
-            files[f"incidents/{name}.json"] = (text + "\n").encode()
+        if incident.id in shown:
+            files[f"incidents/{_file_name(incident.id)}.json"] = incident.to_bytes()
     manifest = Manifest(
         stack=subject.name,
         start=start,

@@ -1,6 +1,6 @@
-"""Which part of the evidence pack answers which requirement, and what it does not show. Data only; imports nothing.
+"""Which part of the evidence pack answers which requirement, and what it does not show. Data only.
 
-An index helps an auditor to find things. It is no claim of conformity: that is the auditor's to say.
+An index helps an auditor to find evidence. It is no claim of conformity: the auditor decides that.
 """
 
 from __future__ import annotations

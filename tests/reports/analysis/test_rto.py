@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr_assets.errors import DrError
-from dr_assets.history import samples
+from dr_assets.history import documents, samples
 from dr_assets.reports.analysis import corrective_actions
 from dr_assets.reports.analysis.exposure import exposure_report, of_incidents
-from dr_assets.reports.analysis.readiness import history_checks, overdue, readiness
+from dr_assets.reports.analysis.readiness import Check, history_checks, overdue, readiness
 from dr_assets.reports.analysis.rpo import rpo_report
 from dr_assets.reports.analysis.rto import predict, rto_report, trend
 from tests.support import brute_force as brute
+from tests.support import month
 from tests.support.records import START, make_record
 
 DAY, SECOND = dt.timedelta(days=1), dt.timedelta(seconds=1)
@@ -137,19 +138,15 @@ def test_what_a_drill_left_open_ends_where_protection_is_known_again(record: Rec
 
 
 def test_a_rebuild_that_the_sensors_saw_is_exposure(record: Record) -> None:
-    base = {
-        "topic": "events.resynchronizing",
-        "id": "x-events.resynchronizing-000001",
-        "since": START.timestamp() + 100,
-    }
-    over = {**base, "calm": START.timestamp() + 400, "ended": START.timestamp() + 700}
-    other = {**over, "topic": "replication"}
+    base = month.incident("events.resynchronizing", 1, START + 100 * SECOND, 0, None, "rebuilding", 0.0, "at least 1")
+    ended = {"calm": START.timestamp() + 400, "ended": START.timestamp() + 700}
+    still_open = documents.StoredIncident.from_json(base, "x")
+    over = documents.StoredIncident.from_json({**base, **ended}, "x")
+    other = documents.StoredIncident.from_json({**base, **ended, "topic": "replication"}, "x")
     found = exposure_report([record(exposure=200)], START, END, intervals=of_incidents([over, other]))
     assert found.seconds == 400  # 0 to 200 and 100 to 400
     assert list(found.intervals["end_told_by"]) == ["the record", "the sensors"]
-    still = exposure_report(
-        [], START, END, now=START + DAY, intervals=of_incidents([{**base, "calm": None, "ended": None}])
-    )
+    still = exposure_report([], START, END, now=START + DAY, intervals=of_incidents([still_open]))
     assert still.open_since == START + 100 * SECOND
 
 
@@ -157,12 +154,16 @@ def test_actions_as_they_stand(record: Record) -> None:
     given = [{"text": "write it", "owner": "", "due": None}, {"text": "try it", "owner": "Ada", "due": "2026-03-10"}]
     drill = record(corrective_actions=given)
     assert overdue([drill], dt.date(2026, 3, 11)) == ["try it (due 2026-03-10, Ada)"]
-    base = {"record": drill["id"], "by": "Grace", "at": ""}
+
+    def change(**fields: Any) -> documents.ActionChange:
+        base = {"schema": "dr-assets/action/1", "record": drill["id"], "by": "Grace", "at": "2026-03-08T10:00:00Z"}
+        return documents.ActionChange.from_json({**base, **fields}, "x")
+
     changes = [
-        {**base, "number": 1, "owner": "Joan", "due": "2026-03-12", "done": None, "note": "asked"},
-        {**base, "number": 2, "done": "2026-03-09"},
-        {**base, "number": 9, "done": "2026-03-09"},
-        {**base, "number": 1, "due": "2026-03-20"},
+        change(number=1, owner="Joan", due="2026-03-12", done=None, note="asked"),
+        change(number=2, done="2026-03-09"),
+        change(number=9, done="2026-03-09"),
+        change(number=1, due="2026-03-20"),
     ]
     found = corrective_actions.actions([drill], changes)
     assert [(each.owner, each.due, each.done) for each in found] == [
@@ -175,12 +176,14 @@ def test_actions_as_they_stand(record: Record) -> None:
     assert list(table["state"]) == ["overdue", "done 2026-03-09"] and table.iloc[0]["note"] == "asked"
 
 
-def test_incidents_as_a_table() -> None:
-    from tests.support import month
+def incident(*fields: Any) -> documents.StoredIncident:
+    return documents.StoredIncident.from_json(month.incident(*fields), "x")
 
-    at = month.incident("writer", 1, START, 17, START + 300 * SECOND, "down", None, "at least 1")
-    opened = month.incident("replication", 2, START + 60 * SECOND, 9, None, "late", 61000.0, "at most 60000 ms")
-    before = month.incident("writer", 0, START - DAY, 1, START, "down", 0.0, "at least 1")
+
+def test_incidents_as_a_table() -> None:
+    at = incident("writer", 1, START, 17, START + 300 * SECOND, "down", None, "at least 1")
+    opened = incident("replication", 2, START + 60 * SECOND, 9, None, "late", 61000.0, "at most 60000 ms")
+    before = incident("writer", 0, START - DAY, 1, START, "down", 0.0, "at least 1")
     found = corrective_actions.incidents_table([opened, at, before], START, START + DAY)
     assert list(found["topic"]) == ["writer", "replication"]
     assert list(found["noticed_after_seconds"]) == [17, 9]
@@ -210,15 +213,15 @@ def test_a_proof_succeeded_within_both_objectives(record: Record) -> None:
 
 def test_each_point_belongs_to_a_check() -> None:
     checks = [
-        {"name": "a", "passed": True, "reason": None, "weight": 3},
-        {"name": "b", "passed": None, "reason": "no answer", "blocking": False},
-        {"name": "c", "passed": False, "reason": "late", "weight": 0, "blocking": False},
+        Check("a", True, weight=3),
+        Check("b", None, "no answer", blocking=False),
+        Check("c", False, "late", weight=0, blocking=False),
     ]
     found = readiness(checks)
     assert (found.ready, found.score) == (True, 75)
     assert list(found.checks["points"]) == [75, 0, 0] and list(found.checks["of"]) == [75, 25, 0]
     assert found.reasons == ("b: no answer", "c: late")
-    blocked = readiness([*checks, {"name": "d", "passed": None}])
+    blocked = readiness([*checks, Check("d", None)])
     assert (blocked.ready, blocked.answer, blocked.reasons[0]) == (False, "no", "d: unknown")
     assert readiness([]).ready is False
     with pytest.raises(DrError, match="called a"):
@@ -244,7 +247,7 @@ def test_readiness_from_the_history(record: Record) -> None:
 
     def passed(reading: Any, known: list[dict[str, Any]]) -> dict[str, bool | None]:
         rpo = rpo_report("x", reading, START, now, 60)
-        return {c["name"]: c["passed"] for c in history_checks(rpo, rto_report(known, START, now), known, 300, now)}
+        return {c.name: c.passed for c in history_checks(rpo, rto_report(known, START, now), known, 300, now)}
 
     assert passed(table, records) == {
         "replication lag now": True,

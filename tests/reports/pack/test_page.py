@@ -13,7 +13,9 @@ from jinja2 import UndefinedError
 from setuptools import Distribution
 
 from dr_assets.history import samples
+from dr_assets.history.documents import ActionChange, StoredIncident
 from dr_assets.reports.analysis import report
+from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.pack import build, page
 from dr_assets.reports.pack.sections import Signature
 from tests.support import month
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 HOSTILE = """"'></td></section><img src=x onerror=alert(1)><script>alert(2)</script>&lt;{{ 7 * 7 }}{% raw %}"""
 # Values that the reports compute with: times, and words that select a branch.
 TIMES = {"started_at", "ended_at", "at", "from", "until", "due"}
-STRUCTURAL = TIMES | {"schema", "kind", "scenario", "status", "topic", "unit", "last"}
+STRUCTURAL = TIMES | {"schema", "kind", "scenario", "status", "topic", "unit", "last", "severity"}
 
 
 def marked(value: Any, mark: str) -> Any:
@@ -89,10 +91,10 @@ def written(directory: Path, mark: str) -> Structure:
         samples.to_table(rows),
         [marked(record, mark)],
         now=START + 7 * at,
-        checks=[{"name": f"check {mark}", "passed": False, "reason": f"reason {mark}"}],
+        checks=[Check(f"check {mark}", False, f"reason {mark}")],
         problems=[f"problem {mark}"],
-        incidents=[marked(incident, mark)],
-        changes=[{"record": marked(record, mark)["id"], "number": 1, "note": f"note {mark}"}],
+        incidents=[StoredIncident.from_json(marked(incident, mark), "x")],
+        changes=[ActionChange(record=marked(record, mark)["id"], number=1, note=f"note {mark}", by="b", at=START)],
         sources={f"key {mark}": f"hash {mark}"},
         sign_off=[Signature(f"role {mark}", f"name {mark}", f"date {mark}")],
         product_version=f"version {mark}",
