@@ -106,7 +106,7 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         source="store",
         metric="answers",
         topic=SOURCES,
-        text="The history store refuses: alerts go out without a ledger, maintenance windows are not applied",
+        text="The history store refuses: alerts go out without a delivery log, maintenance windows are not applied",
         below=1.0,
         hold=30.0,
         anchor="the-history-store-refuses",

@@ -93,8 +93,7 @@ class Monitor:
         self._recorder.record(snapshot)
         silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.value == 0.0}
         for channel in self._channels:
-            if hasattr(channel, "sites"):
-                channel.sites = tuple(sorted(SITES, key=lambda site: (site in silent, site)))
+            channel.sites = sorted(SITES, key=lambda site: (site in silent, site))
         problems = {
             reading.name: f"{reading.status}: {reading.problem}" for reading in snapshot.readings if reading.problem
         }

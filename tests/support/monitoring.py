@@ -1,4 +1,4 @@
-"""Shorthand for the telemetry tests: a clock that is set by hand, samples, transports that remember or refuse."""
+"""Shorthand for the telemetry tests: a clock that is set by hand, samples, channels that record or refuse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.samples import Sample
 from dr_assets.monitoring.state import State
-from dr_assets.stack import Stack
+from dr_assets.stack import SITES, Site, Stack
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 S = "l6p3z2w4"
@@ -85,6 +85,7 @@ class Recorder:
 
     def __init__(self, name: str = "sns", deduplicates: bool = False) -> None:
         self.name, self.deduplicates = name, deduplicates
+        self.sites: Sequence[Site] = SITES
         self.sent: list[Alert] = []
         self.errors: list[Exception] = []
         self.after_sending: Exception | None = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from dr_assets.alerting.message import Alert
 from dr_assets.errors import DrError
+from dr_assets.stack import SITES, Site
 
 HTTP_SECONDS = 5.0
 
@@ -23,10 +24,15 @@ class AlertUnknown(DrError):
 
 
 class Channel(Protocol):
-    """A notification channel. `deduplicates`: sending the same key twice notifies once."""
+    """A notification channel.
+
+    deduplicates  sending the same key twice notifies once
+    sites         those that answer first, for a channel that depends on a region; the monitor keeps the order
+    """
 
     name: str
     deduplicates: bool = False
+    sites: Sequence[Site] = SITES
 
     def accepts(self, alert: Alert) -> bool:
         """Whether this channel delivers such an alert at all."""

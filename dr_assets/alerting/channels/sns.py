@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
 from dr_assets.resources import names
-from dr_assets.stack import SITES, Site, Stack
+from dr_assets.stack import Site, Stack
 
 # The message attribute by which the event queue recognises an alert of our own that SNS delivered.
 KEY_ATTRIBUTE = "dr-assets-key"
@@ -17,15 +15,14 @@ _NEVER_SENT = ("EndpointConnectionError", "ConnectTimeoutError", "RegionDarkErro
 
 
 class SnsChannel(Channel):
-    """Every alert. `sites`: in the order in which they are tried. Standard topics do not deduplicate."""
+    """Every alert, to the first of `sites` whose topic takes it. Standard topics do not deduplicate."""
 
     name = "sns"
 
-    def __init__(self, stack: Stack, aws: Aws | None = None, sites: Sequence[Site] = SITES) -> None:
+    def __init__(self, stack: Stack, aws: Aws | None = None) -> None:
         # One attempt: a retry by botocore after a lost answer would notify twice.
         self._aws = aws or Aws(read_timeout=HTTP_SECONDS, attempts=1)
-        self._stack, self.sites = stack, tuple(sites)
-        self._account = ""
+        self._stack, self._account = stack, ""
 
     def send(self, alert: Alert) -> None:
         refused: list[str] = []

@@ -58,6 +58,13 @@ def test_the_other_site_s_topic_gets_it_where_the_first_fails(stack: Stack, aler
     ]
 
 
+def test_the_site_that_answers_first_in_the_monitor_s_order_gets_it(stack: Stack, alert: Alert) -> None:
+    channel = SnsChannel(stack, sns := Sns())  # type: ignore[arg-type]  # the two calls that it makes
+    channel.sites = ["secondary", "primary"]
+    channel.send(alert)
+    assert sns.published[0]["TopicArn"].endswith(f":db-events-secondary-{S}")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [(DENIED, UNREACHABLE, AlertRefused), (DENIED, LOST, AlertUnknown), (LOST, DENIED, AlertUnknown)],
