@@ -79,7 +79,9 @@ def policy(
             granted[action] = granted.get(action, set()) | scope
             service = action.split(":")[0].capitalize()
             linked = any("role/aws-service-role/" in arn for arn in scope)
-            sid = purpose if scope == {ALL} else f"{purpose}{service}{'Linked' if linked else ''}"
+            # Scoped reads join the writes on the same resources.
+            joins = "Provision" if write and purpose == "Verify" else purpose
+            sid = purpose if scope == {ALL} else f"{joins}{service}{'Linked' if linked else ''}"
             actions, resources = joined.setdefault(sid, (set(), set()))
             actions.add(action)
             resources |= scope

@@ -85,20 +85,20 @@ def test_the_policy_is_scoped(stack: Stack) -> None:
 class HalfMade(Kind):
     """What somebody forgets who writes the verbs alone."""
 
-    name = "events.rule"
-    read_actions = permit("events:DescribeRule")
-    write_actions = permit("PutRule", on="events.bus")
+    name = "glue.crawler"
+    read_actions = permit("glue:GetCrawler")
+    write_actions = permit("CreateCrawler", on="glue.database")
 
     def create(self, target: Target) -> Call:
-        return Call("events", "put_rule", {"Name": target.name})
+        return Call("glue", "create_crawler", {"Name": target.name})
 
     def delete(self, target: Target, observed: Observed) -> Call:
-        return Call("events", "delete_rule", {"Name": target.name})
+        return Call("glue", "delete_crawler", {"Name": target.name})
 
 
 class Observing(HalfMade):
     def observe(self, reads: Reads, target: Target) -> Observed | None:
-        return reads.call("events", "describe_rule", target.region, Name=target.name)
+        return reads.call("glue", "get_crawler", target.region, Name=target.name)
 
 
 def test_each_gap_of_a_half_made_kind_is_named() -> None:
@@ -110,16 +110,16 @@ def test_each_gap_of_a_half_made_kind_is_named() -> None:
         f"{where}: add `least_reads = …`: (calls per resource, calls per kind and region)",
         f"{where}: add `terraform = …`: the resource type of the AWS provider",
         f"{where}: define `observe` (one resource) or `read` (a batch), or nothing can be verified",
-        f"{where}: read_actions: events:DescribeRule applies to the kind's own ARN; add `resource_arn = …`, or give `on=`",
-        f"{where}: write_actions: 'PutRule' is no IAM action; write service:Operation",
-        f"{where}: write_actions: PutRule: on='events.bus' is neither a kind nor an ARN template",
-        f"notifications/rows.py: yield a row of kind 'events.rule', or delete {where}",
-        "tests/resources/test_notifications.py: add a test of events.rule; it names neither kind nor key",
-        "docs/stack.md: add the row of events.rule to the table of its area",
+        f"{where}: read_actions: glue:GetCrawler applies to the kind's own ARN; add `resource_arn = …`, or give `on=`",
+        f"{where}: write_actions: 'CreateCrawler' is no IAM action; write service:Operation",
+        f"{where}: write_actions: CreateCrawler: on='glue.database' is neither a kind nor an ARN template",
+        f"notifications/rows.py: yield a row of kind 'glue.crawler', or delete {where}",
+        "tests/resources/test_notifications.py: add a test of glue.crawler; it names neither kind nor key",
+        "docs/stack.md: add the row of glue.crawler to the table of its area",
     ]
     assert not any("observe" in gap for gap in AROUND.of_kind(Observing(), "notifications", "", []))
-    assert "tests/resources/test_events.py: add the unit tests of events.rule" in AROUND.of_kind(
-        HalfMade(), "events", None, []
+    assert "tests/resources/test_glue.py: add the unit tests of glue.crawler" in AROUND.of_kind(
+        HalfMade(), "glue", None, []
     )
 
 
@@ -155,6 +155,6 @@ def test_each_gap_of_a_half_made_row_is_named(stack: Stack, change: dict[str, An
 
 
 def test_an_update_is_the_creation_unless_a_kind_says_otherwise(stack: Stack) -> None:
-    rule = Target(key="k", kind="events.rule", region="us-east-1", name="r", identity={})
+    rule = Target(key="k", kind="glue.crawler", region="us-east-1", name="r", identity={})
     no_drift: Sequence[Drift] = ()
     assert Observing().update(rule, {}, no_drift) == Observing().create(rule)

@@ -46,7 +46,7 @@ def state(applied: Applied) -> list[dict[str, Any]]:
 def test_everything_that_terraform_builds_dagster_finds_right(environment: Applied, stack: Stack) -> None:
     result = service.verify(stack)
     assert [(o.key, o.status, o.drift, o.reason) for o in result.outcomes if o.status != "in_sync"] == []
-    assert len(result.outcomes) == 108
+    assert len(result.outcomes) == len(catalog(stack))
     environment.aws.control.clear_calls()
     provisioned = run_job(stack, "provision_stack", provision_config(poll_seconds=0.05))
     assert provisioned.success, provisioned.failures

@@ -28,110 +28,69 @@ WARNS_OF_LOSS = {
 
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
-    thresholds = stack.alarm_thresholds
-    by_role = ByRole(site, writer="notBreaching", reader="breaching")
+    limits = stack.alarm_thresholds
+    lag = limits.replication_lag_ms
     cluster = {"DBClusterIdentifier": names.cluster(stack, site)}
     probe = {"Stack": stack.environment_suffix, "Site": site}
-    above, below = "GreaterThanThreshold", "LessThanThreshold"
-    lag, rds = thresholds.replication_lag_ms, "AWS/RDS"
-    rows: tuple[tuple[str, str, str, dict[str, str], str, str, float, Any, str], ...] = (
-        (
-            "replication-lag",
-            rds,
-            "AuroraGlobalDBReplicationLag",
-            cluster,
-            "Maximum",
-            above,
-            lag,
-            by_role,
-            f"Replication is more than {lag} ms behind, or not measured at the reader.",
-        ),
-        (
-            "rpo-lag",
-            rds,
-            "AuroraGlobalDBRPOLag",
-            cluster,
-            "Maximum",
-            above,
-            lag,
-            by_role,
-            f"A failover now would lose more than {lag} ms of commits, or the lag is not measured.",
-        ),
-        (
-            "cpu",
-            rds,
-            "CPUUtilization",
-            cluster,
-            "Average",
-            above,
-            thresholds.cpu_percent,
-            "missing",
-            f"CPU above {thresholds.cpu_percent} %.",
-        ),
-        (
-            "connections",
-            rds,
-            "DatabaseConnections",
-            cluster,
-            "Maximum",
-            above,
-            thresholds.connections,
-            "missing",
-            f"More than {thresholds.connections} connections.",
-        ),
-        (
-            "connectivity",
-            PROBE_NAMESPACE,
-            PROBE_METRIC,
-            probe,
-            "Minimum",
-            below,
-            1,
-            "missing",
-            "The probe's writes through this site's cluster endpoint are not accepted.",
-        ),
-        (
-            SIGNAL,
-            PROBE_NAMESPACE,
-            PROBE_METRIC,
-            probe,
-            "Maximum",
-            "GreaterThanOrEqualToThreshold",
-            1,
-            "missing",
-            "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted.",
-        ),
-    )
-    for metric, namespace, name, dimensions, statistic, operator, threshold, missing, title in rows:
-        topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
-        group = "takes_writes" if metric == SIGNAL else "lag" if missing is by_role else "state"
+
+    def alarm(
+        metric: str,
+        source: str,
+        threshold: float,
+        title: str,
+        *,
+        twin: str,
+        statistic: str = "Maximum",
+        operator: str = "GreaterThanThreshold",
+        missing: Any = "missing",
+        capability: str = "",
+    ) -> Resource:
         # An accepted write proves the role at once; everything else must last.
         periods = 1 if metric == SIGNAL else PERIODS
-        yield resource(
+        topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
+        desired = {
+            "Namespace": PROBE_NAMESPACE if source == PROBE_METRIC else "AWS/RDS",
+            "MetricName": source,
+            "Dimensions": probe if source == PROBE_METRIC else cluster,
+            "Statistic": statistic,
+            "Threshold": float(threshold),
+            "ComparisonOperator": operator,
+            "Period": PERIOD_SECONDS,
+            "EvaluationPeriods": periods,
+            "DatapointsToAlarm": periods,
+            "TreatMissingData": missing,
+            "ActionsEnabled": True,
+            "AlarmActions": topic,
+            "OKActions": topic,
+        }
+        return resource(
             stack,
             f"{site}/monitoring/alarm-{metric}",
             "cloudwatch.alarm",
             names.alarm(stack, site, metric),
-            {
-                "Namespace": namespace,
-                "MetricName": name,
-                "Dimensions": dimensions,
-                "Statistic": statistic,
-                "Threshold": float(threshold),
-                "ComparisonOperator": operator,
-                "Period": PERIOD_SECONDS,
-                "EvaluationPeriods": periods,
-                "DatapointsToAlarm": periods,
-                "TreatMissingData": missing,
-                "ActionsEnabled": True,
-                "AlarmActions": topic,
-                "OKActions": topic,
-            },
+            desired,
             settings={"Description": title},
             after=(f"{site}/aurora/cluster", f"{site}/notifications/topic-policy"),
-            terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{group}"
-            + (f'["{metric}"]' if metric != SIGNAL else ""),
-            terraform_ignores=frozenset({"treat_missing_data"} if group == "lag" else ()),
-            capability=WARNS_OF_LOSS[site] if metric == "rpo-lag" else "",
+            terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{twin}",
+            terraform_ignores=frozenset({"treat_missing_data"} if isinstance(missing, ByRole) else ()),
+            capability=capability,
             title=title,
         )
+
+    by_role = ByRole(site, writer="notBreaching", reader="breaching")
+    title = f"Replication is more than {lag} ms behind, or not measured at the reader."
+    yield alarm(
+        "replication-lag", "AuroraGlobalDBReplicationLag", lag, title, twin='lag["replication-lag"]', missing=by_role
+    )
+    title = f"A failover now would lose more than {lag} ms of commits, or the lag is not measured."
+    warning, twin = WARNS_OF_LOSS[site], 'lag["rpo-lag"]'
+    yield alarm("rpo-lag", "AuroraGlobalDBRPOLag", lag, title, twin=twin, missing=by_role, capability=warning)
+    title = f"CPU above {limits.cpu_percent} %."
+    yield alarm("cpu", "CPUUtilization", limits.cpu_percent, title, twin='state["cpu"]', statistic="Average")
+    title = f"More than {limits.connections} connections."
+    yield alarm("connections", "DatabaseConnections", limits.connections, title, twin='state["connections"]')
+    title, below = "The probe's writes through this site's cluster endpoint are not accepted.", "LessThanThreshold"
+    twin = 'state["connectivity"]'
+    yield alarm("connectivity", PROBE_METRIC, 1, title, twin=twin, statistic="Minimum", operator=below)
+    title = "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."
+    yield alarm(SIGNAL, PROBE_METRIC, 1, title, twin="takes_writes", operator="GreaterThanOrEqualToThreshold")
