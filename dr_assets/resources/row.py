@@ -1,10 +1,11 @@
-"""How a row of the catalogue is written: region and tags follow from its key."""
+"""How a row of the catalogue is written, and the policies in it: region and tags follow from the key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import MANAGED_BY, Resource
 from dr_assets.stack import Site, Stack
 
@@ -47,3 +48,35 @@ def resource(
     wanted = {**desired, "Tags": tags(stack, site, name)} if tagged else dict(desired)
     addresses = (terraform,) if isinstance(terraform, str) else terraform
     return Resource(key=key, kind=kind, region=where, name=name, desired=wanted, terraform=addresses, **more)
+
+
+def statement(
+    actions: str | list[str],
+    resource: Any = None,
+    *,
+    sid: str = "",
+    effect: str = "Allow",
+    service: str | list[str] = "",
+    principal: Any = None,
+    condition: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One statement of an IAM policy; `service` is short for the principal {"Service": …}."""
+    parts = {
+        "Sid": sid,
+        "Effect": effect,
+        "Principal": {"Service": service} if service else principal,
+        "Action": actions,
+        "Resource": resource,
+        "Condition": condition,
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
+def policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy document in the normal spelling that observed ones have too."""
+    return normal_policy({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def trust(service: str) -> dict[str, Any]:
+    """The trust policy of a role that an AWS service assumes."""
+    return policy(statement("sts:AssumeRole", service=service))

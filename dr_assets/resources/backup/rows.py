@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dr_assets.core.compare import normal_policy
-from dr_assets.core.expressions import Ref, Text
+from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import GLOBAL_REGION, other, resource
+from dr_assets.resources.row import GLOBAL_REGION, other, policy, resource, statement, trust
 from dr_assets.stack import SITES, Site, Stack
 
 ARCHIVE_DAYS, EXPIRE_DAYS, OLD_VERSION_DAYS, ABORT_DAYS = 30, 365, 90, 7
@@ -59,13 +58,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "public_access_block",
         "Nothing in it can be made public.",
     )
-    yield setting(
-        "policy",
-        "s3.policy",
-        {"Policy": normal_policy(_tls_only(stack, site))},
-        "policy",
-        "Refuses requests without TLS.",
-    )
+    yield setting("policy", "s3.policy", {"Policy": _tls_only(stack, site)}, "policy", "Refuses requests without TLS.")
     yield setting(
         "lifecycle",
         "s3.lifecycle",
@@ -77,16 +70,12 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
 
 def global_rows(stack: Stack) -> Iterator[Resource]:
     role = names.replication_role(stack)
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-    }
     yield resource(
         stack,
         "global/backup/replication-role",
         "iam.role",
         role,
-        {"AssumeRolePolicy": normal_policy(trust)},
+        {"AssumeRolePolicy": trust("s3.amazonaws.com")},
         region=GLOBAL_REGION,
         settings={"Description": "S3 replication between the sites' export buckets"},
         after=tuple(f"{site}/backup/bucket" for site in SITES),
@@ -98,7 +87,7 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         "global/backup/replication-role-policy",
         "iam.role_policy",
         role,
-        {"Policy": normal_policy(_replication_policy(stack))},
+        {"Policy": _replication_policy(stack)},
         tagged=False,
         region=GLOBAL_REGION,
         identity={"RoleName": role},
@@ -124,15 +113,9 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
 
 
 def _tls_only(stack: Stack, site: Site) -> dict[str, Any]:
-    deny = {
-        "Sid": "DenyWithoutTLS",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [names.bucket_arn(stack, site), names.bucket_arn(stack, site, "/*")],
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-    return {"Version": "2012-10-17", "Statement": [deny]}
+    where = [names.bucket_arn(stack, site), names.bucket_arn(stack, site, "/*")]
+    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    return policy(statement("s3:*", where, sid="DenyWithoutTLS", effect="Deny", principal="*", condition=without_tls))
 
 
 def _archive_rule() -> dict[str, Any]:
@@ -162,17 +145,10 @@ def _replication_policy(stack: Stack) -> dict[str, Any]:
     """What S3 needs (user guide, "Setting up permissions for live replication"), on these two buckets only."""
     buckets = [names.bucket_arn(stack, site) for site in SITES]
     objects = [names.bucket_arn(stack, site, "/*") for site in SITES]
-
-    def allow(sid: str, actions: list[str], where: list[Text]) -> dict[str, Any]:
-        return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": where}
-
     reading = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"]
     writing = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            allow("ReadConfiguration", ["s3:GetReplicationConfiguration", "s3:ListBucket"], buckets),
-            allow("ReadObjects", reading, objects),
-            allow("Replicate", writing, objects),
-        ],
-    }
+    return policy(
+        statement(["s3:GetReplicationConfiguration", "s3:ListBucket"], buckets, sid="ReadConfiguration"),
+        statement(reading, objects, sid="ReadObjects"),
+        statement(writing, objects, sid="Replicate"),
+    )

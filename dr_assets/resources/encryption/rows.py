@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dr_assets.core.compare import normal_policy
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import resource
+from dr_assets.resources.row import policy, resource, statement
 from dr_assets.stack import Site, Stack
 
 # Without these, an alarm or an RDS event that is published to the encrypted topic is lost without a trace.
@@ -25,14 +24,14 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield from _pair(stack, site, "notifications", names.notifications_key(stack, site), _notifications_policy(stack))
 
 
-def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, Any]) -> Iterator[Resource]:
+def _pair(stack: Stack, site: Site, purpose: str, name: str, document: dict[str, Any]) -> Iterator[Resource]:
     at = f"{site}/encryption"
     yield resource(
         stack,
         f"{at}/{purpose}-key",
         "kms.key",
         name,
-        {"Enabled": True, "KeyRotationEnabled": True, "Policy": normal_policy(policy)},
+        {"Enabled": True, "KeyRotationEnabled": True, "Policy": document},
         identity={"AliasName": f"alias/{name}", "TaskID": stack.environment_suffix},
         settings={"Description": f"DR Assets: {purpose} of the {site} site"},
         terraform=f"module.{site}.aws_kms_key.{purpose}",
@@ -53,54 +52,26 @@ def _pair(stack: Stack, site: Site, purpose: str, name: str, policy: dict[str, A
 
 
 def _root(stack: Stack) -> dict[str, Any]:
-    return {
-        "Sid": "AccountAdministration",
-        "Effect": "Allow",
-        "Principal": {"AWS": names.account_root(stack)},
-        "Action": "kms:*",
-        "Resource": "*",
-    }
+    return statement("kms:*", "*", sid="AccountAdministration", principal={"AWS": names.account_root(stack)})
 
 
 def _data_policy(stack: Stack, site: Site) -> dict[str, Any]:
-    """RDS acts with the caller's rights (kms:ViaService), and makes grants for the volumes it keeps encrypted."""
-    through_rds = {"kms:CallerAccount": Text("{account}"), "kms:ViaService": f"rds.{stack.region(site)}.amazonaws.com"}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _root(stack),
-            {
-                "Sid": "UseThroughRDS",
-                "Effect": "Allow",
-                "Principal": {"AWS": "*"},
-                "Action": ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
-                "Resource": "*",
-                "Condition": {"StringEquals": through_rds},
-            },
-            {
-                "Sid": "GrantsForRDS",
-                "Effect": "Allow",
-                "Principal": {"AWS": "*"},
-                "Action": ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"],
-                "Resource": "*",
-                "Condition": {"StringEquals": through_rds, "Bool": {"kms:GrantIsForAWSResource": "true"}},
-            },
-        ],
-    }
+    """RDS acts with the caller's rights (kms:ViaService), and creates grants for the volumes it keeps encrypted."""
+    region, everyone = stack.region(site), {"AWS": "*"}
+    via_rds = {"kms:CallerAccount": Text(names.ACCOUNT), "kms:ViaService": f"rds.{region}.amazonaws.com"}
+    use = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    grants = ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"]
+    for_aws = {"StringEquals": via_rds, "Bool": {"kms:GrantIsForAWSResource": "true"}}
+    return policy(
+        _root(stack),
+        statement(use, "*", sid="UseThroughRDS", principal=everyone, condition={"StringEquals": via_rds}),
+        statement(grants, "*", sid="GrantsForRDS", principal=everyone, condition=for_aws),
+    )
 
 
 def _notifications_policy(stack: Stack) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _root(stack),
-            {
-                "Sid": "PublishEncrypted",
-                "Effect": "Allow",
-                "Principal": {"Service": list(PUBLISHERS)},
-                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-                "Resource": "*",
-                "Condition": {"StringEquals": {"aws:SourceAccount": Text("{account}")}},
-            },
-        ],
-    }
+    own_account = {"StringEquals": {"aws:SourceAccount": Text(names.ACCOUNT)}}
+    use = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    return policy(
+        _root(stack), statement(use, "*", sid="PublishEncrypted", service=list(PUBLISHERS), condition=own_account)
+    )

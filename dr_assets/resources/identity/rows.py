@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import GLOBAL_REGION, resource
+from dr_assets.resources.row import GLOBAL_REGION, resource, trust
 from dr_assets.stack import Site, Stack
 
 LOST = "the database's own monitoring would be blind"
@@ -15,18 +14,12 @@ LOST = "the database's own monitoring would be blind"
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     role = names.monitoring_role(stack, site)
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "monitoring.rds.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
     yield resource(
         stack,
         f"{site}/identity/monitoring-role",
         "iam.role",
         role,
-        {"AssumeRolePolicy": normal_policy(trust)},
+        {"AssumeRolePolicy": trust("monitoring.rds.amazonaws.com")},
         region=GLOBAL_REGION,
         settings={"Description": f"Enhanced monitoring of the {site} Aurora instances"},
         terraform=f"module.{site}.aws_iam_role.monitoring",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dr_assets.core.compare import normal_policy
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import resource
+from dr_assets.resources.row import policy, resource, statement
 from dr_assets.stack import Site, Stack
 
 EVENT_CATEGORIES = ("failover", "failure", "global-failover", "maintenance", "notification")
@@ -39,7 +38,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         f"{at}/topic-policy",
         "sns.topic_policy",
         name,
-        {"Policy": normal_policy(_topic_policy(stack, topic_arn))},
+        {"Policy": _topic_policy(stack, topic_arn)},
         tagged=False,
         settings={"TopicArn": topic},
         terraform=f"module.{site}.aws_sns_topic_policy.events",
@@ -83,7 +82,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             policy_key,
             "sqs.queue_policy",
             queue,
-            {"Policy": normal_policy(_queue_policy(arn, None if part else topic))},
+            {"Policy": _queue_policy(arn, None if part else topic)},
             tagged=False,
             settings={"QueueUrl": Ref(f"{prefix}queue", "QueueUrl")},
             terraform=f"module.{site}.aws_sqs_queue_policy.{twin}",
@@ -133,57 +132,24 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
 
 
 def _topic_policy(stack: Stack, topic: Text) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "AccountAdministration",
-                "Effect": "Allow",
-                "Principal": {"AWS": names.account_root(stack)},
-                "Action": [
-                    "sns:AddPermission",
-                    "sns:DeleteTopic",
-                    "sns:GetTopicAttributes",
-                    "sns:ListSubscriptionsByTopic",
-                    "sns:Publish",
-                    "sns:RemovePermission",
-                    "sns:SetTopicAttributes",
-                    "sns:Subscribe",
-                ],
-                "Resource": topic,
-            },
-            {
-                "Sid": "PublishEvents",
-                "Effect": "Allow",
-                "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]},
-                "Action": "sns:Publish",
-                "Resource": topic,
-                "Condition": {"StringEquals": {"aws:SourceAccount": Text("{account}")}},
-            },
-        ],
-    }
+    administration = ["AddPermission", "DeleteTopic", "GetTopicAttributes", "ListSubscriptionsByTopic", "Publish"]
+    administration += ["RemovePermission", "SetTopicAttributes", "Subscribe"]
+    account = {"AWS": names.account_root(stack)}
+    publishers = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]
+    own_account = {"StringEquals": {"aws:SourceAccount": Text(names.ACCOUNT)}}
+    return policy(
+        statement(
+            [f"sns:{action}" for action in administration], topic, sid="AccountAdministration", principal=account
+        ),
+        statement("sns:Publish", topic, sid="PublishEvents", service=publishers, condition=own_account),
+    )
 
 
 def _queue_policy(queue: Text, topic: Ref | None) -> dict[str, Any]:
-    statements: list[dict[str, Any]] = [
-        {
-            "Sid": "DenyWithoutTLS",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sqs:*",
-            "Resource": queue,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        }
-    ]
+    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    statements = [statement("sqs:*", queue, sid="DenyWithoutTLS", effect="Deny", principal="*", condition=without_tls)]
     if topic:
-        statements.append(
-            {
-                "Sid": "TopicMaySend",
-                "Effect": "Allow",
-                "Principal": {"Service": "sns.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": queue,
-                "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-            }
-        )
-    return {"Version": "2012-10-17", "Statement": statements}
+        from_topic = {"ArnEquals": {"aws:SourceArn": topic}}
+        sns = "sns.amazonaws.com"
+        statements.append(statement("sqs:SendMessage", queue, sid="TopicMaySend", service=sns, condition=from_topic))
+    return policy(*statements)
