@@ -79,13 +79,13 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
         return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
 
     def modify_db_parameter_group(self) -> ActionResult:
-        """moto: accepts unknown and unmodifiable parameters."""
+        """Refuse what AWS refuses; see `Groups.set_parameters`."""
         group = self.backend.instance_group(self.params["DBParameterGroupName"])
         self.backend.set_parameters(group, self._parameters())
         return ActionResult({"DBParameterGroupName": group.name})
 
     def modify_db_cluster_parameter_group(self) -> ActionResult:
-        """moto: accepts unknown and unmodifiable parameters."""
+        """Refuse what AWS refuses; see `Groups.set_parameters`."""
         group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
         self.backend.set_parameters(group, self._parameters())
         return ActionResult({"DBClusterParameterGroupName": group.name})

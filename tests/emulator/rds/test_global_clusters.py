@@ -1,0 +1,260 @@
+"""Aurora Global Database: members, roles, switchover, failover, refusals, events."""
+
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dr_assets.emulator import EmbeddedAws
+
+from ..conftest import PRIMARY, SECONDARY, Clients
+from .aurora import ACCOUNT, ENGINE, Pair, Site, code_of, common, writer_arguments
+
+
+def test_global_cluster_is_the_same_everywhere(pair: Pair) -> None:
+    assert pair.shown(pair.east) == pair.shown(pair.west)
+    shown = pair.shown()
+    assert (shown["Status"], shown["Engine"], shown["EngineVersion"]) == ("available", "aurora-postgresql", "14.13")
+    assert shown["GlobalClusterArn"] == f"arn:aws:rds::{ACCOUNT}:global-cluster:{pair.name}"
+    assert shown["Endpoint"].startswith(f"{pair.name}.global-") and "FailoverState" not in shown
+    assert (shown["StorageEncrypted"], shown["DeletionProtection"]) == (True, False)
+    writer, reader = shown["GlobalClusterMembers"]
+    assert (writer["DBClusterArn"], writer["IsWriter"], writer["Readers"]) == (
+        pair.arn(pair.east),
+        True,
+        [pair.arn(pair.west)],
+    )
+    assert (reader["DBClusterArn"], reader["IsWriter"], reader["Readers"]) == (pair.arn(pair.west), False, [])
+    assert reader["GlobalWriteForwardingStatus"] == "disabled" and reader["SynchronizationStatus"] == "connected"
+    filters = [{"Name": "region", "Values": ["eu-west-1"]}]
+    assert pair.east.rds.describe_global_clusters(Filters=filters)["GlobalClusters"] == []
+
+
+def test_members_and_roles_of_instances(pair: Pair, east: Site, west: Site) -> None:
+    writer, reader = east.cluster(pair.primary), west.cluster(pair.secondary)
+    assert [m["IsClusterWriter"] for m in writer["DBClusterMembers"]] == [True, False]
+    # A read-only member is made up entirely of replicas.
+    assert [m["IsClusterWriter"] for m in reader["DBClusterMembers"]] == [False, False]
+    assert [m["PromotionTier"] for m in reader["DBClusterMembers"]] == [0, 1]
+    assert {m["DBClusterParameterGroupStatus"] for m in writer["DBClusterMembers"]} == {"in-sync"}
+    assert writer["MultiAZ"] and reader["MultiAZ"]
+    assert writer["ReadReplicaIdentifiers"] == [pair.arn(west)] and "ReplicationSourceIdentifier" not in writer
+    assert reader["ReplicationSourceIdentifier"] == pair.arn(east)
+    assert reader["GlobalWriteForwardingStatus"] == "disabled"
+    assert reader["MasterUsername"] == "dbadmin"
+    host = writer["Endpoint"].split(".")
+    assert (
+        host[0] == pair.primary
+        and host[1].startswith("cluster-c")
+        and host[2:] == f"{PRIMARY}.rds.amazonaws.com".split(".")
+    )
+    assert writer["ReaderEndpoint"] == writer["Endpoint"].replace(".cluster-", ".cluster-ro-")
+
+
+def test_switchover_swaps_the_roles_and_back(pair: Pair, east: Site, west: Site) -> None:
+    answer = pair.switch(east, west)["GlobalCluster"]
+    assert answer["Status"] == "switching-over"
+    assert answer["FailoverState"]["ToDbClusterArn"] == pair.arn(west)
+    assert answer["FailoverState"]["IsDataLossAllowed"] is False
+    assert pair.roles() == {pair.arn(east): False, pair.arn(west): True}
+    writer = west.cluster(pair.secondary)
+    assert [m["IsClusterWriter"] for m in writer["DBClusterMembers"]] == [True, False]
+    assert "ReplicationSourceIdentifier" not in writer
+    assert east.cluster(pair.primary)["ReplicationSourceIdentifier"] == pair.arn(west)
+    assert not any(m["IsClusterWriter"] for m in east.cluster(pair.primary)["DBClusterMembers"])
+    pair.switch(west, east)
+    assert pair.roles() == {pair.arn(east): True, pair.arn(west): False}
+
+
+def test_switchover_takes_its_time(aws: EmbeddedAws, pair: Pair, east: Site, west: Site) -> None:
+    aws.control.settle(0.6)
+    pair.switch(east, west)
+    shown = pair.shown()
+    assert shown["Status"] == "switching-over" and pair.roles()[pair.arn(east)] is True
+    assert shown["FailoverState"]["FromDbClusterArn"] == pair.arn(east)
+    assert east.cluster(pair.primary)["Status"] == west.cluster(pair.secondary)["Status"] == "switching-over"
+    for call in (lambda: pair.switch(east, west), lambda: pair.fail(west, west, AllowDataLoss=True)):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert code_of(caught) == "InvalidGlobalClusterStateFault"
+    time.sleep(0.7)
+    assert pair.shown()["Status"] == "available" and pair.roles()[pair.arn(west)] is True
+    assert east.cluster(pair.primary)["Status"] == "available"
+
+
+def test_failover_loses_data_and_rebuilds(aws: EmbeddedAws, pair: Pair, east: Site, west: Site) -> None:
+    with pytest.raises(ClientError) as caught:
+        pair.fail(east, west, AllowDataLoss=True)  # not in the target's region
+    assert code_of(caught) == "InvalidParameterValue"
+    with pytest.raises(ClientError) as caught:
+        pair.fail(west, west, AllowDataLoss=True, Switchover=True)
+    assert code_of(caught) == "InvalidParameterCombination"
+    aws.control.settle(0.5)
+    answer = pair.fail(west, west, AllowDataLoss=True)["GlobalCluster"]
+    assert answer["Status"] == "failing-over" and answer["FailoverState"]["IsDataLossAllowed"] is True
+    time.sleep(0.6)
+    states = {m["DBClusterArn"]: m["SynchronizationStatus"] for m in pair.shown()["GlobalClusterMembers"]}
+    assert states == {pair.arn(east): "pending-resync", pair.arn(west): "connected"}
+    assert pair.roles()[pair.arn(west)] is True
+    with pytest.raises(ClientError) as caught:
+        pair.switch(west, east)
+    assert code_of(caught) == "InvalidGlobalClusterStateFault"
+    time.sleep(0.6)
+    assert {m["SynchronizationStatus"] for m in pair.shown()["GlobalClusterMembers"]} == {"connected"}
+    aws.control.settle(0)
+    pair.switch(west, east)
+    assert pair.roles()[pair.arn(east)] is True
+
+
+def test_failover_without_data_loss_is_a_switchover(pair: Pair, east: Site, west: Site) -> None:
+    for flags in ({}, {"Switchover": True}):
+        caller, target = (east, west) if pair.roles()[pair.arn(east)] else (west, east)
+        with pytest.raises(ClientError) as caught:
+            pair.fail(target, target, **flags)
+        assert code_of(caught) == "InvalidParameterValue"  # a switchover is called at the writer
+        answer = pair.fail(caller, target, **flags)["GlobalCluster"]
+        assert answer["FailoverState"]["IsDataLossAllowed"] is False
+        assert pair.roles()[pair.arn(target)] is True
+
+
+def test_targets_that_cannot_take_over(pair: Pair, east: Site, west: Site) -> None:
+    with pytest.raises(ClientError) as caught:
+        pair.switch(east, east)
+    assert code_of(caught) == "InvalidDBClusterStateFault"
+    with pytest.raises(ClientError) as caught:
+        east.rds.switchover_global_cluster(
+            GlobalClusterIdentifier=pair.name, TargetDbClusterIdentifier=pair.arn(west) + "x"
+        )
+    assert code_of(caught) == "DBClusterNotFoundFault"
+    with pytest.raises(ClientError) as caught:
+        east.rds.switchover_global_cluster(GlobalClusterIdentifier="no", TargetDbClusterIdentifier=pair.arn(west))
+    assert code_of(caught) == "GlobalClusterNotFoundFault"
+    for n in (1, 2):
+        west.rds.delete_db_instance(DBInstanceIdentifier=f"{pair.secondary}-{n}")
+    for call in (lambda: pair.switch(east, west), lambda: pair.fail(west, west, AllowDataLoss=True)):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert code_of(caught) == "InvalidDBClusterStateFault"
+
+
+def test_secondary_cluster_refusals(east: Site, west: Site, name: str) -> None:
+    rds = west.rds
+    east.rds.create_global_cluster(GlobalClusterIdentifier=name, StorageEncrypted=True, **ENGINE)
+    reader = {**ENGINE, **common(west), "DBClusterIdentifier": name + "-s", "GlobalClusterIdentifier": name}
+
+    def refused(**changes: Any) -> str:
+        with pytest.raises(ClientError) as caught:
+            rds.create_db_cluster(**{k: v for k, v in {**reader, **changes}.items() if v is not None})
+        return code_of(caught)
+
+    with pytest.raises(ClientError) as caught:
+        managed = writer_arguments(east, name + "-p", GlobalClusterIdentifier=name, ManageMasterUserPassword=True)
+        east.rds.create_db_cluster(**{k: v for k, v in managed.items() if k != "MasterUserPassword"})
+    assert code_of(caught) == "InvalidParameterCombination"
+    east.rds.create_db_cluster(**writer_arguments(east, name + "-p", GlobalClusterIdentifier=name))
+    assert refused() == "InvalidDBClusterStateFault"  # the writer has no instance yet
+    east.add_instance(name + "-p")
+    assert refused(MasterUsername="dbadmin") == "InvalidParameterCombination"
+    assert refused(MasterUserPassword="not-a-secret-1") == "InvalidParameterCombination"
+    assert refused(DatabaseName="transactiondb") == "InvalidParameterCombination"
+    assert refused(ManageMasterUserPassword=True) == "InvalidParameterCombination"
+    assert refused(KmsKeyId=None) == "InvalidParameterCombination"
+    assert refused(KmsKeyId=east.key) == "KMSKeyNotAccessibleFault"
+    assert refused(EngineVersion="13.9") == "InvalidParameterCombination"
+    assert refused(GlobalClusterIdentifier="absent") == "GlobalClusterNotFoundFault"
+    assert refused(DBClusterParameterGroupName="absent") == "DBClusterParameterGroupNotFound"
+    assert refused(DBSubnetGroupName="absent") == "DBSubnetGroupNotFoundFault"
+    assert refused(VpcSecurityGroupIds=["sg-absent"]) == "InvalidParameterValue"
+    with pytest.raises(ClientError) as caught:
+        east.rds.create_db_cluster(**writer_arguments(east, name + "-p"))
+    assert code_of(caught) == "DBClusterAlreadyExistsFault"
+    with pytest.raises(ClientError) as caught:
+        east.rds.create_global_cluster(GlobalClusterIdentifier=name, **ENGINE)
+    assert code_of(caught) == "GlobalClusterAlreadyExistsFault"
+
+
+def test_teardown_keeps_awss_order(pair: Pair, east: Site, west: Site) -> None:
+    def refused(call: Any, **arguments: Any) -> str:
+        with pytest.raises(ClientError) as caught:
+            call(**arguments)
+        return code_of(caught)
+
+    e, w = east.rds, west.rds
+    gone = {"DBClusterIdentifier": pair.primary, "SkipFinalSnapshot": True}
+    assert refused(e.delete_global_cluster, GlobalClusterIdentifier=pair.name) == "InvalidGlobalClusterStateFault"
+    assert refused(e.delete_db_cluster, **gone) == "InvalidDBClusterStateFault"  # it has instances
+    e.delete_db_instance(DBInstanceIdentifier=f"{pair.primary}-1")
+    assert east.cluster(pair.primary)["DBClusterMembers"][0]["IsClusterWriter"] is True  # the other took over
+    last = {"DBInstanceIdentifier": f"{pair.primary}-2"}
+    assert refused(e.delete_db_instance, **last) == "InvalidDBClusterStateFault"  # the last one, with a reader cluster
+    remove = {"GlobalClusterIdentifier": pair.name}
+    assert (
+        refused(e.remove_from_global_cluster, DbClusterIdentifier=pair.arn(east), **remove)
+        == "InvalidGlobalClusterStateFault"
+    )
+    assert (
+        refused(e.remove_from_global_cluster, DbClusterIdentifier=pair.arn(west), **remove) == "DBClusterNotFoundFault"
+    )
+    for n in (1, 2):
+        w.delete_db_instance(DBInstanceIdentifier=f"{pair.secondary}-{n}")
+    reader = {"DBClusterIdentifier": pair.secondary, "SkipFinalSnapshot": True}
+    assert refused(w.delete_db_cluster, **reader) == "InvalidDBClusterStateFault"  # still a member
+    w.remove_from_global_cluster(DbClusterIdentifier=pair.arn(west), **remove)
+    assert "GlobalClusterIdentifier" not in west.cluster(pair.secondary)
+    assert refused(w.delete_db_cluster, DBClusterIdentifier=pair.secondary) == "InvalidParameterCombination"
+    w.delete_db_cluster(**reader)
+    assert refused(w.describe_db_clusters, DBClusterIdentifier=pair.secondary) == "DBClusterNotFoundFault"
+    assert [m["DBClusterArn"] for m in pair.shown()["GlobalClusterMembers"]] == [pair.arn(east)]
+    e.delete_db_instance(**last)
+    e.remove_from_global_cluster(DbClusterIdentifier=pair.arn(east), **remove)
+    e.delete_db_cluster(**gone)
+    w.delete_global_cluster(GlobalClusterIdentifier=pair.name)
+    assert refused(e.describe_global_clusters, GlobalClusterIdentifier=pair.name) == "GlobalClusterNotFoundFault"
+
+
+def test_modify_global_cluster(pair: Pair, east: Site, west: Site) -> None:
+    west.rds.modify_global_cluster(GlobalClusterIdentifier=pair.name, DeletionProtection=True)
+    assert pair.shown(east)["DeletionProtection"] is True
+    east.rds.modify_global_cluster(GlobalClusterIdentifier=pair.name, EngineVersion="14.15", DeletionProtection=False)
+    assert pair.shown()["EngineVersion"] == "14.15"
+    assert east.cluster(pair.primary)["EngineVersion"] == west.cluster(pair.secondary)["EngineVersion"] == "14.15"
+    with pytest.raises(ClientError) as caught:
+        east.rds.modify_global_cluster(GlobalClusterIdentifier="absent", DeletionProtection=True)
+    assert code_of(caught) == "GlobalClusterNotFoundFault"
+
+
+def test_a_switchover_publishes_its_events_to_describe_events_and_to_the_topic(
+    client: Clients, pair: Pair, east: Site, west: Site, name: str
+) -> None:
+    sns, sqs = client("sns", SECONDARY), client("sqs", SECONDARY)
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    west.rds.create_event_subscription(
+        SubscriptionName=name,
+        SnsTopicArn=topic,
+        SourceType="db-cluster",
+        SourceIds=[pair.secondary],
+        EventCategories=["global-failover"],
+        Enabled=True,
+    )
+    pair.switch(east, west)
+    assert pair.roles()[pair.arn(west)] is True
+    asked = {"SourceIdentifier": pair.secondary, "SourceType": "db-cluster"}
+    events = west.rds.describe_events(**asked)["Events"]
+    assert [event["EventCategories"] for event in events] == [["global-failover"]] * 4
+    assert "started" in events[0]["Message"]
+    assert "global writer endpoint" in events[-1]["Message"]
+    assert west.rds.describe_events(**asked, EventCategories=["backup"])["Events"] == []
+    tomorrow = events[-1]["Date"] + timedelta(days=1)
+    assert west.rds.describe_events(**asked, StartTime=tomorrow, EndTime=tomorrow)["Events"] == []
+    received = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            received.append(json.loads(json.loads(message["Body"])["Message"])["Event ID"].rsplit("#", 1)[1])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert received == ["RDS-EVENT-0181", "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397"]
