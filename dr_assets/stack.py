@@ -1,7 +1,6 @@
-"""The stack file: one typed model of `infra/stack.auto.tfvars.json`, the names it implies, and the sites.
+"""The stack file as one typed model: its values, the sites, and the checks that refuse impossible values.
 
-Terraform reads the same file, so a key here is a variable there. This module may import only `dr_assets.errors`;
-its I/O is reading that one file.
+Terraform reads the same file (`infra/stack.auto.tfvars.json`), so a key here is a variable there.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from dr_assets.errors import StackFileError
 
+T = TypeVar("T")
 Site = Literal["primary", "secondary"]
 SITES: tuple[Site, Site] = ("primary", "secondary")
 
@@ -25,7 +25,7 @@ DEFAULT_FILE = Path("infra") / "stack.auto.tfvars.json"
 FILE_VARIABLE = "DR_STACK_FILE"
 OVERRIDE_PREFIX = "DR_STACK__"
 
-# Set by the product on every resource; a stack's own tags may not shadow them.
+# Set on every resource by the product; the stack file must not set them.
 RESERVED_TAGS = frozenset({"DR-Tier", "ManagedBy", "TaskID", "Region", "Site", "Name"})
 
 # Aurora Global Database runs on memory-optimised classes only (Aurora user guide, "Limitations of Aurora global
@@ -43,34 +43,21 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class PerSite(_Model):
-    """One text for each site."""
+class PerSite(_Model, Generic[T]):
+    """One value for each site."""
 
-    primary: str
-    secondary: str
+    primary: T
+    secondary: T
 
-    def of(self, site: Site) -> str:
+    def of(self, site: Site) -> T:
         return self.primary if site == "primary" else self.secondary
 
 
-class ListPerSite(_Model):
-    """A list of texts for each site."""
-
-    primary: list[str]
-    secondary: list[str]
-
-    def of(self, site: Site) -> list[str]:
-        return self.primary if site == "primary" else self.secondary
-
-
-class HttpsEndpoints(_Model):
-    """Host names checked over HTTPS by Route 53, where an application has one. Both are optional."""
+class HttpsEndpoints(PerSite[str | None]):
+    """Host names that Route 53 checks over HTTPS, where an application has one. Both are optional."""
 
     primary: str | None = None
     secondary: str | None = None
-
-    def of(self, site: Site) -> str | None:
-        return self.primary if site == "primary" else self.secondary
 
 
 class AlarmThresholds(_Model):
@@ -82,12 +69,12 @@ class AlarmThresholds(_Model):
 
 
 class Stack(_Model):
-    """Everything that distinguishes one stack from another. Times: `*_seconds` in seconds, windows in UTC."""
+    """Everything that distinguishes one stack from another. `*_seconds` are seconds, windows are in UTC."""
 
     environment_suffix: str
     primary_region: str
     secondary_region: str
-    availability_zones: ListPerSite
+    availability_zones: PerSite[list[str]]
     database_name: str
     master_username: str
     engine_version: str
@@ -96,8 +83,8 @@ class Stack(_Model):
     backup_retention_days: int = Field(ge=1, le=35)
     backup_window: str
     maintenance_window: str
-    vpc_cidr: PerSite
-    application_subnet_cidrs: ListPerSite
+    vpc_cidr: PerSite[str]
+    application_subnet_cidrs: PerSite[list[str]]
     rpo_seconds: PositiveInt
     rto_seconds: PositiveInt
     detection_seconds: PositiveInt
@@ -108,14 +95,14 @@ class Stack(_Model):
     deletion_protection: bool = False
     tags: dict[str, str]
 
-    # --- what the values imply -------------------------------------------------------------------------------------
+    # --- derived values ------------------------------------------------------------------------------------------
 
     def region(self, site: Site) -> str:
         """The AWS region of a site."""
         return self.primary_region if site == "primary" else self.secondary_region
 
     def site_in(self, region: str) -> Site | None:
-        """The site that lives in `region`, or None."""
+        """The site in `region`, or None."""
         return next((site for site in SITES if self.region(site) == region), None)
 
     @property
@@ -133,7 +120,7 @@ class Stack(_Model):
         step = 1 << (32 - network.prefixlen - 8)
         return str(ipaddress.IPv4Network((int(network.network_address) + number * step, network.prefixlen + 8)))
 
-    # --- what is impossible ----------------------------------------------------------------------------------------
+    # --- validation -------------------------------------------------------------------------------------------------
 
     @field_validator("environment_suffix")
     @classmethod
@@ -175,7 +162,7 @@ class Stack(_Model):
         if not _IDENTIFIER.fullmatch(value) or value in {"postgres", "template0", "template1", "rdsadmin"}:
             raise ValueError(
                 f"{value!r} cannot be the database's name; start with a lower-case letter, then letters, digits or _, "
-                "and avoid the names PostgreSQL and RDS keep for themselves"
+                "and avoid the names PostgreSQL and RDS reserve"
             )
         return value
 
@@ -267,23 +254,23 @@ class Stack(_Model):
         if not application:
             raise ValueError(f"application_subnet_cidrs.{site}: empty; name the subnets that may reach the database")
         database = [ipaddress.IPv4Network(self.subnet_cidr(site, number)) for number in (1, 2, 3)]
-        seen: list[ipaddress.IPv4Network] = []
+        checked: list[ipaddress.IPv4Network] = []
         for text in application:
             cidr = _network(f"application_subnet_cidrs.{site}", text)
             if not cidr.subnet_of(network):
                 raise ValueError(f"application_subnet_cidrs.{site}: {cidr} lies outside the site's VPC {network}")
             if any(cidr.overlaps(other) for other in database):
                 raise ValueError(f"application_subnet_cidrs.{site}: {cidr} overlaps the database subnets; move it")
-            if any(cidr.overlaps(other) for other in seen):
+            if any(cidr.overlaps(other) for other in checked):
                 raise ValueError(f"application_subnet_cidrs.{site}: {cidr} overlaps another of the list")
-            seen.append(cidr)
+            checked.append(cidr)
 
 
 def load_stack(path: Path | str | None = None, environ: Mapping[str, str] | None = None) -> Stack:
     """Read the stack file, apply `DR_STACK__KEY=value` overrides, and validate.
 
-    `path` wins over the variable `DR_STACK_FILE`, which wins over `infra/stack.auto.tfvars.json` (looked for below the
-    current directory, then beside this package). An override names a key in upper case, a nested one with a double
+    The file is `path`, else the variable `DR_STACK_FILE`, else `infra/stack.auto.tfvars.json` (below the current directory,
+    then beside this package). An override names a key in upper case, a nested one with a double
     underscore (`DR_STACK__VPC_CIDR__PRIMARY`); its value is JSON, or else plain text.
 
     Raises:
@@ -385,7 +372,7 @@ def _daily_window(value: str) -> tuple[int, int]:
     start, _, end = value.partition("-")
     length = (_minutes(end) - _minutes(start)) % 1440
     if length < 30:
-        raise ValueError(f"{value!r} is shorter than the 30 minutes that RDS demands")
+        raise ValueError(f"{value!r} is shorter than the 30 minutes that RDS requires")
     return _minutes(start), length
 
 

@@ -109,7 +109,7 @@ def test_impossible_value_is_refused_by_name(
     assert len(lines) == 1, "one mistake gives one line"
 
 
-def test_every_mistake_is_told_at_once(raw_stack: dict[str, Any]) -> None:
+def test_every_mistake_is_reported_at_once(raw_stack: dict[str, Any]) -> None:
     with pytest.raises(StackFileError) as caught:
         parse_stack(raw_stack | {"rpo_seconds": 0, "rto_seconds": 0, "instance_class": "x"})
     assert len(str(caught.value).splitlines()) == 4
@@ -148,13 +148,13 @@ def test_wrong_override_names_its_variable(raw_stack: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [("{", "not valid JSON"), ("[]", "one JSON object"), ('{"a"', "not valid JSON"), ("\xff", "not valid JSON")],
 )
-def test_half_written_file(tmp_path: Path, content: str, told: str) -> None:
+def test_half_written_file(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "stack.json"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(StackFileError, match=told) as caught:
+    with pytest.raises(StackFileError, match=message) as caught:
         load_stack(file, environ={})
     assert str(file) in str(caught.value)
 

@@ -1,7 +1,6 @@
-"""The main job, headless: embedded AWS up, provision, verify, break six things, find exactly those, heal, verify, outputs;
-then drills on a real PostgreSQL pair: a switchover and back, a failover with replication stalled and back; then the report.
+"""`dr demo`: provision, verify, sabotage, detect, correct; then drills on a real PostgreSQL pair; then the report, all headless.
 
-Never touches a real AWS: it starts an embedded one of its own and talks to nothing else. May import everything.
+It starts an embedded AWS of its own and never reaches a real one.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from dr_assets import utc
 from dr_assets.aws import Aws
@@ -41,9 +38,9 @@ REPORT = Path(".dr") / "demo-report"
 
 @dataclass(frozen=True)
 class Sabotage:
-    """One change behind the product's back, and what must be named for it: one field of one asset ("": it is absent)."""
+    """One out-of-band change, and the drift it must show as: one field of one asset ("": the asset is absent)."""
 
-    told: str
+    text: str
     asset: str
     field: str
     do: Callable[[Aws, StackState], Any]
@@ -58,7 +55,7 @@ class Stage:
 
 
 def run() -> int:
-    """Run the whole demonstration. Returns 0 when everything went as it must, 1 on any surprise."""
+    """Run the whole demonstration. Returns 0 when every step gave the expected result, else 1."""
     stages: list[Stage] = []
     begun = utc.now()
     with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
@@ -67,12 +64,12 @@ def run() -> int:
         _provision(stack, stages, "provision")
         _verify(stack, stages, "verify", ())
         sabotages = sabotage_plan(stack)
-        with _timed(stages, "change six things behind its back") as done:
+        with _timed(stages, "make six out-of-band changes") as done:
             aws = Aws()
             state = StackState(stack, aws)
             for sabotage in sabotages:
                 sabotage.do(aws, state)
-                render.out.print(f"  {sabotage.told}")
+                render.out.print(f"  {sabotage.text}")
             done(f"{len(sabotages)} changes in both regions", True)
         _verify(stack, stages, "verify again", [(s.asset, s.field) for s in sabotages])
         _provision(stack, stages, "heal")
@@ -86,23 +83,10 @@ def run() -> int:
             store = open_store(folder)
             _drills(stack, store, embedded, stages)
             written = _report(stack, store, begun, stages)
-    table = Table(
-        "step",
-        "result",
-        "seconds",
-        "",
-        title="\nSummary",
-        title_justify="left",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+    table = render.plain_table("step", "result", "seconds", "", title="\nSummary")
     for stage in stages:
         table.add_row(
-            stage.name,
-            stage.result,
-            f"{stage.seconds:.1f}",
-            "[green]as it must[/]" if stage.good else "[red]SURPRISE[/]",
+            stage.name, stage.result, f"{stage.seconds:.1f}", "[green]ok[/]" if stage.good else "[red]FAILED[/]"
         )
     render.out.print(table)
     render.out.print()
@@ -111,7 +95,7 @@ def run() -> int:
 
 
 def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
-    """Six changes that people really make by hand, three in each region."""
+    """Six changes that people make by hand, three in each region."""
     one, two = stack.primary_region, stack.secondary_region
 
     def call(service_name: str, operation: str, region: str, **params: Any) -> Callable[[Aws, StackState], Any]:
@@ -194,14 +178,14 @@ def _provision(stack: Stack, stages: list[Stage], name: str) -> None:
 
 
 def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stage]) -> None:
-    """A switchover must lose nothing, a failover with replication stalled must lose something, a failback nothing again."""
+    """A switchover and a failback must lose nothing; a failover with replication stalled must lose something."""
 
     def stall(step: str, text: str) -> None:
         render.step(step, text)
         if step == "act":
             embedded.control.database("partition")
             render.out.print(
-                f"  replication stalls; commits go on for {STALL_SECONDS:.0f} s before the failover is called"
+                f"  replication stalls; commits continue for {STALL_SECONDS:.0f} s before the failover is called"
             )
             time.sleep(STALL_SECONDS)
         if step == "protected":
@@ -210,15 +194,15 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
     plans: tuple[tuple[Scenario, str, runner.OnStep], ...] = (
         ("switchover", "nothing lost", render.step),
         ("failback", "nothing lost", render.step),
-        ("failover", "what had not arrived is lost", stall),
+        ("failover", "commits not yet replicated are lost", stall),
         ("failback", "nothing lost", render.step),
     )
     for scenario, expected, on_step in plans:
         with _timed(stages, scenario) as done:
-            asked = Request(
+            request = Request(
                 scenario, "demo", f"demonstration: {expected}", approved_by="demo", settings={"baseline_seconds": 1.0}
             )
-            written = runner.start(stack, store, asked, on_step)
+            written = runner.start(stack, store, request, on_step)
             render.record(written)
             rto, rpo = written["rto"], written["rpo"]
             lost = rpo["lost_commits"]
@@ -241,12 +225,12 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
 
 
 def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) -> Pack:
-    """The lag of these minutes from CloudWatch, the drills' records, and the evidence pack over both."""
+    """Import the lag of these minutes from CloudWatch; write the evidence pack over it and the drills' records."""
     with _timed(stages, "report") as done:
         now = utc.now()
         when = evidence.Period(begun, now)
-        for pulled in evidence.pull_period(stack, store, when, now):
-            render.out.print(f"{pulled.day}: {pulled.from_cloudwatch} readings of replication lag from CloudWatch")
+        for imported in evidence.pull_period(stack, store, when, now):
+            render.out.print(f"{imported.day}: {imported.from_cloudwatch} readings of replication lag from CloudWatch")
         written = evidence.write(stack, store, when, REPORT, evidence.current_checks(stack))
         problems = verify_pack(written.directory, written.manifest_sha256)
         done(
@@ -271,15 +255,15 @@ def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tup
 def _timed(stages: list[Stage], name: str) -> Iterator[Callable[[str, bool], None]]:
     render.out.rule(f"[bold]{name}", align="left")
     started = time.monotonic()
-    told: list[tuple[str, bool]] = []
-    yield lambda result, good: told.append((result, good))
-    result, good = told[-1] if told else ("nothing reported", False)
+    reported: list[tuple[str, bool]] = []
+    yield lambda result, good: reported.append((result, good))
+    result, good = reported[-1] if reported else ("nothing reported", False)
     stages.append(Stage(name, result, time.monotonic() - started, good))
 
 
 @contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
-    """These variables for the time being, and no AWS setting or stack override of the caller's beside them."""
+    """Set these variables inside the block, without the caller's AWS settings and stack overrides."""
     before = dict(os.environ)
     for name in list(os.environ):
         if name.startswith(("AWS_", "DR_")) or name == "DAGSTER_HOME":

@@ -1,6 +1,6 @@
-"""`dr`: the project's jobs from a shell, with progress while they work and `--json` for machines.
+"""The `dr` command: the project's jobs from a shell, with progress while they run and `--json` for machines.
 
-Results go to stdout, progress and errors to stderr. Dagster is loaded only by the commands that run a job.
+Results go to stdout, progress and errors to stderr. Only the commands that run a job import Dagster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
 
 
 class _Group(click.Group):
-    """Prints our own errors as one line and exits 1; a traceback is for faults of ours alone."""
+    """Prints a DrError as one line and exits 1; only bugs show a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -33,7 +33,7 @@ class _Group(click.Group):
             click.echo(f"dr: {error}", err=True)
             ctx.exit(EXIT_ERROR)
         except KeyboardInterrupt:
-            click.echo("dr: interrupted; run the same command again, it goes on where it stopped", err=True)
+            click.echo("dr: interrupted; run the same command again to continue where it stopped", err=True)
             ctx.exit(130)
 
 
@@ -45,12 +45,12 @@ def main(stack_file: Path | None) -> None:
 
     \b
     Examples:
-      dr up                       an AWS of your own, on this machine, until Ctrl-C
+      dr up                       run the embedded AWS on this machine until Ctrl-C
       dr verify                   compare AWS with the stack; exit 2 when they differ
       dr provision                create what is absent, correct what differs
       dr outputs --json           endpoints, buckets, topics
       dr drill switchover         move the writer and measure RPO and RTO
-      dr report --out DIR         the evidence: RPO, RTO, exposure, drills
+      dr report --out DIR         write the evidence: RPO, RTO, exposure, drills
     """
     if stack_file:
         os.environ["DR_STACK_FILE"] = str(stack_file)
@@ -80,7 +80,7 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
         signal.signal(number, lambda *_: ended.set())
     try:
         with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
-            # What is emulated must not stand beside the evidence of a real stack, whose suffix may be the same.
+            # Emulated evidence must not mix with that of a real stack, whose suffix may be the same.
             environment = {**aws.env(), "DR_HISTORY_URI": str(Path(".dr/embedded/history").absolute())}
             if ready_file:
                 document = {
@@ -91,10 +91,12 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                 write_atomically(ready_file, json.dumps(document, indent=2) + "\n")
             for name, value in environment.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo("# the embedded AWS is up; paste these lines into another shell. Ctrl-C ends it.", err=True)
+            click.echo(
+                "# The embedded AWS is running. Paste these lines into another shell; Ctrl-C stops it.", err=True
+            )
             while not ended.wait(0.5):
                 if not aws.alive:
-                    raise DrError(f"The embedded AWS ended by itself. Its last words: {aws.stderr[-1000:]}")
+                    raise DrError(f"The embedded AWS exited unexpectedly. The end of its log: {aws.stderr[-1000:]}")
     finally:
         if ready_file:
             ready_file.unlink(missing_ok=True)
@@ -103,9 +105,9 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(as_json: bool) -> None:
-    """Compare every resource with the stack, writing nothing.
+    """Compare every resource with the stack; write nothing.
 
-    Exits 0 when all is in sync, 2 when something is absent, drifted, waiting or unknown, 1 on an error.
+    Exits 0 when all are in sync, 2 when something is absent, drifted, waiting or unknown, 1 on an error.
 
     \b
     Examples:
@@ -128,13 +130,13 @@ def verify(as_json: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--adopt", is_flag=True, help="Change resources that Terraform manages, too.")
+@click.option("--adopt", is_flag=True, help="Also change resources that Terraform manages.")
 @click.option("--allow-away", is_flag=True, help="Write although the writer is not at its home site.")
-@click.option("--poll", default=15.0, show_default=True, help="Seconds between looks at a resource that is not ready.")
+@click.option("--poll", default=15.0, show_default=True, help="Seconds between reads of a resource that is not ready.")
 def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None:
-    """Create what is absent and correct what differs, in the order of the lineage.
+    """Create what is absent and correct what differs, in lineage order.
 
-    Safe to interrupt and to repeat: nothing is made twice. Never deletes.
+    Safe to interrupt and to repeat: nothing is created twice. Never deletes.
 
     \b
     Example:
@@ -150,8 +152,8 @@ def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None
     "--yes", "suffix", metavar="SUFFIX", required=True, help="The stack's environment suffix, as confirmation."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--adopt", is_flag=True, help="Destroy resources that Terraform manages, too.")
-@click.option("--poll", default=15.0, show_default=True, help="Seconds between looks at a resource being deleted.")
+@click.option("--adopt", is_flag=True, help="Also destroy resources that Terraform manages.")
+@click.option("--poll", default=15.0, show_default=True, help="Seconds between reads of a resource being deleted.")
 def destroy(suffix: str, as_json: bool, adopt: bool, poll: float) -> None:
     """Delete the whole stack, in reverse lineage. Refused while deletion_protection is true.
 
@@ -192,7 +194,7 @@ def outputs(as_json: bool) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """Who is the writer, and how each layer stands.
+    """Show which site is the writer and the state of each layer.
 
     \b
     Example:
@@ -213,9 +215,9 @@ def status(as_json: bool) -> None:
 
 @main.command()
 @click.option("--dot", is_flag=True, help="Graphviz instead of text.")
-@click.option("--json", "as_json", is_flag=True, help="JSON: key -> what it needs.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: key -> keys it needs.")
 def graph(dot: bool, as_json: bool) -> None:
-    """Print the lineage: every resource in provisioning order, with what it needs. Asks nothing of AWS.
+    """Print the lineage: every resource in provisioning order, with what it needs. Calls no AWS API.
 
     \b
     Examples:
@@ -234,7 +236,7 @@ def graph(dot: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--write", is_flag=True, help="Also what provision and destroy need; without, verify alone.")
+@click.option("--write", is_flag=True, help="Also what provision and destroy need. Default: verify only.")
 @click.option("--sensors", is_flag=True, help="Also what the sensors need.")
 @click.option("--reports", is_flag=True, help="Also what the history and the reports need.")
 @click.option("--account", default="*", metavar="NUMBER", help="Scope the ARNs to this AWS account.")
@@ -256,7 +258,7 @@ def permissions(write: bool, sensors: bool, reports: bool, account: str) -> None
 
 @main.command("terraform-imports")
 def terraform_imports() -> None:
-    """Print import blocks with which Terraform adopts what `dr provision` built.
+    """Print the import blocks with which Terraform adopts what `dr provision` built.
 
     \b
     Example:
@@ -272,7 +274,7 @@ def terraform_imports() -> None:
 
 @main.command()
 def demo() -> None:
-    """Provision, verify, break, find, heal, destroy nothing of yours: all on an embedded AWS that ends with the demo."""
+    """Provision, verify, sabotage, detect, correct, drill and report, all on an embedded AWS that ends with the demo."""
     from dr_assets.cli.demo import run
 
     sys.exit(run())
@@ -281,7 +283,7 @@ def demo() -> None:
 @main.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Open the Dagster UI on an embedded AWS; one Ctrl-C ends both."""
+    """Run the Dagster UI on an embedded AWS; Ctrl-C stops both."""
     from dr_assets.cli.ui import run
 
     sys.exit(run(port))
@@ -299,7 +301,7 @@ def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None
     from dr_assets.stack import load_stack
 
     stack = load_stack()
-    Aws().account((stack.primary_region, stack.secondary_region))  # missing credentials end it here, in one line
+    Aws().account((stack.primary_region, stack.secondary_region))  # fails early, in one line, without credentials
     with render.progress(verb, _total(stack), quiet=as_json) as tick:
         result = run_job(stack, job, run_config, tick)
     if as_json:
@@ -316,7 +318,7 @@ def _total(stack: Any) -> int:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees either nothing or all of it."""
+    """Write `text` atomically: a reader sees all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")

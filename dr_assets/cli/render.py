@@ -1,4 +1,4 @@
-"""How the commands show things to people: tables on stdout, progress on stderr. No logic."""
+"""Terminal output of the `dr` command: tables on stdout, progress on stderr. No logic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dr_assets.cli.run_job import JobResult
     from dr_assets.drills.request import Prepared
 
-# Piped into a file or a log there is no width to keep to.
+# A pipe or a file has no terminal width.
 out = Console(file=sys.stdout, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 err = Console(file=sys.stderr, highlight=False, emoji=False)
 
@@ -36,9 +36,14 @@ _STYLES = {
 }
 
 
+def plain_table(*headers: str, title: str | None = None) -> Table:
+    """A table without borders, headers in bold."""
+    return Table(*headers, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+
+
 @contextmanager
 def progress(verb: str, total: int, quiet: bool = False) -> Iterator[Callable[[Outcome], None]]:
-    """A bar on stderr where that is a terminal, else a line for every outcome that is more than `in sync`."""
+    """A progress bar when stderr is a terminal, else one line per outcome that is not in sync."""
     if quiet:
         yield lambda _: None
         return
@@ -61,7 +66,7 @@ def progress(verb: str, total: int, quiet: bool = False) -> Iterator[Callable[[O
 
 
 def verification(result: Verification) -> None:
-    """What differs, then the counts."""
+    """Print the differences, then the counts."""
     bad = [outcome for outcome in result.outcomes if outcome.status != "in_sync"]
     if bad:
         out.print(_outcome_table(bad))
@@ -75,7 +80,7 @@ def verification(result: Verification) -> None:
 
 
 def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = plain_table()
     for name in ("asset", "status", "field", "desired", "observed"):
         table.add_column(name, no_wrap=name in ("asset", "status"), overflow="fold")
     for outcome in outcomes:
@@ -97,23 +102,23 @@ def outputs(values: Mapping[str, Any]) -> None:
 
 
 def status(stack: Stack, result: Verification) -> None:
-    """Roles, then each layer of each site."""
+    """Print the roles, then each layer of each site."""
     top = result.topology
     if top is None:
         out.print("Topology: unknown (AWS did not answer)")
     elif top.writer is None:
-        out.print("Topology: there is no global cluster with a writer yet")
+        out.print("Topology: no global cluster with a writer yet")
     else:
         where = "at home" if top.writer == HOME else "AWAY FROM HOME"
         moving = f", {top.in_transition} under way" if top.in_transition else ""
         out.print(f"Topology: writer at the {top.writer} site ({stack.region(top.writer)}), {where}{moving}")
     areas = sorted({outcome.key.split("/")[1] for outcome in result.outcomes})
-    table = Table("layer", *SITES, "global", box=None, pad_edge=False, header_style="bold")
+    table = plain_table("layer", *SITES, "global")
     for area in areas:
         table.add_row(area, *(_cell(result.outcomes, f"{site}/{area}/") for site in (*SITES, "global")))
     out.print(table)
     out.print(
-        f"Objectives: RPO < {stack.rpo_seconds} s, RTO < {stack.rto_seconds} s, noticed within {stack.detection_seconds} s"
+        f"Objectives: RPO < {stack.rpo_seconds} s, RTO < {stack.rto_seconds} s, detection within {stack.detection_seconds} s"
     )
 
 
@@ -129,7 +134,7 @@ def _cell(outcomes: Sequence[Outcome], prefix: str) -> Text:
 
 
 def job(result: JobResult, verb: str) -> None:
-    """What was done, what failed."""
+    """Print the failures, then how many resources changed."""
     done = [outcome for outcome in result.outcomes if outcome.calls]
     for text in result.failures:
         err.print(f"failed: {text}", markup=False, style="red")
@@ -151,7 +156,7 @@ def job_json(result: JobResult) -> dict[str, Any]:
 
 
 def _sides(item: Drift) -> tuple[str, str]:
-    """Desired and observed; of two lists only what the one has and the other has not."""
+    """Desired and observed as text; of two lists, only the values that the other lacks."""
     if isinstance(item.desired, list) and isinstance(item.observed, list):
         missing = [value for value in item.desired if value not in item.observed]
         surplus = [value for value in item.observed if value not in item.desired]
@@ -177,7 +182,7 @@ def step(name: str, text: str) -> None:
 
 
 def plan_json(prepared: Prepared) -> dict[str, Any]:
-    """The document that `dr drill … --dry-run --json` prints."""
+    """What `dr drill … --dry-run --json` prints."""
     return {
         "plan": prepared.plan.as_json(),
         "plan_hash": prepared.plan.hash,
@@ -188,7 +193,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
 
 
 def plan(prepared: Prepared) -> None:
-    """What would be done, and what stands against it."""
+    """Print the plan, its steps and its preconditions."""
     wanted = prepared.plan
     out.print(
         f"{wanted.scenario} of {wanted.stack}: writer from the {wanted.from_site} site ({wanted.from_region}) to the "
@@ -205,7 +210,7 @@ def plan(prepared: Prepared) -> None:
 
 
 def _conditions(word: str, conditions: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(word, "", "reason", box=None, pad_edge=False, header_style="bold")
+    table = plain_table(word, "", "reason")
     words = {True: Text("holds", "green"), False: Text("FAILS", "red"), None: Text("unknown", "magenta")}
     for item in conditions:
         table.add_row(item["name"], words[item["passed"]], Text(item["reason"] or ""))
@@ -213,7 +218,7 @@ def _conditions(word: str, conditions: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def record(written: Mapping[str, Any]) -> None:
-    """A drill's figures beside the objectives, what held afterwards, and where its record stands in the chain."""
+    """Print a drill's figures against the objectives, its postconditions, and its record's hash."""
     scope, rto, rpo = written["scope"], written["rto"], written["rpo"]
     out.print(
         f"{written['scenario']} {written['id']}: {written['status']}"
@@ -221,7 +226,7 @@ def record(written: Mapping[str, Any]) -> None:
         + f"; writer moved from {scope['from_site']} to {scope['to_site']}",
         markup=False,
     )
-    table = Table("figure", "measured", "objective", "", box=None, pad_edge=False, header_style="bold")
+    table = plain_table("figure", "measured", "objective", "")
     parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto["parts"].items())
     interval = f"{_figure(rto['low_seconds'])} to {_figure(rto['high_seconds'])}"
     table.add_row("RTO", interval, f"< {rto['target_seconds']} s", _verdict(rto["met"]))
@@ -229,7 +234,7 @@ def record(written: Mapping[str, Any]) -> None:
     table.add_row("RPO, time", _figure(rpo["lost_seconds"]), f"< {rpo['target_seconds']} s", _verdict(rpo["met"]))
     lost = "unknown" if rpo["lost_commits"] is None else f"{rpo['lost_commits']} of {rpo['acknowledged']}"
     table.add_row("RPO, acknowledged commits lost", lost, "", "")
-    table.add_row("in doubt (not acknowledged, yet there)", str(rpo["in_doubt"]), "", "")
+    table.add_row("in doubt (not acknowledged, but present)", str(rpo["in_doubt"]), "", "")
     exposure = written["exposure"] or {"seconds": None}
     table.add_row("exposure (no usable reader)", _figure(exposure["seconds"]), "", "")
     out.print(table)
@@ -240,7 +245,7 @@ def record(written: Mapping[str, Any]) -> None:
 
 
 def records(found: Sequence[Mapping[str, Any]], problems: Sequence[str], waiting: Sequence[str]) -> None:
-    table = Table("drill", "status", "RTO s", "RPO s", "lost", box=None, pad_edge=False, header_style="bold")
+    table = plain_table("drill", "status", "RTO s", "RPO s", "lost")
     for item in found:
         rpo = item["rpo"]
         cells = (item["rto"]["high_seconds"], rpo["lost_seconds"], rpo["lost_commits"])
@@ -249,7 +254,7 @@ def records(found: Sequence[Mapping[str, Any]], problems: Sequence[str], waiting
     for text in problems:
         err.print(text, markup=False, style="red")
     for name in waiting:
-        out.print(f"waits to be resumed: dr drill resume {name}", markup=False, style="yellow")
+        out.print(f"waiting to be resumed: dr drill resume {name}", markup=False, style="yellow")
 
 
 def _figure(value: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Runs the project's Dagster jobs in this process, for the `dr` command and the tests.
+"""Run the project's Dagster jobs in this process, for the `dr` command and the tests.
 
-With DAGSTER_HOME set the run is recorded in that instance and can be looked at in the UI; without, it leaves nothing.
+With DAGSTER_HOME set the run is recorded in that instance and visible in its UI; without it nothing is kept.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def destroy_config(suffix: str, adopt: bool = False, poll_seconds: float = 15.0)
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a run ended. `failures`: one text for each failed step; `skipped`: steps that could not be tried."""
+    """Result of a run. `failures`: one text per failed step; `failed_checks`: `asset:check`."""
 
     success: bool
     run_id: str
@@ -46,7 +46,7 @@ def run_job(
     on_outcome: Callable[[Outcome], None] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> JobResult:
-    """Run job `name` to its end. Never raises for a failed step: the result tells."""
+    """Run job `name` to its end. A failed step does not raise; the result reports it."""
     outcomes: list[Outcome] = []
 
     def listen(outcome: Outcome) -> None:

@@ -1,7 +1,7 @@
-"""`dr ui`: the embedded AWS and `dagster dev` side by side; one Ctrl-C (or SIGTERM) ends both.
+"""`dr ui`: the embedded AWS and `dagster dev` side by side; Ctrl-C (or SIGTERM) stops both.
 
-DR_MODE is `provision` there, since that AWS is nobody's. Dagster's own records stay in DAGSTER_HOME, by default
-`.dr/dagster` below the folder the command was started in, so that runs and history survive a restart (the embedded AWS does not).
+DR_MODE is `provision`: that AWS is disposable. Dagster's own records stay in DAGSTER_HOME, by default `.dr/dagster` below the
+current folder, so that runs and history survive a restart (the embedded AWS does not).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dr_assets.errors import DrError
 from dr_assets.stack import load_stack
 
 HOME = Path(".dr") / "dagster"
-# Nothing is sent anywhere, no newsletter dialogue stands before the first look, and a slow sensor delays no other.
+# No telemetry, no newsletter dialogue, and a slow sensor does not delay the others.
 SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 8\n"
 
 
 def run(port: int) -> int:
-    """Serve until interrupted. Returns the exit code: 0 after Ctrl-C, Dagster's own when it ends by itself."""
-    load_stack()  # a wrong stack file is told here, not by Dagster's loader
+    """Serve until interrupted. Returns the exit code: 0 after Ctrl-C, Dagster's own when it exits first."""
+    load_stack()  # reports a wrong stack file before Dagster's loader does
     if not Path("definitions.py").is_file():
         raise DrError("definitions.py is not in this folder. Run `dr ui` from the project's folder.")
     home = Path(os.environ.get("DAGSTER_HOME") or HOME).absolute()
@@ -34,31 +34,30 @@ def run(port: int) -> int:
     settings = home / "dagster.yaml"
     if not settings.exists():
         settings.write_text(SETTINGS, encoding="utf-8")
-    asked = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda *_: stop.set())
     with EmbeddedAws(settle_seconds=1.0, databases=True) as aws:
         env = {**environment(home), **aws.env()}
         command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-        # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
+        # A session of its own: Ctrl-C reaches this process alone, which stops the children in order.
         dagster = subprocess.Popen([*command, "-w", "workspace.yaml"], env=env, start_new_session=True)
-        click.echo(f"Embedded AWS at {aws.endpoint_url}; the UI comes up at http://127.0.0.1:{port} (Ctrl-C ends both)")
+        click.echo(f"Embedded AWS at {aws.endpoint_url}; the UI starts at http://127.0.0.1:{port} (Ctrl-C stops both)")
         try:
-            while not asked.wait(0.3):
+            while not stop.wait(0.3):
                 if dagster.poll() is not None:
                     return dagster.returncode or 1
                 if not aws.alive:
-                    raise DrError(f"The embedded AWS ended by itself. Its last words: {aws.stderr[-1000:]}")
+                    raise DrError(f"The embedded AWS exited unexpectedly. The end of its log: {aws.stderr[-1000:]}")
         finally:
             _end(dagster)
     return 0
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What Dagster runs with, besides the embedded AWS's own settings.
+    """Environment of `dagster dev`, without the embedded AWS's own variables.
 
-    The databases are at hand, so sensors ask them and publish the probe's metric. What is emulated must not reach anybody's
-    real history or pager.
+    Sensors query the databases and publish the probe's metric. Nothing emulated reaches a real history or pager.
     """
     own = {
         "DR_MODE": "provision",
@@ -72,13 +71,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to `dagster dev` and its children; SIGKILL for what has not gone after 15 s."""
-    for number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+    """SIGTERM `dagster dev` and its children; SIGKILL those still running after 15 s."""
+    for number, timeout in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             return
         try:
-            process.wait(patience)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
             continue
