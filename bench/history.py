@@ -2,13 +2,13 @@
 
     python bench/history.py [--stacks 2] [--days 365] [--rounds 3] [--keep DIR]
 
-Makes one-minute samples for each stack (one file a day, as the product writes them; with gaps, nulls and breaches), then lets each side
-read the same files and compute known time, compliance, percentiles and maximum for the whole period, each day, week and
-month, and the breaches. In turn, so that a machine that slows down slows all; every figure of every stack is compared, too. DuckDB and
-Polars are no dependencies: install them beside it (`pip install duckdb polars`), else they are passed over.
+Generates one-minute samples for each stack (one file a day, as the product writes them; with gaps, nulls and breaches). Each side
+reads the same files and computes known time, compliance, percentiles and maximum for the whole period, each day, week and
+month, and the breaches. The sides take turns, so that a machine that slows down slows all of them; every figure of every stack is
+compared. DuckDB and Polars are not dependencies: install them (`pip install duckdb polars`), or they are skipped.
 
-All stacks: one process for each core, each with one thread, the same for every side, its start included. For DuckDB and Polars also
-stack after stack in one process with all their threads; the faster of the two counts.
+All stacks: one process per core with one thread each, the same for every side, start-up included. For DuckDB and Polars also
+one stack after the other in one process with all their threads; the faster of the two counts.
 """
 
 import argparse
@@ -288,9 +288,11 @@ def measure(root: Path, stacks: list[str], days: int, sides: list[str], rounds: 
     print(f"\n{os.cpu_count()} cores, one stack: median of {rounds} rounds, in turn\n")
     print(f"| | one stack | all {len(stacks)} | by | figures |\n|---|---|---|---|---|")
     for name in sides:
-        told = {differ(mine, other) for mine, other in zip(figures["DR Assets"], figures[name], strict=True)}
-        said = "reference" if name == "DR Assets" else ", ".join(sorted(told))
-        print(f"| {name} | {statistics.median(one[name]):.2f} s | {every[name][0]:.1f} s | {every[name][1]} | {said} |")
+        differences = {differ(mine, other) for mine, other in zip(figures["DR Assets"], figures[name], strict=True)}
+        verdict = "reference" if name == "DR Assets" else ", ".join(sorted(differences))
+        print(
+            f"| {name} | {statistics.median(one[name]):.2f} s | {every[name][0]:.1f} s | {every[name][1]} | {verdict} |"
+        )
     others = [name for name in sides if name != "DR Assets"]
     if others:
         best = min(statistics.median(one[name]) for name in others)
@@ -307,7 +309,7 @@ def measure(root: Path, stacks: list[str], days: int, sides: list[str], rounds: 
 
 
 def linear(root: Path, stacks: list[str], days: int, rounds: int) -> None:
-    """What a row costs, whether there are few or many; what a day's update costs, whether a day or a year is there."""
+    """Print the cost of a row as the number of rows grows, and of a day's update as the history grows."""
     for share in (8, 4, 2, 1):
         took = statistics.median(timed(ours, root, stacks[0], days // share)[0] for _ in range(max(rounds, 5)))
         print(f"{days // share} days: {took:.3f} s, {1e6 * took / (days // share * 1440):.2f} µs a row")
@@ -323,7 +325,7 @@ def linear(root: Path, stacks: list[str], days: int, rounds: int) -> None:
 
 
 def update(root: Path, stack: str) -> float:
-    """Median seconds to merge a day's pull into its partition, the flush to disk included."""
+    """Median seconds to merge a day of samples into its partition, the flush to disk included."""
     day, seconds = START.date(), []
     for turn in range(9):
         new = [

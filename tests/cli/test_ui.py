@@ -1,4 +1,4 @@
-"""What `dr ui` hands to Dagster: nothing emulated may reach a real history or a real pager."""
+"""The environment of `dr ui`: nothing emulated reaches a real history or pager."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ def built_aws() -> Iterator[EmbeddedAws]:
 
 @pytest.fixture
 def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
-    """The provisioned stack; whoever changes it heals it."""
+    """The provisioned stack; a test that changes it restores it."""
     for name, value in built_aws.env().items():
         monkeypatch.setenv(name, value)
     built_aws.control.clear_faults()
@@ -58,17 +58,17 @@ def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAw
 
 @pytest.fixture
 def state(stack: Stack) -> Callable[[], StackState]:
-    """A fresh look each time it is called."""
+    """A new StackState each time it is called."""
     return lambda: StackState(stack, Aws())
 
 
 def provision(stack: Stack, **options: Any) -> JobResult:
-    """As a user does it: the Dagster job."""
+    """Provision with the Dagster job, as a user does."""
     return run_job(stack, "provision_stack", provision_config(poll_seconds=0.05, **options))
 
 
 def build(stack: Stack) -> None:
-    """The same through the same `settle`, without Dagster: for tests whose subject it is not; ten times as fast."""
+    """Provision through `StackState.reconcile` without Dagster, ten times as fast, for tests of something else."""
     state, deadline = StackState(stack, Aws()), time.monotonic() + 400
     state.snapshot()
     for resource in state.resources.values():

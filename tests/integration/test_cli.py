@@ -1,4 +1,4 @@
-"""`dr` as a shell sees it: exit codes, JSON, one-line errors."""
+"""The `dr` command from a shell: exit codes, JSON, one-line errors."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def dr(*args: str, env: dict[str, str] | None = None, **more: Any) -> subprocess
     )
 
 
-def test_verify_in_sync_exits_0_and_prints_the_contracts_json(built: EmbeddedAws, stack: Stack) -> None:
+def test_verify_in_sync_exits_0_and_prints_the_documented_json(built: EmbeddedAws, stack: Stack) -> None:
     done = dr("verify", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -72,13 +72,13 @@ def test_outputs_are_complete(built: EmbeddedAws) -> None:
     assert values["secondary_cluster_endpoint"].endswith(".us-west-2.rds.amazonaws.com")
 
 
-def test_status_tells_the_writer(built: EmbeddedAws) -> None:
+def test_status_names_the_writer(built: EmbeddedAws) -> None:
     document = json.loads(dr("status", "--json").stdout)
     assert (document["writer"], document["at_home"]) == ("primary", True)
     assert "writer at the primary site" in dr("status").stdout
 
 
-def test_without_credentials_one_line_says_so() -> None:
+def test_missing_credentials_are_reported_in_one_line() -> None:
     for command in (("verify",), ("provision",), ("outputs",), ("status",)):
         done = dr(*command)
         assert done.returncode == 1
@@ -87,7 +87,7 @@ def test_without_credentials_one_line_says_so() -> None:
         assert "dr up" in done.stderr
 
 
-def test_with_nobody_at_the_endpoint_it_says_so() -> None:
+def test_an_endpoint_that_refuses_connections_is_reported() -> None:
     env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
     done = dr("verify", env=env)
     assert done.returncode == 1
@@ -96,7 +96,7 @@ def test_with_nobody_at_the_endpoint_it_says_so() -> None:
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId"])
-def test_refused_credentials_end_it_at_once(cloud: EmbeddedAws, code: str) -> None:
+def test_refused_credentials_fail_at_once(cloud: EmbeddedAws, code: str) -> None:
     cloud.control.fault("error", service="sts", rate=1.0, code=code)
     done = dr("verify")
     cloud.control.clear_faults()
@@ -131,7 +131,7 @@ def test_destroy_refuses_before_anything_else(cloud: EmbeddedAws) -> None:
     assert [c for c in cloud.control.calls() if c["mutating"]] == []
 
 
-def test_graph_and_permissions_ask_nothing_of_aws(stack: Stack) -> None:
+def test_graph_and_permissions_call_no_aws_api(stack: Stack) -> None:
     graph = json.loads(dr("graph", "--json").stdout)
     assert "primary/aurora/instance-1" in graph["secondary/aurora/cluster"]
     assert dr("graph", "--dot").stdout.startswith("digraph")

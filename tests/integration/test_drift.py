@@ -1,4 +1,4 @@
-"""For every kind and every compared field: a change behind its back is reported as that field of that resource and
+"""For every kind and every compared field: an out-of-band change is reported as that field of that resource and
 nothing else, and provisioning heals it. Generated over the catalogue.
 
 Where a kind's own `update` can bring about a *wrong* value it is asked to, and the call it names is made with a plain
@@ -108,7 +108,7 @@ def _call(service_name: str, operation: str, params: Callable[[StackState, Resou
     return act
 
 
-def _seen(state: StackState, resource: Resource) -> Any:
+def _observed(state: StackState, resource: Resource) -> Any:
     observed = state.observe(resource)
     assert observed is not None
     return observed
@@ -118,7 +118,7 @@ def _foreign_route(aws: Aws, state: StackState, resource: Resource) -> None:
     ec2 = aws.client("ec2", resource.region, writing=True)
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=state.field("primary/network/vpc", "VpcId"))
-    table = _seen(state, resource)["RouteTableId"]
+    table = _observed(state, resource)["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 
 
@@ -128,7 +128,7 @@ def _another_peering(aws: Aws, state: StackState, resource: Resource) -> None:
         VpcId=state.field("primary/network/vpc", "VpcId"),
         PeerVpcId=ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"],
     )["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-    table = _seen(state, resource)["RouteTableId"]
+    table = _observed(state, resource)["RouteTableId"]
     ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
     ec2.replace_route(
         RouteTableId=table, DestinationCidrBlock=resource.identity["Destination"], VpcPeeringConnectionId=peering
@@ -138,19 +138,19 @@ def _another_peering(aws: Aws, state: StackState, resource: Resource) -> None:
 def _another_table(aws: Aws, state: StackState, resource: Resource) -> None:
     ec2 = aws.client("ec2", resource.region, writing=True)
     table = ec2.create_route_table(VpcId=state.field("primary/network/vpc", "VpcId"))["RouteTable"]["RouteTableId"]
-    ec2.replace_route_table_association(AssociationId=_seen(state, resource)["AssociationId"], RouteTableId=table)
+    ec2.replace_route_table_association(AssociationId=_observed(state, resource)["AssociationId"], RouteTableId=table)
 
 
 def _third_vpc(aws: Aws, state: StackState, resource: Resource) -> None:
     vpc = aws.client("ec2", "us-east-1", writing=True).create_vpc(CidrBlock="10.78.0.0/16")["Vpc"]["VpcId"]
     aws.client("route53", resource.region, writing=True).associate_vpc_with_hosted_zone(
-        HostedZoneId=_seen(state, resource)["ZoneId"], VPC={"VPCRegion": "us-east-1", "VPCId": vpc}
+        HostedZoneId=_observed(state, resource)["ZoneId"], VPC={"VPCRegion": "us-east-1", "VPCId": vpc}
     )
 
 
 def _one_child(aws: Aws, state: StackState, resource: Resource) -> None:
     aws.client("route53", resource.region, writing=True).update_health_check(
-        HealthCheckId=_seen(state, resource)["HealthCheckId"],
+        HealthCheckId=_observed(state, resource)["HealthCheckId"],
         ChildHealthChecks=[state.field("primary/dns/health-check", "HealthCheckId")],
     )
 
@@ -165,9 +165,9 @@ def _bucket_policy(aws: Aws, state: StackState, resource: Resource) -> None:
 
 
 def _no_delete_markers(aws: Aws, state: StackState, resource: Resource) -> None:
-    (rule,) = _seen(state, resource)["Rules"]
+    (rule,) = _observed(state, resource)["Rules"]
     rules = [{**rule, "DeleteMarkerReplication": {"Status": "Disabled"}}]
-    configuration = {"Role": _seen(state, resource)["Role"], "Rules": rules}
+    configuration = {"Role": _observed(state, resource)["Role"], "Rules": rules}
     aws.client("s3", resource.region, writing=True).put_bucket_replication(
         Bucket=state.field("primary/backup/bucket", "Name"), ReplicationConfiguration=configuration
     )
@@ -187,14 +187,17 @@ BY_HAND: dict[Field, Saboteur] = {
     ("ec2.route", "VpcPeeringConnectionId"): _another_peering,
     ("ec2.route_table", "ForeignRoutes"): _foreign_route,
     ("ec2.route_table_association", "RouteTableId"): _another_table,
-    ("kms.key", "Enabled"): _call("kms", "disable_key", lambda w, r: {"KeyId": _seen(w, r)["KeyId"]}),
+    ("kms.key", "Enabled"): _call("kms", "disable_key", lambda state, r: {"KeyId": _observed(state, r)["KeyId"]}),
     ("kms.key", "KeyRotationEnabled"): _call(
-        "kms", "disable_key_rotation", lambda w, r: {"KeyId": _seen(w, r)["KeyId"]}
+        "kms", "disable_key_rotation", lambda state, r: {"KeyId": _observed(state, r)["KeyId"]}
     ),
     ("rds.subnet_group", "SubnetIds"): _call(
         "rds",
         "modify_db_subnet_group",
-        lambda w, r: {"DBSubnetGroupName": _seen(w, r)["Name"], "SubnetIds": _seen(w, r)["SubnetIds"][:2]},
+        lambda state, r: {
+            "DBSubnetGroupName": _observed(state, r)["Name"],
+            "SubnetIds": _observed(state, r)["SubnetIds"][:2],
+        },
     ),
     ("route53.health_check", "ChildHealthChecks"): _one_child,
     ("route53.zone", "VPCs"): _third_vpc,
@@ -203,13 +206,13 @@ BY_HAND: dict[Field, Saboteur] = {
     ("sns.topic_policy", "Policy"): _call(
         "sns",
         "set_topic_attributes",
-        lambda w, r: {
-            "TopicArn": _seen(w, r)["TopicArn"],
+        lambda state, r: {
+            "TopicArn": _observed(state, r)["TopicArn"],
             "AttributeName": "Policy",
             "AttributeValue": json.dumps(
                 {
                     "Version": "2012-10-17",
-                    "Statement": [{**EVERYBODY, "Action": "sns:Publish", "Resource": _seen(w, r)["TopicArn"]}],
+                    "Statement": [{**EVERYBODY, "Action": "sns:Publish", "Resource": _observed(state, r)["TopicArn"]}],
                 }
             ),
         },
@@ -217,16 +220,16 @@ BY_HAND: dict[Field, Saboteur] = {
     ("sqs.queue", "RedrivePolicy"): _call(
         "sqs",
         "set_queue_attributes",
-        lambda w, r: {
-            "QueueUrl": _seen(w, r)["QueueUrl"],
-            "Attributes": {"RedrivePolicy": json.dumps({**_seen(w, r)["RedrivePolicy"], "maxReceiveCount": 9})},
+        lambda state, r: {
+            "QueueUrl": _observed(state, r)["QueueUrl"],
+            "Attributes": {"RedrivePolicy": json.dumps({**_observed(state, r)["RedrivePolicy"], "maxReceiveCount": 9})},
         },
     ),
     ("sqs.queue_policy", "Policy"): _call(
         "sqs",
         "set_queue_attributes",
-        lambda w, r: {
-            "QueueUrl": _seen(w, r)["QueueUrl"],
+        lambda state, r: {
+            "QueueUrl": _observed(state, r)["QueueUrl"],
             "Attributes": {
                 "Policy": json.dumps(
                     {"Version": "2012-10-17", "Statement": [{**EVERYBODY, "Action": "sqs:SendMessage"}]}
@@ -289,7 +292,7 @@ def sabotage(aws: Aws, state: StackState, field: Field, resource: Resource) -> N
         desired[name] = state.field(*POINT_ELSEWHERE[field])
     else:
         desired[name] = wrong_value(field, desired[name])
-    observed = _seen(state, resource)
+    observed = _observed(state, resource)
     target = Target(
         resource.key,
         resource.kind,
@@ -306,11 +309,11 @@ def sabotage(aws: Aws, state: StackState, field: Field, resource: Resource) -> N
         call: Call = kind.update(target, observed, drift)
         aws.act(call, resource.region, state.account)
         state.invalidate(resource.key)
-        observed = _seen(state, resource)
+        observed = _observed(state, resource)
 
 
-def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
-    """No field may slip through: each is in a round, or says why it cannot be turned alone."""
+def test_every_changeable_field_has_a_sabotage(stack: Stack) -> None:
+    """Each field is in a round, or the table gives the reason why it cannot be changed alone."""
     planned = {field for each in rounds() for field, _ in each}
     assert planned | NOT_ALONE.keys() >= representatives().keys()
     assert not planned & NOT_ALONE.keys()
@@ -324,7 +327,7 @@ def test_every_changeable_field_has_its_saboteur(stack: Stack) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(rounds())))
-def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack: Stack, number: int) -> None:
+def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, stack: Stack, number: int) -> None:
     plan = rounds()[number]
     aws = Aws()
     state = StackState(stack, aws)
@@ -346,7 +349,7 @@ def test_each_change_is_found_as_that_field_and_healed(built: EmbeddedAws, stack
 
 
 @pytest.mark.slow
-def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedAws, stack: Stack) -> None:
+def test_whatever_can_be_deleted_alone_is_reported_absent_and_recreated(built: EmbeddedAws, stack: Stack) -> None:
     resources = catalog(stack)
     needed = {need for resource in resources for need in resource.needs}
     state = StackState(stack, Aws())
@@ -362,7 +365,7 @@ def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedA
             str(resolve(resource.name, state)),
             resolve(resource.identity, state),
         )
-        call = KINDS[resource.kind].delete(target, _seen(state, resource))
+        call = KINDS[resource.kind].delete(target, _observed(state, resource))
         if call is not None and resource.kind != "rds.instance":
             state.aws.act(call, resource.region, state.account)
             gone.append(resource.key)
@@ -375,7 +378,7 @@ def test_whatever_can_be_deleted_alone_is_missed_and_made_again(built: EmbeddedA
     assert service.verify(stack).in_sync
 
 
-def test_a_parameter_set_beside_ours_is_found_and_reset(built: EmbeddedAws, stack: Stack) -> None:
+def test_an_additional_parameter_is_found_and_reset(built: EmbeddedAws, stack: Stack) -> None:
     name = f"aurora-postgresql-cluster-secondary-{stack.environment_suffix}"
     parameter = {"ParameterName": "rds.global_db_rpo", "ParameterValue": "20", "ApplyMethod": "immediate"}
     aws = Aws()
@@ -397,7 +400,7 @@ def test_tags_of_others_are_left_alone(built: EmbeddedAws, stack: Stack) -> None
     assert service.verify(stack).in_sync
 
 
-def test_versioning_that_was_suspended_is_found_and_healed(built: EmbeddedAws, stack: Stack) -> None:
+def test_suspended_versioning_is_found_and_enabled(built: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
     state = StackState(stack, aws)
     bucket = state.field("secondary/backup/bucket", "Name")

@@ -15,7 +15,7 @@ from dr_assets.stack import Stack
 
 from .conftest import build, mutating, provision
 
-# The order that STACK.md calls not negotiable, as the calls that must be seen one after the other.
+# The order that docs/stack.md requires, as the calls that must follow each other.
 SPINE = ("CreateGlobalCluster", "CreateDBCluster", "CreateDBInstance", "CreateDBCluster", "CreateDBInstance")
 
 
@@ -57,7 +57,7 @@ def test_provision_order_and_repetition(cloud: EmbeddedAws, stack: Stack) -> Non
 
 
 def inventory(stack: Stack) -> dict[str, int]:
-    """How many of each countable thing exist in AWS, whoever made them: two of one sort would show here."""
+    """Number of each countable resource in AWS, whoever created them: a duplicate shows here."""
     aws = Aws()
     count: dict[str, int] = {}
     for region in (stack.primary_region, stack.secondary_region):
@@ -110,7 +110,7 @@ def run_until_killed(stack: Stack, after: int) -> int:
                 answer = real(self, *args, **kwargs)
                 made += 1
                 if made == after:
-                    os.kill(os.getpid(), signal.SIGKILL)  # AWS has done it; nobody here has seen the answer
+                    os.kill(os.getpid(), signal.SIGKILL)  # AWS has done it; the answer never reached this process
                 return answer
 
             Aws.act = act  # type: ignore[method-assign]
@@ -151,7 +151,7 @@ def test_destroy_leaves_nothing_and_provision_starts_over(cloud: EmbeddedAws, st
     assert service.verify(stack).in_sync
 
 
-def test_destroy_wants_the_right_suffix(cloud: EmbeddedAws, stack: Stack) -> None:
+def test_destroy_requires_the_right_suffix(cloud: EmbeddedAws, stack: Stack) -> None:
     result = run_job(stack, "destroy_stack", destroy_config("wrong"))
     assert not result.success
     assert "'wrong' is not this stack's suffix" in result.failures[0]
@@ -166,13 +166,13 @@ def test_destroy_is_refused_under_protection(cloud: EmbeddedAws, stack: Stack, m
     assert mutating(cloud) == []
 
 
-def test_the_materialize_button_never_writes_unless_told(cloud: EmbeddedAws, stack: Stack) -> None:
+def test_the_materialize_button_writes_only_in_provision_mode(cloud: EmbeddedAws, stack: Stack) -> None:
     result = run_job(stack, "verify_stack", {})
     assert mutating(cloud) == []
     assert len(result.failed_checks) >= len(catalog(stack))
 
 
-def test_somebody_elses_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: Stack) -> None:
+def test_a_foreign_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
     name = f"rds-monitoring-role-primary-{stack.environment_suffix}"
     aws.client("iam", "us-east-1").create_role(

@@ -56,7 +56,7 @@ def test_the_password_is_nowhere_but_in_the_secrets(
 
 
 def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws, stack: Stack) -> None:
-    """The password is read back from the secret, so whoever goes on after a crash goes on with the same one."""
+    """The password is read back from the secret, so a run after a crash continues with the same one."""
     from dr_assets.reconcile.stack_state import StackState
 
     first = StackState(stack, Aws())
@@ -71,7 +71,7 @@ def test_a_crash_between_seed_and_cluster_keeps_one_password(cloud: EmbeddedAws,
     assert len(created) == 1
 
 
-def test_a_secret_that_went_astray_is_found_and_set_right(built: EmbeddedAws, stack: Stack) -> None:
+def test_a_drifted_secret_is_found_and_corrected(built: EmbeddedAws, stack: Stack) -> None:
     from dr_assets.reconcile import service
 
     good = passwords(stack)["primary"]

@@ -1,4 +1,4 @@
-"""A legitimate switchover is not drift; what is keyed to the role can be turned round on demand."""
+"""A legitimate switchover is not drift; fields keyed to the role are reversed on demand."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,7 @@ def test_after_a_switchover_there_is_no_drift_and_the_writer_is_known(away: Embe
     assert (result.topology.writer, result.topology.away) == ("secondary", True)
 
 
-def test_away_from_home_nothing_is_written_unless_told(away: EmbeddedAws, stack: Stack) -> None:
+def test_away_from_home_nothing_is_written_without_an_override(away: EmbeddedAws, stack: Stack) -> None:
     state = StackState(stack, Aws())
     key = state.field("primary/encryption/data-key", "KeyId")
     state.aws.client("kms", stack.primary_region, writing=True).disable_key(KeyId=key)
@@ -55,7 +55,7 @@ def test_away_from_home_nothing_is_written_unless_told(away: EmbeddedAws, stack:
     assert service.verify(stack).in_sync
 
 
-def test_told_to_write_away_from_home_it_turns_the_lag_alarms_round(away: EmbeddedAws, stack: Stack) -> None:
+def test_with_the_override_the_lag_alarms_are_reversed(away: EmbeddedAws, stack: Stack) -> None:
     assert provision(stack, allow_away=True).success
     aws = Aws()
     for site in SITES:
