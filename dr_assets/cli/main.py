@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -19,6 +19,10 @@ from dr_assets.cli.alert import alert
 from dr_assets.cli.drill import drill
 from dr_assets.cli.report import report
 from dr_assets.errors import DrError
+
+if TYPE_CHECKING:
+    from dr_assets.reconcile.service import Verification
+    from dr_assets.stack import Stack
 
 EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
 
@@ -115,12 +119,8 @@ def verify(as_json: bool) -> None:
       dr verify --json | jq '.resources[] | select(.status != "in_sync")'
     """
     from dr_assets.cli import render
-    from dr_assets.reconcile import service
-    from dr_assets.stack import load_stack
 
-    stack = load_stack()
-    with render.progress("verifying", _total(stack), quiet=as_json) as tick:
-        result = service.verify(stack, tick)
+    _, result = _verify("verifying", quiet=as_json)
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2))
     else:
@@ -202,11 +202,8 @@ def status(as_json: bool) -> None:
     """
     from dr_assets.cli import render
     from dr_assets.reconcile import service
-    from dr_assets.stack import load_stack
 
-    stack = load_stack()
-    with render.progress("reading", _total(stack), quiet=as_json) as tick:
-        result = service.verify(stack, tick)
+    stack, result = _verify("reading", quiet=as_json)
     if as_json:
         click.echo(json.dumps(service.status_json(stack, result), indent=2))
     else:
@@ -311,7 +308,17 @@ def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None
     sys.exit(0 if result.success and not result.failed_checks else EXIT_ERROR)
 
 
-def _total(stack: Any) -> int:
+def _verify(verb: str, quiet: bool) -> tuple[Stack, Verification]:
+    from dr_assets.cli import render
+    from dr_assets.reconcile import service
+    from dr_assets.stack import load_stack
+
+    stack = load_stack()
+    with render.progress(verb, _total(stack), quiet) as tick:
+        return stack, service.verify(stack, tick)
+
+
+def _total(stack: Stack) -> int:
     from dr_assets.resources.catalog import catalog
 
     return len(catalog(stack))

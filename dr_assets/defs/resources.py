@@ -1,6 +1,7 @@
 """The Dagster resource for AWS: how a run treats the stack, and the one observed state that all its steps share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from os import environ
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from dr_assets.aws import PROVISIONING_SILENCE, READ_ATTEMPTS, Aws
 from dr_assets.core.model import Outcome
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, UnansweredError
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import load_stack
 
@@ -22,6 +23,17 @@ ROLE_VARIABLE = "DR_ROLE_ARN"
 
 # Set by a caller that runs a job in its own process (the `dr` command) to receive outcomes as they come.
 PROGRESS: ContextVar[Callable[[Outcome], None] | None] = ContextVar("dr_progress", default=None)
+
+
+@contextmanager
+def as_dagster_failure(*passed: type[DrError]) -> Iterator[None]:
+    """Raises a DrError (but not one of `passed`) as dg.Failure with the same text; Dagster does not retry it."""
+    try:
+        yield
+    except passed:
+        raise
+    except DrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 class AwsStack(ResourceWithBoto3Configuration):
@@ -61,12 +73,10 @@ class AwsStack(ResourceWithBoto3Configuration):
     def stack_state(self) -> StackState:
         """The run's StackState; the first call reads the stack file. Raises dg.Failure."""
         if self._stack_state is None:
-            try:
-                silence = PROVISIONING_SILENCE if self.writes else None
+            silence = PROVISIONING_SILENCE if self.writes else None
+            with as_dagster_failure():
                 aws = Aws(self._session(), attempts=max(self.max_attempts, READ_ATTEMPTS), silence=silence)
                 self._stack_state = StackState(load_stack(), aws, adopt=self.adopt, allow_away=self.allow_away)
-            except DrError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
         return self._stack_state
 
     def snapshot(self, selected: frozenset[str] | None) -> StackState:
@@ -74,11 +84,40 @@ class AwsStack(ResourceWithBoto3Configuration):
         state = self.stack_state()
         if not self._snapshot_taken:
             self._snapshot_taken = True
-            try:
+            with as_dagster_failure():
                 state.snapshot(None if selected is None else selected & state.resources.keys())
-            except DrError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
         return state
+
+    def run_step(self, context: Any, key: str, step: Callable[[], Outcome], writes: bool) -> Outcome:
+        """The outcome of `step`, in Dagster's terms, and reported to PROGRESS.
+
+        Raises dg.RetryRequested while a resource that is written is not ready (other branches of the graph go on), dg.Failure
+        when it is unknown, refused or not ready in time.
+        """
+        retries = int(self.wait_seconds / max(self.poll_seconds, 0.01))
+        retry = dg.RetryRequested(max_retries=retries, seconds_to_wait=self.poll_seconds)
+        try:
+            with as_dagster_failure(UnansweredError):
+                outcome = step()
+        except UnansweredError as error:
+            if writes and context.retry_number < 5:
+                raise retry from error
+            raise dg.Failure(f"{key} is unknown: {error}", allow_retries=False) from error
+        if outcome.status == "unknown":
+            raise dg.Failure(f"{key} is unknown: {outcome.reason}", metadata={"status": "unknown"}, allow_retries=False)
+        if writes and outcome.status == "waiting":
+            if context.retry_number >= retries:
+                raise dg.Failure(
+                    f"{key} is not ready after {self.wait_seconds:.0f} s: {outcome.reason}. Look at it in the console, then "
+                    "run again: nothing is made twice.",
+                    allow_retries=False,
+                )
+            context.log.info(f"{key}: waiting: {outcome.reason}")
+            raise retry
+        listener = PROGRESS.get()
+        if listener:
+            listener(outcome)
+        return outcome
 
     def _session(self) -> boto3.Session:
         session = boto3.Session(

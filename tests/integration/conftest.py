@@ -73,7 +73,8 @@ def build(stack: Stack) -> None:
     state.snapshot()
     for resource in state.resources.values():
         while not (outcome := state.reconcile(resource)).good:
-            assert outcome.status == "waiting", outcome
+            # A slow answer on a busy machine is waited out, within the deadline of the whole.
+            assert outcome.status in ("waiting", "unknown"), outcome
             assert time.monotonic() < deadline, outcome
             time.sleep(0.02)
             state.invalidate(resource.key)

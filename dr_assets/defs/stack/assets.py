@@ -13,8 +13,7 @@ import dagster as dg
 from dr_assets.core.converge import converge
 from dr_assets.core.expressions import digest, is_resolved, resolve
 from dr_assets.core.model import Drift, Outcome, Resource, Target
-from dr_assets.defs.resources import PROGRESS, AwsStack, run_selection
-from dr_assets.errors import DrError, UnansweredError
+from dr_assets.defs.resources import AwsStack, run_selection
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack
@@ -60,10 +59,15 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     def _asset(context: dg.AssetExecutionContext, aws: AwsStack) -> dg.MaterializeResult:  # type: ignore[type-arg]
         state = aws.snapshot(run_selection(context))
         calls, started = len(state.aws.log), time.monotonic()
-        outcome = verify_or_reconcile(context, aws, state, resource)
-        listener = PROGRESS.get()
-        if listener:
-            listener(outcome)
+
+        def step() -> Outcome:
+            if not aws.writes:
+                return converge(resource, state, write=False)
+            if context.retry_number:
+                state.invalidate(resource.key)
+            return state.reconcile(resource)
+
+        outcome = aws.run_step(context, resource.key, step, aws.writes)
         metadata = describe(state, resource, outcome)
         metadata |= {"api_calls": len(state.aws.log) - calls, "seconds": round(time.monotonic() - started, 3)}
         context.log.info(f"{resource.key}: {outcome.status}{': ' + outcome.reason if outcome.reason else ''}")
@@ -74,42 +78,6 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
         )
 
     return _asset
-
-
-def verify_or_reconcile(context: Any, aws: AwsStack, state: StackState, resource: Resource) -> Outcome:
-    """The outcome of one step, by the run's mode.
-
-    Raises dg.RetryRequested while the resource is becoming ready (other branches of the graph go on), dg.Failure when it is
-    unknown, refused or not ready in time.
-    """
-    retries = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
-    try:
-        if not aws.writes:
-            outcome = converge(resource, state, write=False)
-        else:
-            if context.retry_number:
-                state.invalidate(resource.key)
-            outcome = state.reconcile(resource)
-    except UnansweredError as error:
-        if aws.writes and context.retry_number < 5:
-            raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds) from error
-        raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
-    except DrError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    if outcome.status == "unknown":
-        raise dg.Failure(
-            f"{resource.key} is unknown: {outcome.reason}", metadata={"status": "unknown"}, allow_retries=False
-        )
-    if aws.writes and outcome.status == "waiting":
-        if context.retry_number >= retries:
-            raise dg.Failure(
-                f"{resource.key} is not ready after {aws.wait_seconds:.0f} s: {outcome.reason}. Look at it in the console, "
-                "then run again: nothing is made twice.",
-                allow_retries=False,
-            )
-        context.log.info(f"{resource.key}: waiting: {outcome.reason}")
-        raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds)
-    return outcome
 
 
 def describe(state: StackState, resource: Resource, outcome: Outcome) -> dict[str, Any]:

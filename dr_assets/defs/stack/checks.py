@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 
 from dr_assets.core.model import Resource
-from dr_assets.defs.resources import AwsStack
+from dr_assets.defs.resources import AwsStack, as_dagster_failure
 from dr_assets.defs.stack.assets import asset_key, drift_table
-from dr_assets.errors import AwsCallError, DrError, UnansweredError
+from dr_assets.errors import AwsCallError, UnansweredError
 from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.terraform import plan_drift, refresh_only
 
@@ -39,12 +39,11 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
         for key in chosen:
             second, first = by_key[key.asset_key]
             try:
-                parity = compare_pair(second, first, state.observe(second), state.observe(first))
+                with as_dagster_failure(UnansweredError, AwsCallError):
+                    parity = compare_pair(second, first, state.observe(second), state.observe(first))
             except (UnansweredError, AwsCallError) as error:
                 unknown.append(f"{second.key}: {error}")
                 continue
-            except DrError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
             differing = ", ".join(item.field for item in parity.differences)
             yield dg.AssetCheckResult(
                 passed=parity.equal,
@@ -72,10 +71,8 @@ def build_terraform_check(resources: Sequence[Resource], directory: Path) -> dg.
 
     @dg.multi_asset_check(name="terraform_drift", specs=specs, can_subset=True)
     def terraform_drift(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        try:
+        with as_dagster_failure():
             plan = refresh_only(directory)
-        except DrError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
         found = plan_drift({resource.key: resource for resource in resources}, plan)
         for check in sorted(context.selected_asset_check_keys, key=lambda key: key.asset_key.path):
             drift = found.get(by_key[check.asset_key].key, ())

@@ -6,9 +6,8 @@ from typing import Any
 import dagster as dg
 
 from dr_assets.core.model import Resource
-from dr_assets.defs.resources import PROGRESS, AwsStack
+from dr_assets.defs.resources import AwsStack, as_dagster_failure
 from dr_assets.defs.stack.assets import asset_key
-from dr_assets.errors import DrError, UnansweredError
 from dr_assets.reconcile.stack_state import refuse_destroy
 
 PROVISION, VERIFY, DESTROY = "provision_stack", "verify_stack", "destroy_stack"
@@ -64,11 +63,9 @@ def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: A
     refusal = refuse_destroy(state.stack, config.confirm_suffix)
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
-    try:
+    with as_dagster_failure():
         # Away from home the reverse lineage would take the writer's instances first, which AWS refuses half-way through.
         state.refuse_away_from_home()
-    except DrError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"destroying {len(state.resources)} resources of stack {state.stack.environment_suffix}")
 
 
@@ -99,22 +96,7 @@ def _destroy_op(resource: Resource, dependents: Sequence[str]) -> dg.OpDefinitio
     @dg.op(name=_op_name(resource.key), ins=inputs, out=dg.Out(dg.Nothing), description=f"Delete {resource.key}.")
     def _op(context: dg.OpExecutionContext, aws: AwsStack) -> None:
         state = aws.stack_state()
-        retries = int(aws.wait_seconds / max(aws.poll_seconds, 0.01))
-        try:
-            outcome = state.delete(resource)
-        except UnansweredError as error:
-            if context.retry_number < 5:
-                raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds) from error
-            raise dg.Failure(f"{resource.key} is unknown: {error}", allow_retries=False) from error
-        except DrError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-        if outcome.status == "unknown":
-            raise dg.Failure(f"{resource.key} is unknown: {outcome.reason}", allow_retries=False)
-        if outcome.status == "waiting":
-            raise dg.RetryRequested(max_retries=retries, seconds_to_wait=aws.poll_seconds)
-        listener = PROGRESS.get()
-        if listener:
-            listener(outcome)
+        outcome = aws.run_step(context, resource.key, lambda: state.delete(resource), writes=True)
         context.log.info(f"{resource.key}: absent ({', '.join(outcome.calls) or outcome.reason or 'already absent'})")
         context.log_event(dg.AssetObservation(asset_key(resource.key), metadata={"status": "absent"}))
 
