@@ -9,11 +9,13 @@ AWS is that nothing acknowledged is lost and how the gap divides, not the second
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 from dr_assets.cli.demo import environment
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.drills import runner
+from dr_assets.drills.record import Record
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import open_store
 from dr_assets.stack import load_stack
@@ -22,34 +24,35 @@ SETTINGS = {"rate": 100.0, "baseline_seconds": 1.0, "probe_interval": 0.05}
 
 
 def main(rounds: int) -> int:
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     with tempfile.TemporaryDirectory() as folder, EmbeddedAws(databases=True) as aws, environment(aws.env()):
         stack = load_stack()
         result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.05))
         assert result.success, result.failures
         for number in range(rounds):
             scenario: Any = "failback" if number % 2 else "switchover"
-            asked = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
-            records.append(runner.start(stack, open_store(folder), asked))
-            rto, rpo = records[-1]["rto"], records[-1]["rpo"]
+            request = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
+            records.append(runner.start(stack, open_store(folder), request))
+            rto, rpo = records[-1].rto, records[-1].rpo
             print(
-                f"{number + 1:3} {scenario:10} RTO {rto['high_seconds']:.3f} s, lost {rpo['lost_commits']} of "
-                f"{rpo['acknowledged']}, {records[-1]['status']}",
+                f"{number + 1:3} {scenario:10} RTO {rto.high_seconds:.3f} s, lost {rpo.lost_commits} of "
+                f"{rpo.acknowledged}, {records[-1].status}",
                 flush=True,
             )
     print("\n|  | median | most |\n|---|---|---|")
     for name in ("database", "traffic"):
-        row([record["rto"]["parts"][name] for record in records], f"RTO, {name}")
-    row([record["rto"]["high_seconds"] for record in records], "RTO")
-    row([record["exposure"]["seconds"] for record in records], "exposure")
-    lost = sum(record["rpo"]["lost_commits"] for record in records)
+        row([getattr(record.rto.parts, name) for record in records], f"RTO, {name}")
+    row([record.rto.high_seconds for record in records], "RTO")
+    row([record.exposure.seconds for record in records if record.exposure], "exposure")
+    lost = sum(record.rpo.lost_commits or 0 for record in records)
     print(
-        f"\n{lost} of {sum(record['rpo']['acknowledged'] for record in records)} acknowledged commits lost in {rounds} runs"
+        f"\n{lost} of {sum(record.rpo.acknowledged or 0 for record in records)} acknowledged commits lost in {rounds} runs"
     )
-    return 0 if lost == 0 and all(record["status"] == "succeeded" for record in records) else 1
+    return 0 if lost == 0 and all(record.status == "succeeded" for record in records) else 1
 
 
-def row(values: list[float], name: str) -> None:
+def row(figures: Iterable[float | None], name: str) -> None:
+    values = [value for value in figures if value is not None]
     print(f"| {name} | {statistics.median(values):.2f} s | {max(values):.2f} s |")
 
 

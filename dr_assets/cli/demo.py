@@ -204,14 +204,12 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
             )
             written = runner.start(stack, store, request, on_step)
             render.record(written)
-            rto, rpo = written["rto"], written["rpo"]
-            lost = rpo["lost_commits"]
-            good = written["status"] == "succeeded" and bool(rto["met"]) and bool(rpo["met"])
-            good = good and (lost > 0 if scenario == "failover" else lost == 0)
+            rto, rpo = written.rto, written.rpo
+            lost = rpo.lost_commits or 0
             done(
-                f"RTO {rto['high_seconds']:.1f} s (< {rto['target_seconds']} s), RPO {rpo['lost_seconds']:.1f} s "
-                f"(< {rpo['target_seconds']} s): {lost} of {rpo['acknowledged']} commits lost",
-                good,
+                f"RTO {rto.high_seconds:.1f} s (< {rto.target_seconds} s), RPO {rpo.lost_seconds:.1f} s "
+                f"(< {rpo.target_seconds} s): {lost} of {rpo.acknowledged} commits lost",
+                written.good and (lost > 0 if scenario == "failover" else lost == 0),
             )
     with _timed(stages, "records") as done:
         problems = record.verify_chain(store, stack.environment_suffix)

@@ -1,4 +1,4 @@
-"""`dr drill`: rehearse a switchover, a failover or a failback from a shell, or do the real thing. Added to `dr` by `cli.py`.
+"""`dr drill`: rehearse a switchover, a failover or a failback from a shell, or carry out a real one.
 
 Results go to stdout, progress to stderr. Exit 0 when the drill succeeded within its objectives, 2 when it did not, 1 on an error.
 """
@@ -17,6 +17,7 @@ from dr_assets.errors import DrError
 
 if TYPE_CHECKING:
     from dr_assets.drills.plan import Scenario
+    from dr_assets.drills.record import Record
 
 _SCENARIOS: dict[Scenario, str] = {
     "switchover": "Move the writer to the other site, losing nothing. Called in the writer's region.",
@@ -31,7 +32,7 @@ LEFT_OUT = ("dr_drill", "dr_heartbeat")
 
 @click.group()
 def drill() -> None:
-    """Rehearse a change of the writer, measured: commits really lost, the gap a client saw.
+    """Rehearse a change of the writer and measure it: commits lost, and the gap for a client.
 
     \b
     Examples:
@@ -43,22 +44,22 @@ def drill() -> None:
     """
 
 
-def _command(scenario: Scenario, told: str) -> click.Command:
-    @click.command(scenario, help=told)
-    @click.option("--yes", is_flag=True, help="Approve the plan without being asked.")
+def _command(scenario: Scenario, text: str) -> click.Command:
+    @click.command(scenario, help=text)
+    @click.option("--yes", is_flag=True, help="Approve the plan without a prompt.")
     @click.option(
         "--dry-run", is_flag=True, help="Show the plan and every precondition; do nothing. Exit 2 where one blocks."
     )
     @click.option("--json", "as_json", is_flag=True, help="Print the record (with --dry-run: the plan) as JSON.")
     @click.option("--why", default="rehearsal", show_default=True, help="The reason, for the record.")
-    @click.option("--operator", help="Who does it, for the record; default: the user logged in.")
-    @click.option("--incident", is_flag=True, help="This is the real thing, not a rehearsal.")
+    @click.option("--operator", help="Who carries it out, for the record; default: the user logged in.")
+    @click.option("--incident", is_flag=True, help="A real event, not a rehearsal.")
     @click.option(
         "--override", "overrides", multiple=True, metavar="NAME=REASON", help="Act although precondition NAME blocks."
     )
     @click.option("--rate", type=float, help="Rows per second that the ledger writes.")
     @click.option(
-        "--lag-gate", "lag_gate_ms", type=float, help="The most replication lag at which to act, in milliseconds."
+        "--lag-gate", "lag_gate_ms", type=float, help="Highest replication lag at which to act, in milliseconds."
     )
     def run(
         yes: bool,
@@ -73,7 +74,8 @@ def _command(scenario: Scenario, told: str) -> click.Command:
     ) -> None:
         from dr_assets.cli import render
         from dr_assets.drills import record_builder, runner
-        from dr_assets.drills.preconditions import PRECONDITIONS, Override
+        from dr_assets.drills.parts import Override
+        from dr_assets.drills.preconditions import PRECONDITIONS, current_name
         from dr_assets.drills.request import Request
         from dr_assets.history.store import open_store
         from dr_assets.stack import load_stack
@@ -81,18 +83,25 @@ def _command(scenario: Scenario, told: str) -> click.Command:
         stack = load_stack()
         person = operator or record_builder.operator()
         settings = {name: value for name, value in (("rate", rate), ("lag_gate_ms", lag_gate_ms)) if value is not None}
-        taken = []
-        for text in overrides:
-            name, _, reason = text.partition("=")
+        overridden = []
+        for override in overrides:
+            name, _, reason = override.partition("=")
+            name = current_name(name)
             if name not in PRECONDITIONS or not reason.strip():
                 raise DrError(
-                    f"--override {text!r} is not NAME=REASON with one of the preconditions: {', '.join(PRECONDITIONS)}."
+                    f"--override {override!r} is not NAME=REASON with one of the preconditions: {', '.join(PRECONDITIONS)}."
                 )
-            taken.append(Override(name, reason.strip(), person))
+            overridden.append(Override(precondition=name, reason=reason.strip(), by=person))
 
-        def request(approved_by: str | None) -> Any:
+        def request(approved_by: str | None) -> Request:
             return Request(
-                scenario, person, why, approved_by, tuple(taken), settings, "incident" if incident else "drill"
+                scenario=scenario,
+                operator=person,
+                why=why,
+                approved_by=approved_by,
+                overrides=tuple(overridden),
+                settings=settings,
+                kind="incident" if incident else "drill",
             )
 
         if dry_run or not yes:
@@ -112,15 +121,15 @@ def _command(scenario: Scenario, told: str) -> click.Command:
     return run
 
 
-for _name, _told in _SCENARIOS.items():
-    drill.add_command(_command(_name, _told))
+for _name, _text in _SCENARIOS.items():
+    drill.add_command(_command(_name, _text))
 
 
 @drill.command()
 @click.argument("drill_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def resume(drill_id: str, as_json: bool) -> None:
-    """Go on with a drill whose process ended. Nothing that was done is done again."""
+    """Resume a drill whose process ended. No step that is done is repeated."""
     from dr_assets.cli import render
     from dr_assets.drills import runner
 
@@ -137,7 +146,7 @@ def abort(drill_id: str, as_json: bool) -> None:
 
     def do(stack: Any, store: Any) -> None:
         written = runner.abort(stack, store, drill_id, record_builder.operator())
-        click.echo(json.dumps(written, indent=2)) if as_json else render.record(written)
+        click.echo(json.dumps(written.to_json(), indent=2)) if as_json else render.record(written)
 
     _with_store(do)
 
@@ -145,7 +154,7 @@ def abort(drill_id: str, as_json: bool) -> None:
 @drill.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """The records of this stack, the chain checked, and drills that wait to be resumed."""
+    """List the records of this stack, verify their chain, and list drills that can be resumed."""
     from dr_assets.cli import render
     from dr_assets.drills import record
     from dr_assets.drills.journal import unfinished
@@ -155,7 +164,8 @@ def list_(as_json: bool) -> None:
         problems = record.verify_chain(store, stack.environment_suffix)
         waiting = unfinished(store, stack.environment_suffix)
         if as_json:
-            click.echo(json.dumps({"records": records, "problems": problems, "unfinished": waiting}, indent=2))
+            documents = [each.to_json() for each in records]
+            click.echo(json.dumps({"records": documents, "problems": problems, "unfinished": waiting}, indent=2))
         else:
             render.records(records, problems, waiting)
         sys.exit(2 if problems else 0)
@@ -166,16 +176,19 @@ def list_(as_json: bool) -> None:
 @drill.command("reconcile")
 @click.argument("old", metavar="OLD_HOST[:PORT]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write the proposal (JSON lines).")
+@click.option("--drill", "drill_id", metavar="ID", help="Enter the counts in the record of this drill, not ended yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def reconcile_(old: str, out: Path, as_json: bool) -> None:
-    """Compare the old writer's data, kept aside, with the new writer's, row by row; propose, never apply.
+def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None:
+    """Compare the old writer's preserved data with the new writer's, row by row; propose, never apply.
 
     \b
     Example:
       dr drill reconcile 10.0.1.17:5432 --out lost.jsonl
     """
-    from dr_assets.drills.runner import clients, prepare_scene
-    from dr_assets.lost_writes.compare import reconcile
+    from dr_assets.drills import proposal
+    from dr_assets.drills.runner import clients, view_of_writer
+    from dr_assets.history.store import open_store
+    from dr_assets.lost_writes.compare import propose
     from dr_assets.postgres.connection import connect
     from dr_assets.postgres.endpoints import Resolver
     from dr_assets.stack import load_stack
@@ -183,13 +196,18 @@ def reconcile_(old: str, out: Path, as_json: bool) -> None:
     host, _, port = old.partition(":")
     if port and not port.isdigit():
         raise DrError(f"{old!r} is not HOST or HOST:PORT.")
-    scene = prepare_scene(load_stack(), clients())
-    address = Resolver().resolve(host, int(port or scene.credentials.port))
+    stack = load_stack()
+    if drill_id:
+        proposal.check_open(open_store(), stack.environment_suffix, drill_id)
+    view = view_of_writer(stack, clients())
+    address = Resolver().resolve(host, int(port or view.credentials.port))
     with (
-        connect(address, scene.credentials, read_only=True, seconds=None) as before,
-        connect(scene.writer_address(), scene.credentials, seconds=None) as after,
+        connect(address, view.credentials, read_only=True, seconds=None) as before,
+        connect(view.writer_address(), view.credentials, seconds=None) as after,
     ):
-        found = reconcile(before, after, out, exclude_schemas=LEFT_OUT)
+        found = propose(before, after, out, exclude_schemas=LEFT_OUT)
+    if drill_id:
+        proposal.attach(open_store(), stack.environment_suffix, drill_id, found)
     if as_json:
         click.echo(json.dumps(found.as_json() | {"not_compared": dict(found.not_compared)}, indent=2))
     else:
@@ -207,10 +225,9 @@ def _with_store(do: Callable[[Any, Any], None]) -> None:
     do(load_stack(), open_store())
 
 
-def finish(written: dict[str, Any], as_json: bool) -> None:
-    """Print the record and leave: 0 within the objectives, else 2."""
+def finish(written: Record, as_json: bool) -> None:
+    """Print the record and exit: 0 within the objectives, else 2."""
     from dr_assets.cli import render
 
-    click.echo(json.dumps(written, indent=2)) if as_json else render.record(written)
-    good = written["status"] == "succeeded" and written["rto"]["met"] and written["rpo"]["met"]
-    sys.exit(0 if good else 2)
+    click.echo(json.dumps(written.to_json(), indent=2)) if as_json else render.record(written)
+    sys.exit(0 if written.good else 2)

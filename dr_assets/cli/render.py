@@ -19,6 +19,8 @@ from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
     from dr_assets.cli.run_job import JobResult
+    from dr_assets.drills.parts import Condition
+    from dr_assets.drills.record import Record
     from dr_assets.drills.request import Prepared
 
 # A pipe or a file has no terminal width.
@@ -187,7 +189,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
         "plan": prepared.plan.as_json(),
         "plan_hash": prepared.plan.hash,
         "steps": [{"step": name, "does": text} for name, text in prepared.plan.describe()],
-        "preconditions": [condition.as_json() for condition in prepared.conditions],
+        "preconditions": [condition.model_dump() for condition in prepared.conditions],
         "blocking": [condition.name for condition in prepared.blocking],
     }
 
@@ -201,7 +203,7 @@ def plan(prepared: Prepared) -> None:
     )
     for number, (name, text) in enumerate(wanted.describe(), 1):
         out.print(f"  {number}. {name}: {text}", markup=False)
-    out.print(_conditions("precondition", [condition.as_json() for condition in prepared.conditions]))
+    out.print(_conditions("precondition", prepared.conditions))
     if prepared.blocking:
         names = ", ".join(condition.name for condition in prepared.blocking)
         out.print(
@@ -209,47 +211,46 @@ def plan(prepared: Prepared) -> None:
         )
 
 
-def _conditions(word: str, conditions: Sequence[Mapping[str, Any]]) -> Table:
+def _conditions(word: str, conditions: Sequence[Condition]) -> Table:
     table = plain_table(word, "", "reason")
     words = {True: Text("holds", "green"), False: Text("FAILS", "red"), None: Text("unknown", "magenta")}
     for item in conditions:
-        table.add_row(item["name"], words[item["passed"]], Text(item["reason"] or ""))
+        table.add_row(item.name, words[item.passed], Text(item.reason or ""))
     return table
 
 
-def record(written: Mapping[str, Any]) -> None:
+def record(written: Record) -> None:
     """Print a drill's figures against the objectives, its postconditions, and its record's hash."""
-    scope, rto, rpo = written["scope"], written["rto"], written["rpo"]
+    scope, rto, rpo = written.scope, written.rto, written.rpo
     out.print(
-        f"{written['scenario']} {written['id']}: {written['status']}"
-        + (f" ({written['reason']})" if written["reason"] else "")
-        + f"; writer moved from {scope['from_site']} to {scope['to_site']}",
+        f"{written.scenario} {written.id}: {written.status}"
+        + (f" ({written.reason})" if written.reason else "")
+        + f"; writer moved from {scope.from_site} to {scope.to_site}",
         markup=False,
     )
     table = plain_table("figure", "measured", "objective", "")
-    parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto["parts"].items())
-    interval = f"{_figure(rto['low_seconds'])} to {_figure(rto['high_seconds'])}"
-    table.add_row("RTO", interval, f"< {rto['target_seconds']} s", _verdict(rto["met"]))
+    parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto.parts.model_dump().items())
+    interval = f"{_figure(rto.low_seconds)} to {_figure(rto.high_seconds)}"
+    table.add_row("RTO", interval, f"< {rto.target_seconds} s", _verdict(rto.met))
     table.add_row("  parts", parts, "", "")
-    table.add_row("RPO, time", _figure(rpo["lost_seconds"]), f"< {rpo['target_seconds']} s", _verdict(rpo["met"]))
-    lost = "unknown" if rpo["lost_commits"] is None else f"{rpo['lost_commits']} of {rpo['acknowledged']}"
+    table.add_row("RPO, time", _figure(rpo.lost_seconds), f"< {rpo.target_seconds} s", _verdict(rpo.met))
+    lost = "unknown" if rpo.lost_commits is None else f"{rpo.lost_commits} of {rpo.acknowledged}"
     table.add_row("RPO, acknowledged commits lost", lost, "", "")
-    table.add_row("in doubt (not acknowledged, but present)", str(rpo["in_doubt"]), "", "")
-    exposure = written["exposure"] or {"seconds": None}
-    table.add_row("exposure (no usable reader)", _figure(exposure["seconds"]), "", "")
+    table.add_row("in doubt (not acknowledged, but present)", str(rpo.in_doubt), "", "")
+    exposure = written.exposure.seconds if written.exposure else None
+    table.add_row("exposure (no usable reader)", _figure(exposure), "", "")
     out.print(table)
-    out.print(_conditions("postcondition", written["postconditions"]))
-    for text in written["deviations"]:
+    out.print(_conditions("postcondition", written.postconditions))
+    for text in written.deviations:
         out.print(f"deviation: {text}", markup=False, style="yellow")
-    out.print(f"record {written['hash'][:12]}, chained to {(written['previous_hash'] or 'nothing')[:12]}", markup=False)
+    out.print(f"record {written.hash[:12]}, chained to {(written.previous_hash or 'nothing')[:12]}", markup=False)
 
 
-def records(found: Sequence[Mapping[str, Any]], problems: Sequence[str], waiting: Sequence[str]) -> None:
+def records(found: Sequence[Record], problems: Sequence[str], waiting: Sequence[str]) -> None:
     table = plain_table("drill", "status", "RTO s", "RPO s", "lost")
     for item in found:
-        rpo = item["rpo"]
-        cells = (item["rto"]["high_seconds"], rpo["lost_seconds"], rpo["lost_commits"])
-        table.add_row(item["id"], item["status"], *("unknown" if cell is None else f"{cell:g}" for cell in cells))
+        cells = (item.rto.high_seconds, item.rpo.lost_seconds, item.rpo.lost_commits)
+        table.add_row(item.id, item.status, *("unknown" if cell is None else f"{cell:g}" for cell in cells))
     out.print(table)
     for text in problems:
         err.print(text, markup=False, style="red")

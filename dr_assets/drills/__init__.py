@@ -1,1 +1,1 @@
-"""Drills: what they do, measure and leave behind. May import stack, core, aws, world, endpoints, errors and history."""
+"""Drills: the writer moved on purpose (or in an incident), measured, and recorded in a chain of hashes."""

@@ -1,14 +1,14 @@
-"""What a drill looks at before and after it acts: direct reads in the target's region, each made once per look.
+"""A drill's view of AWS: direct reads in the target's region, each made once and remembered until `fresh()`.
 
-May import `stack`, `core`, `aws`, `world`, `errors`, `endpoints` and its neighbours. The reads that a recovery needs ask only the
-region that is to take over; whatever asks the other region or a global service says so and is left out of a failover.
+The reads that a recovery needs go only to the region that is to take over. What needs the other region or a global service
+stands apart and is left out of a failover.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -22,18 +22,19 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
+from dr_assets.resources.aurora.kinds import global_cluster
 from dr_assets.stack import Site, Stack
 
 LAG_METRIC = "AuroraGlobalDBReplicationLag"
 
 
 @dataclass
-class Scene:
-    """The stack as a drill sees it.
+class AwsView:
+    """The stack as a drill observes it.
 
     Attributes:
         scenario: what is to be done.
-        from_site / to_site: who is the writer now, and who is to be it.
+        from_site / to_site: the writer now, and the writer to be.
         lag_gate_ms: the most replication lag at which the drill may act (milliseconds).
         lag_fresh_seconds: how old a lag reading may be.
     """
@@ -55,18 +56,9 @@ class Scene:
     def to_region(self) -> str:
         return self.stack.region(self.to_site)
 
-    def again(self) -> Scene:
-        """The same scene, with nothing remembered of what was read."""
-        return Scene(
-            self.stack,
-            self.aws,
-            self.scenario,
-            self.from_site,
-            self.to_site,
-            self.lag_gate_ms,
-            self.lag_fresh_seconds,
-            self.resolver,
-        )
+    def fresh(self) -> AwsView:
+        """The same view, with nothing remembered of what was read."""
+        return replace(self)
 
     def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
         """One read. Raises UnansweredError, AwsCallError, CredentialsError."""
@@ -75,20 +67,26 @@ class Scene:
         except Exception as error:
             raise explain(error, service, operation, region) from error
 
+    def caller_arn(self) -> str:
+        """The AWS identity that acts, from STS in the target's region; AWS requires no permission for it."""
+        return str(self.call("sts", "get_caller_identity", self.to_region)["Arn"])
+
     def cluster_id(self, site: Site) -> str:
         return names.cluster(self.stack, site)
 
     # --- read in the target's region -------------------------------------------------------------------------------
 
     @cached_property
-    def global_cluster(self) -> dict[str, Any]:
+    def global_cluster(self) -> Mapping[str, Any]:
         """The entry of DescribeGlobalClusters. Raises DrError when there is none."""
         name = self.stack.global_cluster_name
-        found = self.call("rds", "describe_global_clusters", self.to_region, GlobalClusterIdentifier=name)
-        if not found["GlobalClusters"]:
+        try:
+            found = global_cluster(self.aws.reads(), self.to_region, name)
+        except Exception as error:
+            raise explain(error, "rds", "describe_global_clusters", self.to_region) from error
+        if found is None:
             raise DrError(f"There is no global cluster {name}. Run `dr provision` first.")
-        entry: dict[str, Any] = found["GlobalClusters"][0]
-        return entry
+        return found
 
     @property
     def topology(self) -> Topology:
@@ -175,20 +173,20 @@ class Scene:
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 
     @cached_property
-    def world(self) -> StackState:
+    def state(self) -> StackState:
         return StackState(self.stack, self.aws)
 
     @cached_property
     def verification(self) -> dict[str, tuple[str, str]]:
-        """Key -> (status, what is wrong), of every resource."""
+        """Key -> (status, differing fields or reason), of every resource."""
         found: dict[str, tuple[str, str]] = {}
-        for outcome in self.world.verify():
+        for outcome in self.state.verify():
             fields = ", ".join(item.field for item in outcome.drift)
             found[outcome.key] = (outcome.status, fields or outcome.reason)
         return found
 
-    def wrong(self, *parts: str) -> str | None:
-        """Which resources whose key contains one of `parts` are not in sync, as one text; None when all are."""
+    def out_of_sync(self, *parts: str) -> str | None:
+        """The resources whose key contains one of `parts` and that are not in sync, as one text; None when all are."""
         bad = [
             f"{key} {status.replace('_', ' ')}{f' ({why})' if why else ''}"
             for key, (status, why) in self.verification.items()

@@ -1,4 +1,4 @@
-"""Control plane or data plane: which AWS calls may stand in a recovery path. Pure; imports nothing of the project.
+"""Control plane or data plane: which AWS calls may stand in a recovery path.
 
 Source: AWS Fault Isolation Boundaries, "Control planes and data planes" and the appendices on global services. The control
 planes of Route 53 and IAM live in us-east-1 alone; a recovery that calls them depends on that region.
@@ -11,7 +11,7 @@ from typing import Literal
 
 Plane = Literal["control", "data"]
 
-# Operations of the services we call that are data plane; everything else changes or lists configuration.
+# Data-plane operations of the services in use; every other operation changes or lists configuration.
 _DATA: dict[str, frozenset[str]] = {
     "secretsmanager": frozenset({"get_secret_value"}),
     "cloudwatch": frozenset({"get_metric_data", "put_metric_data"}),
@@ -24,17 +24,17 @@ _DATA: dict[str, frozenset[str]] = {
 GLOBAL_CONTROL = frozenset({"route53", "iam"})
 
 
-def plane(service: str, operation: str) -> Plane:
+def plane_of(service: str, operation: str) -> Plane:
     """The plane of a boto3 operation (snake case)."""
     return "data" if operation in _DATA.get(service, frozenset()) else "control"
 
 
-def improper(calls: Iterable[tuple[str, str, str]], failed_region: str) -> list[str]:
+def forbidden_in_recovery(calls: Iterable[tuple[str, str, str]], failed_region: str) -> list[str]:
     """Of (service, operation, region), those that a recovery from the loss of `failed_region` may not contain."""
-    found = []
+    found = set()
     for service, operation, region in calls:
-        if service in GLOBAL_CONTROL and plane(service, operation) == "control":
-            found.append(f"{service} {operation}: its control plane lives in us-east-1 alone")
+        if service in GLOBAL_CONTROL and plane_of(service, operation) == "control":
+            found.add(f"{service} {operation}: its control plane lives in us-east-1 alone")
         elif region == failed_region:
-            found.append(f"{service} {operation} in {region}, the failed region")
-    return sorted(set(found))
+            found.add(f"{service} {operation} in {region}, the failed region")
+    return sorted(found)

@@ -1,115 +1,257 @@
-"""What a drill has done so far, on disk before it does the next thing: so that a killed drill is resumed, never repeated.
-
-May import `errors` and `history.store`. One JSON document per drill, replaced atomically at every entry.
-"""
+"""A drill's progress, on disk before each action, so that a killed drill is resumed and no action is repeated blindly."""
 
 from __future__ import annotations
 
-import json
 import threading
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dr_assets import utc
+from dr_assets.documents import Document, DocumentError, Part
+from dr_assets.drills.measurement.client_probe import Verdict
+from dr_assets.drills.parts import Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
+from dr_assets.drills.plan import Plan, StepName
+from dr_assets.drills.request import ApprovedRequest
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 
-SCHEMA = "dr-assets/journal/1"
+Change = Literal["not begun", "under way", "done before"]
+
+
+class Result(Part):
+    """What a step leaves for later steps and the record."""
+
+    STEP: ClassVar[StepName]
+
+
+class Baseline(Result):
+    """Before anything was done: where the writer endpoint led (host, IP, port), the lag, rows acknowledged, the AWS identity."""
+
+    STEP = "baseline"
+    from_address: Annotated[tuple[str, str, int], Field(strict=False)]
+    lag_ms: Number | None
+    lag_at: str | None
+    rows: int
+    caller_arn: str | None = None
+
+
+class Act(Result):
+    """How far the change of the writer was when the step began."""
+
+    STEP = "act"
+    found: Change
+
+
+class Follow(Result):
+    """The RDS events of the target that were observed."""
+
+    STEP = "follow"
+    events: Items[str]
+
+
+class RtoInterval(Part):
+    """The gap in seconds, as an interval, and its parts."""
+
+    low_seconds: Number
+    high_seconds: Number
+    parts: RtoParts
+
+
+class Recovered(Result):
+    """The gap that the client measured; None where it was not observed from both sides."""
+
+    STEP = "recovered"
+    rto: RtoInterval | None
+
+
+class Fence(Result):
+    """What a write at the old writer came to."""
+
+    STEP = "fence"
+    verdict: Verdict
+    detail: str = Field(validation_alias="told", serialization_alias="told")
+
+
+class Count(Result):
+    """The ledger's commits against those that the new writer holds, and the store key of the ledger."""
+
+    STEP = "count"
+    lost_commits: int
+    lost_seconds: Number | None
+    in_doubt: int
+    acknowledged: int
+    survived: int
+    ledger: str
+    unknown: int
+    refused: int
+
+
+class Protected(Result):
+    """When the reader protected the data again."""
+
+    STEP = "protected"
+    at: UtcText
+
+
+class Postconditions(Result):
+    STEP = "postconditions"
+    conditions: Items[Condition]
+
+
+R = TypeVar("R", bound=Result)
+
+
+class Step(Part, Generic[R]):
+    """A step: `intended` holds the time of every attempt. One that was intended and is not done may have acted."""
+
+    intended: Items[UtcText] = ()
+    done: UtcText | None = None
+    # `{}` in JSON while there is none.
+    result: Annotated[
+        R | None,
+        BeforeValidator(lambda value: None if value == {} else value),
+        PlainSerializer(
+            lambda value: value.model_dump(mode="json", by_alias=True, exclude_unset=True) if value else {},
+            return_type=dict[str, Any],
+        ),
+    ] = None
+
+
+class Steps(Part):
+    baseline: Step[Baseline] = Step[Baseline]()
+    act: Step[Act] = Step[Act]()
+    follow: Step[Follow] = Step[Follow]()
+    recovered: Step[Recovered] = Step[Recovered]()
+    fence: Step[Fence] = Step[Fence]()
+    count: Step[Count] = Step[Count]()
+    protected: Step[Protected] = Step[Protected]()
+    postconditions: Step[Postconditions] = Step[Postconditions]()
+
+
+class Ended(Part):
+    status: Literal["succeeded", "failed", "aborted"]
+    at: UtcText
+
+
+class JournalDocument(Document):
+    """The stored journal. Fields that were not written stay unwritten."""
+
+    SCHEMA: ClassVar[str] = "dr-assets/journal/1"
+    id: str
+    stack: str
+    plan: Plan
+    plan_hash: str
+    request: ApprovedRequest
+    steps: Steps
+    timeline: Items[TimelineEntry]
+    calls: Items[CountedCall]
+    deviations: Items[str] = ()
+    ended: Ended | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": self.SCHEMA, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
 
 class Journal:
-    """The state of one drill (`drills/{stack}/{id}.json`).
+    """The journal of one drill (`drills/{stack}/{id}.json`), replaced atomically at every entry. Thread-safe."""
 
-    `data["steps"]` maps a step's name to {"intended": [UTC times], "done": UTC time or None, "result": {…}}. A step that was
-    intended and not done must be looked for in the world before it is taken again.
-    """
-
-    def __init__(self, store: Store, stack: str, drill: str, data: dict[str, Any]) -> None:
-        self._store, self.drill, self.data = store, drill, data
-        self._key = _key(stack, drill)
+    def __init__(self, store: Store, document: JournalDocument) -> None:
+        self._store, self.document = store, document
         self._lock = threading.Lock()
 
     @classmethod
-    def begin(cls, store: Store, stack: str, drill: str, plan: dict[str, Any]) -> Journal:
+    def begin(cls, store: Store, drill: str, plan: Plan, request: ApprovedRequest) -> Journal:
         """A new drill's journal. Raises FileExistsError when there is one of that id."""
-        data: dict[str, Any] = {
-            "schema": SCHEMA,
-            "id": drill,
-            "stack": stack,
-            "plan": plan,
-            "steps": {},
-            "timeline": [],
-            "calls": [],
-            "ended": None,
-        }
-        store.create(_key(stack, drill), _encode(data))
-        return cls(store, stack, drill, data)
+        document = JournalDocument(
+            id=drill,
+            stack=plan.stack,
+            plan=plan,
+            plan_hash=plan.hash,
+            request=request,
+            steps=Steps(),
+            timeline=(),
+            calls=(),
+            ended=None,
+        )
+        store.create(_key(plan.stack, drill), document.to_bytes())
+        return cls(store, document)
 
     @classmethod
     def load(cls, store: Store, stack: str, drill: str) -> Journal:
         """An earlier drill's journal. Raises DrError when there is none or it is not one."""
         key = _key(stack, drill)
         try:
-            data = json.loads(store.read(key))
+            return cls(store, JournalDocument.from_bytes(store.read(key), "It"))
         except KeyError:
             known = ", ".join(unfinished(store, stack)) or "none"
             raise DrError(f"There is no drill {drill} of stack {stack} in {store.uri}. Unfinished: {known}.") from None
-        except ValueError as error:
-            raise DrError(
-                f"{key} in {store.uri} is not a drill's journal ({error}). Restore it from a backup."
-            ) from error
-        if data.get("schema") != SCHEMA:
-            raise DrError(
-                f"{key} has the schema {data.get('schema')!r}, not {SCHEMA!r}: use the version that wrote it."
-            )
-        return cls(store, stack, drill, data)
+        except DocumentError as error:
+            raise DrError(f"{key} in {store.uri} is not a drill's journal. {error}") from error
 
-    def intend(self, step: str) -> bool:
-        """Say that `step` is about to be taken. True when it was intended before: look before repeating it."""
+    @property
+    def drill(self) -> str:
+        return self.document.id
+
+    @property
+    def plan(self) -> Plan:
+        return self.document.plan
+
+    def intend(self, step: StepName) -> bool:
+        """Write down that `step` is about to act. True when it was intended before: observe before repeating it."""
+        before: Step[Any] = getattr(self.document.steps, step)
+        self._update_step(step, intended=(*before.intended, utc.now_text()), done=before.done, result=before.result)
+        return bool(before.intended)
+
+    def done(self, result: Result) -> None:
+        """Write down that the result's step is complete."""
+        self._update_step(result.STEP, done=utc.now_text(), result=result)
+
+    def is_done(self, step: StepName) -> bool:
+        return getattr(self.document.steps, step).done is not None
+
+    def result(self, kind: type[R]) -> R | None:
+        """What the step left; None while it is not done."""
+        step: Step[R] = getattr(self.document.steps, kind.STEP)
+        return step.result
+
+    def note(self, text: str, source: str, mark: Mark | None = None, at: datetime | None = None) -> None:
+        """Add to the timeline; `mark` is kept where first set."""
         with self._lock:
-            entry = self.data["steps"].setdefault(step, {"intended": [], "done": None, "result": {}})
-            again = bool(entry["intended"])
-            entry["intended"].append(utc.now_text())
-            self._save()
-            return again
-
-    def done(self, step: str, **result: Any) -> None:
-        """Say that `step` is complete, with what later steps and the record need of it."""
-        with self._lock:
-            self.data["steps"][step] |= {"done": utc.now_text(), "result": result}
-            self._save()
-
-    def is_done(self, step: str) -> bool:
-        return bool(self.data["steps"].get(step, {}).get("done"))
-
-    def result(self, step: str) -> dict[str, Any]:
-        """What `done` was given; empty when the step is not done."""
-        found: dict[str, Any] = self.data["steps"].get(step, {}).get("result", {})
-        return found
-
-    def note(self, text: str, source: str, mark: str | None = None, at: datetime | None = None) -> None:
-        """Add to the timeline; `mark` (T0 … T6) is kept where first set."""
-        with self._lock:
-            if mark and any(entry["mark"] == mark for entry in self.data["timeline"]):
+            if self.marked(mark):
                 mark = None
-            self.data["timeline"].append(
-                {"mark": mark, "at": utc.to_text(at) if at else utc.now_text(), "source": source, "text": text}
-            )
-            self._save()
+            entry = TimelineEntry(mark=mark, at=utc.to_text(at or utc.now()), source=source, text=text)
+            self._save(timeline=(*self.document.timeline, entry))
 
-    def add_calls(self, calls: list[dict[str, Any]]) -> None:
+    def marked(self, mark: Mark | None) -> str | None:
+        """The time (UTC text) at which the mark was set, if it was."""
+        return next((entry.at for entry in self.document.timeline if mark and entry.mark == mark), None)
+
+    def add_calls(self, calls: Iterable[CountedCall]) -> None:
         with self._lock:
-            self.data["calls"].extend(calls)
-            self._save()
+            self._save(calls=(*self.document.calls, *calls))
 
-    def end(self, status: str) -> None:
+    def deviate(self, text: str) -> None:
+        """Write down something that did not go as planned."""
+        with self._lock:
+            self._save(deviations=(*self.document.deviations, text))
+
+    def end(self, status: Literal["succeeded", "failed", "aborted"]) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""
         with self._lock:
-            self.data["ended"] = {"status": status, "at": utc.now_text()}
-            self._save()
+            self._save(ended=Ended(status=status, at=utc.now_text()))
 
-    def _save(self) -> None:
-        self._store.write(self._key, _encode(self.data))
+    def _update_step(self, name: StepName, **changes: Any) -> None:
+        with self._lock:
+            steps = self.document.steps
+            self._save(steps=steps.model_copy(update={name: getattr(steps, name).model_copy(update=changes)}))
+
+    def _save(self, **changes: Any) -> None:
+        document = self.document.model_copy(update=changes)
+        self._store.write(_key(document.stack, document.id), document.to_bytes())
+        self.document = document
 
 
 def unfinished(store: Store, stack: str) -> list[str]:
@@ -117,17 +259,13 @@ def unfinished(store: Store, stack: str) -> list[str]:
     found = []
     for key in store.list(f"drills/{stack}/"):
         try:
-            data = json.loads(store.read(key))
-        except (KeyError, ValueError):
+            document = JournalDocument.from_bytes(store.read(key), key)
+        except (KeyError, DocumentError):
             continue
-        if data.get("schema") == SCHEMA and not data.get("ended"):
-            found.append(str(data["id"]))
+        if document.ended is None:
+            found.append(document.id)
     return found
 
 
 def _key(stack: str, drill: str) -> str:
     return f"drills/{stack}/{drill}.json"
-
-
-def _encode(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()

@@ -1,26 +1,25 @@
-"""What a drill is going to do, as data that can be shown, approved and hashed before anything happens. Pure.
-
-May import `stack`, `errors` and `core`.
-"""
+"""What a drill is going to do, as data that can be shown, approved and hashed before anything happens."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from dr_assets.core.topology import HOME, Topology
+from dr_assets.documents import Part, problems, sha256_of
+from dr_assets.drills.parts import Number
 from dr_assets.errors import RefusedError
 from dr_assets.stack import SITES, Site, Stack
 
 Scenario = Literal["switchover", "failover", "failback"]
+StepName = Literal["baseline", "act", "follow", "recovered", "fence", "count", "protected", "postconditions"]
 
-# The steps, in order. Each records its intent before it does anything, and looks before it repeats.
-STEPS: Sequence[tuple[str, str]] = (
+# The steps, in order. Each records its intent before it acts, and observes AWS before it repeats anything. The texts are hashed.
+STEPS: Sequence[tuple[StepName, str]] = (
     ("baseline", "write the ledger and probe the global writer endpoint until both are steady"),
     ("act", "{call}, in {region}"),
     ("follow", "follow the change in DescribeGlobalClusters, in RDS events and by SQL until {to} is the writer"),
@@ -37,8 +36,7 @@ _CALLS = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Part):
     """One drill. Rates are rows per second, times are seconds unless their name says otherwise."""
 
     scenario: Scenario
@@ -47,13 +45,13 @@ class Plan:
     to_site: Site
     from_region: str
     to_region: str
-    rate: float = 20.0
-    baseline_seconds: float = 3.0
+    rate: Number = 20.0
+    baseline_seconds: Number = 3.0
     good_probes: int = 5
-    probe_interval: float = 0.1
-    lag_gate_ms: float = 1000.0
-    follow_seconds: float = 900.0
-    protect_seconds: float = 3600.0
+    probe_interval: Number = 0.1
+    lag_gate_ms: Number = 1000.0
+    follow_seconds: Number = 900.0
+    protect_seconds: Number = 3600.0
 
     @property
     def act_region(self) -> str:
@@ -61,10 +59,10 @@ class Plan:
         return self.to_region if self.scenario == "failover" else self.from_region
 
     @property
-    def steps(self) -> tuple[str, ...]:
+    def steps(self) -> tuple[StepName, ...]:
         return tuple(name for name, _ in STEPS)
 
-    def describe(self) -> list[tuple[str, str]]:
+    def describe(self) -> list[tuple[StepName, str]]:
         """(step, what it does), for people."""
         values = {
             "call": _CALLS[self.scenario],
@@ -77,19 +75,19 @@ class Plan:
         return [(name, text.format(**values)) for name, text in STEPS]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return self.model_dump(mode="json")
 
     @property
     def hash(self) -> str:
         """SHA-256 (hex) over the plan's canonical JSON and its steps: what was approved is what is carried out."""
-        text = json.dumps([self.as_json(), self.describe()], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of([self.as_json(), self.describe()])
 
 
 def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: Any) -> Plan:
     """The plan that moves the writer from where it is.
 
-    Raises RefusedError where there is nothing to move, or where a failback is asked for at home or another drill away.
+    Raises RefusedError where there is nothing to move, where a failback is requested while the writer is at home, and for
+    settings that no plan has.
     """
     writer = topology.writer
     if writer is None:
@@ -97,11 +95,20 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
     if scenario == "failback" and writer == HOME:
         raise RefusedError("The writer is at home already: there is nothing to fail back.")
     target: Site = next(site for site in SITES if site != writer)
-    return Plan(
-        scenario, stack.environment_suffix, writer, target, stack.region(writer), stack.region(target), **settings
-    )
+    try:
+        return Plan(
+            scenario=scenario,
+            stack=stack.environment_suffix,
+            from_site=writer,
+            to_site=target,
+            from_region=stack.region(writer),
+            to_region=stack.region(target),
+            **settings,
+        )
+    except ValidationError as error:
+        raise RefusedError(f"The settings of the {scenario} are wrong: {'; '.join(problems(error))}.") from error
 
 
 def new_id(scenario: Scenario, at: datetime) -> str:
-    """A drill's id: sorts by time, says what it is, never meets another (`20261123T190211Z-failover-3f9a2c`)."""
+    """A drill's id: sorts by time, names the scenario, unique (`20261123T190211Z-failover-3f9a2c`)."""
     return f"{at:%Y%m%dT%H%M%SZ}-{scenario}-{secrets.token_hex(3)}"

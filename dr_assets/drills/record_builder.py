@@ -1,125 +1,138 @@
-"""From a journal to a record: what a drill leaves behind for people and auditors. May import its neighbours.
-
-The record's shape is that of `record.py` (docs/records.md); here it is only filled.
-"""
+"""Builds a drill's record from its journal and writes it: the evidence a drill leaves for people and auditors."""
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from dr_assets import utc
+from dr_assets.documents import DocumentError
 from dr_assets.drills import record
-from dr_assets.drills.journal import Journal
-from dr_assets.drills.request import Prepared, Request
+from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, Protected, Recovered
+from dr_assets.drills.parts import CorrectiveAction, CountedCall, Reconciliation, RtoParts
+from dr_assets.drills.proposal import proposed
+from dr_assets.drills.record import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
 
-def request_json(request: Request, prepared: Prepared) -> dict[str, Any]:
-    """Who, why and under which conditions, for the journal."""
-    return {
-        "kind": request.kind,
-        "operator": request.operator,
-        "approved_by": request.approved_by,
-        "why": request.why,
-        "conditions": [condition.as_json() for condition in prepared.conditions],
-        "overrides": [override.as_json() for override in request.overrides],
-        "corrective_actions": [dict(action) for action in request.corrective_actions],
-        "at": utc.now_text(),
-    }
-
-
-def finish(stack: Stack, store: Store, journal: Journal, status: str, reason: str | None) -> dict[str, Any]:
+def finish(stack: Stack, store: Store, journal: Journal, status: Status, reason: str | None) -> Record:
     """Write the record, chained to the one before it, and end the journal. A record that exists already is left as it is."""
-    existing = [item for item in record.load(store, stack.environment_suffix) if item["id"] == journal.drill]
-    written = existing[0] if existing else record.append(store, document(stack, journal, status, reason))
-    journal.end(written["status"])
+    existing = [item for item in record.load(store, stack.environment_suffix) if item.id == journal.drill]
+    written = existing[0] if existing else record.append(store, draft(stack, store, journal, status, reason).to_json())
+    journal.end(written.status)
     return written
 
 
-def document(stack: Stack, journal: Journal, status: str, reason: str | None) -> dict[str, Any]:
+def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: str | None) -> Draft:
     """The record without its hashes. Figures that were not measured are None, and so is whether they met their target."""
-    data, plan = journal.data, journal.data["plan"]
-    request = data["request"]
-    measured, counted = journal.result("recovered"), journal.result("count")
-    rto = dict(measured.get("rto") or {"low_seconds": None, "high_seconds": None, "parts": {}})
-    rto["parts"] = {name: rto["parts"].get(name) for name in ("detect", "decide", "database", "traffic")}
-    rto |= {"target_seconds": stack.rto_seconds, "met": _met(rto["high_seconds"], stack.rto_seconds)}
-    names = ("lost_commits", "lost_seconds", "in_doubt", "acknowledged", "survived")
-    rpo = {name: counted.get(name) for name in names}
-    rpo |= {"target_seconds": stack.rpo_seconds, "met": _met(rpo["lost_seconds"], stack.rpo_seconds)}
-    return {
-        "schema": record.SCHEMA,
-        "id": journal.drill,
-        "kind": request["kind"],
-        "scenario": plan["scenario"],
-        "stack": stack.environment_suffix,
-        "status": status,
-        "reason": reason,
-        "started_at": request["at"],
-        "ended_at": utc.now_text(),
-        "who": {
-            "operator": request["operator"],
-            "approved_by": request["approved_by"],
-            "caller_arn": journal.result("baseline").get("caller_arn"),
-        },
-        "why": request["why"],
-        "scope": {
-            **{key: plan[key] for key in ("from_site", "to_site", "from_region", "to_region")},
-            "database": stack.database_name,
-            "tables": ["dr_drill.dr_ledger"],
-        },
-        "plan_hash": data["plan_hash"],
-        "product_version": product_version(),
-        "preconditions": request["conditions"],
-        "overrides": request["overrides"],
-        "timeline": sorted(data["timeline"], key=lambda entry: entry["at"]),
-        "rto": rto,
-        "rpo": rpo,
-        "exposure": _exposure(journal),
-        "calls": _counted(data["calls"]),
-        "postconditions": journal.result("postconditions").get("conditions", []),
-        "deviations": list(data.get("deviations", [])),
-        "corrective_actions": _actions(request["corrective_actions"], reason),
-        "reconciliation": data.get("reconciliation"),
-    }
+    plan, request = journal.plan, journal.document.request
+    reconciliation = _reconciliation(store, journal)
+    baseline, postconditions = journal.result(Baseline), journal.result(Postconditions)
+    return Draft(
+        id=journal.drill,
+        kind=request.kind,
+        scenario=plan.scenario,
+        stack=stack.environment_suffix,
+        status=status,
+        reason=reason,
+        started_at=request.at,
+        ended_at=utc.now_text(),
+        who=Who(
+            operator=request.operator,
+            approved_by=request.approved_by,
+            caller_arn=baseline.caller_arn if baseline else None,
+        ),
+        why=request.why,
+        scope=Scope(
+            from_site=plan.from_site,
+            to_site=plan.to_site,
+            from_region=plan.from_region,
+            to_region=plan.to_region,
+            database=stack.database_name,
+            tables=("dr_drill.dr_ledger",),
+        ),
+        plan_hash=journal.document.plan_hash,
+        product_version=product_version(),
+        preconditions=request.conditions,
+        overrides=request.overrides,
+        timeline=tuple(sorted(journal.document.timeline, key=lambda entry: entry.at)),
+        rto=_rto(stack, journal),
+        rpo=_rpo(stack, journal),
+        exposure=_exposure(journal),
+        calls=_counted(journal.document.calls),
+        postconditions=postconditions.conditions if postconditions else (),
+        deviations=journal.document.deviations,
+        corrective_actions=_actions(request.corrective_actions, reason),
+        reconciliation=reconciliation,
+    )
 
 
-def _met(value: float | None, target: float) -> bool | None:
-    """Unknown is never compliant."""
-    return None if value is None else value < target
+def _rto(stack: Stack, journal: Journal) -> Rto:
+    recovered = journal.result(Recovered)
+    measured = recovered.rto if recovered else None
+    high = measured.high_seconds if measured else None
+    return Rto(
+        low_seconds=measured.low_seconds if measured else None,
+        high_seconds=high,
+        parts=measured.parts if measured else RtoParts(detect=None, decide=None, database=None, traffic=None),
+        target_seconds=stack.rto_seconds,
+        met=None if high is None else high < stack.rto_seconds,
+    )
 
 
-def _exposure(journal: Journal) -> dict[str, Any] | None:
+def _rpo(stack: Stack, journal: Journal) -> Rpo:
+    counted = journal.result(Count)
+    lost = counted.lost_seconds if counted else None
+    return Rpo(
+        lost_commits=counted.lost_commits if counted else None,
+        lost_seconds=lost,
+        in_doubt=counted.in_doubt if counted else None,
+        acknowledged=counted.acknowledged if counted else None,
+        survived=counted.survived if counted else None,
+        target_seconds=stack.rpo_seconds,
+        met=None if lost is None else lost < stack.rpo_seconds,
+    )
+
+
+def _exposure(journal: Journal) -> Exposure | None:
     """From the moment the old reader stopped protecting the data (the call, or the last good write before it)."""
-    marks = {entry["mark"]: entry["at"] for entry in journal.data["timeline"] if entry["mark"]}
-    if "T3" not in marks:
+    called = journal.marked("T3")
+    if called is None:
         return None
-    begun = min(marks[name] for name in ("T0", "T3") if name in marks)
-    until = journal.result("protected").get("at")
-    seconds = (utc.parse(until) - utc.parse(begun)).total_seconds() if until else None
-    return {"from": begun, "until": until, "seconds": seconds}
+    since = min(called, journal.marked("T0") or called)
+    protected = journal.result(Protected)
+    seconds = (utc.parse(protected.at) - utc.parse(since)).total_seconds() if protected else None
+    return Exposure(since=since, until=protected.at if protected else None, seconds=seconds)
 
 
-def _counted(calls: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    total: dict[tuple[Any, ...], int] = {}
+def _counted(calls: Sequence[CountedCall]) -> tuple[CountedCall, ...]:
+    """The calls of all steps: one entry for each phase, region, service, operation."""
+    total: Counter[tuple[str, str, str, str, str]] = Counter()
     for call in calls:
-        key = tuple(call[name] for name in ("phase", "region", "service", "operation", "plane"))
-        total[key] = total.get(key, 0) + int(call["count"])
-    return [
-        {"phase": phase, "region": region, "service": service, "operation": operation, "plane": plane, "count": count}
+        total[call.phase or "", call.region, call.service, call.operation, call.plane] += call.count
+    return tuple(
+        CountedCall(phase=phase, region=region, service=service, operation=operation, plane=plane, count=count)
         for (phase, region, service, operation, plane), count in sorted(total.items())
-    ]
+    )
 
 
-def _actions(given: list[Mapping[str, Any]], reason: str | None) -> list[dict[str, Any]]:
-    actions = [dict(action) for action in given]
-    if reason and not actions:
-        actions.append({"text": f"Find and remove the cause: {reason}", "owner": "unassigned", "due": None})
-    return actions
+def _reconciliation(store: Store, journal: Journal) -> Reconciliation | None:
+    """The proposal made for this drill, if any. A damaged one is a deviation: it must not cost the record."""
+    try:
+        return proposed(store, journal.plan.stack, journal.drill)
+    except DocumentError as error:
+        journal.deviate(str(error))
+        return None
+
+
+def _actions(given: tuple[CorrectiveAction, ...], reason: str | None) -> tuple[CorrectiveAction, ...]:
+    """Those given with the request; where there are none and the drill did not succeed, one that nobody owns yet."""
+    if given or not reason:
+        return given
+    return (CorrectiveAction(text=f"Find and remove the cause: {reason}", owner="unassigned", due=None),)
 
 
 def product_version() -> str:

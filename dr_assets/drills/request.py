@@ -1,7 +1,4 @@
-"""Who wants which drill and why, and what stands against it: data alone, for the engine and for what it writes down.
-
-May import its neighbours `plan` and `preconditions`.
-"""
+"""A request for a drill: who wants which scenario and why, what was approved, and which preconditions block it."""
 
 from __future__ import annotations
 
@@ -9,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dr_assets import utc
+from dr_assets.documents import Part
+from dr_assets.drills.parts import Condition, CorrectiveAction, Items, Kind, Override, UtcText
 from dr_assets.drills.plan import Plan, Scenario
-from dr_assets.drills.preconditions import Condition, Override
 
 
 @dataclass(frozen=True)
@@ -19,9 +18,10 @@ class Request:
 
     Attributes:
         approved_by: who approved the plan; a drill without approval is refused.
-        overrides: preconditions that somebody took upon themselves.
+        overrides: blocking preconditions that a person decided to override.
         settings: fields of `Plan` that differ from its defaults.
-        kind: `drill`, or `incident` where this is the real thing.
+        kind: `drill`, or `incident` for a real event.
+        corrective_actions: what is to be done afterwards, known before it begins.
         from_site: where the writer was when this was decided; refused once it is elsewhere. None: wherever it is.
     """
 
@@ -31,9 +31,35 @@ class Request:
     approved_by: str | None = None
     overrides: tuple[Override, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "drill"
-    corrective_actions: tuple[Mapping[str, Any], ...] = ()
+    kind: Kind = "drill"
+    corrective_actions: tuple[CorrectiveAction, ...] = ()
     from_site: str | None = None
+
+    def approved(self, conditions: tuple[Condition, ...]) -> ApprovedRequest:
+        """The request as the journal keeps it."""
+        return ApprovedRequest(
+            kind=self.kind,
+            operator=_storable(self.operator),
+            approved_by=self.approved_by and _storable(self.approved_by),
+            why=_storable(self.why),
+            conditions=conditions,
+            overrides=self.overrides,
+            corrective_actions=self.corrective_actions,
+            at=utc.now_text(),
+        )
+
+
+class ApprovedRequest(Part):
+    """A request that was approved at `at`, with every precondition as evaluated then."""
+
+    kind: Kind
+    operator: str
+    approved_by: str | None
+    why: str
+    conditions: Items[Condition]
+    overrides: Items[Override]
+    corrective_actions: Items[CorrectiveAction]
+    at: UtcText
 
 
 @dataclass(frozen=True)
@@ -43,3 +69,8 @@ class Prepared:
     plan: Plan
     conditions: tuple[Condition, ...]
     blocking: tuple[Condition, ...]
+
+
+def _storable(text: str) -> str:
+    """Bytes of a command line that are not UTF-8 reach Python as lone surrogates, which no document can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,4 @@
-"""Lost writes: the old writer's rows, kept aside, compared with the new writer's, as a proposal that people decide on.
-
-May import `errors` and psycopg. It only reads, and nothing here applies what it proposes.
+"""Compares the old writer's preserved rows with the new writer's, and writes a proposal for lost writes. It never applies one.
 
 The proposal is JSON lines, not SQL: each line shows both sides of one row, because a row that only the new writer has may be
 one that the old writer deleted in its last moments, or one that was written since. Two states cannot tell these apart, and a
@@ -16,15 +14,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar, Literal
 
 import psycopg
 from psycopg import sql
 
 from dr_assets import utc
+from dr_assets.documents import Document, UtcTime
 from dr_assets.errors import DrError
 
-SCHEMA = "dr-assets/proposal/1"
 OWN = "dr_drill"  # the ledger's schema: its loss is counted, not restored
 FETCH_ROWS = 2000  # rows of (key, hash) on this side at a time, for each of the two
 BATCH_ROWS = 200  # differing rows whose contents are fetched at once
@@ -62,6 +60,14 @@ order by 1, 2
 """
 
 
+class ProposalHeader(Document):
+    """The first line of a proposal. `reads`: how to read the lines after it."""
+
+    SCHEMA: ClassVar[str] = "dr-assets/proposal/1"
+    made_at: UtcTime
+    reads: str
+
+
 @dataclass(frozen=True)
 class Difference:
     """How many rows of one table ("schema.name") would have to be inserted, updated, deleted for the old writer's state."""
@@ -93,7 +99,7 @@ class Proposal:
         return sum(table.delete for table in self.tables)
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in a drill's record."""
+        """As the record of a drill holds it."""
         return {"file": str(self.file), "insert": self.insert, "update": self.update, "delete": self.delete}
 
 
@@ -135,8 +141,8 @@ class _Table:
         return sql.SQL(", ").join(terms)
 
 
-def reconcile(old: Connection, new: Connection, file: Path, exclude_schemas: Sequence[str] = (OWN,)) -> Proposal:
-    """Compare every table that has a primary key, and write the proposal to `file` (mode 0600: it holds the rows).
+def propose(old: Connection, new: Connection, file: Path, exclude_schemas: Sequence[str] = (OWN,)) -> Proposal:
+    """Compare every table that has a primary key, and write the proposal to `file` (mode 0600: it contains the rows).
 
     The drill's own schema is left out, unless `exclude_schemas` says otherwise. Both connections must be idle; each is read
     in one read-only snapshot, so the new writer can go on working (its vacuum waits meanwhile). Only keys and SHA-256 hashes
@@ -153,24 +159,21 @@ def reconcile(old: Connection, new: Connection, file: Path, exclude_schemas: Seq
                     "Both connections lead to the same server: nothing can be compared. "
                     "Give the old writer by its address (DR_RESOLVE), not by a name that moved."
                 )
-            theirs, ours = _tables(old, exclude_schemas), _tables(new, exclude_schemas)
-            with _whole_file(file) as out:
-                _line(
-                    out,
-                    {
-                        "schema": SCHEMA,
-                        "made_at": utc.now().isoformat(timespec="milliseconds"),
-                        "reads": "old: the old writer, kept aside; new: the writer now; action: what would restore old",
-                    },
+            before, after = _tables(old, exclude_schemas), _tables(new, exclude_schemas)
+            with _atomic_file(file) as out:
+                header = ProposalHeader(
+                    made_at=utc.now(),
+                    reads="old: the old writer, preserved; new: the writer now; action: what would restore old",
                 )
+                _line(out, header.to_json())
                 tables, skipped = [], []
-                for label in sorted({*theirs, *ours}):
-                    reason = _incomparable(theirs.get(label), ours.get(label))
+                for label in sorted({*before, *after}):
+                    reason = _incomparable(before.get(label), after.get(label))
                     if reason is None:
                         mark = out.tell()
                         try:
                             with old.transaction(), new.transaction():
-                                tables.append(_compare(old, new, theirs[label], out))
+                                tables.append(_compare(old, new, before[label], out))
                             continue
                         except (psycopg.Error, _OrderError) as error:
                             if old.broken or new.broken:
@@ -348,8 +351,8 @@ def _line(out: IO[str], entry: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _whole_file(path: Path) -> Iterator[IO[str]]:
-    """A file that takes its name only once it is complete and on disk."""
+def _atomic_file(path: Path) -> Iterator[IO[str]]:
+    """A file that gets its name only once it is complete and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:

@@ -124,7 +124,7 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
         when,
         table,
         sources,
-        record.load(store, stack),
+        [each.to_json() for each in record.load(store, stack)],
         documents.incidents(store, stack, problems),
         documents.restores(store, stack, problems),
         documents.actions(store, stack, problems),
@@ -159,7 +159,7 @@ def subject_of(stack: Stack, store: Store, name: str) -> Subject:
     if name == stack.environment_suffix:
         return Subject.of(stack)
     known = samples.stacks(store)
-    records = record.load(store, name)
+    records = [each.to_json() for each in record.load(store, name)]
     if name not in known and not records:
         there = ", ".join(known) or "no stack"
         raise DrError(f"Nothing is known of a stack {name!r} in {store.uri}; it holds {there}. Correct --stack.")
@@ -206,7 +206,7 @@ def write(
 def actions(store: Store, stack: str, problems: list[str] | None = None) -> list[Action]:
     """The stack's corrective actions with all changes applied, in the order of their records."""
     changes = documents.actions(store, stack, [] if problems is None else problems)
-    return corrective_actions.actions(record.load(store, stack), changes)
+    return corrective_actions.actions([each.to_json() for each in record.load(store, stack)], changes)
 
 
 def amend(

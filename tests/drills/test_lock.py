@@ -1,4 +1,4 @@
-"""One drill at a time, and a crash that leaves nothing stuck: the lease; and the journal a drill is resumed from."""
+"""One drill at a time, and a crash that leaves nothing stuck: the lock; and the journal a drill is resumed from."""
 
 import json
 import os
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dr_assets.drills.journal import Journal, unfinished
-from dr_assets.drills.lock import LEASE_SECONDS, Lease, LostLeaseError
+from dr_assets.drills.journal import Act, Journal, unfinished
+from dr_assets.drills.lock import LEASE_SECONDS, DrillLock, LockLostError
+from dr_assets.drills.plan import Plan
+from dr_assets.drills.request import Request
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
 
@@ -20,19 +22,19 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path)
 
 
-def test_of_many_who_want_it_at_once_one_gets_it(store: FolderStore) -> None:
+def test_of_many_takers_at_once_one_gets_it(store: FolderStore) -> None:
     got, refused = [], []
     ready = threading.Barrier(8)
 
-    def want(name: str) -> None:
-        lease = Lease(store, "s", name)
+    def take(name: str) -> None:
+        lock = DrillLock(store, "s", name)
         ready.wait()
         try:
-            got.append(lease.take())
+            got.append(lock.take())
         except RefusedError as error:
             refused.append(str(error))
 
-    threads = [threading.Thread(target=want, args=(f"drill-{n}",)) for n in range(8)]
+    threads = [threading.Thread(target=take, args=(f"drill-{n}",)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -42,38 +44,38 @@ def test_of_many_who_want_it_at_once_one_gets_it(store: FolderStore) -> None:
     got[0].release()
 
 
-def test_a_released_lease_can_be_taken_again_and_the_refusal_names_the_holder(store: FolderStore) -> None:
-    with Lease(store, "s", "first"):
+def test_a_released_lock_can_be_taken_again_and_the_refusal_names_the_holder(store: FolderStore) -> None:
+    with DrillLock(store, "s", "first"):
         with pytest.raises(RefusedError, match=rf"first \(process {os.getpid()}"):
-            Lease(store, "s", "second").take()
-        with Lease(store, "another", "third"):
+            DrillLock(store, "s", "second").take()
+        with DrillLock(store, "another", "third"):
             pass
-    with Lease(store, "s", "second"):
+    with DrillLock(store, "s", "second"):
         pass
 
 
 def test_a_holder_killed_on_this_machine_does_not_keep_it(store: FolderStore) -> None:
     child = os.fork()
     if child == 0:
-        Lease(store, "s", "dead").take()
+        DrillLock(store, "s", "dead").take()
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    with Lease(store, "s", "next") as lease:
-        lease.check()
+    with DrillLock(store, "s", "next") as lock:
+        lock.check()
 
 
 def test_a_holder_on_another_machine_loses_it_when_its_time_is_over(store: FolderStore) -> None:
     begun = datetime.now(timezone.utc)
-    old = Lease(store, "s", "far")
+    old = DrillLock(store, "s", "far")
     old.take()
-    old._end.set()  # it renews no more, as if its machine were gone
+    old._ending.set()  # it renews no more, as if its machine were gone
     document = json.loads(store.read("leases/s/00000001.json")) | {"host": "elsewhere"}
     store.write("leases/s/00000001.json", json.dumps(document).encode())
     with pytest.raises(RefusedError, match="on elsewhere"):
-        Lease(store, "s", "next").take()
+        DrillLock(store, "s", "next").take()
     later = begun + timedelta(seconds=LEASE_SECONDS + 10)
-    new = Lease(store, "s", "next", clock=lambda: later).take()
-    with pytest.raises(LostLeaseError, match="next holds it"):
+    new = DrillLock(store, "s", "next", clock=lambda: later).take()
+    with pytest.raises(LockLostError, match="next holds it"):
         old.check()
     old.release()  # does not give away what is another's
     new.check()
@@ -83,27 +85,34 @@ def test_a_holder_on_another_machine_loses_it_when_its_time_is_over(store: Folde
 def test_a_foreign_lease_file_is_named(store: FolderStore) -> None:
     store.write("leases/s/00000001.json", b"{ half")
     with pytest.raises(DrError, match=r"leases/s/00000001\.json .* is not a lease"):
-        Lease(store, "s", "x").take()
+        DrillLock(store, "s", "x").take()
+
+
+def begin(store: FolderStore) -> Journal:
+    plan = Plan(
+        scenario="switchover", stack="s", from_site="primary", to_site="secondary", from_region="r1", to_region="r2"
+    )
+    return Journal.begin(store, "d1", plan, Request("switchover", "kim", "a test", approved_by="lee").approved(()))
 
 
 def test_intent_is_on_disk_before_the_act_and_repetition_is_known(store: FolderStore) -> None:
-    journal = Journal.begin(store, "s", "d1", {"scenario": "switchover"})
+    journal = begin(store)
     assert not journal.intend("act")
     assert not Journal.load(store, "s", "d1").is_done("act")
     again = Journal.load(store, "s", "d1")
     assert again.intend("act")
-    again.done("act", answer=42)
-    assert Journal.load(store, "s", "d1").result("act") == {"answer": 42}
+    again.done(Act(found="under way"))
+    assert Journal.load(store, "s", "d1").result(Act) == Act(found="under way")
     assert unfinished(store, "s") == ["d1"]
     again.end("succeeded")
     assert unfinished(store, "s") == []
 
 
 def test_a_mark_stays_where_it_was_first_set(store: FolderStore) -> None:
-    journal = Journal.begin(store, "s", "d1", {})
+    journal = begin(store)
     journal.note("first", "probe", "T1")
     journal.note("second", "probe", "T1")
-    assert [entry["mark"] for entry in journal.data["timeline"]] == ["T1", None]
+    assert [entry.mark for entry in journal.document.timeline] == ["T1", None]
 
 
 def test_unknown_and_spoilt_journals_are_named(store: FolderStore) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 import pytest
 
 from dr_assets.core.topology import NOTHING, Topology
-from dr_assets.drills.call_planes import improper, plane
+from dr_assets.drills.call_planes import forbidden_in_recovery, plane_of
 from dr_assets.drills.plan import make_plan, new_id
 from dr_assets.errors import RefusedError
 from dr_assets.stack import Stack
@@ -54,11 +54,11 @@ def test_a_recovery_may_not_touch_the_failed_region_or_a_global_control_plane() 
         ("route53", "change_resource_record_sets", "us-east-1"),
         ("iam", "get_role", "us-east-1"),
     ]
-    assert improper(calls, "us-east-1") == [
+    assert forbidden_in_recovery(calls, "us-east-1") == [
         "iam get_role: its control plane lives in us-east-1 alone",
         "rds describe_db_clusters in us-east-1, the failed region",
         "route53 change_resource_record_sets: its control plane lives in us-east-1 alone",
     ]
-    assert improper(calls[:2], "us-east-1") == []
-    assert plane("secretsmanager", "get_secret_value") == "data"
-    assert plane("secretsmanager", "put_secret_value") == "control"
+    assert forbidden_in_recovery(calls[:2], "us-east-1") == []
+    assert plane_of("secretsmanager", "get_secret_value") == "data"
+    assert plane_of("secretsmanager", "put_secret_value") == "control"

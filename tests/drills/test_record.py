@@ -88,8 +88,8 @@ def files(store: FolderStore) -> list[Path]:
 
 def test_records_are_chained_and_read_back(store: FolderStore) -> None:
     written = [append(store, document(number)) for number in range(3)]
-    assert written[0]["previous_hash"] is None
-    assert [item["previous_hash"] for item in written[1:]] == [item["hash"] for item in written[:2]]
+    assert written[0].previous_hash is None
+    assert [item.previous_hash for item in written[1:]] == [item.hash for item in written[:2]]
     assert load(store, STACK) == written
     assert verify_chain(store, STACK) == []
 
@@ -112,7 +112,7 @@ def test_no_field_can_be_left_out_or_of_another_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "problem"),
     [
         (("kind",), "exercise", "kind is 'exercise'"),
         (("status",), [], "status is list"),
@@ -136,13 +136,13 @@ def test_no_field_can_be_left_out_or_of_another_kind() -> None:
         (("corrective_actions", 0, "owner"), 7, "corrective_actions[0].owner is int"),
     ],
 )
-def test_what_is_wrong_is_named(path: tuple[Any, ...], value: Any, told: str, store: FolderStore) -> None:
+def test_what_is_wrong_is_named(path: tuple[Any, ...], value: Any, problem: str, store: FolderStore) -> None:
     spoilt = copy.deepcopy(document())
     place: Any = spoilt
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
-    assert any(told in problem for problem in validate(spoilt, chained=False)), validate(spoilt, chained=False)
+    assert any(problem in found for found in validate(spoilt, chained=False)), validate(spoilt, chained=False)
     with pytest.raises(RecordError, match="no record"):
         append(store, spoilt)
     assert files(store) == []
@@ -154,7 +154,7 @@ def test_a_changed_record_is_found(store: FolderStore) -> None:
     second = files(store)[1]
     second.write_text(second.read_text().replace('"lost_commits": 3', '"lost_commits": 0'))
     assert verify_chain(store, STACK) == [
-        f"records/{STACK}/000002.json: its hash does not fit what it says: it was changed after it was written"
+        f"records/{STACK}/000002.json: its hash does not fit its content: it was changed after it was written"
     ]
     assert len(load(store, STACK)) == 2
 
@@ -182,7 +182,7 @@ def test_a_half_written_record_is_named_and_stops_nobody(store: FolderStore, con
     first = append(store, document(1))
     store.write(f"records/{STACK}/000002.json", content)
     third = append(store, document(3))
-    assert third["previous_hash"] == first["hash"]
+    assert third.previous_hash == first.hash
     assert files(store)[2].name == "000003.json"
     problems = verify_chain(store, STACK)
     assert problems
@@ -204,7 +204,7 @@ def test_foreign_files_are_named_and_stop_nobody(store: FolderStore) -> None:
 def test_two_stacks_have_chains_of_their_own(store: FolderStore) -> None:
     append(store, document(1))
     other = append(store, {**document(2), "stack": "other"})
-    assert other["previous_hash"] is None
+    assert other.previous_hash is None
     assert verify_chain(store, "other") == verify_chain(store, STACK) == []
 
 
@@ -226,7 +226,7 @@ def test_many_at_once_make_one_chain(store: FolderStore) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert len({item["id"] for item in load(store, STACK)}) == 40
+    assert len({item.id for item in load(store, STACK)}) == 40
     assert verify_chain(store, STACK) == []
 
 
@@ -239,8 +239,7 @@ def test_nothing_is_ever_overwritten(store: FolderStore) -> None:
 
 def test_every_field_is_described_for_readers() -> None:
     text = DOCS.read_text()
-    for name in {**record._FIELDS, **record._CHAIN}:
-        assert f"`{name}`" in text, name
-    for group in (*record._INSIDE.values(), *record._ENTRIES.values(), record._PARTS):
-        for name in group:
+    schema = record.Record.json_schema()
+    for group in (schema, *schema["$defs"].values()):
+        for name in group["properties"]:
             assert f"`{name}`" in text, name

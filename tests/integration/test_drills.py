@@ -19,13 +19,13 @@ from dr_assets.cli.demo import environment
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.drills import record, runner
 from dr_assets.drills.journal import unfinished
+from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS
-from dr_assets.drills.preconditions import Override
 from dr_assets.drills.request import Request
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
-from dr_assets.lost_writes.compare import reconcile
+from dr_assets.lost_writes.compare import propose
 from dr_assets.postgres.connection import Credentials
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
@@ -35,7 +35,7 @@ from .conftest import build
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FAST = {"rate": 50.0, "baseline_seconds": 0.4, "probe_interval": 0.05}
-STALLED = (Override("lag", "replication was stalled on purpose", "tester"),)
+STALLED = (Override(precondition="lag", reason="replication was stalled on purpose", by="tester"),)
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +139,18 @@ def test_a_switchover_loses_nothing_and_a_failback_brings_the_writer_home(
 ) -> None:
     for scenario, writer in (("switchover", "secondary"), ("failback", "primary")):
         written = runner.start(stack, store, request(scenario))
-        assert (written["status"], written["reason"]) == ("succeeded", None)
-        assert written["rpo"]["lost_commits"] == 0
-        assert written["rpo"]["acknowledged"] > 20
-        assert written["rto"]["met"] is True
-        assert sum(written["rto"]["parts"].values()) == pytest.approx(written["rto"]["high_seconds"])
-        assert 0 <= written["rto"]["low_seconds"] <= written["rto"]["high_seconds"] < 60
-        marks = {entry["mark"] for entry in written["timeline"]}
+        assert (written.status, written.reason) == ("succeeded", None)
+        assert written.rpo.lost_commits == 0
+        assert written.rpo.acknowledged > 20
+        assert written.rto.met is True
+        assert sum(written.rto.parts.model_dump().values()) == pytest.approx(written.rto.high_seconds)
+        assert 0 <= written.rto.low_seconds <= written.rto.high_seconds < 60
+        marks = {entry.mark for entry in written.timeline}
         assert marks >= {"T0", "T2", "T3", "T4", "T5", "T6"}
-        told = [entry["text"] for entry in written["timeline"] if entry["source"] == "RDS event"]
-        assert any("was successfully promoted" in text for text in told)
+        texts = [entry.text for entry in written.timeline if entry.source == "RDS event"]
+        assert any("was successfully promoted" in text for text in texts)
         assert aws.control.database()["writer"] == writer
-        assert record.validate(written) == []
+        assert record.validate(written.to_json()) == []
     assert record.verify_chain(store, stack.environment_suffix) == []
     assert moves(aws) == ["SwitchoverGlobalCluster"] * 2
     assert service.verify(stack).in_sync
@@ -193,8 +193,8 @@ def test_the_interval_agrees_with_what_an_independent_client_saw(
     assert began > stopped, "two writers"
     first = min(ended for begun, ended, site, good in seen if site == "primary" and not good and begun >= stopped)
     last = max(begun for begun, ended, site, good in seen if site == "secondary" and not good and ended <= began)
-    assert last - first <= written["rto"]["high_seconds"]
-    assert written["rto"]["low_seconds"] <= written["rto"]["high_seconds"]
+    assert last - first <= written.rto.high_seconds
+    assert written.rto.low_seconds <= written.rto.high_seconds
 
 
 def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
@@ -219,36 +219,36 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
         aws.control.database("hold_rebuild", on=False)
 
     written = runner.start(stack, store, request("failover"), stall)
-    assert written["status"] == "succeeded", written["reason"]
+    assert written.status == "succeeded", written.reason
     quarantined = aws.control.database("quarantined", site="primary")["quarantined"]
-    old = set(sql(stack, quarantined, ROWS, written["id"]))
-    new = set(sql(stack, addresses["secondary"], ROWS, written["id"]))
+    old = set(sql(stack, quarantined, ROWS, written.id))
+    new = set(sql(stack, addresses["secondary"], ROWS, written.id))
     assert len(old - new) >= 20
-    assert written["rpo"]["lost_commits"] + written_unknown(store, stack, written) >= len(old - new)
-    assert written["rpo"]["lost_commits"] == len((old - new) & acknowledged(store, stack, written))
-    assert written["rpo"]["lost_seconds"] > 0.5
-    assert written["exposure"]["seconds"] > 3
+    assert written.rpo.lost_commits + written_unknown(store, stack, written) >= len(old - new)
+    assert written.rpo.lost_commits == len((old - new) & acknowledged(store, stack, written))
+    assert written.rpo.lost_seconds > 0.5
+    assert written.exposure.seconds > 3
     assert service.verify(stack).in_sync
 
     with sql_connection(stack, quarantined) as before, sql_connection(stack, addresses["secondary"]) as after:
-        proposal = reconcile(before, after, tmp_path / "lost.jsonl", exclude_schemas=("dr_heartbeat",))
+        proposal = propose(before, after, tmp_path / "lost.jsonl", exclude_schemas=("dr_heartbeat",))
     lines = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
     lost = [line for line in lines if line.get("action") == "insert"]
     assert [line["key"] for line in lost if line["table"] == "public.orders"] == [{"id": "1"}, {"id": "2"}]
     mine = [line["key"] for line in lost if line["table"] == "dr_drill.dr_ledger"]
-    assert {(int(k["writer"]), int(k["seq"])) for k in mine if k["drill"] == written["id"]} == old - new
+    assert {(int(k["writer"]), int(k["seq"])) for k in mine if k["drill"] == written.id} == old - new
     assert proposal.insert == len(lost)
     assert sql(stack, addresses["secondary"], "select count(*) from orders") == [(0,)]
 
 
-def acknowledged(store: FolderStore, stack: Stack, written: dict[str, Any]) -> set[tuple[int, int]]:
-    text = store.read(f"drills/{stack.environment_suffix}/{written['id']}-ledger.jsonl").decode()
+def acknowledged(store: FolderStore, stack: Stack, written: record.Record) -> set[tuple[int, int]]:
+    text = store.read(f"drills/{stack.environment_suffix}/{written.id}-ledger.jsonl").decode()
     entries = [json.loads(line) for line in text.splitlines() if line]
     return {(entry["w"], entry["s"]) for entry in entries if entry["fate"] == "acknowledged"}
 
 
-def written_unknown(store: FolderStore, stack: Stack, written: dict[str, Any]) -> int:
-    text = store.read(f"drills/{stack.environment_suffix}/{written['id']}-ledger.jsonl").decode()
+def written_unknown(store: FolderStore, stack: Stack, written: record.Record) -> int:
+    text = store.read(f"drills/{stack.environment_suffix}/{written.id}-ledger.jsonl").decode()
     return sum('"unknown"' in line for line in text.splitlines())
 
 
@@ -266,12 +266,12 @@ def test_with_the_writers_region_dark_the_recovery_needs_nothing_of_it(
             aws.control.clear_faults()
 
     written = runner.start(stack, store, request("failover"), fail)
-    assert written["status"] == "succeeded", written["reason"]
-    recovery = [call for call in written["calls"] if call["phase"] == "recovery"]
-    assert {call["region"] for call in recovery} == {stack.secondary_region}
-    assert {call["service"] for call in recovery} == {"rds"}
-    assert written["rto"]["high_seconds"] < 60
-    verdict = [entry["text"] for entry in written["timeline"] if "old writer was" in entry["text"]]
+    assert written.status == "succeeded", written.reason
+    recovery = [call for call in written.calls if call.phase == "recovery"]
+    assert {call.region for call in recovery} == {stack.secondary_region}
+    assert {call.service for call in recovery} == {"rds"}
+    assert written.rto.high_seconds < 60
+    verdict = [entry.text for entry in written.timeline if "old writer was" in entry.text]
     assert "unreachable" in verdict[0]
 
 
@@ -286,9 +286,9 @@ def test_an_old_writer_that_still_accepts_writes_fails_the_drill(
             aws.control.database("hold_rebuild", on=False)
 
     written = runner.start(stack, store, request("failover"), release)
-    assert written["status"] == "failed"
-    assert "old-writer-refuses: the old writer accepted a write" in written["reason"]
-    assert written["corrective_actions"]
+    assert written.status == "failed"
+    assert "old-writer-refuses: the old writer accepted a write" in written.reason
+    assert written.corrective_actions
 
 
 def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
@@ -300,7 +300,7 @@ def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack:
                 runner.start(stack, store, request("failback"))
             refused.append(str(caught.value))
 
-    assert runner.start(stack, store, request("switchover"), second)["status"] == "succeeded"
+    assert runner.start(stack, store, request("switchover"), second).status == "succeeded"
     assert "Another drill is running" in refused[0]
     assert len(moves(aws)) == 1
 
@@ -311,9 +311,9 @@ def test_nothing_hangs_on_the_arrival_or_order_of_events(
 ) -> None:
     aws.control.database("events", trouble=trouble)
     written = runner.start(stack, store, request("switchover"))
-    assert written["status"] == "succeeded"
-    told = [entry for entry in written["timeline"] if entry["source"] == "RDS event"]
-    assert bool(told) is (trouble == "disordered")
+    assert written.status == "succeeded"
+    texts = [entry for entry in written.timeline if entry.source == "RDS event"]
+    assert bool(texts) is (trouble == "disordered")
 
 
 def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
@@ -322,17 +322,15 @@ def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
     aws.control.database("partition")
     until(lambda: aws.control.database()["lag_ms"] > 1500)
     time.sleep(1)
-    with pytest.raises(
-        RefusedError, match=r"1 of 7 preconditions stand against it:\n  lag: replication is \d+ ms behind"
-    ):
+    with pytest.raises(RefusedError, match=r"1 of 7 preconditions block it:\n  lag: replication is \d+ ms behind"):
         runner.start(stack, store, request("failover"))
     assert moves(aws) == []
     threading.Timer(5.0, lambda: aws.control.database("heal")).start()
     written = runner.start(stack, store, request("failover", overrides=STALLED))
-    assert written["overrides"] == [
+    assert [each.model_dump() for each in written.overrides] == [
         {"precondition": "lag", "reason": "replication was stalled on purpose", "by": "tester"}
     ]
-    assert {item["name"]: item["passed"] for item in written["preconditions"]}["lag"] is False
+    assert {item.name: item.passed for item in written.preconditions}["lag"] is False
 
 
 def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
@@ -346,7 +344,7 @@ def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
 
 
 def test_without_approval_nothing_is_done(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:
-    with pytest.raises(RefusedError, match="nobody approved"):
+    with pytest.raises(RefusedError, match="is not approved"):
         runner.start(stack, store, Request("switchover", "tester", "a test"))
     assert moves(aws) == []
     assert unfinished(store, stack.environment_suffix) == []
@@ -363,13 +361,13 @@ def test_killed_at_every_step_it_is_resumed_and_acts_once(
         assert killed_at(step, stack, store, scenario) == signal.SIGKILL, step
     drill = unfinished(store, stack.environment_suffix)
     written = runner.resume(stack, store, drill[0]) if drill else record.load(store, stack.environment_suffix)[-1]
-    assert written["status"] == "succeeded", written["reason"]
+    assert written.status == "succeeded", written.reason
     assert len(moves(aws)) == 1
     assert aws.control.database()["writer"] == "secondary"
     assert len(record.load(store, stack.environment_suffix)) == 1
     assert record.verify_chain(store, stack.environment_suffix) == []
-    assert any("interrupted and resumed" in text for text in written["deviations"])
-    lost = written["rpo"]["lost_commits"]
+    assert any("interrupted and resumed" in text for text in written.deviations)
+    lost = written.rpo.lost_commits
     assert lost == 0 or scenario == "failover"
 
 
@@ -409,7 +407,7 @@ def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
     killed_at("act", stack, store, "switchover")
     drill = unfinished(store, stack.environment_suffix)[0]
     written = runner.abort(stack, store, drill, "tester")
-    assert (written["status"], written["rto"]["met"], written["rpo"]["met"]) == ("aborted", None, None)
+    assert (written.status, written.rto.met, written.rpo.met) == ("aborted", None, None)
     assert moves(aws) == []
     with pytest.raises(DrError, match="has ended"):
         runner.resume(stack, store, drill)
@@ -417,7 +415,7 @@ def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
     drill = unfinished(store, stack.environment_suffix)[0]
     with pytest.raises(RefusedError, match="has begun to move the writer"):
         runner.abort(stack, store, drill, "tester")
-    assert runner.resume(stack, store, drill)["status"] == "succeeded"
+    assert runner.resume(stack, store, drill).status == "succeeded"
 
 
 def test_as_a_dagster_job_an_op_for_each_step(
@@ -438,6 +436,6 @@ def test_as_a_dagster_job_an_op_for_each_step(
     assert done.success
     metadata = done.output_for_node("switchover_record")
     written = record.load(FolderStore(tmp_path / "history"), stack.environment_suffix)
-    assert [item["id"] for item in written] == [metadata]
+    assert [item.id for item in written] == [metadata]
     steps = [event.step_key for event in done.all_events if event.is_step_success]
     assert steps == ["switchover_preconditions", *(f"switchover_{name}" for name, _ in STEPS), "switchover_record"]

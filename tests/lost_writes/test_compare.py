@@ -8,7 +8,7 @@ import pytest
 
 from dr_assets.errors import DrError
 from dr_assets.lost_writes import compare as module
-from dr_assets.lost_writes.compare import Proposal, reconcile
+from dr_assets.lost_writes.compare import Proposal, propose
 from tests.support.servers import Server
 
 Servers = tuple[Server, Server]
@@ -24,7 +24,7 @@ def compared(servers: Servers, path: Path, **more: Any) -> tuple[Proposal, list[
     """The proposal, and the lines of its file between head and summary."""
     old, new = servers
     with old.connect() as theirs, new.connect() as ours:
-        found = reconcile(theirs, ours, path, **more)
+        found = propose(theirs, ours, path, **more)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["schema"] == "dr-assets/proposal/1"
     assert {name: lines[-1][name] for name in ("insert", "update", "delete")} == {
@@ -174,7 +174,7 @@ def test_a_table_that_fails_is_named_and_leaves_no_half_of_its_rows(servers: Ser
         theirs.execute("grant select on z to reader_" + old.database)
         try:
             theirs.execute("set role reader_" + old.database)
-            found = reconcile(theirs, ours, tmp_path / "p.jsonl")
+            found = propose(theirs, ours, tmp_path / "p.jsonl")
         finally:
             theirs.execute("reset role")
             theirs.execute("drop owned by reader_" + old.database)
@@ -195,7 +195,7 @@ def test_hidden_rows_are_not_taken_for_lost_ones(servers: Servers, tmp_path: Pat
     try:
         with old.connect() as theirs, new.connect() as ours:
             theirs.execute(f"set role {role}")  # type: ignore[call-overload]
-            found = reconcile(theirs, ours, tmp_path / "p.jsonl")
+            found = propose(theirs, ours, tmp_path / "p.jsonl")
     finally:
         old.sql(f"drop owned by {role}")
         old.sql(f"drop role {role}")
@@ -270,7 +270,7 @@ def test_an_independent_count_agrees(servers: Servers, tmp_path: Path) -> None:
 
 def test_one_server_twice_is_refused_and_leaves_no_file(servers: Servers, tmp_path: Path) -> None:
     with servers[0].connect() as one, servers[0].connect() as two, pytest.raises(DrError, match="same server"):
-        reconcile(one, two, tmp_path / "p.jsonl")
+        propose(one, two, tmp_path / "p.jsonl")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -293,7 +293,7 @@ def test_a_server_that_dies_leaves_no_file_and_the_old_proposal(
         servers[1].connect() as ours,
         pytest.raises(DrError, match="No proposal was written"),
     ):
-        reconcile(theirs, ours, path)
+        propose(theirs, ours, path)
     assert [item.name for item in tmp_path.iterdir()] == ["p.jsonl"]
     assert path.read_text() == "before"
 
@@ -302,6 +302,6 @@ def test_the_connections_are_left_as_they_were(servers: Servers, tmp_path: Path)
     both(servers, "create table t (id int primary key)")
     with servers[0].connect() as theirs, servers[1].connect() as ours:
         ours.execute("set timezone = 'Asia/Tokyo'")
-        reconcile(theirs, ours, tmp_path / "p.jsonl", exclude_schemas=["public"])
+        propose(theirs, ours, tmp_path / "p.jsonl", exclude_schemas=["public"])
         ours.execute("insert into t values (1)")
         assert ours.execute("show timezone").fetchone() == ("Asia/Tokyo",)

@@ -1,25 +1,25 @@
-"""The drills as op jobs: `switchover_drill`, `failover_drill`, `failback_drill`, an op for each step of the plan.
+"""Drill jobs: `switchover_drill`, `failover_drill`, `failback_drill`, with one op for each step of the plan.
 
 What these jobs never do: act without an approval in the run config, act twice, retry by themselves. A run that was killed is
 resumed by re-executing it from the failed op (or with `dr drill resume ID`).
 """
 
-import json
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from dr_assets.drills import record_builder, runner
-from dr_assets.drills.plan import STEPS, Scenario
-from dr_assets.drills.preconditions import Override
+from dr_assets.drills.parts import Override
+from dr_assets.drills.plan import STEPS, Scenario, StepName
+from dr_assets.drills.record import Record
 from dr_assets.drills.request import Request
 from dr_assets.errors import DrError
 from dr_assets.history.store import open_store
 from dr_assets.stack import load_stack
 
 SCENARIOS: tuple[Scenario, ...] = ("switchover", "failover", "failback")
-TOLD = {
+DESCRIPTIONS = {
     "switchover": "Move the writer to the other site and measure it: nothing acknowledged may be lost.",
     "failover": "Move the writer although its region may be gone, and count what that cost. Needs only the target's region.",
     "failback": "Bring the writer home and measure it: nothing acknowledged may be lost.",
@@ -27,31 +27,31 @@ TOLD = {
 
 
 class DrillRequest(dg.Config):
-    """Who wants the drill, who approved it, and which preconditions somebody took upon themselves."""
+    """Who wants the drill, who approved it, and which blocking preconditions are overridden."""
 
     approved_by: str = Field(default="", description="Who approved the plan. Empty: the drill is refused.")
-    operator: str = Field(default="", description="Who does it; default: the user the run belongs to")
+    operator: str = Field(default="", description="Who carries it out; default: the user that the run belongs to")
     why: str = Field(default="rehearsal", description="The reason, for the record")
-    overrides: dict[str, str] = Field(default={}, description="Precondition -> why to act although it blocks")
+    overrides: dict[str, str] = Field(default={}, description="Precondition -> reason for acting although it blocks")
     settings: dict[str, float] = Field(
         default={}, description="Fields of the plan: rate, lag_gate_ms, baseline_seconds …"
     )
     from_site: str = Field(
         default="", description="Refuse unless the writer is still at this site. Empty: wherever it is"
     )
-    incident: bool = Field(default=False, description="The real thing, not a rehearsal")
+    incident: bool = Field(default=False, description="A real event, not a rehearsal")
 
 
 class DrillSession(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The drill that this run carries out, alive from its first op to its last."""
+    """The drill that this run carries out, from its first op to its last."""
 
-    _drill: runner.Drill | None = PrivateAttr(default=None)
+    _drill: runner.DrillRunner | None = PrivateAttr(default=None)
 
-    def begin(self, request: Request, on_step: runner.OnStep) -> runner.Drill:
+    def begin(self, request: Request, on_step: runner.OnStep) -> runner.DrillRunner:
         self._drill = runner.begin(load_stack(), open_store(), request, on_step)
         return self._drill
 
-    def open(self, drill: str, on_step: runner.OnStep) -> runner.Drill:
+    def open(self, drill: str, on_step: runner.OnStep) -> runner.DrillRunner:
         """The drill of that id: the one this run began, or, when an earlier run's process ended, reopened."""
         if self._drill is None or self._drill.journal.drill != drill:
             self._drill = runner.reopen(load_stack(), open_store(), drill, on_step)
@@ -74,27 +74,28 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
 
     @dg.op(
         name=f"{scenario}_preconditions",
-        description="Evaluate every precondition; refuse while one blocks or nobody approved.",
+        description="Evaluate every precondition; refuse while one blocks or the plan is not approved.",
     )
     def preconditions(context: dg.OpExecutionContext, config: DrillRequest, drills: DrillSession) -> str:
         person = config.operator or record_builder.operator()
+        overrides = (Override(precondition=name, reason=reason, by=person) for name, reason in config.overrides.items())
         request = Request(
-            scenario,
-            person,
-            config.why,
-            config.approved_by or None,
-            tuple(Override(name, reason, person) for name, reason in config.overrides.items()),
-            dict(config.settings),
-            "incident" if config.incident else "drill",
+            scenario=scenario,
+            operator=person,
+            why=config.why,
+            approved_by=config.approved_by or None,
+            overrides=tuple(overrides),
+            settings=dict(config.settings),
+            kind="incident" if config.incident else "drill",
             from_site=config.from_site or None,
         )
         try:
             drill = drills.begin(request, watch(context))
         except DrError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        asked = drill.journal.data["request"]
         table = "\n".join(
-            f"| {item['name']} | {_word(item['passed'])} | {item['reason'] or ''} |" for item in asked["conditions"]
+            f"| {item.name} | {_word(item.passed)} | {item.reason or ''} |"
+            for item in drill.journal.document.request.conditions
         )
         context.add_output_metadata(
             {
@@ -105,7 +106,7 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
         )
         return drill.journal.drill
 
-    def step_op(step: str) -> dg.OpDefinition:
+    def step_op(step: StepName) -> dg.OpDefinition:
         @dg.op(name=f"{scenario}_{step}", description=dict(STEPS)[step])
         def _op(context: dg.OpExecutionContext, drill: str, drills: DrillSession) -> str:
             try:
@@ -124,18 +125,18 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
             raise dg.Failure(str(error), allow_retries=False) from error
         figures = record_metadata(written)
         context.add_output_metadata(figures)
-        if written["status"] != "succeeded":
-            raise dg.Failure(f"{drill} failed: {written['reason']}", metadata=figures, allow_retries=False)
+        if written.status != "succeeded":
+            raise dg.Failure(f"{drill} failed: {written.reason}", metadata=figures, allow_retries=False)
         return drill
 
-    @dg.graph(name=f"{scenario}_drill", description=TOLD[scenario])
+    @dg.graph(name=f"{scenario}_drill", description=DESCRIPTIONS[scenario])
     def graph() -> None:
         drill = preconditions()
         for step, _ in STEPS:
             drill = step_op(step)(drill)
         record(drill)
 
-    # Two drills of one stack never run at once: the lease refuses, and a queue keeps them apart by this tag.
+    # Two drills of one stack never run at once: the lock refuses, and a queue keeps them apart by this tag.
     return graph.to_job(
         tags={
             "dr/mode": "drill",
@@ -146,20 +147,20 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
     )
 
 
-def record_metadata(written: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a record, for Dagster."""
-    rto, rpo = written["rto"], written["rpo"]
+def record_metadata(written: Record) -> dict[str, Any]:
+    """The figures of a record as Dagster metadata."""
+    rto, rpo = written.rto, written.rpo
     values = {
-        "rto_low_seconds": rto["low_seconds"],
-        "rto_high_seconds": rto["high_seconds"],
-        **{f"rto_{name}_seconds": value for name, value in rto["parts"].items()},
-        "rpo_lost_commits": rpo["lost_commits"],
-        "rpo_lost_seconds": rpo["lost_seconds"],
-        "in_doubt": rpo["in_doubt"],
-        "exposure_seconds": (written["exposure"] or {}).get("seconds"),
+        "rto_low_seconds": rto.low_seconds,
+        "rto_high_seconds": rto.high_seconds,
+        **{f"rto_{name}_seconds": value for name, value in rto.parts.model_dump().items()},
+        "rpo_lost_commits": rpo.lost_commits,
+        "rpo_lost_seconds": rpo.lost_seconds,
+        "in_doubt": rpo.in_doubt,
+        "exposure_seconds": written.exposure.seconds if written.exposure else None,
     }
     known: dict[str, Any] = {name: "unknown" if value is None else value for name, value in values.items()}
-    return known | {"hash": written["hash"], "record": dg.MetadataValue.json(json.loads(json.dumps(written)))}
+    return known | {"hash": written.hash, "record": dg.MetadataValue.json(written.to_json())}
 
 
 def _word(passed: bool | None) -> str:

@@ -1,6 +1,6 @@
-"""The client: writes end to end through an endpoint, as an application would, and records what it saw.
+"""The client probe: writes end to end through an endpoint, as an application would, and records every attempt.
 
-May import its neighbours, `endpoints` and psycopg. One row is overwritten again and again, so a probe leaves no trail.
+One row is overwritten again and again, so a probe does not grow the database.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WRITE = (
     "insert into dr_drill.dr_probe (drill, probe, n) values (%s, %s, %s)"
     " on conflict (drill, probe) do update set n = excluded.n, written_at = clock_timestamp()"
 )
-# "unknown": a server answered, but neither took the write nor said that it takes none (a wrong password, say).
+# "unknown": a server answered, but neither accepted nor refused the write (a wrong password, for example).
 Verdict = Literal["accepted", "refused", "unreachable", "unknown"]
-# While it connects, libpq tells a server's refusal only in words.
+# While it connects, libpq reports a server's refusal as text only.
 _NOT_SERVING = (
     "starting up",
     "shutting down",
@@ -37,10 +37,10 @@ _NOT_SERVING = (
 )
 
 
-class Probe:
+class ClientProbe:
     """A thread that writes through `where` every `interval` seconds, over a pooled connection that it keeps while it is good.
 
-    A connection that fails is dropped, and the name is looked up again (as long as its resolver's cache allows). Attempts are
+    A connection that fails is dropped, and the name is resolved again (as far as its resolver's cache allows). Attempts are
     appended to `path` as JSON lines, so that they outlive the process.
     """
 
@@ -79,7 +79,7 @@ class Probe:
 
     @property
     def interrupted(self) -> bool:
-        """Whether an earlier process began the series: between the two nothing was seen."""
+        """Whether an earlier process began the series: between the two nothing was measured."""
         return bool(self._before)
 
     def _now(self) -> float:
@@ -136,15 +136,18 @@ def read_attempts(path: Path) -> list[Attempt]:
 def write_once(address: Address, credentials: Credentials, drill: str) -> tuple[Verdict, str]:
     """Try one write at that very address. An old writer that accepts it means two writers.
 
-    Only "refused" proves that it takes no writes; "unreachable" proves no more than that this client cannot reach it.
+    Only "refused" proves that it accepts no writes; "unreachable" proves no more than that this client cannot reach it.
     """
     try:
         with open_connection(address, credentials, "dr-fence") as connection, impatient(connection, 2.0):
             connection.execute(WRITE, (drill, "fence", 1))
     except psycopg.Error as error:
         if is_read_only(error) or any(words in str(error) for words in _NOT_SERVING):
-            return "refused", f"{address.ip} takes no writes: {str(error).strip()[:200]}"
+            return "refused", f"{address.ip} accepts no writes: {str(error).strip()[:200]}"
         if error.sqlstate or "FATAL:" in str(error):
-            return "unknown", f"{address.ip} answers, but did not decide on the write: {str(error).strip()[:200]}"
+            return (
+                "unknown",
+                f"{address.ip} answers, but neither accepted nor refused the write: {str(error).strip()[:200]}",
+            )
         return "unreachable", f"{address.ip} does not answer: {str(error).strip()[:200]}"
-    return "accepted", f"{address.ip} took a write"
+    return "accepted", f"{address.ip} accepted a write"

@@ -1,7 +1,7 @@
-"""The ledger: sequenced commits through the writer endpoint, with a durable record of what was acknowledged.
+"""The commit ledger: sequenced commits through the writer endpoint, with a durable record of what was acknowledged.
 
-May import its neighbours, `endpoints` and psycopg. What is on this side's disk counts, not what is in memory: a commit is
-acknowledged once its line has reached the disk. No sequence number is ever used twice, so no fate is ever ambiguous.
+What is on the client's disk counts, not what is in memory: a commit is acknowledged once its line has reached the disk. No
+sequence number is ever used twice, so no fate is ever ambiguous.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Fates:
         return max(self.writers, default=0) + 1
 
 
-def read_journal(path: Path) -> Fates:
+def read_fates(path: Path) -> Fates:
     """The fates on disk. A line torn by a crash was never acknowledged; it is left out. No file: no fates."""
     fates = Fates()
     if not path.exists():
@@ -71,10 +71,10 @@ def read_journal(path: Path) -> Fates:
     return fates
 
 
-class LedgerWriter:
+class CommitLedger:
     """A thread that commits `rate` rows a second through `where` (resolved at every connection) until stopped.
 
-    After an error it finds the writer anew; a standby that answers is left again at once.
+    After an error it resolves the writer again; it disconnects from a standby at once.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LedgerWriter:
         self._drill, self._path, self._where, self._credentials = drill, path, where, credentials
         self._interval = 1.0 / rate
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = read_journal(path).next_writer
+        self._writer = read_fates(path).next_writer
         self._seq = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -94,11 +94,11 @@ class LedgerWriter:
         self._thread.start()
 
     def stop(self) -> Fates:
-        """End the thread and answer every fate on disk, those of earlier writers included."""
+        """End the thread and return every fate on disk, those of earlier writers included."""
         self._ending.set()
         if self._thread.ident:
             self._thread.join(10)
-        return read_journal(self._path)
+        return read_fates(self._path)
 
     @property
     def acknowledged(self) -> int:
@@ -112,15 +112,15 @@ class LedgerWriter:
     def _run(self) -> None:
         try:
             self._write_rows()
-        except OSError as error:  # what cannot be recorded must not be written: the next row would have no fate
-            self._last_error = f"the ledger's journal {self._path} cannot be written ({error.strerror})"
+        except OSError as error:  # a row that cannot be recorded must not be written: it would have no fate
+            self._last_error = f"the ledger's file {self._path} cannot be written ({error.strerror})"
 
     def _write_rows(self) -> None:
         connection: psycopg.Connection[Any] | None = None
         with self._path.open("a", encoding="utf-8") as file:
             if file.tell():
                 file.write("\n")  # an earlier writer may have died within a line
-            # On disk before the first row is sent: whoever comes after a crash takes another number.
+            # On disk before the first row is sent: the writer after a crash takes another number.
             self._append(file, {"w": self._writer, "s": 0, "fate": "begun"})
             while not self._ending.is_set():
                 if connection is None:
@@ -163,7 +163,7 @@ class LedgerWriter:
                 row = connection.execute(INSERT, (self._drill, self._writer, self._seq)).fetchone()
         except psycopg.Error as error:
             self._last_error = str(error).strip()
-            # A server that says it takes no writes has taken none; silence may hide a commit.
+            # A server that refuses writes has committed none; silence may hide a commit.
             entry["fate"] = "refused" if is_read_only(error) and not _ending_server(error) else "unknown"
             self._append(file, entry)
             return False
@@ -179,7 +179,7 @@ class LedgerWriter:
 
 
 def _ending_server(error: psycopg.Error) -> bool:
-    """A server that is shutting down may have committed before it said so."""
+    """A server that is shutting down may have committed before it reported that."""
     return error.sqlstate in ("57P01", "57P02")
 
 

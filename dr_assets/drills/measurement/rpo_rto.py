@@ -1,4 +1,4 @@
-"""RPO and RTO, exactly as docs/records.md defines them. Pure: from what was recorded to figures; imports nothing of the project.
+"""RPO and RTO of a drill, computed from commits and attempts exactly as docs/records.md defines them.
 
 Times are seconds of the Unix epoch (UTC) where not said otherwise.
 """
@@ -6,8 +6,7 @@ Times are seconds of the Unix epoch (UTC) where not said otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class Rpo:
     """What was lost. `lost_seconds` is None where it is unknown: nothing was acknowledged, or nothing survived to count from.
 
     With A the acknowledged commits and S those found on the new writer: `lost_commits` = |A without S|, `in_doubt` =
-    |S without A| (carried out, though nobody was told), `lost_seconds` = newest commit time in A minus newest commit time of
+    |S without A| (committed, though never acknowledged), `lost_seconds` = newest commit time in A minus newest commit time of
     the contiguous surviving prefix of A (0 when all of A survived). For the times, A ends with the last lost row: what the
     new writer acknowledged after the outage is safe there, and would add the outage itself to the loss.
     """
@@ -25,9 +24,6 @@ class Rpo:
     in_doubt: int
     acknowledged: int
     survived: int
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 Row = tuple[int, int]  # (writer number, sequence number): sequence numbers are never used twice
@@ -48,7 +44,7 @@ def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> Rpo:
         first, last = min(lost), max(lost)
         newest = max(acknowledged[row] for row in ordered if row <= last)
         prefix = [acknowledged[row] for row in ordered if row < first]
-        # With nothing before it that survived, no one knows from when on data are missing: unknown, not zero.
+        # Where nothing before it survived, the begin of the loss is not known: unknown, not zero.
         seconds = max(0.0, newest - max(prefix)) if prefix else None
     return Rpo(len(lost), seconds, len(found - set(acknowledged)), len(acknowledged), len(found & set(acknowledged)))
 
@@ -66,7 +62,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Rto:
-    """The gap a client saw, as an interval, and its parts (which add up to `high_seconds`).
+    """The gap a client measured, as an interval, and its parts (which add up to `high_seconds`).
 
     With L the last good attempt at the old writer, F the first of N consecutive good ones at the new, X the first failed
     attempt between them and Y the last: the outage began after L begun and before X ended, and it was over after Y begun and
@@ -86,9 +82,6 @@ class Rto:
         """Whether the old writer accepted a write after the new one had."""
         return self.low_seconds < 0
 
-    def as_json(self) -> dict[str, Any]:
-        return {"low_seconds": self.low_seconds, "high_seconds": self.high_seconds, "parts": dict(self.parts)}
-
 
 def recovered_at(attempts: Sequence[Attempt], new_ip: str, good: int) -> Attempt | None:
     """The first of `good` consecutive good attempts at `new_ip`, or None while there are none."""
@@ -104,7 +97,7 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
     """From the attempts in the order in which they began, and the marks T3 (called), T4 (first write taken by the new writer)
     and T5 (name resolves to it), each where known.
 
-    None where the gap was not seen from both sides: unknown. The parts run from mark to mark, clamped into the gap: what was
+    None where the gap was not measured from both sides: unknown. The parts run from mark to mark, clamped into the gap: what was
     decided before the first failure took nothing from the client. detect = T1 - T0, decide = T3 - T1, database = T4 - T3,
     traffic = T6 - T4; with T0 the begin of the last good attempt at the old writer and T6 the end of the first good one.
     """

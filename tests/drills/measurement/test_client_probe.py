@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dr_assets.drills.measurement.client_probe import Probe, read_attempts, write_once
+from dr_assets.drills.measurement.client_probe import ClientProbe, read_attempts, write_once
 from dr_assets.drills.measurement.commit_ledger import SCHEMA
 from dr_assets.drills.measurement.rpo_rto import recovered_at, rto
 from dr_assets.postgres.connection import Credentials
@@ -19,7 +19,7 @@ Until = Callable[..., None]
 
 
 class Name:
-    """A host name that one moves from server to server; on one loopback address they are told apart by their ports."""
+    """A host name that one moves from server to server; on one loopback address they differ by their ports."""
 
     def __init__(self, servers: Servers) -> None:
         self.table = {HOST: ("127.0.0.1", servers[0].port)}
@@ -35,8 +35,8 @@ class Name:
         return Address(found.host, found.ip, found.port)
 
 
-def probe(name: Name, server: Server, path: Path | None = None, interval: float = 0.02) -> Probe:
-    return Probe("d1", "client", name.where, lambda: server.credentials, interval, path)
+def probe(name: Name, server: Server, path: Path | None = None, interval: float = 0.02) -> ClientProbe:
+    return ClientProbe("d1", "client", name.where, lambda: server.credentials, interval, path)
 
 
 def test_good_attempts_have_times_and_an_address(servers: Servers, until: Until) -> None:
@@ -67,7 +67,7 @@ def test_an_outage_is_seen_from_both_sides(servers: Servers, until: Until) -> No
     started = time.time()
     until(lambda: len(one.attempts) > 5 and all(a.good for a in one.attempts[-5:]))
     one.stop()
-    # The same address serves before and after, so the new one is told by time.
+    # The same address serves before and after, so the new one is known by its time.
     attempts = [a if a.begun < gone else type(a)(a.begun, a.ended, a.good, "after", a.error) for a in one.attempts]
     assert next(a.error for a in attempts if not a.good)
     found = rto(attempts, "after", 5, {})
@@ -91,7 +91,7 @@ def test_a_frozen_server_is_given_up_after_a_second(servers: Servers, until: Unt
 
 def test_a_reader_is_left_and_the_name_looked_up_again(servers: Servers, until: Until) -> None:
     name = Name(servers)
-    one = Probe(
+    one = ClientProbe(
         "d1",
         "client",
         name.where,
@@ -164,18 +164,18 @@ def test_a_write_at_the_old_writer(servers: Servers) -> None:
     while write_once(server.address, server.credentials, "d1")[0] == "accepted":
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    verdict, told = write_once(server.address, server.credentials, "d1")
+    verdict, detail = write_once(server.address, server.credentials, "d1")
     assert verdict == "refused"
-    assert "127.0.0.1" in told
+    assert "127.0.0.1" in detail
 
 
 def test_only_an_answer_about_the_write_decides(servers: Servers) -> None:
     """A wrong password or a missing table says nothing about whether the server takes writes."""
     server = servers[0]
     wrong = Credentials("dr_test", "s3cr3t!", HOST, server.port, server.database)
-    verdict, told = write_once(server.address, wrong, "d1")
+    verdict, detail = write_once(server.address, wrong, "d1")
     assert verdict == "unknown"
-    assert "s3cr3t!" not in told
+    assert "s3cr3t!" not in detail
     assert write_once(server.address, server.credentials, "d1")[0] == "unknown"  # it has no such table
     server.kill()
     assert write_once(server.address, server.credentials, "d1")[0] == "unreachable"

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr_assets.drills.measurement.commit_ledger import LedgerWriter, read_journal, survivors
+from dr_assets.drills.measurement.commit_ledger import CommitLedger, read_fates, survivors
 from dr_assets.drills.measurement.rpo_rto import rpo
 from dr_assets.postgres.endpoints import ResolutionError
 from tests.support.servers import Server
@@ -38,8 +38,8 @@ class Endpoint:
         assert self.server
         return self.server.credentials
 
-    def writer(self, path: Path, rate: float = 100.0) -> LedgerWriter:
-        return LedgerWriter("d1", path, self.address, self.credentials, rate)
+    def writer(self, path: Path, rate: float = 100.0) -> CommitLedger:
+        return CommitLedger("d1", path, self.address, self.credentials, rate)
 
 
 def held(server: Server) -> list[tuple[int, int]]:
@@ -144,10 +144,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from dr_assets.postgres.connection import Credentials
-from dr_assets.drills.measurement.commit_ledger import LedgerWriter
+from dr_assets.drills.measurement.commit_ledger import CommitLedger
 from dr_assets.postgres.endpoints import Address
 port, password, database, path = sys.argv[1:]
-writer = LedgerWriter("d1", Path(path), lambda: Address("h", "127.0.0.1", int(port)),
+writer = CommitLedger("d1", Path(path), lambda: Address("h", "127.0.0.1", int(port)),
                       lambda: Credentials("dr_test", password, "h", int(port), database), 2000)
 writer.start()
 print("begun", flush=True)
@@ -169,7 +169,7 @@ def test_a_writer_that_is_killed_and_its_successor(servers: Servers, tmp_path: P
         until(lambda: path.exists() and path.stat().st_size > size + 3000, 20)  # noqa: B023
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
-    fates = read_journal(path)
+    fates = read_fates(path)
     writer = Endpoint(server).writer(path)
     writer.start()
     until(lambda: writer.acknowledged >= 5)
@@ -180,20 +180,20 @@ def test_a_writer_that_is_killed_and_its_successor(servers: Servers, tmp_path: P
 
 def test_a_writer_killed_before_its_first_answer_gives_its_number_to_nobody(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    first = LedgerWriter("d1", path, lambda: (_ for _ in ()).throw(ResolutionError("none")), lambda: None, 10)  # type: ignore
+    first = CommitLedger("d1", path, lambda: (_ for _ in ()).throw(ResolutionError("none")), lambda: None, 10)  # type: ignore
     first.start()
     time.sleep(0.1)
-    assert read_journal(path).next_writer == 2
+    assert read_fates(path).next_writer == 2
     first.stop()
 
 
-def test_a_journal_that_cannot_be_written_stops_the_writing(servers: Servers, tmp_path: Path, until: Until) -> None:
+def test_a_ledger_file_that_cannot_be_written_stops_the_writing(servers: Servers, tmp_path: Path, until: Until) -> None:
     writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl")
 
     def full(file: Any, entry: dict[str, Any]) -> None:
         if entry["s"] == 3:
             raise OSError(28, "No space left on device")
-        LedgerWriter._append(writer, file, entry)
+        CommitLedger._append(writer, file, entry)
 
     writer._append = full  # type: ignore[method-assign]
     writer.start()
@@ -221,14 +221,14 @@ LINES = [
 
 
 @given(st.integers(0, len("\n".join(LINES))))
-def test_a_journal_torn_anywhere_keeps_its_whole_lines(cut: int) -> None:
+def test_a_ledger_file_torn_anywhere_keeps_its_whole_lines(cut: int) -> None:
     import tempfile
 
     text = "\n".join(LINES)[:cut]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "j.jsonl"
         path.write_text(text)
-        fates = read_journal(path)
+        fates = read_fates(path)
     whole = [line for line in text.split("\n") if line in LINES]
     assert len(fates.acknowledged) == sum('"acknowledged"' in line for line in whole)
     assert len(fates.unknown) == sum('"unknown"' in line for line in whole)
@@ -238,8 +238,8 @@ def test_a_journal_torn_anywhere_keeps_its_whole_lines(cut: int) -> None:
 def test_foreign_lines_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_bytes(b'[]\n7\nnull\n{"w": 1}\n{"w": 1, "s": 2, "fate": "next_writer"}\n\xff\xfe\n' + LINES[1].encode())
-    assert set(read_journal(path).acknowledged) == {(1, 1)}
-    assert read_journal(tmp_path / "none").next_writer == 1
+    assert set(read_fates(path).acknowledged) == {(1, 1)}
+    assert read_fates(tmp_path / "none").next_writer == 1
 
 
 def test_no_thread_is_left(servers: Servers, tmp_path: Path, until: Until) -> None:

@@ -1,0 +1,111 @@
+"""Parts shared by a drill's plan, journal and record. Values keep the form they were written in: hashes are computed over them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from dr_assets import utc
+from dr_assets.documents import Part
+
+T = TypeVar("T")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise PydanticCustomError("number", "not a number")
+    return value
+
+
+def _utc_text(text: str) -> str:
+    try:
+        if text.endswith("Z"):
+            utc.parse(text)
+            return text
+    except ValueError:
+        pass
+    raise PydanticCustomError("utc_time", "not an ISO 8601 time in UTC")
+
+
+# An integer stays one (2 is not rewritten as 2.0), and a time stays the text that was written.
+Number = Annotated[
+    float,
+    PlainValidator(_number),
+    PlainSerializer(lambda value: value, return_type=Any),
+    WithJsonSchema({"type": "number"}),
+]
+UtcText = Annotated[str, AfterValidator(_utc_text), WithJsonSchema({"type": "string", "format": "date-time"})]
+# A JSON array.
+Items = Annotated[tuple[T, ...], Field(strict=False)]
+Mark = Literal["T0", "T1", "T2", "T3", "T4", "T5", "T6"]
+Kind = Literal["drill", "incident"]
+
+
+class OpenPart(Part):
+    """A part in which keys that this version does not know are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Condition(OpenPart):
+    """One condition as evaluated: `passed` is None where it is unknown, with the reason."""
+
+    name: str
+    passed: bool | None
+    reason: str | None
+
+
+class Override(OpenPart):
+    """A blocking precondition that a person (`by`) decided to override."""
+
+    precondition: str
+    reason: str
+    by: str
+
+
+class CorrectiveAction(OpenPart):
+    """What is to be done after a drill. `due`: an ISO date."""
+
+    text: str
+    owner: str
+    due: str | None
+
+
+class TimelineEntry(OpenPart):
+    """Something that happened. `mark`: the point of the RTO (docs/records.md) that it is, or None."""
+
+    mark: Mark | None
+    at: UtcText
+    source: str
+    text: str
+
+
+class CountedCall(OpenPart):
+    """How often an AWS operation was called. `phase`: `recovery` (on the recovery path) or `proof`."""
+
+    phase: str | None = None
+    region: str
+    service: str
+    operation: str
+    plane: str
+    count: int
+
+
+class RtoParts(OpenPart):
+    """The parts of an RTO in seconds; None where unknown."""
+
+    detect: Number | None
+    decide: Number | None
+    database: Number | None
+    traffic: Number | None
+
+
+class Reconciliation(OpenPart):
+    """A proposal for lost writes: its file, and how many rows it proposes to insert, update and delete."""
+
+    file: str
+    insert: int
+    update: int
+    delete: int

@@ -1,0 +1,203 @@
+"""From a journal to a record: who called, what was proposed for lost writes, which corrective actions; and unknown stays unknown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr_assets.drills import proposal, record, record_builder
+from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
+from dr_assets.drills.parts import CorrectiveAction, RtoParts
+from dr_assets.drills.plan import Plan
+from dr_assets.drills.record import Record
+from dr_assets.drills.request import Request
+from dr_assets.drills.steps import DrillSteps
+from dr_assets.errors import DrError, RefusedError, UnansweredError
+from dr_assets.history.store import FolderStore
+from dr_assets.lost_writes.compare import Difference, Proposal
+from dr_assets.postgres.endpoints import Address
+from dr_assets.stack import Stack
+
+DRILL = "20261123T190211Z-failover-3f9a2c"
+ARN = "arn:aws:sts::123456789012:assumed-role/dr-operator/kim"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def begun(store: FolderStore, stack: Stack, **more: Any) -> Journal:
+    plan = Plan(
+        scenario="failover",
+        stack=stack.environment_suffix,
+        from_site="primary",
+        to_site="secondary",
+        from_region="us-east-1",
+        to_region="us-west-2",
+    )
+    return Journal.begin(
+        store, DRILL, plan, Request("failover", "kim", "a test", approved_by="lee", **more).approved(())
+    )
+
+
+def made(file: str = "lost.jsonl") -> Proposal:
+    return Proposal(Path(file), (Difference("public.orders", 3, 1, 2), Difference("public.items", 4, 0, 0)), ())
+
+
+@dataclass
+class View:
+    """A view whose AWS answers, or does not answer, who calls."""
+
+    arn: str | None
+
+    def fresh(self) -> "View":
+        return self
+
+    def lag(self) -> None:
+        return None
+
+    def caller_arn(self) -> str:
+        if self.arn is None:
+            raise UnansweredError("sts get_caller_identity in us-west-2 did not answer.")
+        return self.arn
+
+
+class Session:
+    old_address = Address("global.example.test", "10.0.1.17", 5432)
+
+    def steady(self, seconds: float, timeout: float) -> None:
+        """Steady at once."""
+
+    def acknowledged(self) -> int:
+        return 7
+
+
+def baseline(store: FolderStore, journal: Journal, stack: Stack, arn: str | None) -> None:
+    steps = DrillSteps(stack, store, View(arn), journal, None)  # type: ignore[arg-type]  # the parts that the step uses
+    steps._session = Session()  # type: ignore[assignment]
+    journal.intend("baseline")
+    journal.done(steps.take("baseline", False))
+
+
+def test_the_record_names_the_aws_identity_of_the_caller(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    baseline(store, journal, stack, ARN)
+    written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
+    assert written.who.caller_arn == ARN
+    assert (written.who.operator, written.who.approved_by) == ("kim", "lee")
+    assert written.deviations == ()
+
+
+def test_an_unknown_caller_is_null_and_a_deviation(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    baseline(store, journal, stack, None)
+    written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
+    assert written.who.caller_arn is None
+    assert len(written.deviations) == 1
+    assert "identity of the caller is unknown: sts get_caller_identity in us-west-2" in written.deviations[0]
+
+
+def test_the_newest_proposal_for_lost_writes_is_in_the_record(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    proposal.attach(store, stack.environment_suffix, DRILL, made("first.jsonl"))
+    proposal.attach(store, stack.environment_suffix, DRILL, made())
+    written = record_builder.finish(stack, store, journal, "succeeded", None)
+    assert written.to_json()["reconciliation"] == {"file": "lost.jsonl", "insert": 7, "update": 1, "delete": 2}
+    assert record.verify_chain(store, stack.environment_suffix) == []
+
+
+def test_without_a_proposal_reconciliation_is_null(store: FolderStore, stack: Stack) -> None:
+    assert record_builder.finish(stack, store, begun(store, stack), "succeeded", None).reconciliation is None
+
+
+def test_a_proposal_is_refused_for_a_drill_that_has_ended_or_that_is_unknown(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    record_builder.finish(stack, store, journal, "succeeded", None)
+    with pytest.raises(RefusedError, match="has ended and its record never changes"):
+        proposal.attach(store, stack.environment_suffix, DRILL, made())
+    with pytest.raises(DrError, match="There is no drill nope"):
+        proposal.check_open(store, stack.environment_suffix, "nope")
+
+
+def test_a_damaged_proposal_does_not_cost_the_record(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    store.write(f"drills/{stack.environment_suffix}/{DRILL}-proposal.json", b"{ half")
+    written = record_builder.finish(stack, store, journal, "succeeded", None)
+    assert written.reconciliation is None
+    assert f"{DRILL}-proposal.json" in written.deviations[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "expected"),
+    [
+        ((), None, []),
+        ((), "lag: 3 s", [{"text": "Find and remove the cause: lag: 3 s", "owner": "unassigned", "due": None}]),
+        (
+            (CorrectiveAction(text="lower the TTL", owner="kim", due="2026-12-01"),),
+            "lag: 3 s",
+            [{"text": "lower the TTL", "owner": "kim", "due": "2026-12-01"}],
+        ),
+    ],
+)
+def test_corrective_actions_are_those_of_the_request_or_one_for_a_failure(
+    store: FolderStore, stack: Stack, given: tuple[CorrectiveAction, ...], reason: str | None, expected: list[Any]
+) -> None:
+    journal = begun(store, stack, corrective_actions=given)
+    written = record_builder.finish(stack, store, journal, "failed" if reason else "succeeded", reason)
+    assert written.to_json()["corrective_actions"] == expected
+
+
+def test_what_was_not_measured_is_null_and_never_compliant(store: FolderStore, stack: Stack) -> None:
+    written = record_builder.finish(stack, store, begun(store, stack), "aborted", "aborted by kim")
+    assert written.to_json()["rto"] == {
+        "low_seconds": None,
+        "high_seconds": None,
+        "parts": {"detect": None, "decide": None, "database": None, "traffic": None},
+        "target_seconds": stack.rto_seconds,
+        "met": None,
+    }
+    assert (written.rpo.lost_seconds, written.rpo.met, written.exposure) == (None, None, None)
+    assert not written.good
+
+
+def test_what_was_measured_is_in_the_record(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    journal.note("called in us-west-2", "drill", "T3")
+    parts = RtoParts(detect=0.5, decide=0.5, database=1.0, traffic=0.5)
+    for result in (
+        Baseline(from_address=("h", "10.0.1.17", 5432), lag_ms=40.0, lag_at=None, rows=20),
+        Recovered(rto=RtoInterval(low_seconds=1.5, high_seconds=2.5, parts=parts)),
+        Count(
+            lost_commits=3,
+            lost_seconds=0.4,
+            in_doubt=1,
+            acknowledged=100,
+            survived=97,
+            ledger="drills/x-ledger.jsonl",
+            unknown=0,
+            refused=0,
+        ),
+    ):
+        journal.intend(result.STEP)
+        journal.done(result)
+    journal.intend("protected")
+    journal.done(Protected(at=journal.marked("T3") or ""))
+    written: Record = record_builder.finish(stack, store, journal, "succeeded", None)
+    assert (written.rto.low_seconds, written.rto.high_seconds, written.rto.parts) == (1.5, 2.5, parts)
+    assert (written.rpo.lost_commits, written.rpo.lost_seconds, written.rpo.survived) == (3, 0.4, 97)
+    assert written.exposure is not None
+    assert written.exposure.seconds == 0
+    assert written.good
+
+
+def test_text_that_is_no_utf8_does_not_cost_the_record(store: FolderStore, stack: Stack) -> None:
+    """Bytes on a command line that are not UTF-8 arrive as lone surrogates."""
+    journal = begun(store, stack)
+    request = Request("failover", "kim", "caf\udce9", approved_by="lee").approved(())
+    again = Journal.begin(store, "other", journal.plan, request)
+    written = record_builder.finish(
+        stack, store, Journal.load(store, stack.environment_suffix, again.drill), "aborted", "x"
+    )
+    assert written.why == "caf\\udce9"

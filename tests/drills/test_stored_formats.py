@@ -1,0 +1,99 @@
+"""Records and journals that an earlier version wrote (tests/drills/data, real drills): read as they are, hashes unchanged."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from dr_assets.drills import journal, record
+from dr_assets.drills.journal import Act, Baseline, Count, Fence, Journal, JournalDocument, Recovered
+from dr_assets.history.store import FolderStore
+
+STACK = "l6p3z2w4"
+DATA = Path(__file__).parent / "data"
+RECORDS = sorted((DATA / "records" / STACK).glob("*.json"))
+JOURNALS = [*sorted((DATA / "drills" / STACK).glob("*.json")), DATA / "unfinished.json"]
+
+
+@pytest.fixture
+def store() -> FolderStore:
+    return FolderStore(DATA)
+
+
+def test_the_chain_of_stored_records_verifies(store: FolderStore) -> None:
+    assert record.verify_chain(store, STACK) == []
+    found = record.load(store, STACK)
+    assert [item.status for item in found] == ["succeeded", "aborted", "succeeded", "succeeded"]
+    assert [item.scenario for item in found] == ["switchover", "failback", "failback", "failover"]
+    assert found[1].rto.met is None
+    assert found[1].exposure is None
+    assert any("interrupted and resumed" in text for text in found[2].deviations)
+    assert {item.name for item in found[3].preconditions} >= {"lag", "someone-hears"}
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_stored_record_keeps_its_content_and_its_hash(path: Path, store: FolderStore) -> None:
+    before = path.read_bytes()
+    number = int(path.stem) - 1
+    read = record.load(store, STACK)[number]
+    # Text, not values: 2 and 2.0 are equal and have different hashes.
+    assert json.dumps(read.to_json(), sort_keys=True) == json.dumps(json.loads(before), sort_keys=True)
+    body = {name: value for name, value in json.loads(before).items() if name != "hash"}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    assert read.hash == hashlib.sha256(canonical.encode()).hexdigest()
+    assert path.read_bytes() == before
+
+
+def test_a_new_record_is_chained_to_stored_ones(store: FolderStore, tmp_path: Path) -> None:
+    copy = FolderStore(tmp_path)
+    for path in RECORDS:
+        copy.write(f"records/{STACK}/{path.name}", path.read_bytes())
+    newest = json.loads(RECORDS[-1].read_bytes())
+    draft = {name: value for name, value in newest.items() if name not in ("hash", "previous_hash")}
+    assert record.append(copy, draft).previous_hash == newest["hash"]
+    assert record.verify_chain(copy, STACK) == []
+
+
+@pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
+def test_a_stored_journal_is_the_same_bytes_again(path: Path) -> None:
+    document = JournalDocument.from_bytes(path.read_bytes(), path.name)
+    assert document.to_bytes() == path.read_bytes()
+    assert document.plan.hash == document.plan_hash
+
+
+def test_the_results_of_a_stored_journal_are_typed(store: FolderStore) -> None:
+    name = next(path.stem for path in JOURNALS if "failover" in path.stem)
+    read = Journal.load(store, STACK, name)
+    baseline, counted, fence = read.result(Baseline), read.result(Count), read.result(Fence)
+    assert baseline is not None
+    assert len(baseline.from_address) == 3
+    assert baseline.caller_arn is None
+    assert counted is not None
+    assert counted.acknowledged > 0
+    assert fence is not None
+    assert fence.verdict == "unreachable"
+    assert "does not answer" in fence.detail
+    assert journal.unfinished(store, STACK) == []
+
+
+def test_a_stored_journal_that_was_interrupted_can_be_resumed(store: FolderStore, tmp_path: Path) -> None:
+    copy = FolderStore(tmp_path)
+    text = (DATA / "unfinished.json").read_bytes()
+    name = json.loads(text)["id"]
+    copy.write(f"drills/{STACK}/{name}.json", text)
+    assert journal.unfinished(copy, STACK) == [name]
+    read = Journal.load(copy, STACK, name)
+    assert read.is_done("act")
+    assert read.result(Act) == Act(found="not begun")
+    assert not read.is_done("recovered")
+    assert read.result(Recovered) is None
+    assert not read.intend("follow")
+
+
+def test_numbers_stay_as_they_were_written_so_that_the_approved_plan_keeps_its_hash() -> None:
+    content = json.loads((DATA / "unfinished.json").read_bytes())
+    content["plan"]["rate"] = 100  # an integer, as a run configuration may give it
+    document = JournalDocument.from_json(content, "journal")
+    assert document.to_json()["plan"]["rate"] == 100
+    assert not isinstance(document.to_json()["plan"]["rate"], float)
