@@ -68,8 +68,9 @@ def policy(
     arns = {
         name: tuple(sorted(_arns(kind.resource_arn, rows[name], account))) for name, kind in kinds if kind.resource_arn
     }
-    # One statement for each purpose and service: an action takes effect only on the types of resource it knows, so that
-    # joining ARNs grants nothing more, and the document stays within IAM's 10,240 characters for a role's inline policies.
+    # One statement for each purpose and service keeps the document within IAM's 10,240 characters for a role's inline
+    # policies. It grants nothing more: an action takes effect only on the types of resource it knows. What reaches beyond
+    # the stack's own ARNs (RDS's option groups, its service-linked role) has a statement of its own.
     granted: dict[str, set[str]] = {}
     joined: dict[str, tuple[set[str], set[str]]] = {}
     for purpose, permissions, own in grants:
@@ -78,10 +79,10 @@ def policy(
                 continue
             granted[action] = granted.get(action, set()) | scope
             service = action.split(":")[0].capitalize()
-            linked = any("role/aws-service-role/" in arn for arn in scope)
+            beyond = "Beyond" if any(":" in item for item in permissions[action]) else ""
             # Scoped reads join the writes on the same resources.
             joins = "Provision" if write and purpose == "Verify" else purpose
-            sid = purpose if scope == {ALL} else f"{joins}{service}{'Linked' if linked else ''}"
+            sid = purpose if scope == {ALL} else f"{joins}{service}{beyond}"
             actions, resources = joined.setdefault(sid, (set(), set()))
             actions.add(action)
             resources |= scope
