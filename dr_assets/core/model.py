@@ -167,6 +167,7 @@ class Kind(ABC):
     terraform      resource types in the AWS provider, that of the first address first
     import_field   observed field with the id for `terraform import`; the name where empty
     importable     False where an import would put a secret into the Terraform state
+    console_url    of the resource in the AWS console, with {region}, {name}
     """
 
     name: ClassVar[str]
@@ -184,6 +185,7 @@ class Kind(ABC):
     terraform: ClassVar[tuple[str, ...]]
     import_field: ClassVar[str] = ""
     importable: ClassVar[bool] = True
+    console_url: ClassVar[str] = ""
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         """For each target of one region (all of this kind): what AWS shows, by key, or None where it is absent.
@@ -237,7 +239,7 @@ class Kind(ABC):
 
     def console(self, target: Target) -> str | None:
         """A link to the AWS console, or None."""
-        return None
+        return self.console_url.format(region=target.region, name=target.name) or None
 
 
 @dataclass(frozen=True)

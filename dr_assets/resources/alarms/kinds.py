@@ -45,6 +45,7 @@ class Alarm(Kind):
     write_actions = permit("cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:DeleteAlarms")
     least_reads = (1, 1)  # tags; described all at once
     terraform = ("aws_cloudwatch_metric_alarm",)
+    console_url = "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#alarmsV2:alarm/{name}"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region, names = batch[0].region, sorted(target.name for target in batch)
@@ -91,9 +92,6 @@ class Alarm(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("cloudwatch", "delete_alarms", {"AlarmNames": [target.name]})
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/cloudwatch/home?region={target.region}#alarmsV2:alarm/{target.name}"
 
 
 KINDS: tuple[Kind, ...] = (Alarm(),)

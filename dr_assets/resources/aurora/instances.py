@@ -60,6 +60,7 @@ class Instance(Kind):
         "AutoMinorVersionUpgrade",
         "PromotionTier",
     )
+    console_url = f"{states.CONSOLE};is-cluster=false"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         found: dict[str, Mapping[str, Any]] = {}
@@ -128,9 +129,6 @@ class Instance(Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         return states.waiting("instance", observed)
-
-    def console(self, target: Target) -> str:
-        return states.console(target, ";is-cluster=false")
 
 
 def _insights(wanted: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class GlobalCluster(Kind):
     )
     least_reads = (2, 0)  # describe, tags
     terraform = ("aws_rds_global_cluster",)
+    console_url = states.CONSOLE
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         found = global_cluster(reads, target.region, target.name)
@@ -94,9 +95,6 @@ class GlobalCluster(Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         return states.waiting("global cluster", observed)
-
-    def console(self, target: Target) -> str:
-        return states.console(target)
 
 
 # Field as it is read and desired -> parameter of ModifyDBCluster, where that is called differently.
@@ -149,6 +147,7 @@ class Cluster(Kind):
     )
     least_reads = (1, 0)  # its tags are in the description
     terraform = ("aws_rds_cluster",)
+    console_url = f"{states.CONSOLE};is-cluster=true"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         answer = reads.call("rds", "describe_db_clusters", target.region, DBClusterIdentifier=target.name)
@@ -251,9 +250,6 @@ class Cluster(Kind):
         if observed["GlobalStatus"] not in (None, *states.READY):
             return f"the global cluster it belongs to is {observed['GlobalStatus']}"
         return states.waiting("cluster", observed)
-
-    def console(self, target: Target) -> str:
-        return states.console(target, ";is-cluster=true")
 
 
 class LogGroup(Kind):

@@ -24,6 +24,7 @@ class _ParameterGroup(Kind):
     # RDS answers the same for both types of group, with and without "Fault".
     absent_codes = ("DBParameterGroupNotFound", "DBParameterGroupNotFoundFault", "DBClusterParameterGroupNotFoundFault")
     least_reads = (3, 0)  # describe, parameters, tags
+    console_url = "https://{region}.console.aws.amazon.com/rds/home?region={region}#parameter-groups:"
     _thing: str  # as in boto3's operations: db_cluster_parameter or db_parameter
     _api: str  # as in API fields: DBCluster or DB
 
@@ -70,9 +71,6 @@ class _ParameterGroup(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("rds", f"delete_{self._thing}_group", self._name(target))
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#parameter-groups:"
 
 
 def _parameter(name: str, static: frozenset[str], value: str | None = None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What Aurora clusters and instances share: which statuses are ready, broken or pass by waiting; console links."""
+"""What Aurora clusters and instances share: which statuses are ready, broken or pass by waiting; the console link."""
 
 from __future__ import annotations
 
-from dr_assets.core.model import Observed, Target
+from dr_assets.core.model import Observed
 
 # In these states a cluster or instance can be used and changed.
 READY = frozenset({"available", "backing-up", "storage-optimization"})
@@ -28,6 +28,7 @@ _BROKEN = frozenset(
     }
 )
 USABLE = "usable"
+CONSOLE = "https://{region}.console.aws.amazon.com/rds/home?region={region}#database:id={name}"
 # Create and modify calls are checked against the option group too, which is the default one here.
 OPTION_GROUPS = "rds:{region}:{account}:og:*"
 
@@ -44,7 +45,3 @@ def waiting(what: str, observed: Observed) -> str | None:
     if observed.get("Pending"):
         return f"the {what} has changes pending: {', '.join(observed['Pending'])}"
     return None
-
-
-def console(target: Target, more: str = "") -> str:
-    return f"https://{target.region}.console.aws.amazon.com/rds/home?region={target.region}#database:id={target.name}{more}"

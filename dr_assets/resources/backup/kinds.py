@@ -36,6 +36,7 @@ class Bucket(Kind):
     ) | permit("s3:DeleteObject", "s3:DeleteObjectVersion", on="s3:::{name}/*")
     least_reads = (1, 0)  # that its tags can be read proves that it exists
     terraform = ("aws_s3_bucket",)
+    console_url = "https://s3.console.aws.amazon.com/s3/buckets/{name}?region={region}"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         try:
@@ -94,9 +95,6 @@ class Bucket(Kind):
             params = {"Bucket": target.name, "Delete": {"Objects": observed["Objects"], "Quiet": True}}
             return Call("s3", "delete_objects", params)
         return Call("s3", "delete_bucket", {"Bucket": target.name})
-
-    def console(self, target: Target) -> str:
-        return f"https://s3.console.aws.amazon.com/s3/buckets/{target.name}?region={target.region}"
 
 
 class _Setting(Kind):

@@ -136,6 +136,7 @@ class Secret(Kind):
     least_reads = (1, 0)
     terraform = ("aws_secretsmanager_secret",)
     import_field = "Arn"
+    console_url = "https://{region}.console.aws.amazon.com/secretsmanager/secret?name={name}&region={region}"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         secret = reads.call("secretsmanager", "describe_secret", target.region, SecretId=target.name)
@@ -170,9 +171,6 @@ class Secret(Kind):
         return Call(
             "secretsmanager", "delete_secret", {"SecretId": observed["Arn"], "ForceDeleteWithoutRecovery": True}
         )
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/secretsmanager/secret?name={target.name}&region={target.region}"
 
 
 class Password(Kind):

@@ -72,6 +72,7 @@ class HealthCheck(Kind):
     least_reads = (0, 2)  # list, tags
     terraform = ("aws_route53_health_check",)
     import_field = "HealthCheckId"
+    console_url = "https://console.aws.amazon.com/route53/healthchecks/home"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         region = batch[0].region
@@ -124,9 +125,6 @@ class HealthCheck(Kind):
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("route53", "delete_health_check", {"HealthCheckId": observed["HealthCheckId"]})
 
-    def console(self, target: Target) -> str:
-        return "https://console.aws.amazon.com/route53/healthchecks/home"
-
 
 class Zone(Kind):
     """A private zone. `VPCs`: texts `region vpc-id`. settings: VPCs, the first of which it is created with."""
@@ -147,6 +145,7 @@ class Zone(Kind):
     least_reads = (1, 2)  # the VPCs of a zone; list, tags
     terraform = ("aws_route53_zone",)
     import_field = "ZoneId"
+    console_url = "https://console.aws.amazon.com/route53/v2/hostedzones"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         region, label = target.region, target.identity["ZoneName"]
@@ -186,9 +185,6 @@ class Zone(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("route53", "delete_hosted_zone", {"Id": observed["ZoneId"]})
-
-    def console(self, target: Target) -> str:
-        return "https://console.aws.amazon.com/route53/v2/hostedzones"
 
 
 def _vpc(text: str) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Key(Kind):
     least_reads = (4, 0)  # describe, policy, rotation, tags
     terraform = ("aws_kms_key",)
     import_field = "KeyId"
+    console_url = "https://{region}.console.aws.amazon.com/kms/home?region={region}#/kms/keys"
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         return {target.key: self._find(reads, target) for target in batch}
@@ -144,9 +145,6 @@ class Key(Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         return f"the key is {observed['Status']}" if observed["Status"] in ("Creating", "Updating") else None
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/kms/home?region={target.region}#/kms/keys"
 
 
 class Alias(Kind):

@@ -30,6 +30,7 @@ class Role(Kind):
     )
     least_reads = (1, 0)
     terraform = ("aws_iam_role",)
+    console_url = "https://console.aws.amazon.com/iam/home#/roles/details/{name}"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         role = reads.call("iam", "get_role", target.region, RoleName=target.name)["Role"]
@@ -57,9 +58,6 @@ class Role(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("iam", "delete_role", {"RoleName": target.name})
-
-    def console(self, target: Target) -> str:
-        return f"https://console.aws.amazon.com/iam/home#/roles/details/{target.name}"
 
 
 class RoleAttachment(Kind):

@@ -23,6 +23,7 @@ class Vpc(Ec2Kind):
     least_reads = (2, 1)  # DescribeVpcAttribute takes one attribute
     terraform = ("aws_vpc",)
     import_field = "VpcId"
+    console_url = "https://{region}.console.aws.amazon.com/vpcconsole/home?region={region}#vpcs:tag:Name={name}"
 
     def shape(self, reads: Reads, region: str, item: Mapping[str, Any]) -> Observed:
         def attribute(name: str) -> bool:
@@ -54,9 +55,6 @@ class Vpc(Ec2Kind):
 
     def waiting(self, observed: Observed) -> str | None:
         return "the VPC is being created" if observed["Status"] == "pending" else None
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/vpcconsole/home?region={target.region}#vpcs:tag:Name={target.name}"
 
 
 class Subnet(Ec2Kind):

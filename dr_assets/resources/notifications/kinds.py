@@ -45,6 +45,7 @@ class Topic(Kind):
     least_reads = (2, 0)  # attributes (the policy is one of them), tags
     terraform = ("aws_sns_topic",)
     import_field = "Arn"
+    console_url = "https://{region}.console.aws.amazon.com/sns/v3/home?region={region}#/topics"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         arn = topic_arn(reads, target.region, target.name)
@@ -71,9 +72,6 @@ class Topic(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("sns", "delete_topic", {"TopicArn": observed["Arn"]})
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/sns/v3/home?region={target.region}#/topics"
 
 
 class TopicPolicy(Kind):
@@ -183,6 +181,7 @@ class Queue(Kind):
     least_reads = (2, 1)  # attributes (the policy is one of them), tags; listed once a region
     terraform = ("aws_sqs_queue",)
     import_field = "QueueUrl"
+    console_url = "https://{region}.console.aws.amazon.com/sqs/v3/home?region={region}#/queues"
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         url, attributes = _queue(reads, target.region, target.name)
@@ -213,9 +212,6 @@ class Queue(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("sqs", "delete_queue", {"QueueUrl": observed["QueueUrl"]})
-
-    def console(self, target: Target) -> str:
-        return f"https://{target.region}.console.aws.amazon.com/sqs/v3/home?region={target.region}#/queues"
 
 
 def _texts(target: Target, fields: Sequence[str]) -> dict[str, str]:
