@@ -285,18 +285,18 @@ def rule_of(alarm: Any, pace: float) -> Rule | None:
         return None
     periods = int(alarm.evaluation_periods)
     return Rule(
-        alarm.namespace,
-        alarm.metric_name,
-        dimension_set(alarm.dimensions),
-        name,
-        int(alarm.period),
-        periods,
-        int(alarm.datapoints_to_alarm or periods),
-        float(alarm.threshold),
-        alarm.comparison_operator,
-        alarm.treat_missing_data or "missing",
-        alarm.unit,
-        pace,
+        namespace=alarm.namespace,
+        metric=alarm.metric_name,
+        dimensions=dimension_set(alarm.dimensions),
+        statistic=name,
+        period=int(alarm.period),
+        periods=periods,
+        to_alarm=int(alarm.datapoints_to_alarm or periods),
+        threshold=float(alarm.threshold),
+        comparison=alarm.comparison_operator,
+        missing=alarm.treat_missing_data or "missing",
+        unit=alarm.unit,
+        pace=pace,
     )
 
 

@@ -39,18 +39,18 @@ def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
     """The rule of a check on an alarm, from its `CloudWatchAlarmConfiguration`: the alarm's settings when it was copied."""
     periods = int(config["EvaluationPeriods"])
     return Rule(
-        config["Namespace"],
-        config["MetricName"],
-        frozenset((d["Name"], d["Value"]) for d in config["Dimensions"]),
-        config["Statistic"],
-        int(config["Period"]),
-        periods,
-        periods,
-        float(config["Threshold"]),
-        config["ComparisonOperator"],
-        _MISSING,
-        None,
-        pace,
+        namespace=config["Namespace"],
+        metric=config["MetricName"],
+        dimensions=frozenset((d["Name"], d["Value"]) for d in config["Dimensions"]),
+        statistic=config["Statistic"],
+        period=int(config["Period"]),
+        periods=periods,
+        to_alarm=periods,
+        threshold=float(config["Threshold"]),
+        comparison=config["ComparisonOperator"],
+        missing=_MISSING,
+        unit=None,
+        pace=pace,
     )
 
 
