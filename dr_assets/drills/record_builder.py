@@ -129,7 +129,7 @@ def _reconciliation(store: Store, journal: Journal) -> Reconciliation | None:
 
 
 def _actions(given: tuple[CorrectiveAction, ...], reason: str | None) -> tuple[CorrectiveAction, ...]:
-    """Those given with the request; where there are none and the drill did not succeed, one that nobody owns yet."""
+    """Those given with the request; where there are none and the drill did not succeed, one without an owner yet."""
     if given or not reason:
         return given
     return (CorrectiveAction(text=f"Find and remove the cause: {reason}", owner="unassigned", due=None),)

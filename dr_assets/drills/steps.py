@@ -1,6 +1,6 @@
 """The steps of a drill: call AWS, follow the change of the writer, measure, count what was lost, check the postconditions.
 
-Each step is told whether it was intended before, and returns its result for the journal.
+Each step receives whether it was intended before, and returns its result for the journal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Connections to the stack's database, made so that a frozen server is noticed within a second.
-
-May import `endpoints`, `errors` and psycopg. Knows neither AWS nor anything local.
-"""
+"""Connections to the stack's database that detect a frozen server within a second."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from dr_assets.postgres.endpoints import Address
 CONNECT_SECONDS = 2  # libpq makes anything less two seconds
 PATIENCE_SECONDS = 1.0
 
-# A server that is (again) a standby refuses writes with one of these; the client must look for the writer anew.
+# A server that is (again) a standby refuses writes with one of these; the client must resolve the writer again.
 _READ_ONLY = ("25006", "57P01", "57P02", "57P03")
 
 
@@ -106,7 +103,7 @@ def impatient(connection: psycopg.Connection[Any], seconds: float = PATIENCE_SEC
 def connect(
     address: Address, credentials: Credentials, read_only: bool = False, seconds: float | None = 5.0
 ) -> Iterator[psycopg.Connection[Any]]:
-    """A short-lived connection, cut off after `seconds`. Raises DatabaseError in words; the password is in none of them."""
+    """A short-lived connection, cut off after `seconds`. Raises DatabaseError, whose text never contains the password."""
     try:
         with (
             open_connection(address, credentials) as connection,
@@ -122,5 +119,5 @@ def connect(
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Whether the server takes no writes (any more): a standby, or one that is shutting down."""
+    """Whether the server refuses writes: a standby, or one that is shutting down."""
     return getattr(error, "sqlstate", None) in _READ_ONLY

@@ -1,7 +1,7 @@
-"""From an endpoint's name to an address: through a nameserver of one's own, overrides, or the system's resolver.
+"""Resolves endpoint names to addresses: through overrides, a given nameserver, or the system's resolver.
 
-May import `errors` and dnspython. DR_NAMESERVER=ip[:port] asks that server instead of the system's; DR_RESOLVE=
-host=ip[:port],… answers for single names, as curl's --resolve does (for whoever works through a tunnel).
+DR_NAMESERVER=ip[:port] queries that server instead of the system's; DR_RESOLVE=host=ip[:port],… answers for single names, as
+curl's --resolve does (for work through a tunnel).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TRY_SECONDS = 0.5
 
 
 class ResolutionError(DrError):
-    """A name leads nowhere, or nobody answers for it."""
+    """A name has no address, or no nameserver answered."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a name leads now. `ttl` is in seconds: how long an application may keep it."""
+    """What a name resolves to now. `ttl` is in seconds: how long an application may keep it."""
 
     host: str
     ip: str
@@ -101,14 +101,14 @@ class Resolver:
         except dns.exception.DNSException as error:
             where = self._nameserver or "the system's nameservers"
             raise ResolutionError(
-                f"Nobody answered for {host} at {where} within {LIFETIME_SECONDS:.0f} s ({type(error).__name__}). "
+                f"No answer for {host} from {where} within {LIFETIME_SECONDS:.0f} s ({type(error).__name__}). "
                 f"Set {NAMESERVER_VARIABLE}, or {OVERRIDE_VARIABLE}={host}=IP."
             ) from error
         # A CNAME on the way (the global writer endpoint is one) may have to be asked for sooner than the address behind it.
         return str(answer[0]), float(answer.chaining_result.minimum_ttl)
 
     def _ask_system(self, host: str) -> tuple[str, float]:
-        """What is in the hosts file, or known to the operating system alone. It tells no time to live: nothing is kept."""
+        """What is in the hosts file, or known to the operating system alone. There is no time to live: nothing is cached."""
         try:
             found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
         except OSError as error:
