@@ -1,4 +1,4 @@
-"""The evidence pack's page in headless Chromium: it asks nobody for anything, nothing lies over anything, tables sort, it prints.
+"""The evidence pack's page in headless Chromium: it loads nothing from elsewhere, nothing overlaps, tables sort, it prints.
 
 With DR_SCREENSHOTS=DIR the two pictures of docs/reports.md are written there.
 """
@@ -36,10 +36,10 @@ DESK, PHONE = (1280, 900), (390, 844)
 
 # What people look at, as rectangles: no two of them share a spot unless one is in the other.
 OVERLAPS = """
-const seen = [...document.querySelectorAll("h1, h2, h3, h4, p, li, dt, dd, .card, figure, figcaption, .wide, summary, nav a, footer")]
+const boxes = [...document.querySelectorAll("h1, h2, h3, h4, p, li, dt, dd, .card, figure, figcaption, .wide, summary, nav a, footer")]
   .map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width > 0 && r.height > 0 && !e.closest(".wide p"));
 const found = [];
-seen.forEach(([a, p], i) => seen.slice(i + 1).forEach(([b, q]) => {
+boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
   const across = Math.min(p.right, q.right) - Math.max(p.left, q.left), down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
   if (across > 1 && down > 1 && !a.contains(b) && !b.contains(a)) found.push(a.outerHTML.slice(0, 90) + " / " + b.outerHTML.slice(0, 90));
 }));
@@ -92,7 +92,7 @@ def picture(browser: Any, name: str, top: str, height: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["full", "empty"])
-def test_it_asks_nobody_for_anything_and_complains_of_nothing(browser: Any, packs: dict[str, Path], name: str) -> None:
+def test_it_loads_nothing_and_logs_no_error(browser: Any, packs: dict[str, Path], name: str) -> None:
     page = opened(browser, packs[name])
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
@@ -109,9 +109,7 @@ def test_it_asks_nobody_for_anything_and_complains_of_nothing(browser: Any, pack
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("name", ["full", "empty"])
-def test_nothing_lies_over_anything_or_sticks_out(
-    browser: Any, packs: dict[str, Path], name: str, size: tuple[int, int]
-) -> None:
+def test_nothing_overlaps_or_overflows(browser: Any, packs: dict[str, Path], name: str, size: tuple[int, int]) -> None:
     page = opened(browser, packs[name], size)
     page.execute_script("document.querySelectorAll('details').forEach(e => e.open = true)")
     assert page.execute_script(OVERLAPS) == []
@@ -124,7 +122,7 @@ def test_nothing_lies_over_anything_or_sticks_out(
         assert page.execute_script(wide) == []
 
 
-def test_every_picture_is_drawn_and_told_in_words(browser: Any, packs: dict[str, Path]) -> None:
+def test_every_picture_is_drawn_and_has_a_text_alternative(browser: Any, packs: dict[str, Path]) -> None:
     page = opened(browser, packs["full"])
     pictures = page.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.alt])")
     assert len(pictures) == 4
@@ -159,7 +157,7 @@ def order(text: str) -> tuple[int, float, str]:
         return (1, 0.0, text)
 
 
-def test_sorting_works_from_the_keyboard_and_is_said(browser: Any, packs: dict[str, Path]) -> None:
+def test_sorting_works_from_the_keyboard_and_is_announced(browser: Any, packs: dict[str, Path]) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 

@@ -82,12 +82,12 @@ def test_pulled_written_stored_and_verified(
     assert asked_for <= {
         each for part in policy(stack, write=True, reports=True)["Statement"] for each in part["Action"]
     }
-    told = json.loads(result.stdout)
+    printed = json.loads(result.stdout)
     # 28 of 30 minutes lie under the objective, and every minute is known.
-    assert told["figures"]["RPO compliance"] == "93.33 %"
-    assert told["figures"]["RPO unknown"] == "0.00 %"
-    assert told["figures"]["RPO breaches"] == "1"
-    assert told["figures"]["ready"] == "no"  # no database here, and no lag at this moment
+    assert printed["figures"]["RPO compliance"] == "93.33 %"
+    assert printed["figures"]["RPO unknown"] == "0.00 %"
+    assert printed["figures"]["RPO breaches"] == "1"
+    assert printed["figures"]["ready"] == "no"  # no database here, and no lag at this moment
     assert (out / "index.html").is_file()
     secret = boto3.client("secretsmanager", stack.primary_region).get_secret_value(
         SecretId=f"rds-master-password-primary-{stack.environment_suffix}"
@@ -95,12 +95,12 @@ def test_pulled_written_stored_and_verified(
     password = json.loads(secret["SecretString"])["password"].encode()
     assert len(password) > 8
     assert all(password not in path.read_bytes() for path in out.rglob("*") if path.is_file())
-    for site, uri in zip(("primary", "secondary"), told["stored"], strict=True):
+    for site, uri in zip(("primary", "secondary"), printed["stored"], strict=True):
         bucket, prefix = uri.removeprefix("s3://").split("/", 1)
         listed = boto3.client("s3", stack.region(site)).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]  # type: ignore[arg-type]
         stored = {item["Key"].removeprefix(prefix) for item in listed}
         assert stored == {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    proven = dr("verify", str(out), "--sha256", told["manifest_sha256"])
+    proven = dr("verify", str(out), "--sha256", printed["manifest_sha256"])
     assert (proven.exit_code, proven.stdout) == (0, f"{out}: whole\n")
     page = out / "index.html"
     page.write_text(page.read_text().replace("93.33", "99.99"))
@@ -121,7 +121,7 @@ def test_one_bucket_out_of_reach_is_named_and_the_other_has_the_report(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "error"),
     [
         (["--from", "yesterday", "--out", "x"], "'yesterday' is not a time for --from"),
         (["--from", "2026-10-02", "--to", "2026-10-01", "--out", "x"], "which is not before its end 2026-10-01"),
@@ -130,14 +130,14 @@ def test_one_bucket_out_of_reach_is_named_and_the_other_has_the_report(
     ],
 )
 def test_what_cannot_be_is_one_line(
-    arguments: list[str], told: str, history: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], error: str, history: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "something").write_text("precious")
     monkeypatch.setenv("DR_STACK_FILE", str(Path("infra/stack.auto.tfvars.json").resolve()))
     monkeypatch.chdir(tmp_path)
     result = dr(*arguments)
     assert result.exit_code != 0
-    assert told in result.stderr.replace("\n", " ")
+    assert error in result.stderr.replace("\n", " ")
     assert [path.name for path in tmp_path.iterdir() if path.name != "history"] == ["something"]
 
 

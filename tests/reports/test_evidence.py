@@ -1,4 +1,4 @@
-"""From a history in a folder to the pack: a whole month, a stack that is gone, damaged files, actions that people have dealt with."""
+"""From a history in a folder to the pack: a whole month, a stack that is gone, damaged files, actions with changes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def brute_day(rows: list[Any], start: int) -> list[float | None]:
     return found
 
 
-def test_what_drills_and_sensors_saw_is_in_the_tables(written: build.Pack) -> None:
+def test_what_drills_and_sensors_recorded_is_in_the_tables(written: build.Pack) -> None:
     events = {row["id"]: row for row in table(written, "rto-events")}
     assert len(events) == 6
     assert [row["regression"] for row in events.values()] == ["no", "no", "yes", "unknown", "unknown", "yes"]
@@ -107,10 +107,10 @@ def test_every_file_of_samples_behind_the_figures_is_named_with_its_hash(
 ) -> None:
     sources = {row["file"]: row["sha256"] for row in table(written, "sources")}
     assert set(sources) == set(october.list("samples/"))
-    assert all(hashlib.sha256(october.read(key)).hexdigest() == said for key, said in sources.items())
+    assert all(hashlib.sha256(october.read(key)).hexdigest() == expected for key, expected in sources.items())
 
 
-def test_without_having_looked_nothing_is_ready(written: build.Pack, october: FolderStore, tmp_path: Path) -> None:
+def test_without_current_checks_nothing_is_ready(written: build.Pack, october: FolderStore, tmp_path: Path) -> None:
     assert written.headline["ready"] == "no"
     assert "were not asked" in written.report.readiness.reasons[0]
     quiet = evidence.Period(month.START, month.START + 5 * DAY)
@@ -153,9 +153,9 @@ def test_every_stack_side_by_side_those_that_are_gone_among_them(
     assert dr(store, monkeypatch, *asked, "--csv").stdout == few  # in processes of their own
     rows = list(csv.DictReader(few.splitlines()))
     assert {(row["stack"], row["scope"]) for row in rows} >= {("gone", "stack"), (S, "stack"), (S, "primary/metric")}
-    said = dr(store, monkeypatch, *asked).stdout.splitlines()
-    assert len(said) == 2
-    assert said[1].startswith(f"{S}  99.74 % of known time under 60 s, 3.37 % unknown, 3 breaches, worst 911.9 s")
+    lines = dr(store, monkeypatch, *asked).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(f"{S}  99.74 % of known time under 60 s, 3.37 % unknown, 3 breaches, worst 911.9 s")
     assert dr(FolderStore(store.root / "no"), monkeypatch, *asked).stdout.startswith("The history holds no sample")
 
 
@@ -170,7 +170,7 @@ def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: Folde
     html = (made.directory / "index.html").read_text()
     assert all(f"{key}: " in html for key in (day, incident, record))
     lost = next(row for row in table(made, "rpo-days") if row["period"] == "2026-10-05")
-    assert float(lost["known_seconds"]) == 60  # what the last reading of the day before still said
+    assert float(lost["known_seconds"]) == 60  # what the last reading of the day before still covers
     assert len(table(made, "rto-events")) == 5
     assert store.list("records/")[-1] == record  # of a chain nothing is moved
     assert verify_pack(made.directory) == []
@@ -191,8 +191,8 @@ def test_an_action_gets_an_owner_and_is_done(
     ]
     first, second = (each["record"] for each in listed)
     assert dr(store, monkeypatch, "action", first, "1", "--done", "2026-10-20", "--by", "Ada").exit_code == 0
-    said = dr(store, monkeypatch, "action", second, "1", "--owner", "Joan", "--due", "2999-12-24")
-    assert "done 2026-10-20" in said.stdout and "due 2999-12-24  Joan: Find out why" in said.stdout
+    result = dr(store, monkeypatch, "action", second, "1", "--owner", "Joan", "--due", "2999-12-24")
+    assert "done 2026-10-20" in result.stdout and "due 2999-12-24  Joan: Find out why" in result.stdout
     made = evidence.write(report.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x")
     assert [row["state"] for row in table(made, "actions")] == ["done 2026-10-20", "open"]
     assert next(row for row in table(made, "readiness") if row["check"] == "corrective actions")["result"] == "passed"

@@ -56,12 +56,7 @@ def rpo_over_time(report: RpoReport) -> Picture:
         times, low, high = _envelope(report.signal)
         axes.fill_between(times, low, high, step="post", color=BLUE, alpha=0.3, linewidth=0)
         (line,) = axes.step(
-            times,
-            high,
-            where="post",
-            color=BLUE,
-            linewidth=0.9,
-            label="RPO: the largest of each moment (pale: down to the least)",
+            times, high, where="post", color=BLUE, linewidth=0.9, label="RPO: maximum (pale: down to the minimum)"
         )
         axes.axhline(report.objective_seconds, color="black", linestyle="--", linewidth=1.2)
         axes.annotate(
@@ -222,7 +217,7 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
         axes.set_yticks(rows, names)
         axes.set_ylim(len(events) - 0.4, -0.6)
         axes.set_xlim(left=0)
-        axes.set_xlabel("seconds from the last good write to recovery; at the left the begin of each in UTC")
+        axes.set_xlabel("seconds from the last good write to recovery; row labels: start in UTC")
         axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
         axes.set_axisbelow(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
@@ -281,7 +276,7 @@ def lag_heat_map(found: WhatIf, stack: str) -> Picture:
         axes.set_facecolor("white")
         axes.patch.set_hatch("////")
         axes.patch.set_edgecolor(GREY)
-        # Logarithmic, so that one bad hour does not make all others look alike; a lag of nothing is shown as a millisecond.
+        # Logarithmic, so that one bad hour does not flatten all others; a lag of zero is drawn as a millisecond.
         low, high = max(float(np.nanmin(cells)), 1e-3), max(float(np.nanmax(cells)), 1e-3)
         scale = LogNorm(low, max(high, low * 10))
         image = axes.pcolormesh(

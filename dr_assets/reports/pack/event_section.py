@@ -111,7 +111,7 @@ def _exposure(exposure: Mapping[str, Any]) -> str:
     if not exposure:
         return "none recorded"
     if exposure.get("until") is None:
-        return f"from {_time(exposure.get('from'))} UTC; its end was not seen"
+        return f"from {_time(exposure.get('from'))} UTC; its end was not recorded"
     return f"{_seconds(exposure.get('seconds'))}, from {_time(exposure.get('from'))} UTC"
 
 

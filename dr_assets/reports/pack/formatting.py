@@ -30,6 +30,7 @@ _HEADINGS = {
     "weekday_utc": "weekday (UTC)",
     "seconds_in_period": "in the period (h:mm:ss)",
     "during": "drill or incident",
+    "told": "notified",
     "trend_seconds_per_30_days": "trend (s in 30 days)",
 }
 

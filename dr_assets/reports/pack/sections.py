@@ -179,7 +179,7 @@ def page(content: Content) -> Page:
                 "Objectives": f"RPO under {subject.rpo_seconds:g} s, RTO under {subject.rto_seconds:g} s",
                 "Drills and incidents": f"{kinds.count('drill')} and {kinds.count('incident')} in the period",
                 "Participants": ", ".join(people) or "none",
-                "Product": content.product_version or "version not told",
+                "Product": content.product_version or "unknown version",
             }
         ),
         periods_held=PERIODS_HELD,

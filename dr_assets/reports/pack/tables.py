@@ -146,7 +146,7 @@ def exposure_intervals(report: StackReport) -> Any:
             "start": frame["start"],
             "end (UTC)": ends,
             "seconds_in_period": frame["seconds_in_period"],
-            "end told by": frame["end_told_by"],
+            "evidence for the end": frame["end_told_by"],
         },
     )
 

@@ -71,7 +71,7 @@ def test_a_reading_before_the_period_still_holds() -> None:
     assert found.breaches.iloc[0]["start"] == START
 
 
-def test_of_sites_and_sources_the_worst_counts_and_each_is_told() -> None:
+def test_of_sites_and_sources_the_worst_counts_and_each_is_listed() -> None:
     table = samples.merge(
         readings((0, 1.0), (60, 1.0)),
         readings((30, 9000.0), source="sql", unit="ms"),
@@ -114,7 +114,7 @@ def test_an_empty_history_is_unknown_throughout_and_never_compliant() -> None:
     assert list(combined([])["stack"]) == []
 
 
-def test_a_drill_stands_beside_what_telemetry_said_before_the_fault(record: Callable[..., dict[str, Any]]) -> None:
+def test_a_drill_is_listed_beside_the_telemetry_before_the_fault(record: Callable[..., dict[str, Any]]) -> None:
     drill = record(START + 50 * SECOND, lost=3.0)  # its T0 is 10 s later
     failed = record(START + 3000 * SECOND, status="failed", parts=(None,) * 4, lost=None)
     before = record(START - 50 * SECOND)

@@ -53,7 +53,7 @@ def test_a_prediction_equals_the_second_implementation(parts: list[Any]) -> None
 def test_slower_than_predicted_means_the_whole_interval(record: Record) -> None:
     parts = [(1.0, 2.0, 3.0, 4.0)] * 3 + [(1.0, 2.0, 3.0, 4.4), (1.0, 2.0, 3.0, 4.6)]
     found = rto_report([record(START + n * DAY, parts=each) for n, each in enumerate(parts)], START, END)
-    # Predicted 10 s (p95) each time. 10.4 s was seen as 9.9 to 10.4; 10.6 as 10.1 to 10.6, but by then p95 is 10.4.
+    # Predicted 10 s (p95) each time. 10.4 s was measured as 9.9 to 10.4; 10.6 as 10.1 to 10.6, but by then p95 is 10.4.
     assert list(found.events["regression"]) == ["unknown"] * 3 + ["no", "no"]
     slow = rto_report(
         [record(START + n * DAY, parts=each) for n, each in enumerate([*parts[:3], parts[4]])], START, END
@@ -71,7 +71,7 @@ def test_the_trend_is_not_moved_by_one_outlier(record: Record) -> None:
     assert math.isnan(trend(drills[:2]))
 
 
-def test_a_drill_that_failed_half_way_stands_there_without_figures(record: Record) -> None:
+def test_a_drill_that_failed_half_way_is_listed_without_figures(record: Record) -> None:
     failed = record(parts=(1.0, None, None, None), status="failed", lost=None, exposure=None)
     found = rto_report([failed, {"id": "odd"}], START, END)
     row = found.events.iloc[0]
@@ -133,11 +133,11 @@ def test_what_a_drill_left_open_ends_where_protection_is_known_again(record: Rec
     assert end(lag((7200, 10800)), [broken, later]) == (START + 2 * hour, "readings of the lag")
     # They never stopped: the reader never stopped protecting.
     assert end(lag((0, 86400)), [broken]) == (START + hour, "readings of the lag")
-    # What a drill saw itself is not bent by readings.
+    # What a drill measured itself takes precedence over readings.
     assert end(lag((0, 86400)), [later]) == (START + 5.5 * hour, "the record")
 
 
-def test_a_rebuild_that_the_sensors_saw_is_exposure(record: Record) -> None:
+def test_a_rebuild_reported_by_the_sensors_is_exposure(record: Record) -> None:
     base = month.incident("events.resynchronizing", 1, START + 100 * SECOND, 0, None, "rebuilding", 0.0, "at least 1")
     ended = {"calm": START.timestamp() + 400, "ended": START.timestamp() + 700}
     still_open = documents.StoredIncident.from_json(base, "x")
@@ -150,7 +150,7 @@ def test_a_rebuild_that_the_sensors_saw_is_exposure(record: Record) -> None:
     assert still.open_since == START + 100 * SECOND
 
 
-def test_actions_as_they_stand(record: Record) -> None:
+def test_changes_of_actions_are_applied(record: Record) -> None:
     given = [{"text": "write it", "owner": "", "due": None}, {"text": "try it", "owner": "Ada", "due": "2026-03-10"}]
     drill = record(corrective_actions=given)
     assert overdue([drill], dt.date(2026, 3, 11)) == ["try it (due 2026-03-10, Ada)"]

@@ -138,7 +138,7 @@ def test_the_page_says_what_an_auditor_asks(written: Any) -> None:
         assert text in html, text
 
 
-def test_a_csv_stands_behind_every_table_and_starts_no_formula(written: Any) -> None:
+def test_every_table_has_a_csv_which_starts_no_formula(written: Any) -> None:
     root = written[0].directory
     html = (root / "index.html").read_text()
     for name in re.findall(r"<caption>(data/[a-z-]+\.csv)", html):
@@ -184,7 +184,7 @@ def _link(root: Path) -> str:
 
 
 def _forge(root: Path) -> str:
-    """A record made better, and the manifest with it: the record's own hash tells."""
+    """A record made better, and the manifest with it: its own hash reveals it."""
     return (
         _rewrite(root, "records/000002.json", lambda record: record.update(status="succeeded"))
         + ": the record's hash does not fit"
@@ -192,7 +192,7 @@ def _forge(root: Path) -> str:
 
 
 def _rehash(root: Path) -> str:
-    """With its hash, too: then the chain tells."""
+    """With its hash, too: then the chain reveals it."""
 
     def change(record: dict[str, Any]) -> None:
         record["status"] = "succeeded"
@@ -203,7 +203,7 @@ def _rehash(root: Path) -> str:
 
 
 def _drop(root: Path) -> str:
-    """The newest taken away, in the manifest as well: the head tells."""
+    """The newest taken away, in the manifest as well: the head of the chain reveals it."""
     (root / "records/000003.json").unlink()
     manifest = json.loads((root / "manifest.json").read_text())
     del manifest["files"]["records/000003.json"]
@@ -235,14 +235,14 @@ def _spoil(root: Path) -> str:
 
 
 @pytest.mark.parametrize("tamper", [_change, _remove, _add, _link, _forge, _rehash, _drop, _escape, _spoil])
-def test_whoever_touches_it_is_found_out(written: Any, tmp_path: Path, tamper: Callable[[Path], str]) -> None:
+def test_every_kind_of_tampering_is_found(written: Any, tmp_path: Path, tamper: Callable[[Path], str]) -> None:
     import shutil
 
     root = tmp_path / "copy"
     shutil.copytree(written[0].directory, root)
     assert verify_pack(root) == []
-    said = tamper(root)
-    assert any(said in problem for problem in verify_pack(root)), verify_pack(root)
+    problem_text = tamper(root)
+    assert any(problem_text in problem for problem in verify_pack(root)), verify_pack(root)
 
 
 def test_one_byte_changed_in_any_file_is_found(written: Any) -> None:
@@ -251,9 +251,9 @@ def test_one_byte_changed_in_any_file_is_found(written: Any) -> None:
         good = path.read_bytes()
         place = len(good) // 2
         path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
-        said = verify_pack(root, written[0].manifest_sha256)
+        problems = verify_pack(root, written[0].manifest_sha256)
         path.write_bytes(good)
-        assert any(path.relative_to(root).as_posix() in problem for problem in said), path
+        assert any(path.relative_to(root).as_posix() in problem for problem in problems), path
     assert verify_pack(root, written[0].manifest_sha256) == []
 
 
