@@ -1,1 +1,1 @@
-"""What is going on: samples from independent sources, the incidents they make, and the alerts that tell of them."""
+"""Monitoring: samples from independent sources, rules that evaluate them, and the incidents that result."""

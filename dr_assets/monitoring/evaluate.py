@@ -24,7 +24,7 @@ MEMORY_SECONDS = 3600.0
 WAIT_SECONDS, MAX_WAIT_SECONDS = 60.0, 900.0
 # A breach that was explained by another one gets this long to heal once that is over.
 GRACE_SECONDS = 120.0
-# A time this far ahead of ours is wrong rather than skewed; it would make every later sample look old.
+# A time this far ahead of ours is wrong rather than skewed; it would make every later sample old.
 FUTURE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 600.0
 
@@ -137,7 +137,7 @@ def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
         return track
     value = sample.value
     if value is None:
-        return replace(track, value=None, note=sample.note)  # without a value its time says nothing
+        return replace(track, value=None, note=sample.note)  # without a value its time is no reading's
     known = clock if track.at is None or at > track.at else track.known
     track = replace(track, at=at, value=value, known=known, note=sample.note)
     bad = rule.breached(value, track.raised)

@@ -1,7 +1,4 @@
-"""The nouns of observation: a sample, and a source's reading, in which answer, silence and error are kept apart.
-
-May import `stack` only. Pure data. All times are timezone-aware UTC.
-"""
+"""Samples, readings and messages: what sources yield, with answer, silence and error kept apart. Pure data; all times in UTC."""
 
 from __future__ import annotations
 
@@ -22,12 +19,12 @@ ROLE = "role"  # 1 = the writer is here, 0 = a reader
 class Sample:
     """One timestamped reading. `value` is None where the source answered and had none: unknown, neither good nor bad.
 
-    at      when the source says it was so (UTC)
+    at      the source's own time of the reading (UTC)
     site    `primary`, `secondary` or `global`
     source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `region`, `events`, `dagster`, `records`, `store`
     metric  what was read, as the catalogue names it (`replication-lag`, `connectivity` …)
     unit    `ms`, `percent`, `count`, `bool`, `days`
-    note    the source's own words, for the evidence
+    note    the source's own text, for the evidence
     """
 
     at: datetime
@@ -41,13 +38,13 @@ class Sample:
 
     @property
     def subject(self) -> str:
-        """What it is a reading of: samples of one subject supersede one another."""
+        """STACK/SITE/SOURCE/METRIC: a later sample of a subject supersedes the earlier ones."""
         return f"{self.stack}/{self.site}/{self.source}/{self.metric}"
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of an event queue. `receipt` deletes it; `kind` is `rds`, `alarm`, `own` (an alert of ours) or `poison`."""
+    """One message of an event queue. `receipt` deletes it; `kind`: a name of `event_queue.KINDS`."""
 
     id: str
     at: datetime
@@ -61,10 +58,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one source in one region gave in one tick.
+    """What one source in one region yielded in one tick.
 
-    `silent`: no answer within its deadline, the state is unknown. `error`: it answered that it will not tell (not permitted,
-    no such thing); that is a fault of ours or of the configuration and is told as such. `seconds`: how long it took.
+    `silent`: no answer within its deadline; the state is unknown. `error`: it refused (not permitted, not found), a fault of
+    the configuration or of this code. `seconds`: how long it took.
     """
 
     source: str
@@ -91,7 +88,7 @@ class Snapshot:
 
     @property
     def samples(self) -> list[Sample]:
-        """Every sample, with one for each source that says whether it answered (1) or not (0)."""
+        """Every sample, and for each region whether its API answers (1) or not (0)."""
         return [sample for reading in self.readings for sample in reading.samples] + list(self.extra)
 
     def reading(self, name: str) -> Reading | None:

@@ -75,8 +75,8 @@ class State(Document):
 
     heartbeat  when every rule was reported to Dagster last
     tracks     subject -> Track
-    roles      stack -> site of its writer, and when AWS said so
-    incidents  the open ones
+    roles      stack -> site of its writer, and the time of that reading
+    incidents  open incidents
     numbers    the number of the latest incident
     ended      when the latest incidents ended
     covered    when an open incident of another topic explained it last

@@ -31,7 +31,7 @@ from tests.support.monitoring import Recorder, S, at, healthy, sample
 
 
 class FakePoller:
-    """Says what it is told to say."""
+    """Yields the samples it is given."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -103,7 +103,7 @@ def test_all_start_stopped_tick_often_and_touch_nothing_at_load(stack: Stack) ->
     dg.Definitions.validate_loadable(dg.Definitions(sensors=sensors))
 
 
-def test_an_outage_is_told_once_with_observations_and_a_failed_check(bench: Bench) -> None:
+def test_an_outage_alerts_once_with_observations_and_a_failed_check(bench: Bench) -> None:
     result = bench.tick("health_checks", 0, healthy(0))
     beats = [e for e in result.asset_events if isinstance(e, dg.AssetObservation)]
     assert {event.description for event in beats} == {"heartbeat"}
@@ -135,7 +135,7 @@ def test_a_failed_delivery_fails_the_tick_and_keeps_the_cursor(bench: Bench) -> 
     assert bench.sns.keys == [f"{S}-writer-000001.opened"]
 
 
-def test_lag_is_another_sensor_s_and_both_see_the_same(bench: Bench) -> None:
+def test_lag_belongs_to_another_sensor_and_both_read_the_same(bench: Bench) -> None:
     for second in range(0, 200, 20):
         late = sample(second, 90_000.0, "rpo-lag", "secondary")
         samples = [*healthy(second, without=["secondary/metric/rpo-lag"]), late]
@@ -147,7 +147,7 @@ def test_lag_is_another_sensor_s_and_both_see_the_same(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("sensor", ["replication_lag", "health_checks"])
-def test_an_outage_seen_by_all_sensors_is_told_by_one(bench: Bench, sensor: str) -> None:
+def test_an_outage_that_all_sensors_read_is_alerted_by_one(bench: Bench, sensor: str) -> None:
     other = {"replication_lag": "health_checks", "health_checks": "replication_lag"}[sensor]
     for second in range(0, 300, 10):
         bad = (
@@ -187,7 +187,7 @@ def now(bench: Bench) -> Callable[[], float]:
     return lambda: bench.at_now(utc.now())
 
 
-def test_a_failed_run_is_told_once_until_the_job_succeeds(
+def test_a_failed_run_alerts_once_until_the_job_succeeds(
     bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
 ) -> None:
     bench.tick("run_failure", now())
@@ -206,7 +206,7 @@ def test_a_failed_run_is_told_once_until_the_job_succeeds(
     assert len(bench.sns.keys) == 3
 
 
-def test_drift_that_verification_found_says_which_capability_is_lost(
+def test_drift_that_verification_found_names_the_lost_capability(
     bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
 ) -> None:
     bench.tick("drift", now())
@@ -290,7 +290,7 @@ def holds(advice: Recommendation) -> list[Precondition]:
         (True, "failover_drill", lambda _: [Precondition("lag", None, "?")], False),
     ],
 )
-def test_automatic_failover_is_off_unless_everything_says_so(
+def test_automatic_failover_is_off_unless_every_condition_holds(
     stack: Stack,
     tmp_path: Path,
     instance: dg.DagsterInstance,
@@ -326,7 +326,7 @@ def test_the_alert_carries_the_recommendation(bench: Bench) -> None:
     assert "- sql reports down, 0 s old (value 0)" in opened.text
 
 
-def test_the_definitions_sensor_asks_for_the_preconditions_itself(
+def test_the_definitions_sensor_evaluates_the_preconditions_itself(
     stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the project's definitions wire it: no monitor is given, and AWS cannot be asked."""
@@ -425,7 +425,7 @@ def test_a_drifted_resource_does_not_pass_for_one_within_its_objectives(
         assert not [event for event in result.asset_events if event.description == "heartbeat"]
 
 
-def test_sensors_that_see_the_same_put_it_into_the_log_once(bench: Bench) -> None:
+def test_sensors_that_read_the_same_report_it_to_the_log_once(bench: Bench) -> None:
     seen: dict[str, list[str]] = {}
     for second in range(0, 60, 10):
         for name in ("replication_lag", "health_checks"):
@@ -460,7 +460,7 @@ def test_the_lag_that_was_read_reaches_the_day_s_history(bench: Bench) -> None:
     assert (len(keys), problems) == (1, [])
 
 
-def test_a_history_that_refuses_or_hangs_neither_fails_nor_delays_a_tick_and_is_told_of(
+def test_a_history_that_refuses_or_hangs_alerts_and_neither_fails_nor_delays_a_tick(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()

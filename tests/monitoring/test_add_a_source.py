@@ -63,7 +63,7 @@ def test_its_rule_opens_and_resolves_an_incident(page: dict[str, Any], stack: St
     assert run.delivered == ["replication opened", "replication resolved"]
 
 
-def test_nothing_of_it_is_missing_but_what_the_page_says(page: dict[str, Any], stack: Stack, granted: set[str]) -> None:
+def test_only_the_steps_of_the_page_are_missing(page: dict[str, Any], stack: Stack, granted: set[str]) -> None:
     (row,) = blocks("markdown")
     kind: SourceKind = page["backup_kind"]
     found = [page["backup_rule"](stack, site) for site in SITES]

@@ -1,4 +1,4 @@
-"""The decision, tick by tick: no false page and no missed one."""
+"""Evaluation, tick by tick: no false alert and no missed one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.monitoring import Run, S, at, healthy, roles, sample
 WRITER = f"{S}/primary/metric/connectivity"
 
 
-def test_a_stack_that_is_well_pages_nobody_for_an_hour(stack: Stack) -> None:
+def test_a_healthy_stack_raises_no_alert_for_an_hour(stack: Stack) -> None:
     """The lag alarms and metrics of the healthy writer never have data: that is neither bad nor unknown."""
     run = Run(stack)
     for second in range(0, 3600, 10):
@@ -27,7 +27,7 @@ def test_a_stack_that_is_well_pages_nobody_for_an_hour(stack: Stack) -> None:
     assert run.delivered == []
 
 
-def test_after_a_switchover_the_other_site_is_judged_by_its_new_role(stack: Stack) -> None:
+def test_after_a_switchover_each_site_is_evaluated_by_its_new_role(stack: Stack) -> None:
     run = Run(stack)
     for second in range(0, 600, 10):
         run.tick(second, healthy(second))
@@ -57,7 +57,7 @@ def test_an_outage_is_one_alert_and_one_resolution(stack: Stack) -> None:
     assert 240 <= resolved <= 240 + 30
 
 
-def test_a_lag_that_outlives_the_outage_is_told_of_on_its_own(stack: Stack) -> None:
+def test_a_lag_that_outlives_the_outage_has_its_own_alert(stack: Stack) -> None:
     run = Run(stack)
     for second in range(0, 700, 5):
         samples = healthy(second, without=[] if second < 10 else ["secondary/metric/rpo-lag"])
@@ -135,7 +135,7 @@ def test_skewed_clocks_neither_page_nor_miss(stack: Stack, skew: float) -> None:
     assert 420 <= run.steps[1][0] <= 425
 
 
-def test_a_time_from_the_far_future_does_not_make_the_rest_look_old(stack: Stack) -> None:
+def test_a_time_from_the_far_future_does_not_outdate_later_samples(stack: Stack) -> None:
     run = Run(stack)
     run.tick(0, [*healthy(0), sample(10 * 365 * 86400, 1.0)])
     for second in range(700, 760, 5):
@@ -161,7 +161,7 @@ def test_older_and_repeated_samples_change_nothing(stack: Stack) -> None:
     assert run.last.state.tracks[WRITER].value == 1.0
 
 
-def test_the_prober_s_death_is_an_alert_of_its_own_and_no_outage(stack: Stack) -> None:
+def test_a_dead_probe_has_its_own_alert_and_is_no_outage(stack: Stack) -> None:
     run = Run(stack)
     for second in range(0, 300, 5):
         gone = ["primary/metric/connectivity"] if second > 30 else []
@@ -186,7 +186,7 @@ def test_an_alarm_without_data_at_the_reader_becomes_unknown_not_bad(stack: Stac
     assert run.delivered == ["sources opened"]
 
 
-def test_the_writer_s_health_check_failing_is_told_and_the_reader_s_is_not(stack: Stack) -> None:
+def test_a_failing_health_check_alerts_at_the_writer_only(stack: Stack) -> None:
     for site, expected in (("primary", ["writer opened"]), ("secondary", [])):
         run = Run(stack)
         for second in range(0, 60, 5):
@@ -209,7 +209,7 @@ def test_a_dark_region_of_the_writer_is_an_outage(stack: Stack) -> None:
     assert run.steps[0][0] <= 75
 
 
-def test_roles_are_kept_while_nobody_answers(stack: Stack) -> None:
+def test_roles_are_kept_while_no_source_answers(stack: Stack) -> None:
     run = Run(stack)
     run.tick(0, healthy(0, writer="secondary"))
     for second in range(5, 60, 5):
@@ -226,7 +226,7 @@ def test_escalation_comes_once_after_the_recovery_objective(stack: Stack) -> Non
     assert run.steps[1][0] - run.steps[0][0] == stack.rto_seconds
 
 
-def test_coming_back_again_and_again_takes_longer_to_be_believed(stack: Stack) -> None:
+def test_each_return_of_a_breach_delays_its_resolution(stack: Stack) -> None:
     """Five minutes' rhythm: each return within the hour must stay good longer before it is called over."""
     run = Run(stack)
     for second in range(0, 3600, 10):
@@ -253,7 +253,7 @@ def test_maintenance_silences_with_an_end(stack: Stack) -> None:
     assert run.delivered == ["writer opened", "writer resolved"]
 
 
-def test_what_begins_and_ends_in_a_window_is_told_of_to_nobody(stack: Stack) -> None:
+def test_what_begins_and_ends_in_a_window_raises_no_alert(stack: Stack) -> None:
     run = Run(stack)
     kinds = []
     for second in range(0, 300, 10):
@@ -276,7 +276,7 @@ def test_crossings_and_a_heartbeat_are_observed_and_readings_are_not(stack: Stac
     assert sorted({second for second, kind in seen if kind == "heartbeat"}) == [0, 600, 1200]
 
 
-def test_a_cursor_that_is_none_of_ours_is_refused_in_words() -> None:
+def test_a_foreign_cursor_is_refused_with_a_message() -> None:
     for text in ("{", '{"schema": 99}', '{"schema": 1}', "[]", "7"):
         with pytest.raises(DrError, match="cursor"):
             State.loads(text)

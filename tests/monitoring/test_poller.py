@@ -76,7 +76,7 @@ def test_every_source_answers_with_as_few_calls_as_can_be(poller: Poller, stack:
     assert not any(call["mutating"] for call in cloud.control.calls())
 
 
-def test_what_the_sources_say(poller: Poller, stack: Stack) -> None:
+def test_each_source_yields_its_samples(poller: Poller, stack: Stack) -> None:
     put_probe(stack, "primary", 1.0)
     snapshot = poller.tick()
     probe = value(snapshot, "primary", "metric", "connectivity")
@@ -101,7 +101,7 @@ def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) ->
             assert desired["InsufficientDataHealthStatus"] == silence
 
 
-def test_another_check_on_the_same_alarm_is_not_taken_for_the_site_s_own(poller: Poller) -> None:
+def test_another_check_on_the_same_alarm_is_not_the_site_s_own(poller: Poller) -> None:
     """The conftest's third check of each site is unhealthy while there is no data."""
     checks = [s for _ in range(3) for s in poller.tick().samples if s.source == "health-check"]
     assert {s.metric for s in checks} == {"health-check", "health-check-lag"}
@@ -145,7 +145,7 @@ def test_a_refused_source_is_an_error_and_no_silence(poller: Poller, stack: Stac
     assert "not permitted" in reading.problem
 
 
-def test_a_source_that_hangs_is_not_asked_twice_and_delays_nobody(stack: Stack, cloud: EmbeddedAws) -> None:
+def test_a_source_that_hangs_is_not_asked_twice_and_delays_no_other(stack: Stack, cloud: EmbeddedAws) -> None:
     release, asked = threading.Event(), []
 
     def stuck(at: Any) -> tuple[list[Sample], int]:

@@ -44,15 +44,15 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAws]:
         yield aws
 
 
-def say(stack: Stack, accepted: bool) -> None:
-    """What the probe says at the writer in each of the last three minutes; a reader takes no writes."""
+def publish(stack: Stack, accepted: bool) -> None:
+    """Publish the probe's metric of the last three minutes; a reader takes no writes."""
     for minutes in (3, 2, 1):
         for site in SITES:
             when = utc.now() - timedelta(minutes=minutes)
             publish_connectivity(Aws(), stack, site, accepted and site == "primary", when)
 
 
-def seen(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
+def polled(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
     """The primary site's alarm and health check, through the poller: 1 good, 0 bad, None unknown."""
     aws.control.alarms(evaluate=True)
     samples = {
@@ -63,19 +63,19 @@ def seen(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
     return samples[f"{s}/primary/alarm/connectivity"], samples[f"{s}/primary/health-check/health-check"]
 
 
-def test_the_probe_s_death_moves_no_traffic_either_way_and_its_word_does(probed: EmbeddedAws, stack: Stack) -> None:
-    say(stack, True)
-    assert seen(stack, probed) == (1.0, 1.0)
-    probed.control.alarms(pace=600)  # minutes of a tenth of a second: its last word is long ago
-    assert seen(stack, probed) == (None, 1.0)
+def test_a_dead_probe_moves_no_traffic_and_its_readings_do(probed: EmbeddedAws, stack: Stack) -> None:
+    publish(stack, True)
+    assert polled(stack, probed) == (1.0, 1.0)
+    probed.control.alarms(pace=600)  # minutes of a tenth of a second: its last value is long ago
+    assert polled(stack, probed) == (None, 1.0)
     probed.control.alarms(pace=1)
-    say(stack, False)
-    assert seen(stack, probed) == (0.0, 0.0)
+    publish(stack, False)
+    assert polled(stack, probed) == (0.0, 0.0)
     probed.control.alarms(pace=600)
-    assert seen(stack, probed) == (None, 0.0)
+    assert polled(stack, probed) == (None, 0.0)
 
 
-def test_a_silent_probe_is_told_of_as_unknown_and_not_as_an_outage(stack: Stack) -> None:
+def test_a_silent_probe_alerts_as_unknown_and_not_as_an_outage(stack: Stack) -> None:
     run = Run(stack)
     for second in range(0, 240, 10):
         run.tick(second, roles(second))

@@ -1,4 +1,4 @@
-"""One embedded AWS with what telemetry looks at in it: topics, queues, alarms, health checks, a global cluster."""
+"""One embedded AWS with everything that monitoring polls: topics, queues, alarms, health checks, a global cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shorthand for the telemetry tests: a clock that is set by hand, samples, channels that record or refuse."""
+"""Shorthand for the monitoring tests: a clock that is set by hand, samples, channels that record or refuse."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def roles(seconds: float, writer: str = "primary") -> list[Sample]:
 
 
 def healthy(seconds: float, writer: str = "primary", without: Iterable[str] = ()) -> list[Sample]:
-    """What every source says of a stack that is well, as the poller gives it, alarms without data where AWS has none."""
+    """Every sample of a healthy stack, as the poller yields them; alarms have no data where AWS has none."""
     reader = "secondary" if writer == "primary" else "primary"
     found = [
         *roles(seconds, writer),

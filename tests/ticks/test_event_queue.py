@@ -76,7 +76,7 @@ def rds_event(number: str, text: str) -> dict[str, Any]:
     return {"Event Source": "db-cluster", "Event ID": link, "Event Message": text, "Source ID": f"aurora-primary-{S}"}
 
 
-def test_a_message_is_deleted_only_after_the_tick_that_dealt_with_it(monitor: Monitor, stack: Stack) -> None:
+def test_a_message_is_deleted_only_after_the_tick_that_processed_it(monitor: Monitor, stack: Stack) -> None:
     publish(stack, "primary", rds_event("0187", "Global switchover failed."))
     result, messages = monitor.process_events(None)
     assert [message.kind for message in messages] == ["rds"]
@@ -107,7 +107,7 @@ def test_events_in_the_wrong_order_and_twice_are_harmless(monitor: Monitor, stac
     assert events["primary/resynchronizing"].done is True
 
 
-def test_alarm_notifications_are_evidence_and_page_nobody(monitor: Monitor, stack: Stack) -> None:
+def test_alarm_notifications_are_evidence_and_raise_no_alert(monitor: Monitor, stack: Stack) -> None:
     body = {
         "AlarmName": f"aurora-cpu-primary-{S}",
         "NewStateValue": "ALARM",
@@ -123,9 +123,7 @@ def test_alarm_notifications_are_evidence_and_page_nobody(monitor: Monitor, stac
 
 
 @pytest.mark.parametrize("body", ["not json", "[]", '{"some": "thing"}', "null"])
-def test_a_poisonous_message_goes_to_the_dead_letter_queue_and_is_told_of(
-    monitor: Monitor, stack: Stack, body: str
-) -> None:
+def test_a_poisonous_message_goes_to_the_dead_letter_queue(monitor: Monitor, stack: Stack, body: str) -> None:
     publish(stack, "primary", body)
     client, url = queue_url(stack, "primary")
     cursor: str | None = None
@@ -157,7 +155,7 @@ def test_a_dead_region_s_queue_neither_blocks_nor_loses(monitor: Monitor, stack:
     finish(monitor, result)
 
 
-def test_a_queue_that_may_not_be_read_is_told_of_once_until_it_may(
+def test_an_unreadable_queue_alerts_once_until_it_is_readable(
     monitor: Monitor, stack: Stack, cloud: EmbeddedAws
 ) -> None:
     clock = [utc.now()]

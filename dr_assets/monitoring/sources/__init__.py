@@ -1,1 +1,1 @@
-"""The monitoring's sources: what is polled in AWS and on the database."""
+"""Monitoring sources: what is polled in AWS and at the databases; their table is in `monitoring/rules.py`."""

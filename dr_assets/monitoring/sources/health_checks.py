@@ -18,7 +18,7 @@ from dr_assets.stack import SITES, Stack
 # Route 53 takes five calls a second for the whole account.
 CHECKS_PER_TICK = 4
 IDENTITY_SECONDS = 600.0
-# Route 53 takes a check for healthy while more than 18 % of its checkers say so.
+# Route 53 considers a check healthy while more than 18 % of its checkers report success.
 HEALTHY_SHARE = 0.18
 
 

@@ -41,7 +41,7 @@ class Metric:
     """A metric that a source yields.
 
     without_rule    why no rule evaluates it; empty: one does
-    of_other_site   read at one site about the other: this site's source failing says nothing about this site's metric
+    of_other_site   read at one site about the other: when this site's source fails, this site's metric may still be known
     """
 
     name: str

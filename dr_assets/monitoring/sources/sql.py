@@ -1,8 +1,6 @@
-"""The database's own view: does the writer take a write, how far behind is the reader; and the probe's metric from it.
+"""Source `sql`: whether each site's database takes a write, and how far the reader is behind; also publishes the probe's metric.
 
-May import `aws`, `endpoints`, `drills.database`, `stack`, `errors` and telemetry's nouns. Only where the database can be
-reached from here: whoever cannot reach it would take every writer for dead. So it is off unless DR_TELEMETRY_SQL
-says `view` or `publish`.
+Off unless DR_TELEMETRY_SQL is `view` or `publish`: a process that cannot reach the databases would report every writer as down.
 """
 
 from __future__ import annotations
@@ -27,14 +25,14 @@ from dr_assets.stack import SITES, Site, Stack
 
 SECRET_SECONDS = 900.0
 
-ARRIVAL_SECONDS, LOOK_SECONDS = 0.5, 0.02
+ARRIVAL_SECONDS, RETRY_SECONDS = 0.5, 0.02
 BEATS = 200
 
 log = logging.getLogger(__name__)
 
 # A commit that reaches the log on disk and leaves no row behind. It answers where in the log it stands.
 _WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat') - '0/0'::pg_lsn"
-# Aurora tells the writer's view of every region; -1 is the writer itself.
+# The writer's view of every region; -1 is the writer itself.
 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora_global_db_status.html
 _AURORA = "SELECT durability_lag_in_msec, rpo_lag_in_msec FROM aurora_global_db_status() WHERE rpo_lag_in_msec >= 0"
 # Elsewhere: how far the reader has replayed and stored the log. Not its replay_lag and flush_lag: they read well, or null, while
@@ -69,7 +67,7 @@ class SqlView:
         samples = list(self._ask(at, credentials))
         accepted = next(s.value for s in samples if s.metric == CONNECTIVITY)
         if self._publish and accepted is not None:
-            # A region whose API hangs must not delay what the database said.
+            # A region whose API hangs must not delay the database's answer.
             threading.Thread(target=self._put, args=(at, accepted), daemon=True).start()
         return samples, 1
 
@@ -88,7 +86,7 @@ class SqlView:
             yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
 
     def _lags(self, at: datetime, connection: Any, begun: float, position: int) -> Iterator[Sample]:
-        """What the writer says of the other site. Not attached is unknown."""
+        """The other site's lag, as the writer reports it. A reader that is not attached is unknown."""
         self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
         aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
         row = connection.execute(_AURORA).fetchone() if aurora else self._arrived(connection, position)
@@ -113,7 +111,7 @@ class SqlView:
                 now = time.monotonic()
                 replayed, stored = (self._age(each, now) for each in row)
                 return replayed, stored
-            time.sleep(LOOK_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def _age(self, reached: int | None, now: float) -> float | None:
         there = [when for when, position in self._beats if reached is not None and position < reached]
@@ -134,7 +132,7 @@ class SqlView:
         try:
             publish_connectivity(self._aws, self._stack, self._site, accepted >= 1.0, at)
         except DrError as error:
-            # The alarm's missing data and the rule for a silent probe tell people of it.
+            # The alarm's missing data and the rule for an unknown probe raise the alert.
             if not self._unpublished:
                 log.warning("the probe's metric of %s is not published: %s", self._site, error)
             self._unpublished = True

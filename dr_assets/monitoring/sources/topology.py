@@ -1,4 +1,4 @@
-"""Source `topology`: which site AWS says is the writer, by DescribeGlobalClusters in each region."""
+"""Source `topology`: the site of the writer, from DescribeGlobalClusters in each region."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TopologySource:
         topology = parse_topology(stack, clusters.get(stack.global_cluster_name))
         if topology.writer is None:
             return
-        note = f"seen from {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
+        note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
             yield Sample(at, stack.environment_suffix, site, "topology", ROLE, value, "bool", note)

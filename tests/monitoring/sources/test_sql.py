@@ -1,4 +1,4 @@
-"""What the database itself says, without a database: the connection is played."""
+"""The database's own view, without a database: the connection is a double."""
 
 from __future__ import annotations
 
