@@ -1,4 +1,4 @@
-"""Shared by all tests: the stack file as it ships, and no AWS settings of the developer's own."""
+"""Fixtures of all tests: the shipped stack file; and no test reaches AWS or uses the developer's own settings."""
 
 import json
 import os
@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from dr_assets.stack import Stack, parse_stack
+from tests.support.isolation import guard_sockets, isolate
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Before any fixture of a session runs.
+isolate(os.environ)
+guard_sockets()
 
 # The longest files first, so that no worker is left with one at the end; Terraform's mostly wait, others run beside them.
 FIRST = (
@@ -29,13 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "DR_")) or name == "DAGSTER_HOME":
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+def _isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = dict(os.environ)
+    isolate(environ)
+    for name in os.environ.keys() - environ.keys():
+        monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import boto3
 import pytest
 
 from dr_assets.stack import load_stack
-from tests.integration.conftest import build
+from tests.support.stack import build
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = os.environ.get("DR_SCREENSHOTS")

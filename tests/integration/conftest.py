@@ -1,17 +1,15 @@
 """One embedded AWS for a test process; every test starts with an empty one, or with the whole stack in it."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from dr_assets.aws import Aws
-from dr_assets.cli.run_job import JobResult, provision_config, run_job
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import Stack, load_stack
+from tests.support.stack import build
 
 
 @pytest.fixture(scope="session")
@@ -60,26 +58,3 @@ def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAw
 def state(stack: Stack) -> Callable[[], StackState]:
     """A new StackState each time it is called."""
     return lambda: StackState(stack, Aws())
-
-
-def provision(stack: Stack, **options: Any) -> JobResult:
-    """Provision with the Dagster job, as a user does."""
-    return run_job(stack, "provision_stack", provision_config(poll_seconds=0.05, **options))
-
-
-def build(stack: Stack) -> None:
-    """Provision through `StackState.reconcile` without Dagster, ten times as fast, for tests of something else."""
-    state, deadline = StackState(stack, Aws()), time.monotonic() + 400
-    state.snapshot()
-    for resource in state.resources.values():
-        while not (outcome := state.reconcile(resource)).good:
-            # A slow answer on a busy machine is waited out, within the deadline of the whole.
-            assert outcome.status in ("waiting", "unknown"), outcome
-            assert time.monotonic() < deadline, outcome
-            time.sleep(0.02)
-            state.invalidate(resource.key)
-
-
-def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:
-    """The mutating calls that reached the embedded AWS, in order."""
-    return [call for call in aws.control.calls() if call["mutating"]]

@@ -1,34 +1,21 @@
 """The `dr` command from a shell: exit codes, JSON, one-line errors."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
+from tests.support.cli import dr
+from tests.support.stack import build
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def dr(*args: str, env: dict[str, str] | None = None, **more: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dr_assets.cli.main", *args]
-    return subprocess.run(
-        command,
-        env={**os.environ, **(env or {})},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-        **more,
-    )
 
 
 def test_verify_in_sync_exits_0_and_prints_the_documented_json(built: EmbeddedAws, stack: Stack) -> None:
@@ -42,10 +29,6 @@ def test_verify_in_sync_exits_0_and_prints_the_documented_json(built: EmbeddedAw
 
 
 def test_verify_names_drift_and_exits_2(built: EmbeddedAws, stack: Stack) -> None:
-    from dr_assets.aws import Aws
-
-    from .conftest import build
-
     logs = Aws().client("logs", stack.secondary_region)
     logs.put_retention_policy(
         logGroupName=f"/aws/rds/cluster/aurora-secondary-{stack.environment_suffix}/postgresql", retentionInDays=1

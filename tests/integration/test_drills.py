@@ -29,8 +29,7 @@ from dr_assets.lost_writes.compare import propose
 from dr_assets.postgres.connection import Credentials
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
-
-from .conftest import build
+from tests.support.stack import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -9,8 +9,7 @@ from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack
-
-from .conftest import provision
+from tests.support.stack import provision
 
 
 @pytest.mark.exhaustive

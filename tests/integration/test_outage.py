@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from bench.alerts import Daemon, Hook, Mailbox, furnished, keys, probing, until
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
@@ -24,7 +23,16 @@ from dr_assets.failover.arming import arm
 from dr_assets.history.store import open_store
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import Stack, load_stack
+from tests.support.daemon import (
+    Daemon,
+    TopicSubscriber,
+    WebhookReceiver,
+    transition_keys,
+    until,
+    wait_for_probe_metrics,
+)
 from tests.support.furnished import furnish
+from tests.support.stack import provisioned_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # Generous: what is told is the subject here; how soon is measured by bench/alerts.py.
@@ -49,7 +57,7 @@ class Prober(threading.Thread):
 
 
 @contextmanager
-def ended(daemon: Daemon, *others: Hook | Mailbox | Prober) -> Iterator[None]:
+def ended(daemon: Daemon, *others: WebhookReceiver | TopicSubscriber | Prober) -> Iterator[None]:
     """Whatever was started is ended, and what the daemon said is shown where the test fails."""
     try:
         yield
@@ -62,15 +70,15 @@ def ended(daemon: Daemon, *others: Hook | Mailbox | Prober) -> Iterator[None]:
             other.stop()
 
 
-def steps(heard: Hook | Mailbox) -> list[str]:
-    return [key.rsplit(".", 1)[1] for _, key in keys(heard.got)]
+def steps(recipient: WebhookReceiver | TopicSubscriber) -> list[str]:
+    return [key.rsplit(".", 1)[1] for _, key in transition_keys(recipient.received)]
 
 
 def test_a_daemon_tells_of_an_outage_once_by_every_way(tmp_path: Path) -> None:
     with EmbeddedAws() as aws, environment(aws.env()):
         stack = load_stack()
         furnish(stack)
-        hook, mail, prober = Hook(), Mailbox(stack), Prober(stack)
+        hook, mail, prober = WebhookReceiver(), TopicSubscriber(stack), Prober(stack)
         daemon = Daemon(tmp_path, {"DR_ALERT_SLACK_URL": hook.url}, probe=False).prepare("health_checks")
         with ended(daemon, hook, mail, prober):
             prober.start()
@@ -79,26 +87,26 @@ def test_a_daemon_tells_of_an_outage_once_by_every_way(tmp_path: Path) -> None:
             prober.accepted = False
             until(lambda: steps(hook) and steps(mail), PATIENCE, "the alert")
         assert steps(hook) == steps(mail) == ["opened"]
-        assert "The writer does not accept writes" in hook.got[0][1]
+        assert "The writer does not accept writes" in hook.received[0][1]
 
 
 @pytest.mark.exhaustive
 def test_a_daemon_killed_during_an_outage_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
-    with furnished() as (aws, stack):
-        hook, mail = Hook(), Mailbox(stack)
+    with provisioned_stack() as (aws, stack):
+        hook, mail = WebhookReceiver(), TopicSubscriber(stack)
         daemon = Daemon(tmp_path, {"DR_ALERT_SLACK_URL": hook.url}).prepare()
         with ended(daemon, hook, mail):
             daemon.start()
-            probing(aws, seconds=PATIENCE)
+            wait_for_probe_metrics(aws, seconds=PATIENCE)
             aws.control.database("kill", site="primary")
             until(lambda: steps(hook) and steps(mail), PATIENCE, "the alert")
             daemon.kill()
             daemon.start()
-            probing(aws, seconds=PATIENCE)
+            wait_for_probe_metrics(aws, seconds=PATIENCE)
             assert steps(hook) == steps(mail) == ["opened"]
             aws.control.database("revive", site="primary")
             until(lambda: len(steps(hook)) > 1 and len(steps(mail)) > 1, 2 * PATIENCE, "the resolution")
-            probing(aws, seconds=PATIENCE)  # and nothing more at the next ticks
+            wait_for_probe_metrics(aws, seconds=PATIENCE)  # and nothing more at the next ticks
         assert steps(hook) == steps(mail) == ["opened", "resolved"]
 
 
@@ -107,7 +115,7 @@ def test_an_armed_failover_asks_for_its_run_when_the_region_is_gone_and_every_pr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sensor as the definitions wire it, on real sources; the run itself is the drills' subject."""
-    with furnished() as (aws, stack), dg.DagsterInstance.ephemeral() as instance:
+    with provisioned_stack() as (aws, stack), dg.DagsterInstance.ephemeral() as instance:
         monkeypatch.setenv("DR_TELEMETRY_SQL", "publish")
         monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
         sensor = next(

@@ -7,35 +7,8 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.resources.iam_policy import policy
 from dr_assets.stack import Stack
-
-from .conftest import build
-
-# S3's actions are not called like its operations (Service Authorization Reference, Amazon S3).
-S3_ACTIONS = {
-    "HeadBucket": "ListBucket",
-    "GetBucketEncryption": "GetEncryptionConfiguration",
-    "PutBucketEncryption": "PutEncryptionConfiguration",
-    "DeleteBucketEncryption": "PutEncryptionConfiguration",
-    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
-    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
-    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
-    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
-    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
-    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
-    "GetBucketReplication": "GetReplicationConfiguration",
-    "PutBucketReplication": "PutReplicationConfiguration",
-    "DeleteBucketReplication": "PutReplicationConfiguration",
-    "ListObjectVersions": "ListBucketVersions",
-    "DeleteObjects": "DeleteObjectVersion",
-    "GetBucketTagging": "GetBucketTagging",
-}
-PREFIX = {"monitoring": "cloudwatch"}
-
-
-def action(call: dict[str, str]) -> str:
-    service_name = PREFIX.get(call["service"], call["service"])
-    operation = S3_ACTIONS.get(call["operation"], call["operation"]) if service_name == "s3" else call["operation"]
-    return f"{service_name}:{operation}"
+from tests.support.iam import action
+from tests.support.stack import build
 
 
 def allowed(stack: Stack, write: bool) -> set[str]:

@@ -12,8 +12,7 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
-
-from .conftest import build, mutating, provision
+from tests.support.stack import build, mutating, provision
 
 # The order that docs/stack.md requires, as the calls that must follow each other.
 SPINE = ("CreateGlobalCluster", "CreateDBCluster", "CreateDBInstance", "CreateDBCluster", "CreateDBInstance")

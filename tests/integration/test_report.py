@@ -21,8 +21,7 @@ from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
 from dr_assets.resources.iam_policy import policy
 from dr_assets.stack import Stack, load_stack
-
-from .test_permissions import action
+from tests.support.iam import action
 
 pytestmark = pytest.mark.slow
 MINUTES = 30

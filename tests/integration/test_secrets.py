@@ -9,9 +9,8 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.stack import SITES, Stack
-
-from .conftest import build
-from .test_cli import dr
+from tests.support.cli import dr
+from tests.support.stack import build
 
 
 def passwords(stack: Stack) -> dict[str, str]:

@@ -9,8 +9,7 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import SITES, Site, Stack
-
-from .conftest import build, mutating, provision
+from tests.support.stack import build, mutating, provision
 
 
 def switch_over(stack: Stack, to: Site) -> None:

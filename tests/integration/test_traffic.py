@@ -17,8 +17,7 @@ from dr_assets.cli.demo import environment
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.stack import SITES, Site, Stack, load_stack
-
-from .conftest import build
+from tests.support.stack import build
 
 pytestmark = pytest.mark.slow
 PACE = 60

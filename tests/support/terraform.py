@@ -1,7 +1,8 @@
-"""Terraform against the embedded AWS: a copy of `infra/` in a folder of its own, pointed at a local endpoint.
+"""Run Terraform against the embedded AWS, in a copy of a project; it can reach nothing but loopback.
 
-Used by the tests and the bench. What makes a stack local (endpoints, path-style S3, throw-away keys) goes into an override
-file in the copy and never into `infra/`. May import only the standard library and `dr_assets.errors`.
+AWS_ENDPOINT_URL redirects every service, so there is no list of services to forget one (AWS provider 5.100 follows the AWS
+SDK's order: the provider's `endpoints`, AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, the shared configuration file). What
+would still go elsewhere meets a proxy that is not there.
 """
 
 from __future__ import annotations
@@ -11,29 +12,33 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dr_assets.errors import DrError
+import pytest
 
-_SERVICES = (
-    "cloudwatch",
-    "cloudwatchlogs",
-    "ec2",
-    "iam",
-    "kms",
-    "logs",
-    "rds",
-    "route53",
-    "s3",
-    "secretsmanager",
-    "sns",
-    "sqs",
-    "sts",
-)
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.errors import DrError
+from tests.support.isolation import AWS_DEFAULTS, NOWHERE, outer_proxies, proxies
+
+INFRA = Path(__file__).resolve().parents[2] / "infra"
 # Where provider binaries are commonly kept for use without a registry.
 _MIRRORS = ("/opt", "/usr/share/terraform", "/usr/local/share/terraform", "~/.terraform.d")
 PROVIDER = "terraform-provider-aws_v*"
+
+
+# An embedded AWS has no host name for each bucket. This setting alone has no environment variable.
+PATH_STYLE = """
+provider "aws" {
+  s3_use_path_style = true
+}
+
+provider "aws" {
+  alias             = "secondary"
+  s3_use_path_style = true
+}
+"""
 
 
 class TerraformMissingError(DrError):
@@ -41,36 +46,40 @@ class TerraformMissingError(DrError):
 
 
 class Terraform:
-    """One working copy of the Terraform project.
+    """One working copy of a Terraform project.
 
     Args:
-        source: the project's `infra/`.
+        source: the project, such as `infra/`. It declares the provider "aws" and its alias "secondary".
         directory: an empty folder to work in.
-        endpoint_url: where all of AWS answers; None for plans that call nothing.
+        endpoint_url: where all of AWS answers; None for commands that call nothing.
+        proxy: receives whatever is not for loopback.
     """
 
-    def __init__(self, source: Path, directory: Path, endpoint_url: str | None) -> None:
+    def __init__(self, source: Path, directory: Path, endpoint_url: str | None, proxy: str = NOWHERE) -> None:
         self.directory = directory / "infra"
         ignored = shutil.ignore_patterns(".terraform", "*.tfstate*", ".terraform.lock.hcl")
         shutil.copytree(source, self.directory, ignore=ignored)
         if endpoint_url:
-            (self.directory / "local_override.tf").write_text(_override(endpoint_url), encoding="utf-8")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
-        self.env |= {
+            (self.directory / "local_override.tf").write_text(PATH_STYLE, encoding="utf-8")
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
+        isolated = {
+            **AWS_DEFAULTS,
+            **proxies(proxy),
+            "AWS_ENDPOINT_URL": endpoint_url or NOWHERE,
             "AWS_ACCESS_KEY_ID": "AKIADRASSETSLOCAL000",
             "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "TF_IN_AUTOMATION": "1",
-            "CHECKPOINT_DISABLE": "1",
         }
+        self.env = {**outer, **isolated, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
         self._config = directory / "terraform.rc"
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 900.0) -> subprocess.CompletedProcess[str]:
-        """Run `terraform ARGUMENTS` there. Raises DrError with Terraform's own words when `check` and it fails."""
+    def run(
+        self, *arguments: str, check: bool = True, timeout: float = 900.0, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `terraform ARGUMENTS` there. Raises DrError with Terraform's output when `check` and it fails."""
         done = subprocess.run(
             ["terraform", *arguments],
             cwd=self.directory,
-            env=self.env,
+            env=env or self.env,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -81,9 +90,9 @@ class Terraform:
         return done
 
     def init(self) -> None:
-        """`terraform init`, from the registry, else from a provider binary found on this machine.
+        """`terraform init`, from a provider binary found on this machine, else from the registry.
 
-        Raises TerraformMissingError, with the reason, where neither is to be had.
+        Raises TerraformMissingError, with the reason, where neither is available.
         """
         if shutil.which("terraform") is None:
             raise TerraformMissingError("terraform is not on the PATH")
@@ -93,12 +102,14 @@ class Terraform:
                 f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n', encoding="utf-8"
             )
             self.env["TF_CLI_CONFIG_FILE"] = str(self._config)
-        done = self.run("init", "-input=false", "-no-color", "-backend=false", check=False, timeout=300)
+        done = self.run(
+            "init", "-input=false", "-no-color", "-backend=false", check=False, timeout=300, env=outer_proxies(self.env)
+        )
         if done.returncode != 0:
             raise TerraformMissingError(f"terraform init found no AWS provider: {done.stderr.strip()[-300:]}")
 
     def plan(self, *arguments: str) -> dict[str, Any]:
-        """`terraform plan` as `terraform show -json` tells it."""
+        """`terraform plan`, as the document of `terraform show -json`."""
         self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan", *arguments)
         document: dict[str, Any] = json.loads(self.run("show", "-json", "plan.tfplan").stdout)
         return document
@@ -112,6 +123,26 @@ class Terraform:
     def outputs(self) -> dict[str, Any]:
         """`terraform output -json` as name -> value."""
         return {name: item["value"] for name, item in json.loads(self.run("output", "-json").stdout).items()}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A stack that `terraform apply` has just built."""
+
+    aws: EmbeddedAws
+    terraform: Terraform
+
+
+def ready(folder: Path, endpoint_url: str | None, source: Path = INFRA, proxy: str = NOWHERE) -> Terraform:
+    """An initialised copy of a project, or a skip that says why there is none."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not on the PATH")
+    terraform = Terraform(source, folder, endpoint_url, proxy)
+    try:
+        terraform.init()
+    except TerraformMissingError as error:
+        pytest.skip(str(error))
+    return terraform
 
 
 def find_mirror() -> Path | None:
@@ -140,18 +171,9 @@ def _may_hold_plugins(name: str) -> bool:
 
 
 def changes(plan: dict[str, Any]) -> list[tuple[str, Sequence[str]]]:
-    """(address, actions) of everything a plan would do, reading left out."""
+    """(address, actions) of every change in a plan, reads excluded."""
     return [
         (change["address"], change["change"]["actions"])
         for change in plan.get("resource_changes", [])
         if change["change"]["actions"] not in (["no-op"], ["read"])
     ]
-
-
-def _override(endpoint_url: str) -> str:
-    block = "\n".join(f'    {name} = "{endpoint_url}"' for name in sorted(set(_SERVICES) - {"cloudwatchlogs"}))
-    settings = (
-        "  skip_credentials_validation = true\n  skip_metadata_api_check = true\n"
-        f"  s3_use_path_style = true\n  endpoints {{\n{block}\n  }}\n"
-    )
-    return f'provider "aws" {{\n{settings}}}\n\nprovider "aws" {{\n  alias = "secondary"\n{settings}}}\n'

@@ -1,37 +1,12 @@
 """Terraform against the embedded AWS: one stack that it builds, for all tests of this folder."""
 
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
-from tests.support.terraform import Terraform, TerraformMissingError
-
-INFRA = Path(__file__).resolve().parents[2] / "infra"
-
-
-@dataclass(frozen=True)
-class Applied:
-    """A stack that `terraform apply` has just built."""
-
-    aws: EmbeddedAws
-    terraform: Terraform
-
-
-def ready(folder: Path, endpoint_url: str | None) -> Terraform:
-    """An initialised copy of infra/, or a skip that says why there is none."""
-    if shutil.which("terraform") is None:
-        pytest.skip("terraform is not on the PATH")
-    terraform = Terraform(INFRA, folder, endpoint_url)
-    try:
-        terraform.init()
-    except TerraformMissingError as error:
-        pytest.skip(str(error))
-    return terraform
+from tests.support.terraform import Applied, ready
 
 
 @pytest.fixture(scope="session")

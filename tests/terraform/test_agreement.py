@@ -16,9 +16,7 @@ from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.terraform import addresses
-from tests.support.terraform import changes
-
-from .conftest import Applied
+from tests.support.terraform import Applied, changes
 
 pytestmark = [pytest.mark.terraform, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -13,9 +13,7 @@ from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from dr_assets.terraform import imports
-from tests.support.terraform import changes
-
-from .conftest import INFRA, ready
+from tests.support.terraform import INFRA, changes, ready
 
 pytestmark = [pytest.mark.terraform, pytest.mark.slow, pytest.mark.timeout(900)]
 
