@@ -1,4 +1,4 @@
-"""Typed JSON documents that outlive a process: one base class, one way to read them, one way to write and hash them."""
+"""Base class of persisted JSON documents: validate, read, write and hash them; one schema version each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Terraform twin of the stack: import blocks for what exists, and Terraform's drift as drifts of assets.
+"""Terraform import blocks for what exists in AWS, and Terraform's own drift converted to drift of assets.
 
 Pure but for `refresh_only`, which runs the terraform binary in a working directory it is given. Addresses stand on the rows
 of the catalogue, types and import ids on the kinds.

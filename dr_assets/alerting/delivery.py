@@ -1,4 +1,4 @@
-"""Deliver alerts at least once through every channel, guarded by a log of claims and confirmations.
+"""Deliver one alert through every channel at least once, deduplicated by a delivery log of claims and confirmations.
 
 The log holds one claim for each attempt and one confirmation for each delivery. Both are created only where none exists, so of
 two processes one wins. The guarantees:

@@ -1,1 +1,1 @@
-"""The `dr` command: each subcommand in a module of its own; nothing here is imported by the other packages."""
+"""The `dr` command line: one module for each command group. No other package imports it."""

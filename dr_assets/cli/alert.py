@@ -1,4 +1,4 @@
-"""`dr alert`: send a test alert, open maintenance windows, arm automatic failover, show the alert status."""
+"""`dr alert`: test alerts, maintenance windows, arming of automatic failover, and alert status."""
 
 from __future__ import annotations
 

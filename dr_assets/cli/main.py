@@ -1,4 +1,4 @@
-"""The `dr` command: the project's jobs from a shell, with progress while they run and `--json` for machines.
+"""Entry point of `dr`: the verify, provision, destroy, status, outputs, graph, permissions, up, demo and ui commands.
 
 Results go to stdout, progress and errors to stderr. Only the commands that run a job import Dagster.
 """

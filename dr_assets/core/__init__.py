@@ -1,1 +1,1 @@
-"""The reconcile loop without I/O: desired and observed state, their difference, and the one call that reduces it."""
+"""Reconcile engine: compare desired with observed state and choose the next AWS call. Pure; I/O only through a driver."""

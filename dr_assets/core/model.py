@@ -1,4 +1,4 @@
-"""The nouns: resource, kind, call, drift, outcome. Pure data and one abstract class; no I/O.
+"""Types of the reconcile engine: Resource, Target, Call, Drift, Outcome, and the abstract Kind. No I/O.
 
 A *resource* is one row of the catalogue: what this stack wants. Its *kind* holds all that is true of the type: the AWS
 verbs, the IAM permissions they need, the Terraform type, what must be equal at both sites. Kinds return calls as data

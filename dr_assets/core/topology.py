@@ -1,4 +1,4 @@
-"""Which site is the writer now: the answer of DescribeGlobalClusters as roles. Pure.
+"""Parse DescribeGlobalClusters into roles: which site is the writer now. Pure.
 
 Sites are fixed, roles swap at every switchover and failover; so a role is always read, never assumed.
 """

@@ -1,4 +1,4 @@
-"""The Dagster resource for AWS: how a run treats the stack, and the one observed state that all its steps share."""
+"""Dagster resource for AWS: the run's mode (verify or provision), and one observed stack state shared by its steps."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,1 +1,1 @@
-"""Drills: the writer moved on purpose (or in an incident), measured, and recorded in a chain of hashes."""
+"""Drills: run, measure and record a switchover, failover or failback."""

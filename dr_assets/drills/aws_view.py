@@ -1,4 +1,4 @@
-"""A drill's view of AWS: direct reads in the target's region, each made once and remembered until `fresh()`.
+"""A drill's AWS reads, in the target's region, each cached until `fresh()`.
 
 The reads that a recovery needs go only to the region that is to take over. What needs the other region or a global service
 stands apart and is left out of a failover.

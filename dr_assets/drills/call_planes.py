@@ -1,4 +1,4 @@
-"""Control plane or data plane: which AWS calls may stand in a recovery path.
+"""Classify AWS calls as control plane or data plane, and find those that a recovery must not depend on.
 
 Source: AWS Fault Isolation Boundaries, "Control planes and data planes" and the appendices on global services. The control
 planes of Route 53 and IAM live in us-east-1 alone; a recovery that calls them depends on that region.

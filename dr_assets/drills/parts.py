@@ -1,4 +1,4 @@
-"""Parts shared by a drill's plan, journal and record. Values keep the form they were written in: hashes are computed over them."""
+"""Types shared by a drill's plan, journal and record, serialised exactly as read because hashes are computed over them."""
 
 from __future__ import annotations
 

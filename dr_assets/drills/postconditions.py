@@ -1,4 +1,4 @@
-"""Postconditions: evaluated after a drill like preconditions before it; and whether a usable reader protects the data again."""
+"""Postconditions of a drill, among them that a reader replicates again."""
 
 from __future__ import annotations
 

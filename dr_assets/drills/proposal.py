@@ -1,4 +1,4 @@
-"""The proposal for lost writes that was made for a drill: stored beside its journal until its record is written."""
+"""Store the summary of a lost-writes proposal beside its drill's journal, for the drill's record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request for a drill: who wants which scenario and why, what was approved, and which preconditions block it."""
+"""A drill request (operator, scenario, reason, overrides), and the request prepared with its plan and preconditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a drill: call AWS, follow the change of the writer, measure, count what was lost, check the postconditions.
+"""Implementation of each drill step; `runner` sequences them.
 
 Each step receives whether it was intended before, and returns its result for the journal.
 """

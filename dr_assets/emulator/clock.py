@@ -1,4 +1,4 @@
-"""How long things take in the embedded AWS: the settle time of in-between statuses, and the pace of alarms.
+"""Simulated durations: how long status transitions take, and the pace of metrics, alarms and health checks.
 
 Time is read and never waited for: a status is computed when it is read, so the server needs no timer threads.
 """

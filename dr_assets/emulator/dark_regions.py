@@ -1,4 +1,4 @@
-"""Which regions do not answer: set by the gateway from its faults, read by services that act across regions."""
+"""Shared set of regions with a simulated outage: the gateway sets it, cross-region services read it."""
 
 from collections.abc import Callable
 

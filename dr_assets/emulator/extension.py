@@ -1,4 +1,4 @@
-"""What a service of the embedded AWS adds to moto's: its backend class, its API class, and what happens as time passes."""
+"""Interface of an extended moto service: backend class, response class, and hooks for passing time and reset."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

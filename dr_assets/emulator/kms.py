@@ -1,4 +1,4 @@
-"""KMS: a key that waits for its deletion refuses changes, as at AWS."""
+"""KMS extension of moto: a key pending deletion refuses changes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Puts a real PostgreSQL pair behind the embedded RDS: its lag becomes CloudWatch's metrics, its addresses DNS answers."""
+"""Connect a running PostgreSQL pair to the emulator: its lag to CloudWatch, its addresses to DNS."""
 
 import threading
 import traceback

@@ -1,4 +1,4 @@
-"""Secrets Manager: staging labels that decide what is answered."""
+"""Secrets Manager extension of moto: GetSecretValue and version changes follow the staging labels."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The services of the embedded AWS: which of moto's are extended, in which order they start, and how time passes for all.
+"""Table of the extended moto services: lazy installation, dependencies, and dispatch of their time and reset hooks.
 
 moto serves every service it knows; only those that are extended, or read another service's state, are in the table. A service is
 imported when it is first called, not before.

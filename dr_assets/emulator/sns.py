@@ -1,4 +1,4 @@
-"""SNS: e-mail subscriptions that wait for confirmation, raw delivery as set."""
+"""SNS extension of moto: e-mail subscriptions stay pending until confirmed; RawMessageDelivery is kept."""
 
 from typing import Any
 

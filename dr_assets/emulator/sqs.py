@@ -1,4 +1,4 @@
-"""SQS: setting one attribute leaves the others as they are, and values come back as set."""
+"""SQS extension of moto: SetQueueAttributes changes only the given attributes and keeps their text."""
 
 import json
 from typing import Any

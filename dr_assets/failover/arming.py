@@ -1,4 +1,4 @@
-"""Arm automatic failover of one stack until a given time, disarm it, and every reason not to act.
+"""Arm automatic failover of one stack until a given time, disarm it, and list what blocks it now.
 
 Automatic failover is off unless armed. Armed, it is refused on stale evidence and while any precondition does not hold.
 """

@@ -1,4 +1,4 @@
-"""Evaluate one tick: `decide(previous, samples, now, rules) -> Decision`. Pure: no clock, no I/O, no Dagster.
+"""Apply the alert rules to samples: `decide(previous, samples, now, rules) -> Decision`. Pure.
 
 - A breach counts once it has lasted for the rule's hold, by its source's own clock; so neither our clock's skew nor a reading
   that is read twice makes it longer. Too many breaches within a window count at once, as flapping.

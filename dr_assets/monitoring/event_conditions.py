@@ -1,4 +1,4 @@
-"""Conditions that RDS events begin and end, and failures of the event queues themselves: one row each. Pure data."""
+"""Table of alert conditions: which RDS event ID opens or clears each, and the failures of the event queues. Pure data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record the lag that the sensors read into the day's history, without delaying a tick.
+"""Buffer the lag samples of each tick into the day's history in the background, so that ticks never wait.
 
 The rows keep their source's name: `metric` is CloudWatch's value, and a later import of the day finds the same readings there; `sql`
 is the database's own value, which cannot be read afterwards.

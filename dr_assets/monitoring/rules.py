@@ -1,4 +1,4 @@
-"""What is monitored: the table of sources, and every alert rule (from the stack file, an event, a run, a check or a record)."""
+"""Build every alert rule of a stack, and the table of sources that the rules read."""
 
 from __future__ import annotations
 

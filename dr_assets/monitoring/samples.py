@@ -1,4 +1,4 @@
-"""Samples, readings and messages: what sources yield, with answer, silence and error kept apart. Pure data; all times in UTC."""
+"""In-memory types that sources return: Sample, Reading, Message, Snapshot. Value, no answer and error differ. Times in UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alert topics: which sensor owns each one, which team is notified, and where its runbook stands. Pure data."""
+"""Alert topics (not SNS topics): owning sensor, team to notify, runbook anchor. Pure data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dr verify`, `dr outputs` and `dr status` do, without printing and without Dagster."""
+"""Stack operations behind `dr verify`, `dr outputs` and `dr status`, without printing and without Dagster."""
 
 from __future__ import annotations
 

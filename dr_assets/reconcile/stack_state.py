@@ -1,4 +1,4 @@
-"""Observed state of a stack in AWS: a concurrent snapshot, the catalogue resolved against it, and the reconcile loops."""
+"""Snapshot a stack's observed state in AWS concurrently, and reconcile or delete its resources one by one."""
 
 from __future__ import annotations
 

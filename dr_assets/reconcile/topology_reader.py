@@ -1,4 +1,4 @@
-"""Read which site is the writer: the one lookup of DescribeGlobalClusters, from whichever region answers."""
+"""Call DescribeGlobalClusters, falling back to the other region, and return the topology."""
 
 from __future__ import annotations
 

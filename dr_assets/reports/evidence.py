@@ -1,4 +1,4 @@
-"""The report service: reads the history of a period, computes reports, and writes evidence packs.
+"""Report service: load a period's history, compute its reports, write or upload the evidence pack.
 
 Reads AWS only for current checks and to pull samples; writes only the pack's folder and, when asked, the sites' backup buckets.
 """

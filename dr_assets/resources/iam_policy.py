@@ -1,4 +1,4 @@
-"""The least-privilege IAM policy of a stack, derived from the permissions its kinds declare and the names of its rows. Pure."""
+"""Generate the least-privilege IAM policy for whoever runs `dr` and the sensors, from kinds and rows. Pure."""
 
 from __future__ import annotations
 

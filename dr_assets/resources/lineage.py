@@ -1,4 +1,4 @@
-"""The lineage of a stack: as text, as DOT, what hangs on a resource, and which capabilities are lost with it."""
+"""Dependency graph of a stack as text and DOT; dependents of a resource and the capabilities lost with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The areas of the stack, and the kinds and row modules found in their packages.
+"""The areas, and their kinds and row modules by name. `catalog` builds the list of resources from them.
 
 An area is a package with `kinds.py` (its tuple `KINDS`) and `rows.py` (`site_rows(stack, site)`, declared once and
 instantiated for both sites; `global_rows(stack)` where something belongs to the whole stack; `LOST`, what follows when

@@ -1,4 +1,4 @@
-"""How a row of the catalogue is written, and the policies in it: region and tags follow from the key."""
+"""Helpers to write a row: region and tags from its key, statements of the policies it carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How old the last successful drill of each scenario is, and whether that proof still stands: samples from the records."""
+"""Samples for the `drill_overdue` sensor: age of each scenario's last successful drill, and changes made since."""
 
 from __future__ import annotations
 

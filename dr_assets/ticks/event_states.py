@@ -1,4 +1,4 @@
-"""Apply a tick's messages to the event conditions: which ones begin, go on and end. Pure: no queue, no clock."""
+"""Apply queue messages to the open event conditions: open, refresh or clear them. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Monitors one stack: polls sources, evaluates rules, delivers alerts.
+"""`Monitor`, what the Dagster sensors call: wires one stack's sources, rules, store and channels together.
 
 One Monitor serves all sensors of its stack; the Dagster sensors only call it and report what it returns.
 """

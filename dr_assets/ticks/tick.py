@@ -1,4 +1,4 @@
-"""Evaluate one sensor tick; deliver alerts at least once through an outbox.
+"""Run one sensor tick: load the cursor, evaluate, write the outbox, deliver, return the next cursor.
 
 A transition is written to the outbox *before* it is delivered, and stays there until a later tick finds it in its cursor. So a
 tick that dies anywhere, or that fails because no channel accepts the alert, loses nothing, even when the breach has ended by

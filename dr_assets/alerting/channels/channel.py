@@ -1,4 +1,4 @@
-"""The protocol of a notification channel, its two failures, and the HTTP request that webhook channels share."""
+"""Notification channel protocol, its errors (refused, unknown), and the HTTP POST shared by webhook channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check `within_objective`: evaluated by the sensors, declared here, and repeated when somebody runs it by hand."""
+"""Declare the asset check `within_objective`. The sensors evaluate it; a manual run repeats their latest result."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,1 +1,1 @@
-"""Dagster adapters of the history and the reports: assets, checks, schedules."""
+"""Dagster adapters of the history and the reports: assets and schedules."""

@@ -1,1 +1,1 @@
-"""What a drill measures: commits through the writer endpoint, the client's view, RPO and RTO from both."""
+"""Drill measurement: commit ledger, client probe, and the RPO and RTO computed from them."""

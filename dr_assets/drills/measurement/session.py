@@ -1,4 +1,4 @@
-"""A measurement session: the commit ledger, the client probes and the watch on DNS, started and stopped together.
+"""Start and stop a drill's measurement: commit ledger, client probes and DNS watch.
 
 During a recovery nothing here calls AWS: names are resolved, and PostgreSQL is queried.
 """

@@ -1,1 +1,1 @@
-"""The HTTP server of the embedded AWS: request dispatch to moto, control API, call log and faults."""
+"""HTTP front end of the embedded AWS: server process, WSGI application, faults, wire formats."""

@@ -1,4 +1,4 @@
-"""The WSGI application in front of moto: control API, call log, faults, and one lock around the backends.
+"""WSGI application in front of moto: control API, fault injection, call log, one lock around all backends.
 
 Nothing here sleeps while it holds the lock.
 """

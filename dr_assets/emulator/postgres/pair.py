@@ -1,4 +1,4 @@
-"""A pair of servers whose writer moves: switchover, failover, rebuild of what failed, and faults on demand.
+"""`PostgresPair`: two servers with switchover, failover, rebuild and fault injection.
 
 Thread-safe: one operation at a time; faults, lag and SQL while one is under way.
 """

@@ -1,4 +1,4 @@
-"""Two PostgreSQL servers, the relay between them and the heartbeat: start, attach a standby, query, stop.
+"""The processes below `PostgresPair`: two servers, the relay between them, the heartbeat; start, attach, query, stop.
 
 `PostgresPair` adds moves of the writer and faults.
 """

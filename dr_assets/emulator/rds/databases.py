@@ -1,4 +1,4 @@
-"""The real PostgreSQL pair behind the RDS API: starts it with the clusters, moves its writer, rebuilds what failed.
+"""Carry out RDS operations on the PostgreSQL pair: start with the clusters, move the writer, rebuild a failed server.
 
 A `roles.RoleDriver`. The pair has the sites `primary` and `secondary` in the order
 in which the clusters joined their global cluster; one global cluster has one pair.

@@ -1,4 +1,4 @@
-"""Parameter groups, event subscriptions and tags of the extended RDS backend.
+"""RDS backend mixin: parameter groups, event subscriptions and tags.
 
 A mixin of `rds.backend.AuroraBackend`.
 """

@@ -1,4 +1,4 @@
-"""Interface between RDS and what moves the global writer: a timer by default, or a real PostgreSQL pair.
+"""Interface of what changes the writer of a global cluster; the default implementation is a timer.
 
 RDS calls `driver().begin(change)` when SwitchoverGlobalCluster or FailoverGlobalCluster has been
 accepted, asks `finished(change)` at every later request until it is true (then the roles swap; if it `failed`, they stay), and asks

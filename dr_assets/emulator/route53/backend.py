@@ -1,4 +1,4 @@
-"""Route 53: health checks that follow their alarm's metric, failover answers, private zones, exact record changes.
+"""Route 53 extension of moto: its backend and API; health evaluation is in `health`, record changes in `records`.
 
 moto 5.2.5 keeps neither alarm, missing-data rule nor version of a health check, ignores caller references, and changes records without
 comparing them.

@@ -1,4 +1,4 @@
-"""S3: replication configurations, versioning guards, replicated objects, and the enforced part of bucket policies."""
+"""S3 extension of moto: replication configuration, versioning rules, bucket-policy enforcement; copying is in `replication`."""
 
 import json
 from typing import Any

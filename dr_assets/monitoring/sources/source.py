@@ -1,4 +1,4 @@
-"""What the poller knows of a source: its name, its region, its deadline, and how to ask it."""
+"""Interface of a monitoring source: name, region, deadline, and the call that returns a Reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exposure report: how long no usable reader protected the data, and when a failover or restore was last proven.
+"""Exposure report: time without a usable reader, and the age of the last proven failover and restore.
 
 pandas is imported inside functions only. Exposure is the length of the union of all exposure intervals within the
 period: what overlaps is counted once, and one that has not ended counts until now.

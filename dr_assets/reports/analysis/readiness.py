@@ -1,4 +1,4 @@
-"""Can we fail over now? Yes or no with reasons, and a score of which every point belongs to a check.
+"""Failover readiness: yes or no with reasons, and a score summed from checks.
 
 Pure; pandas is imported inside functions only. Checks come from the preconditions of a failover and from `history_checks`.
 

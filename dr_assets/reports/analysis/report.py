@@ -1,4 +1,4 @@
-"""All reports of one stack and period, computed once, for the assets, the command line and the evidence pack. Pure."""
+"""`StackReport`: all analyses of one stack and period, computed once. Pure."""
 
 from __future__ import annotations
 

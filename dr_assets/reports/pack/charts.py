@@ -1,4 +1,4 @@
-"""Charts of the reports: RPO over time, RTO by part, and lag by hour and weekday. Units and UTC stand in the labels."""
+"""Define the report charts: RPO over time, RTO by part, lag by hour and weekday."""
 
 from __future__ import annotations
 

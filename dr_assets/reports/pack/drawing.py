@@ -1,4 +1,4 @@
-"""Rendering of the report's charts to PNG and SVG with matplotlib, without a display, pyplot or network.
+"""Matplotlib helpers: render figures to PNG and SVG without a display, pyplot or network.
 
 matplotlib and Pillow are imported inside functions only. Charts never rely on colour alone: a hatch, a marker or a number repeats
 it. The colours are Okabe and Ito's and the map is cividis, which are safe for the colour-blind and ordered in grey.

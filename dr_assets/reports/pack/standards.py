@@ -1,4 +1,4 @@
-"""Which part of the evidence pack answers which requirement, and what it does not show. Data only.
+"""Compliance index: which section of the evidence pack supports which requirement, and what it does not show. Data only.
 
 An index helps an auditor to find evidence. It is no claim of conformity: the auditor decides that.
 """

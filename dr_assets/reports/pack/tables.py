@@ -1,4 +1,4 @@
-"""Tables as the evidence page shows them: typed cells, fewer columns than the CSV files behind them."""
+"""Tables of the evidence page as typed cells, narrower than the CSV files of the same data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CloudWatch alarms of each site: five that notify, and one that shows DNS where the writer is.
+"""CloudWatch alarms of each site: five that notify, and one that only drives the DNS health checks.
 
 AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 replication is not being measured, and not at the writer, where there is never any.

@@ -1,4 +1,4 @@
-"""What Aurora clusters and instances share: which statuses are ready, broken or pass by waiting; the console link."""
+"""Statuses of Aurora clusters and instances: ready, transitional or failed; and their console link."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""S3 export buckets and the replication between them: kinds and rows."""
+"""S3 export buckets with cross-region replication (not Aurora's own backups): kinds and rows."""

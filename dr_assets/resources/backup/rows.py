@@ -1,4 +1,4 @@
-"""Backups: each site's export bucket and its settings; replication in both directions, and its role."""
+"""Export bucket and its settings at each site, replication in both directions, and the replication role."""
 
 from __future__ import annotations
 

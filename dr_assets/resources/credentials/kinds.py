@@ -1,4 +1,4 @@
-"""Secrets Manager: the two sites' secrets, the password written once, the complete versions.
+"""Secrets Manager kinds: secret, master password generated once, secret version with the full connection JSON.
 
 The password exists in Secrets Manager only. It is made by Secrets Manager's own generator and written once to the primary's
 secret, under a request token derived from the secret's ARN: AWS refuses a second, different write under that token. The

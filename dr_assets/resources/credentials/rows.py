@@ -1,4 +1,4 @@
-"""Credentials: each site's secret and its complete version; the password, written once at the primary."""
+"""Secret and secret version of each site, and the master password generated once at the primary."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""IAM roles and policies of the stack: kinds and rows."""
+"""IAM kinds (role, policy attachment, inline policy), and the rows of the enhanced-monitoring role."""

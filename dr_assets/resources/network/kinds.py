@@ -1,4 +1,4 @@
-"""EC2's VPC, subnets and security group, and the RDS subnet group over them; with the kinds of `routes`."""
+"""Kinds of the network: VPC, subnet, security group, DB subnet group. Route tables, routes and peering are in `routes`."""
 
 from __future__ import annotations
 
