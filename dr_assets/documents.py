@@ -7,13 +7,16 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from typing_extensions import Self
 
 from dr_assets import utc
 from dr_assets.errors import DrError
+
+T = TypeVar("T")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class DocumentError(DrError):
@@ -63,7 +66,7 @@ class Document(Part):
 
     def to_bytes(self) -> bytes:
         """As it is stored: sorted keys, indented, a newline at the end; the same bytes for the same content."""
-        return (json.dumps(self.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+        return (json.dumps(storable(self.to_json()), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes | str, name: str) -> Self:
@@ -87,7 +90,7 @@ class Document(Part):
         try:
             # JSON mode: arrays are tuples, texts are times; everything else stays strict.
             body = {key: value for key, value in content.items() if key != "schema"}
-            return cls.model_validate_json(json.dumps(body))
+            return cls.model_validate_json(json.dumps(storable(body)))
         except ValidationError as error:
             raise DocumentError(f"{name} is not a {cls.SCHEMA}: {'; '.join(problems(error))}.") from error
 
@@ -98,6 +101,18 @@ class Document(Part):
         found["properties"] = {"schema": {"const": cls.SCHEMA}, **found.get("properties", {})}
         found["required"] = ["schema", *found.get("required", [])]
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": cls.SCHEMA, **found}
+
+
+def storable(value: T) -> T:
+    """A text, or JSON values, with lone surrogates written as backslash escapes (`\\udce9`).
+
+    Bytes of a command line that are not UTF-8 reach Python as lone surrogates (PEP 383), which UTF-8 cannot hold.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if not _LONE_SURROGATE.search(text):
+        return value
+    escaped: T = json.loads(_LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text))
+    return escaped
 
 
 def problems(error: ValidationError) -> list[str]:

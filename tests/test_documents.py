@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from dr_assets.documents import Document, DocumentError, UtcTime, canonical_json, sha256_of
+from dr_assets.documents import Document, DocumentError, UtcTime, canonical_json, sha256_of, storable
 from tests.support.schemas import COMMAND, ROOT, schema_files
 
 
@@ -82,3 +82,14 @@ def test_the_published_schemas_are_those_of_the_documents() -> None:
 def test_only_documents_of_the_package_are_published() -> None:
     assert Note.SCHEMA == "dr-assets/test-note/2"
     assert "test-note-2.json" not in schema_files()
+
+
+def test_lone_surrogates_are_read_and_written_as_escapes() -> None:
+    """PEP 383: bytes of a command line that are not UTF-8. Earlier versions wrote them as JSON escapes."""
+    text = '{"schema": "dr-assets/test-note/2", "at": "2026-11-01T06:00:00.000Z", "words": ["caf\\udce9", "\\ud83d\\ude00"]}'
+    note = Note.from_bytes(text, "x")
+    assert note.words == ("caf\\udce9", "\N{GRINNING FACE}")
+    fresh = Note(at=AT, words=("a\\ \udce9",))
+    assert Note.from_bytes(fresh.to_bytes(), "x").words == ("a\\ \\udce9",)
+    assert storable("caf\udce9") == "caf\\udce9"
+    assert storable({"\udce9": ["\\"]}) == {"\\udce9": ["\\"]}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dr_assets import utc
-from dr_assets.documents import Document, DocumentError, Part
+from dr_assets.documents import Document, DocumentError, Part, storable
 from dr_assets.drills.measurement.client_probe import Verdict
 from dr_assets.drills.parts import Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
 from dr_assets.drills.plan import Plan, StepName
@@ -222,7 +222,7 @@ class Journal:
         with self._lock:
             if self.marked(mark):
                 mark = None
-            entry = TimelineEntry(mark=mark, at=utc.to_text(at or utc.now()), source=source, text=text)
+            entry = TimelineEntry(mark=mark, at=utc.to_text(at or utc.now()), source=source, text=storable(text))
             self._save(timeline=(*self.document.timeline, entry))
 
     def marked(self, mark: Mark | None) -> str | None:
@@ -236,7 +236,7 @@ class Journal:
     def deviate(self, text: str) -> None:
         """Write down something that did not go as planned."""
         with self._lock:
-            self._save(deviations=(*self.document.deviations, text))
+            self._save(deviations=(*self.document.deviations, storable(text)))
 
     def end(self, status: Literal["succeeded", "failed", "aborted"]) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from dr_assets import utc
-from dr_assets.documents import DocumentError
+from dr_assets.documents import DocumentError, storable
 from dr_assets.drills import record
 from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, Protected, Recovered
 from dr_assets.drills.parts import CorrectiveAction, CountedCall, Reconciliation, RtoParts
@@ -21,7 +21,10 @@ from dr_assets.stack import Stack
 def finish(stack: Stack, store: Store, journal: Journal, status: Status, reason: str | None) -> Record:
     """Write the record, chained to the one before it, and end the journal. A record that exists already is left as it is."""
     existing = [item for item in record.load(store, stack.environment_suffix) if item.id == journal.drill]
-    written = existing[0] if existing else record.append(store, draft(stack, store, journal, status, reason).to_json())
+    if existing:
+        written = existing[0]
+    else:
+        written = record.append(store, storable(draft(stack, store, journal, status, reason).to_json()))
     journal.end(written.status)
     return written
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dr_assets import utc
-from dr_assets.documents import Part
+from dr_assets.documents import Part, storable
 from dr_assets.drills.parts import Condition, CorrectiveAction, Items, Kind, Override, UtcText
 from dr_assets.drills.plan import Plan, Scenario
 
@@ -37,16 +38,17 @@ class Request:
 
     def approved(self, conditions: tuple[Condition, ...]) -> ApprovedRequest:
         """The request as the journal keeps it."""
-        return ApprovedRequest(
+        approved = ApprovedRequest(
             kind=self.kind,
-            operator=_storable(self.operator),
-            approved_by=self.approved_by and _storable(self.approved_by),
-            why=_storable(self.why),
+            operator=self.operator,
+            approved_by=self.approved_by,
+            why=self.why,
             conditions=conditions,
             overrides=self.overrides,
             corrective_actions=self.corrective_actions,
             at=utc.now_text(),
         )
+        return ApprovedRequest.model_validate_json(json.dumps(storable(approved.model_dump(mode="json"))))
 
 
 class ApprovedRequest(Part):
@@ -69,8 +71,3 @@ class Prepared:
     plan: Plan
     conditions: tuple[Condition, ...]
     blocking: tuple[Condition, ...]
-
-
-def _storable(text: str) -> str:
-    """Bytes of a command line that are not UTF-8 reach Python as lone surrogates, which no document can hold."""
-    return text.encode("utf-8", "backslashreplace").decode()

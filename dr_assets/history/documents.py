@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 from typing_extensions import Self
 
-from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime
+from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime, storable
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, quarantine
 
@@ -83,7 +83,7 @@ class Incident(IncidentFields):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Incident:
         """The inverse of `as_json`. Raises ValueError (pydantic's)."""
-        return cls.model_validate_json(json.dumps(content))
+        return cls.model_validate_json(json.dumps(storable(content)))
 
     def updated(self, **changes: Any) -> Incident:
         """A copy with some fields changed."""

@@ -8,7 +8,7 @@ import pytest
 
 from dr_assets.drills import proposal, record, record_builder
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
-from dr_assets.drills.parts import CorrectiveAction, RtoParts
+from dr_assets.drills.parts import CorrectiveAction, Override, RtoParts
 from dr_assets.drills.plan import Plan
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Request
@@ -201,3 +201,24 @@ def test_text_that_is_no_utf8_does_not_cost_the_record(store: FolderStore, stack
         stack, store, Journal.load(store, stack.environment_suffix, again.drill), "aborted", "x"
     )
     assert written.why == "caf\\udce9"
+
+
+def test_no_text_of_a_person_makes_a_journal_unreadable(store: FolderStore, stack: Stack) -> None:
+    odd = "caf\udce9"
+    journal = begun(
+        store,
+        stack,
+        overrides=(Override(precondition="lag", reason=odd, by=odd),),
+        corrective_actions=(CorrectiveAction(text=odd, owner=odd, due=None),),
+    )
+    journal.note(f"aborted by {odd}", odd)
+    journal.deviate(odd)
+    proposal.attach(store, stack.environment_suffix, DRILL, made(f"{odd}.jsonl"))
+    again = Journal.load(store, stack.environment_suffix, DRILL)
+    assert again.document.to_bytes() == journal.document.to_bytes()
+    written = record_builder.finish(stack, store, again, "aborted", odd)
+    assert (written.reason, written.deviations) == ("caf\\udce9", ("caf\\udce9",))
+    assert written.overrides == (Override(precondition="lag", reason="caf\\udce9", by="caf\\udce9"),)
+    assert written.reconciliation is not None
+    assert written.reconciliation.file == "caf\\udce9.jsonl"
+    assert record.verify_chain(store, stack.environment_suffix) == []

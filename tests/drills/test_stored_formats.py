@@ -91,6 +91,23 @@ def test_a_stored_journal_that_was_interrupted_can_be_resumed(store: FolderStore
     assert not read.intend("follow")
 
 
+def test_a_stored_journal_with_lone_surrogates_is_readable(store: FolderStore, tmp_path: Path) -> None:
+    """Earlier versions stored bytes of a command line that are not UTF-8 as JSON escapes of lone surrogates."""
+    content = json.loads((DATA / "unfinished.json").read_bytes())
+    content["request"] |= {"operator": "caf\udce9", "why": "caf\udce9"}
+    content["request"]["overrides"] = [{"precondition": "lag", "reason": "caf\udce9", "by": "caf\udce9"}]
+    content["timeline"][0]["text"] = "caf\udce9"
+    copy = FolderStore(tmp_path)
+    copy.write(f"drills/{STACK}/{content['id']}.json", json.dumps(content).encode())
+    assert rb"caf\udce9" in copy.read(f"drills/{STACK}/{content['id']}.json")
+    read = Journal.load(copy, STACK, content["id"])
+    assert read.document.request.operator == "caf\\udce9"
+    assert read.document.request.overrides[0].reason == "caf\\udce9"
+    assert read.plan.hash == content["plan_hash"]
+    read.intend("follow")
+    assert Journal.load(copy, STACK, content["id"]).document == read.document
+
+
 def test_numbers_stay_as_they_were_written_so_that_the_approved_plan_keeps_its_hash() -> None:
     content = json.loads((DATA / "unfinished.json").read_bytes())
     content["plan"]["rate"] = 100  # an integer, as a run configuration may give it
