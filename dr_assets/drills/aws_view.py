@@ -26,6 +26,7 @@ from dr_assets.resources.aurora.kinds import global_cluster
 from dr_assets.stack import Site, Stack
 
 LAG_METRIC = "AuroraGlobalDBReplicationLag"
+IDENTITY_SECONDS = 3.0  # how long to wait for the answer of STS
 
 
 @dataclass
@@ -68,8 +69,13 @@ class AwsView:
             raise explain(error, service, operation, region) from error
 
     def caller_arn(self) -> str:
-        """The AWS identity that acts, from STS in the target's region; AWS requires no permission for it."""
-        return str(self.call("sts", "get_caller_identity", self.to_region)["Arn"])
+        """The AWS identity that acts, from STS in the target's region; AWS requires no permission for it.
+
+        Private subnets may have no endpoint for STS: its silence must not open the circuit breaker of the drill's own calls.
+        """
+        apart = Aws(read_timeout=IDENTITY_SECONDS, attempts=1)
+        apart.log = self.aws.log
+        return str(replace(self, aws=apart).call("sts", "get_caller_identity", self.to_region)["Arn"])
 
     def cluster_id(self, site: Site) -> str:
         return names.cluster(self.stack, site)

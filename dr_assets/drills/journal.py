@@ -28,7 +28,10 @@ class Result(Part):
 
 
 class Baseline(Result):
-    """Before anything was done: where the writer endpoint led (host, IP, port), the lag, rows acknowledged, the AWS identity."""
+    """Before anything was done: where the writer endpoint led (host, IP, port), the lag, rows acknowledged.
+
+    `caller_arn`: where an earlier version kept the AWS identity (now in `Count`).
+    """
 
     STEP = "baseline"
     from_address: Annotated[tuple[str, str, int], Field(strict=False)]
@@ -76,7 +79,7 @@ class Fence(Result):
 
 
 class Count(Result):
-    """The ledger's commits against those that the new writer holds, and the store key of the ledger."""
+    """The ledger's commits against those that the new writer holds, the store key of the ledger, and the AWS identity."""
 
     STEP = "count"
     lost_commits: int
@@ -87,6 +90,7 @@ class Count(Result):
     ledger: str
     unknown: int
     refused: int
+    caller_arn: str | None = None
 
 
 class Protected(Result):

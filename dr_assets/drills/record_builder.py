@@ -33,7 +33,8 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
     """The record without its hashes. Figures that were not measured are None, and so is whether they met their target."""
     plan, request = journal.plan, journal.document.request
     reconciliation = _reconciliation(store, journal)
-    baseline, postconditions = journal.result(Baseline), journal.result(Postconditions)
+    baseline, counted = journal.result(Baseline), journal.result(Count)
+    postconditions = journal.result(Postconditions)
     return Draft(
         id=journal.drill,
         kind=request.kind,
@@ -46,7 +47,7 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         who=Who(
             operator=request.operator,
             approved_by=request.approved_by,
-            caller_arn=baseline.caller_arn if baseline else None,
+            caller_arn=(counted and counted.caller_arn) or (baseline and baseline.caller_arn) or None,
         ),
         why=request.why,
         scope=Scope(

@@ -1,15 +1,18 @@
 """From a journal to a record: who called, what was proposed for lost writes, which corrective actions; and unknown stays unknown."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dr_assets.aws import Aws
 from dr_assets.drills import proposal, record, record_builder
+from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
 from dr_assets.drills.parts import CorrectiveAction, Override, RtoParts
-from dr_assets.drills.plan import Plan
+from dr_assets.drills.plan import Plan, StepName
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Request
 from dr_assets.drills.steps import DrillSteps
@@ -46,11 +49,24 @@ def made(file: str = "lost.jsonl") -> Proposal:
     return Proposal(Path(file), (Difference("public.orders", 3, 1, 2), Difference("public.items", 4, 0, 0)), ())
 
 
+COUNTED = Count(
+    lost_commits=3,
+    lost_seconds=0.4,
+    in_doubt=1,
+    acknowledged=100,
+    survived=97,
+    ledger="drills/x-ledger.jsonl",
+    unknown=0,
+    refused=0,
+)
+
+
 @dataclass
 class View:
     """A view whose AWS answers, or does not answer, who calls."""
 
     arn: str | None
+    asked: int = 0
 
     def fresh(self) -> "View":
         return self
@@ -59,6 +75,7 @@ class View:
         return None
 
     def caller_arn(self) -> str:
+        self.asked += 1
         if self.arn is None:
             raise UnansweredError("sts get_caller_identity in us-west-2 did not answer.")
         return self.arn
@@ -73,17 +90,24 @@ class Session:
     def acknowledged(self) -> int:
         return 7
 
+    def finish(self) -> Count:
+        return COUNTED
 
-def baseline(store: FolderStore, journal: Journal, stack: Stack, arn: str | None) -> None:
-    steps = DrillSteps(stack, store, View(arn), journal, None)  # type: ignore[arg-type]  # the parts that the step uses
+
+def take(store: FolderStore, journal: Journal, stack: Stack, view: View, *names: StepName) -> None:
+    steps = DrillSteps(stack, store, view, journal, None)  # type: ignore[arg-type]  # the parts that the steps use
     steps._session = Session()  # type: ignore[assignment]
-    journal.intend("baseline")
-    journal.done(steps.take("baseline", False))
+    for name in names:
+        journal.intend(name)
+        journal.done(steps.take(name, False))
 
 
 def test_the_record_names_the_aws_identity_of_the_caller(store: FolderStore, stack: Stack) -> None:
     journal = begun(store, stack)
-    baseline(store, journal, stack, ARN)
+    view = View(ARN)
+    take(store, journal, stack, view, "baseline")
+    assert view.asked == 0  # an STS that does not answer must not hold a recovery up
+    take(store, journal, stack, view, "count")
     written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
     assert written.who.caller_arn == ARN
     assert (written.who.operator, written.who.approved_by) == ("kim", "lee")
@@ -92,11 +116,38 @@ def test_the_record_names_the_aws_identity_of_the_caller(store: FolderStore, sta
 
 def test_an_unknown_caller_is_null_and_a_deviation(store: FolderStore, stack: Stack) -> None:
     journal = begun(store, stack)
-    baseline(store, journal, stack, None)
+    take(store, journal, stack, View(None), "baseline", "count")
     written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
     assert written.who.caller_arn is None
     assert len(written.deviations) == 1
     assert "identity of the caller is unknown: sts get_caller_identity in us-west-2" in written.deviations[0]
+
+
+def test_the_identity_that_an_earlier_version_read_is_kept(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    journal.intend("baseline")
+    journal.done(Baseline(from_address=("h", "10.0.1.17", 5432), lag_ms=None, lag_at=None, rows=20, caller_arn=ARN))
+    assert record_builder.draft(stack, store, journal, "aborted", "x").who.caller_arn == ARN
+    view = View("arn:aws:sts::123456789012:assumed-role/dr-operator/lee")
+    take(store, journal, stack, view, "count")
+    assert view.asked == 0
+    assert record_builder.draft(stack, store, journal, "aborted", "x").who.caller_arn == ARN
+
+
+def test_an_sts_that_does_not_answer_leaves_the_drills_circuit_breaker_closed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    aws = Aws(attempts=1, silence=0.0)  # opens at the first call without an answer
+    view = AwsView(stack, aws, "failover", from_site="primary", to_site="secondary")
+    with pytest.raises(UnansweredError, match="sts get_caller_identity"):
+        view.caller_arn()
+    aws.breaker.before_send(stack.secondary_region)
+    assert [call.operation for call in aws.log.entries] == ["get_caller_identity"]
 
 
 def test_the_newest_proposal_for_lost_writes_is_in_the_record(store: FolderStore, stack: Stack) -> None:
@@ -169,16 +220,7 @@ def test_what_was_measured_is_in_the_record(store: FolderStore, stack: Stack) ->
     for result in (
         Baseline(from_address=("h", "10.0.1.17", 5432), lag_ms=40.0, lag_at=None, rows=20),
         Recovered(rto=RtoInterval(low_seconds=1.5, high_seconds=2.5, parts=parts)),
-        Count(
-            lost_commits=3,
-            lost_seconds=0.4,
-            in_doubt=1,
-            acknowledged=100,
-            survived=97,
-            ledger="drills/x-ledger.jsonl",
-            unknown=0,
-            refused=0,
-        ),
+        COUNTED,
     ):
         journal.intend(result.STEP)
         journal.done(result)
