@@ -12,14 +12,14 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
 from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime, storable
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, quarantine
 
-Step = Literal["opened", "escalated", "resolved", "silenced", "joined"]
+IncidentStep = Literal["opened", "escalated", "resolved", "silenced", "joined"]
 
 
 def _finite(value: Any) -> Any:
@@ -96,11 +96,11 @@ class StoredIncident(IncidentFields, Document):
     SCHEMA = "dr-assets/incident/1"
 
     id: str
-    last: Step
+    last: IncidentStep
     lost: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, incident: Incident, last: Step, lost: tuple[str, ...] = ()) -> Self:
+    def of(cls, incident: Incident, last: IncidentStep, lost: tuple[str, ...] = ()) -> Self:
         return cls(id=incident.id, last=last, lost=lost, **incident.model_dump())
 
 
@@ -114,7 +114,13 @@ class SuppressedIncident(Upgradable):
     incident: Incident
 
 
-class Restore(Document):
+class OpenDocument(Document):
+    """A document that other tools write too: keys that this version does not know are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Restore(OpenDocument):
     """`restores/STACK/ID.json`: one restore of a backup, and whether what it restored was found good."""
 
     SCHEMA = "dr-assets/restore/1"
@@ -123,7 +129,7 @@ class Restore(Document):
     verified: bool
 
 
-class ActionChange(Document):
+class ActionChange(OpenDocument):
     """`actions/STACK/TIME.json`: a change to corrective action `number` (from 1) of a record. None: unchanged."""
 
     SCHEMA = "dr-assets/action/1"

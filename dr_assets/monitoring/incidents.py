@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dr_assets import utc
-from dr_assets.history.documents import Incident, Step
+from dr_assets.history.documents import Incident, IncidentStep
 from dr_assets.monitoring.rule import Severity
 
 # The steps that are delivered to people.
-NOTIFIED_STEPS: tuple[Step, ...] = ("opened", "escalated", "resolved")
+NOTIFIED_STEPS: tuple[IncidentStep, ...] = ("opened", "escalated", "resolved")
 EVIDENCE_LIMIT = 20
 
 
@@ -52,7 +52,7 @@ class Breach:
 class Transition:
     """A step of an incident. `key` is its idempotency key: the same for every daemon that takes the step."""
 
-    step: Step
+    step: IncidentStep
     incident: Incident
     at: float
 
@@ -84,10 +84,10 @@ def open_incident(breach: Breach, number: int, now: float, resolve_after: float,
     )
 
 
-def follow(incident: Incident, breaches: Iterable[Breach], now: float) -> tuple[Incident, list[Step]]:
+def follow(incident: Incident, breaches: Iterable[Breach], now: float) -> tuple[Incident, list[IncidentStep]]:
     """The incident after one tick and its steps: joined, escalated, resolved. `breaches`: all of this tick, explained ones too."""
     current = {breach.key: breach for breach in breaches}
-    steps: list[Step] = []
+    steps: list[IncidentStep] = []
     new = [breach for key, breach in current.items() if key not in incident.breaches]
     evidence = (*incident.evidence, *(breach.line for breach in new))[:EVIDENCE_LIMIT]
     rises = incident.severity == "warning" and any(

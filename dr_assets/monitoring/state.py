@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from dr_assets.documents import Document, DocumentError, Part
 from dr_assets.errors import DrError
-from dr_assets.history.documents import Incident, Step, Upgradable
+from dr_assets.history.documents import Incident, IncidentStep, Upgradable
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,6 @@ class OutboxEntry(Upgradable):
 
     SCHEMA = "dr-assets/outbox-entry/1"
 
-    step: Step
+    step: IncidentStep
     at: float
     incident: Incident

@@ -93,6 +93,20 @@ def test_only_a_verified_restore_counts(store: FolderStore) -> None:
     assert documents.restores(store, S, []) == [dt.datetime(2026, 10, 1, 10, tzinfo=UTC)]
 
 
+def test_additional_keys_of_other_tools_are_kept(store: FolderStore) -> None:
+    restore = {"schema": "dr-assets/restore/1", "ended_at": "2026-10-01T10:00:00.000Z", "verified": True}
+    put(store, f"restores/{S}/a.json", {**restore, "tool": "backup-tester", "rows": 7})
+    put(store, f"actions/{S}/a.json", {"schema": "dr-assets/action/1", **change(owner="Ada"), "ticket": "OPS-1"})
+    problems: list[str] = []
+    assert documents.restores(store, S, problems) == [dt.datetime(2026, 10, 1, 10, tzinfo=UTC)]
+    (found,) = documents.actions(store, S, problems)
+    assert (found.owner, found.to_json()["ticket"]) == ("Ada", "OPS-1")
+    assert problems == []
+    put(store, f"restores/{S}/b.json", {**restore, "verified": "yes"})
+    assert len(documents.restores(store, S, problems)) == 1
+    assert len(problems) == 1
+
+
 def change(**more: Any) -> dict[str, Any]:
     return {
         "record": "r",
