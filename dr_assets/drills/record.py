@@ -35,7 +35,7 @@ from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 
 SCHEMA = "dr-assets/record/1"
-RETRY_SECONDS = 20.0  # how long other writers may take the next number, again and again
+APPEND_SECONDS = 20.0  # how long other writers may take the next number, again and again
 
 Status = Literal["succeeded", "failed", "aborted"]
 
@@ -176,7 +176,7 @@ def _in_words(item: ErrorDetails) -> str:
         return f"{name} is missing"
     if item["type"] == "extra_forbidden":
         return f"{name} is not known in {SCHEMA}"
-    if item["type"] == "utc_time":
+    if item["type"] in ("utc_time", "finite"):
         return f"{name} is {item['msg']}"
     if item["type"] == "literal_error" and isinstance(value, str):
         return f"{name} is {value!r}, not {item['ctx']['expected']}"
@@ -194,7 +194,7 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
     if problems:
         raise RecordError(f"This is no record: {'; '.join(problems)}.")
     stack = str(document["stack"])
-    deadline = time.monotonic() + RETRY_SECONDS
+    deadline = time.monotonic() + APPEND_SECONDS
     while time.monotonic() < deadline:
         keys = _keys(store, stack)
         previous = next(filter(None, (_intact(store, key) for key in reversed(keys))), None)
@@ -209,7 +209,7 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
         return Record.model_validate({name: value for name, value in complete.items() if name != "schema"})
     raise RecordError(
         f"The chain of stack {stack} in {store.uri} could not be extended: other writers came first for "
-        f"{RETRY_SECONDS:.0f} s. Nothing was written; resume the drill."
+        f"{APPEND_SECONDS:.0f} s. Nothing was written; resume the drill."
     )
 
 

@@ -20,6 +20,7 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.call_planes import forbidden_in_recovery
 from dr_assets.drills.journal import Journal, Result
 from dr_assets.drills.lock import DrillLock
+from dr_assets.drills.measurement.rpo_rto import split_brain
 from dr_assets.drills.measurement.session import MeasurementSession, NotSteadyError
 from dr_assets.drills.parts import Condition
 from dr_assets.drills.plan import StepName
@@ -245,7 +246,7 @@ class DrillSteps:
         reason: str | None = f"unknown: {fence.detail if fence else 'no write was attempted at the old writer'}"
         if fence and fence.verdict == "accepted":
             passed, reason = False, "the old writer accepted a write: two writers"
-        elif rto and rto.low_seconds < 0:
+        elif rto and split_brain(rto.low_seconds):
             passed, reason = False, "the old writer accepted a write after the new one had: two writers"
         elif fence and (
             fence.verdict == "refused" or (fence.verdict == "unreachable" and self._plan.scenario == "failover")

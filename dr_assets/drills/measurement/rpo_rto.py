@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Rpo:
+class MeasuredRpo:
     """What was lost. `lost_seconds` is None where it is unknown: nothing was acknowledged, or nothing survived to count from.
 
     With A the acknowledged commits and S those found on the new writer: `lost_commits` = |A without S|, `in_doubt` =
@@ -29,7 +29,7 @@ class Rpo:
 Row = tuple[int, int]  # (writer number, sequence number): sequence numbers are never used twice
 
 
-def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> Rpo:
+def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> MeasuredRpo:
     """From the acknowledged rows (row -> commit time) and those found on the new writer.
 
     Rows are in the order in which they were written: writers follow one another, and each counts upwards.
@@ -46,7 +46,9 @@ def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> Rpo:
         prefix = [acknowledged[row] for row in ordered if row < first]
         # Where nothing before it survived, the begin of the loss is not known: unknown, not zero.
         seconds = max(0.0, newest - max(prefix)) if prefix else None
-    return Rpo(len(lost), seconds, len(found - set(acknowledged)), len(acknowledged), len(found & set(acknowledged)))
+    return MeasuredRpo(
+        len(lost), seconds, len(found - set(acknowledged)), len(acknowledged), len(found & set(acknowledged))
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Rto:
+class MeasuredRto:
     """The gap a client measured, as an interval, and its parts (which add up to `high_seconds`).
 
     With L the last good attempt at the old writer, F the first of N consecutive good ones at the new, X the first failed
@@ -77,10 +79,10 @@ class Rto:
     parts: Mapping[str, float]
     marks: Mapping[str, float]
 
-    @property
-    def split_brain(self) -> bool:
-        """Whether the old writer accepted a write after the new one had."""
-        return self.low_seconds < 0
+
+def split_brain(low_seconds: float) -> bool:
+    """Whether the old writer accepted a write after the new one had, from the lower bound of the gap."""
+    return low_seconds < 0
 
 
 def recovered_at(attempts: Sequence[Attempt], new_ip: str, good: int) -> Attempt | None:
@@ -93,7 +95,7 @@ def recovered_at(attempts: Sequence[Attempt], new_ip: str, good: int) -> Attempt
     return None
 
 
-def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str, float]) -> Rto | None:
+def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str, float]) -> MeasuredRto | None:
     """From the attempts in the order in which they began, and the marks T3 (called), T4 (first write taken by the new writer)
     and T5 (name resolves to it), each where known.
 
@@ -123,4 +125,4 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
     known = {"T0": start, "T1": t1, "T3": t3, "T4": t4, "T6": first.begun}
     if "T5" in marks:
         known["T5"] = marks["T5"]
-    return Rto(low, end - start, parts, known)
+    return MeasuredRto(low, end - start, parts, known)

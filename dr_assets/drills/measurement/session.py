@@ -16,7 +16,7 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, RtoInterval
 from dr_assets.drills.measurement.client_probe import ClientProbe, Verdict, write_once
 from dr_assets.drills.measurement.commit_ledger import CommitLedger, survivors
-from dr_assets.drills.measurement.rpo_rto import Rto, recovered_at, rpo, rto
+from dr_assets.drills.measurement.rpo_rto import MeasuredRto, recovered_at, rpo, rto
 from dr_assets.drills.parts import Mark, RtoParts
 from dr_assets.drills.plan import Plan
 from dr_assets.errors import DrError
@@ -39,6 +39,7 @@ class MeasurementSession:
 
     def __init__(self, view: AwsView, plan: Plan, journal: Journal, store: Store) -> None:
         self._plan, self._journal, self._store = plan, journal, store
+        self._good_probes = int(plan.good_probes)
         self._credentials = view.credentials
         self._endpoint, self._port = view.writer_endpoint, view.credentials.port
         self._plain = view.resolver
@@ -123,13 +124,13 @@ class MeasurementSession:
         A client that the old writer still serves after the new one has accepted writes will never move: that ends the wait.
         """
         deadline = time.monotonic() + seconds
-        while recovered_at(self._client.attempts, self.target.ip, self._plan.good_probes) is None:
+        while recovered_at(self._client.attempts, self.target.ip, self._good_probes) is None:
             taken = next((attempt.ended for attempt in self._at_target.attempts if attempt.good), None)
             served = [a for a in self._client.attempts if a.good and a.ip == self.old_address.ip]
             if taken is not None and served and served[-1].begun > taken + SPLIT_SECONDS:
                 return f"the old writer at {self.old_address.ip} still accepts writes: clients stay there"
             if time.monotonic() > deadline:
-                return f"the endpoint did not accept {self._plan.good_probes} writes in a row within {seconds:.0f} s"
+                return f"the endpoint did not accept {self._good_probes} writes in a row within {seconds:.0f} s"
             time.sleep(0.02)
         return None
 
@@ -144,7 +145,7 @@ class MeasurementSession:
             marks["T4"] = taken[0]
         if self._resolved_at is not None:
             marks["T5"] = self._resolved_at
-        measured = rto(self._client.attempts, self.target.ip, self._plan.good_probes, marks)
+        measured = rto(self._client.attempts, self.target.ip, self._good_probes, marks)
         if measured is None:
             return None
         self._mark(measured)
@@ -152,13 +153,13 @@ class MeasurementSession:
         low = min(0.0, measured.low_seconds) if self._client.interrupted else measured.low_seconds
         return RtoInterval(low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts))
 
-    def _mark(self, measured: Rto) -> None:
+    def _mark(self, measured: MeasuredRto) -> None:
         texts: dict[Mark, tuple[str, str]] = {
             "T0": ("last write accepted by the old writer", "client"),
             "T1": ("first failed write", "client"),
             "T4": ("the new writer accepted a write", "probe at the target"),
             "T5": ("the writer endpoint leads to the target", "dns"),
-            "T6": (f"first of {self._plan.good_probes} good writes in a row at the new writer", "client"),
+            "T6": (f"first of {self._good_probes} good writes in a row at the new writer", "client"),
         }
         for mark, (text, source) in texts.items():
             if mark in measured.marks and not (mark == "T1" and measured.parts["detect"] == 0):

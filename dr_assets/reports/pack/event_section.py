@@ -19,7 +19,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class TimelineEntry:
+class TimelineLine:
     """A line of a record's timeline."""
 
     at: str
@@ -35,7 +35,7 @@ class Event:
     anchor: str
     title: str
     facts: tuple[Fact, ...]
-    timeline: tuple[TimelineEntry, ...]
+    timeline: tuple[TimelineLine, ...]
 
 
 def facts(pairs: Mapping[str, Any]) -> tuple[Fact, ...]:
@@ -71,9 +71,7 @@ def event(record: Mapping[str, Any], file: str) -> Event:
         "File": file,
     }
     timeline = tuple(
-        TimelineEntry(
-            _time(each.get("at")), str(each.get("mark") or ""), str(each.get("source")), str(each.get("text"))
-        )
+        TimelineLine(_time(each.get("at")), str(each.get("mark") or ""), str(each.get("source")), str(each.get("text")))
         for each in record.get("timeline") or ()
     )
     return Event(f"record-{record.get('id')}", str(record.get("id")), facts(found), timeline)

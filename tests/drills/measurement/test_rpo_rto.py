@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr_assets.drills.measurement.rpo_rto import Attempt, Rpo, recovered_at, rpo, rto
+from dr_assets.drills.measurement.rpo_rto import Attempt, MeasuredRpo, recovered_at, rpo, rto, split_brain
 
 OLD, NEW = "10.0.0.1", "10.0.0.2"
 
@@ -16,7 +16,7 @@ def rows(*times: float, writer: int = 1) -> dict[tuple[int, int], float]:
 
 
 def test_nothing_lost_by_hand() -> None:
-    assert rpo(rows(10.0, 10.5, 11.0), [(1, 1), (1, 2), (1, 3)]) == Rpo(0, 0.0, 0, 3, 3)
+    assert rpo(rows(10.0, 10.5, 11.0), [(1, 1), (1, 2), (1, 3)]) == MeasuredRpo(0, 0.0, 0, 3, 3)
 
 
 def test_a_lost_tail_by_hand() -> None:
@@ -41,12 +41,12 @@ def test_a_hole_counts_from_the_contiguous_prefix() -> None:
 
 
 def test_in_doubt_are_rows_that_nobody_was_told_of() -> None:
-    assert rpo(rows(10.0, 10.1), [(1, 1), (1, 2), (1, 3), (7, 1)]) == Rpo(0, 0.0, 2, 2, 2)
+    assert rpo(rows(10.0, 10.1), [(1, 1), (1, 2), (1, 3), (7, 1)]) == MeasuredRpo(0, 0.0, 2, 2, 2)
 
 
 def test_what_cannot_be_known_is_unknown() -> None:
-    assert rpo({}, [(1, 1)]) == Rpo(0, None, 1, 0, 0)
-    assert rpo(rows(10.0), []) == Rpo(1, None, 0, 1, 0)  # not 0.0: that would be within any objective
+    assert rpo({}, [(1, 1)]) == MeasuredRpo(0, None, 1, 0, 0)
+    assert rpo(rows(10.0), []) == MeasuredRpo(1, None, 0, 1, 0)  # not 0.0: that would be within any objective
 
 
 def test_a_second_writer_comes_after_the_first() -> None:
@@ -103,7 +103,7 @@ def test_an_outage_by_hand() -> None:
     assert (found.low_seconds, found.high_seconds) == (pytest.approx(4.0 - 2.01), pytest.approx(5.01 - 1.0))
     assert found.parts == pytest.approx({"detect": 1.01, "decide": 1.49, "database": 0.75, "traffic": 0.76})
     assert found.marks == pytest.approx({"T0": 1.0, "T1": 2.01, "T3": 3.5, "T4": 4.25, "T6": 5.0})
-    assert not found.split_brain
+    assert not split_brain(found.low_seconds)
 
 
 def test_recovered_only_after_n_in_a_row() -> None:
@@ -130,7 +130,7 @@ def test_a_move_between_two_attempts_may_have_taken_nothing() -> None:
 def test_an_old_writer_that_goes_on_is_a_negative_gap() -> None:
     found = rto([good(0, OLD), bad(1), good(2, NEW), good(3, NEW), good(4, OLD), good(5, NEW)], NEW, 2, {})
     assert found is not None
-    assert found.split_brain
+    assert split_brain(found.low_seconds)
     assert found.low_seconds == pytest.approx(2 - 4.01)
     assert found.high_seconds > 0  # never within an objective because of it
 
