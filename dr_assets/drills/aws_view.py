@@ -7,6 +7,7 @@ stands apart and is left out of a failover.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -149,7 +150,7 @@ class AwsView:
         return self.resolver.resolve(self.writer_endpoint, self.credentials.port)
 
     def lag(self) -> tuple[float, datetime] | None:
-        """The newest lag at the target (milliseconds, UTC), or None where CloudWatch has none of the last hour."""
+        """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or no finite one."""
         now = utc.now()
         query = {
             "Id": "lag",
@@ -174,7 +175,9 @@ class AwsView:
         )
         series = found["MetricDataResults"][0]
         points = sorted(zip(series["Timestamps"], series["Values"], strict=True), reverse=True)
-        return (float(points[0][1]), points[0][0].astimezone(utc.UTC)) if points else None
+        if not points or not math.isfinite(points[0][1]):
+            return None
+        return float(points[0][1]), points[0][0].astimezone(utc.UTC)
 
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 

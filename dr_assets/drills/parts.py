@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -16,6 +17,14 @@ T = TypeVar("T")
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise PydanticCustomError("number", "not a number")
+    if not math.isfinite(value):
+        raise PydanticCustomError("finite", "not a finite number")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if _number(value) != int(value):
+        raise PydanticCustomError("whole", "not a whole number")
     return value
 
 
@@ -35,6 +44,13 @@ Number = Annotated[
     PlainValidator(_number),
     PlainSerializer(lambda value: value, return_type=Any),
     WithJsonSchema({"type": "number"}),
+]
+# A whole number, also as 5.0 (Dagster's configuration knows one type of number): convert it with int() where it counts.
+Whole = Annotated[
+    float,
+    PlainValidator(_whole),
+    PlainSerializer(lambda value: value, return_type=Any),
+    WithJsonSchema({"type": "integer"}),
 ]
 UtcText = Annotated[str, AfterValidator(_utc_text), WithJsonSchema({"type": "string", "format": "date-time"})]
 # A JSON array.

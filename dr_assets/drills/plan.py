@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dr_assets.core.topology import HOME, Topology
 from dr_assets.documents import Part, problems, sha256_of
-from dr_assets.drills.parts import Number
+from dr_assets.drills.parts import Number, Whole
 from dr_assets.errors import RefusedError
 from dr_assets.stack import SITES, Site, Stack
 
@@ -47,7 +47,7 @@ class Plan(Part):
     to_region: str
     rate: Number = 20.0
     baseline_seconds: Number = 3.0
-    good_probes: int = 5
+    good_probes: Whole = 5
     probe_interval: Number = 0.1
     lag_gate_ms: Number = 1000.0
     follow_seconds: Number = 900.0

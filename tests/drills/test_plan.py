@@ -39,6 +39,23 @@ def test_the_hash_changes_with_anything_that_would_be_done(stack: Stack) -> None
     assert plans[0].hash == make_plan(stack, "switchover", HOME).hash
 
 
+def test_a_whole_number_may_be_written_as_a_float_and_keeps_its_form(stack: Stack) -> None:
+    """Dagster's configuration gives every number of `settings` as a float."""
+    plan = make_plan(stack, "switchover", HOME, good_probes=5.0)
+    assert plan.as_json()["good_probes"] == 5
+    assert isinstance(plan.as_json()["good_probes"], float)
+    assert dict(plan.describe())["recovered"].startswith("wait for 5.0 consecutive")
+    for wrong in (5.5, "5", True, float("nan"), float("inf")):
+        with pytest.raises(RefusedError, match="good_probes: not a"):
+            make_plan(stack, "switchover", HOME, good_probes=wrong)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_setting_that_is_not_finite_is_refused(stack: Stack, value: float) -> None:
+    with pytest.raises(RefusedError, match="settings of the failover are wrong: lag_gate_ms: not a finite number"):
+        make_plan(stack, "failover", HOME, lag_gate_ms=value)
+
+
 def test_ids_sort_by_time_and_differ() -> None:
     at = datetime(2026, 11, 23, 19, 2, 11, tzinfo=timezone.utc)
     first, second = new_id("failover", at), new_id("failover", at)
