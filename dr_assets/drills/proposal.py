@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dr_assets.documents import Document
+from dr_assets.documents import Document, DocumentError
 from dr_assets.drills.journal import Journal
 from dr_assets.drills.parts import Reconciliation
 from dr_assets.errors import RefusedError
@@ -34,12 +34,17 @@ def attach(store: Store, stack: str, drill: str, made: Proposal) -> None:
 
 
 def proposed(store: Store, stack: str, drill: str) -> Reconciliation | None:
-    """What was attached, or None. Raises DocumentError for a damaged file."""
+    """What was attached, or None. Raises DocumentError for a damaged file, and for one of another drill."""
     key = _key(stack, drill)
     try:
-        return DrillProposal.from_bytes(store.read(key), f"{key} in {store.uri}").proposal
+        found = DrillProposal.from_bytes(store.read(key), f"{key} in {store.uri}")
     except KeyError:
         return None
+    if found.drill != drill:
+        raise DocumentError(
+            f"{key} in {store.uri} belongs to the drill {found.drill}. Compare again with --drill {drill}."
+        )
+    return found.proposal
 
 
 def _key(stack: str, drill: str) -> str:

@@ -1,7 +1,9 @@
 """From a journal to a record: who called, what was proposed for lost writes, which corrective actions; and unknown stays unknown."""
 
+import json
 import socket
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,27 @@ def test_a_damaged_proposal_does_not_cost_the_record(store: FolderStore, stack: 
     written = record_builder.finish(stack, store, journal, "succeeded", None)
     assert written.reconciliation is None
     assert f"{DRILL}-proposal.json" in written.deviations[0]
+
+
+def test_the_proposal_of_another_drill_is_left_out_and_named(store: FolderStore, stack: Stack) -> None:
+    journal = begun(store, stack)
+    proposal.attach(store, stack.environment_suffix, DRILL, made())
+    key = f"drills/{stack.environment_suffix}/{DRILL}-proposal.json"
+    store.write(key, json.dumps(json.loads(store.read(key)) | {"drill": "another"}).encode())
+    written = record_builder.finish(stack, store, journal, "succeeded", None)
+    assert written.reconciliation is None
+    assert "belongs to the drill another" in written.deviations[0]
+
+
+def test_a_lag_that_is_not_finite_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = AwsView(stack, Aws(), "failover", from_site="primary", to_site="secondary")
+    at = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
+    later = at + timedelta(minutes=1)
+    series = {"Timestamps": [later, at], "Values": [float("nan"), 40.0]}
+    monkeypatch.setattr(AwsView, "call", lambda *_, **__: {"MetricDataResults": [series]})
+    assert view.lag() is None
+    series["Values"] = [30.0, float("nan")]
+    assert view.lag() == (30.0, later)
 
 
 @pytest.mark.parametrize(
