@@ -7,12 +7,16 @@ first, or call the failed region on the recovery path.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+
+from pydantic import ValidationError
 
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.core.topology import Topology
+from dr_assets.documents import problems, storable
 from dr_assets.drills import record_builder
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.call_planes import plane_of
@@ -83,16 +87,13 @@ def begin(stack: Stack, store: Store, request: Request, on_step: OnStep | None =
     """Take the lock, evaluate every precondition, write the journal; the drill's steps come next. Raises RefusedError."""
     drill = new_id(request.scenario, utc.now())
     lock = DrillLock(store, stack.environment_suffix, drill).take()
-    try:
+    with _released_on_error(lock):
         prepared = prepare(stack, request)
         refuse(prepared, request)
         journal = Journal.begin(store, drill, prepared.plan, request.approved(prepared.conditions))
         decision = journal.document.request
         journal.note(f"{decision.operator} decided on a {request.scenario}: {decision.why}", "operator", "T2")
-    except BaseException:
-        lock.release()
-        raise
-    return DrillRunner(stack, store, journal, lock, on_step)
+        return DrillRunner(stack, store, journal, lock, on_step)
 
 
 def refuse(prepared: Prepared, request: Request) -> None:
@@ -117,22 +118,34 @@ def resume(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None
 
 def reopen(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None) -> DrillRunner:
     """A drill whose process ended, with its lock. Raises DrError where the drill has ended, RefusedError while it runs."""
-    journal = _unended(stack, store, drill, "resume")
     lock = DrillLock(store, stack.environment_suffix, drill).take()
-    journal.deviate(f"interrupted and resumed at {utc.now_text()}: nothing was measured in between")
-    return DrillRunner(stack, store, journal, lock, on_step)
+    with _released_on_error(lock):
+        # Loaded under the lock: a journal read before may lack what another process has done since.
+        journal = _unended(stack, store, drill, "resume")
+        journal.deviate(f"interrupted and resumed at {utc.now_text()}: nothing was measured in between")
+        return DrillRunner(stack, store, journal, lock, on_step)
 
 
 def abort(stack: Stack, store: Store, drill: str, by: str) -> Record:
     """End a drill that has not acted yet, with a record. Raises RefusedError once the writer may be moving."""
-    journal = _unended(stack, store, drill, "abort")
+    by = storable(by)
     with DrillLock(store, stack.environment_suffix, drill):
+        journal = _unended(stack, store, drill, "abort")
         if journal.document.steps.act.intended:
             raise RefusedError(
                 f"The drill {drill} has begun to move the writer: resume it, so that it ends in a known state."
             )
         journal.note(f"aborted by {by} before anything was changed", "operator")
         return record_builder.finish(stack, store, journal, "aborted", f"aborted by {by}")
+
+
+@contextmanager
+def _released_on_error(lock: DrillLock) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _unended(stack: Stack, store: Store, drill: str, verb: str) -> Journal:
@@ -197,9 +210,11 @@ class DrillRunner:
             result = self._steps.take(step, again)
         except StepFailedError:
             raise
-        except DrError as error:
+        except (DrError, ValidationError) as error:
+            # A result that does not fit its type is refused before it is written.
+            detail = f"{'; '.join(problems(error))}." if isinstance(error, ValidationError) else error
             raise StepFailedError(
-                f"Step {step} of {self.journal.drill} failed: {error} Resume with `dr drill resume {self.journal.drill}`."
+                f"Step {step} of {self.journal.drill} failed: {detail} Resume with `dr drill resume {self.journal.drill}`."
             ) from error
         finally:
             self._note_calls(step, first)

@@ -1,0 +1,122 @@
+"""One process at a time goes on with a drill: the journal is read under the lock, and no error leaves the lock taken."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr_assets.drills import record, runner
+from dr_assets.drills.journal import Act, Journal
+from dr_assets.drills.lock import DrillLock
+from dr_assets.drills.plan import Plan
+from dr_assets.drills.request import Prepared, Request
+from dr_assets.drills.steps import DrillSteps, StepFailedError
+from dr_assets.errors import DrError
+from dr_assets.history.store import FolderStore
+from dr_assets.stack import Stack
+
+DRILL = "20261123T190211Z-failover-3f9a2c"
+REQUEST = Request("failover", "kim", "a test", approved_by="lee")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+@pytest.fixture
+def plan(stack: Stack) -> Plan:
+    return Plan(
+        scenario="failover",
+        stack=stack.environment_suffix,
+        from_site="primary",
+        to_site="secondary",
+        from_region="us-east-1",
+        to_region="us-west-2",
+    )
+
+
+@pytest.fixture
+def journal(store: FolderStore, plan: Plan) -> Journal:
+    return Journal.begin(store, DRILL, plan, REQUEST.approved(()))
+
+
+def assert_free(store: FolderStore, stack: Stack) -> None:
+    with DrillLock(store, stack.environment_suffix, "next"):
+        pass
+
+
+@pytest.mark.parametrize("verb", ["resume", "abort"])
+def test_a_drill_that_another_process_ends_meanwhile_is_left_alone(
+    store: FolderStore, stack: Stack, journal: Journal, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    take = DrillLock.take
+
+    def late(self: DrillLock) -> DrillLock:
+        journal.end("succeeded")
+        return take(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DrillLock, "take", late)
+        with pytest.raises(DrError, match=rf"has ended \(succeeded\): there is nothing to {verb}"):
+            if verb == "resume":
+                runner.reopen(stack, store, DRILL)
+            else:
+                runner.abort(stack, store, DRILL, "kim")
+    assert Journal.load(store, stack.environment_suffix, DRILL).document.ended is not None
+    assert record.load(store, stack.environment_suffix) == []
+    assert_free(store, stack)
+
+
+def test_an_abort_observes_an_act_that_began_meanwhile(
+    store: FolderStore, stack: Stack, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = DrillLock.take
+
+    def late(self: DrillLock) -> DrillLock:
+        journal.intend("act")
+        return take(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DrillLock, "take", late)
+        with pytest.raises(DrError, match="has begun to move the writer"):
+            runner.abort(stack, store, DRILL, "kim")
+    assert Journal.load(store, stack.environment_suffix, DRILL).document.steps.act.intended
+    assert_free(store, stack)
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise OSError("the disk is full")
+
+
+@pytest.mark.usefixtures("journal")
+def test_an_error_while_a_drill_is_reopened_releases_the_lock(
+    store: FolderStore, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for target, name in ((Journal, "deviate"), (runner, "clients")):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fail)
+            with pytest.raises(OSError, match="disk is full"):
+                runner.reopen(stack, store, DRILL)
+        assert_free(store, stack)
+
+
+def test_an_error_while_a_drill_begins_releases_the_lock(
+    store: FolderStore, stack: Stack, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "prepare", lambda *_: Prepared(plan, (), ()))
+    monkeypatch.setattr(runner, "clients", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        runner.begin(stack, store, REQUEST)
+    assert_free(store, stack)
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_result_of_the_wrong_type_names_the_step_and_how_to_go_on(
+    store: FolderStore, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrillSteps, "take", lambda *_: Act.model_validate({"found": "perhaps"}))
+    with runner.reopen(stack, store, DRILL) as drill:
+        with pytest.raises(StepFailedError, match=rf"Step act of {DRILL} failed: found: .*`dr drill resume {DRILL}`"):
+            drill.take("act")
+        assert not drill.journal.is_done("act")
