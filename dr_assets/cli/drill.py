@@ -162,12 +162,14 @@ def list_(as_json: bool) -> None:
     def do(stack: Any, store: Any) -> None:
         records = record.load(store, stack.environment_suffix)
         problems = record.verify_chain(store, stack.environment_suffix)
-        waiting = unfinished(store, stack.environment_suffix)
+        unreadable: list[str] = []
+        waiting = unfinished(store, stack.environment_suffix, unreadable)
         if as_json:
             documents = [each.to_json() for each in records]
-            click.echo(json.dumps({"records": documents, "problems": problems, "unfinished": waiting}, indent=2))
+            content = {"records": documents, "problems": problems, "unfinished": waiting, "unreadable": unreadable}
+            click.echo(json.dumps(content, indent=2))
         else:
-            render.records(records, problems, waiting)
+            render.records(records, [*problems, *unreadable], waiting)
         sys.exit(2 if problems else 0)
 
     _with_store(do)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable
 from datetime import datetime
@@ -258,17 +259,38 @@ class Journal:
         self.document = document
 
 
-def unfinished(store: Store, stack: str) -> list[str]:
-    """Ids of the stack's drills that have not ended, oldest first."""
+def unfinished(store: Store, stack: str, problems: list[str] | None = None) -> list[str]:
+    """Ids of the stack's drills that have not ended, oldest first; also of those whose journal this version cannot read.
+
+    Each key that cannot be read as a journal is named in `problems`, with the reason.
+    """
     found = []
     for key in store.list(f"drills/{stack}/"):
+        name = key.rsplit("/", 1)[1].removesuffix(".json")
+        if not key.endswith(".json") or name.endswith("-proposal"):
+            continue  # a ledger or a proposal beside its journal
         try:
-            document = JournalDocument.from_bytes(store.read(key), key)
-        except (KeyError, DocumentError):
+            data = store.read(key)
+        except KeyError:  # removed since it was listed
             continue
-        if document.ended is None:
-            found.append(document.id)
+        try:
+            open_ = JournalDocument.from_bytes(data, key).ended is None
+        except DocumentError as error:
+            if problems is not None:
+                problems.append(f"This is no drill's journal: {error}")
+            open_ = _is_open_journal(data)
+        if open_:
+            found.append(name)
     return found
+
+
+def _is_open_journal(data: bytes) -> bool:
+    """Whether a journal that cannot be read in full has the schema of one, and no end."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("schema") == JournalDocument.SCHEMA and not content.get("ended")
 
 
 def _key(stack: str, drill: str) -> str:

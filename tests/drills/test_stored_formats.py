@@ -8,6 +8,7 @@ import pytest
 
 from dr_assets.drills import journal, record
 from dr_assets.drills.journal import Act, Baseline, Count, Fence, Journal, JournalDocument, Recovered
+from dr_assets.errors import DrError
 from dr_assets.history.store import FolderStore
 
 STACK = "l6p3z2w4"
@@ -106,6 +107,55 @@ def test_a_stored_journal_with_lone_surrogates_is_readable(store: FolderStore, t
     assert read.plan.hash == content["plan_hash"]
     read.intend("follow")
     assert Journal.load(copy, STACK, content["id"]).document == read.document
+
+
+def test_a_stored_plan_keeps_the_hash_of_a_whole_number_written_as_a_float() -> None:
+    content = json.loads((DATA / "unfinished.json").read_bytes())
+    content["plan"]["good_probes"] = 5.0
+    body = dict(content["plan"])
+    steps = [list(step) for step in JournalDocument.from_json(content, "journal").plan.describe()]
+    assert steps[3][1] == "wait for 5.0 consecutive good writes through the global writer endpoint"
+    canonical = json.dumps([body, steps], sort_keys=True, separators=(",", ":"))
+    assert JournalDocument.from_json(content, "x").plan.hash == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_a_stored_plan_that_is_not_finite_is_refused_by_name_and_still_listed(tmp_path: Path) -> None:
+    text = (DATA / "unfinished.json").read_text()
+    name = json.loads(text)["id"]
+    store = FolderStore(tmp_path)
+    content = json.loads(text)
+    content["plan"]["lag_gate_ms"] = float("inf")
+    store.write(f"drills/{STACK}/{name}.json", json.dumps(content).encode())
+    with pytest.raises(DrError, match=r"is not a drill's journal\. .*plan\.lag_gate_ms: not a finite number"):
+        Journal.load(store, STACK, name)
+    problems: list[str] = []
+    assert journal.unfinished(store, STACK, problems) == [name]
+    assert len(problems) == 1
+    assert "plan.lag_gate_ms: not a finite number" in problems[0]
+
+
+def test_no_unfinished_drill_disappears_and_what_is_no_journal_is_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    content = json.loads((DATA / "unfinished.json").read_bytes())
+    ended = {"status": "succeeded", "at": "2026-11-26T18:03:25.000Z"}
+    for name, text in {
+        "a-damaged": json.dumps({"schema": "dr-assets/journal/1", "id": "a-damaged", "ended": None}),
+        "b-good": json.dumps({**content, "id": "b-good"}),
+        "b-good-proposal": json.dumps({"schema": "dr-assets/drill-proposal/1"}),
+        "c-ended": json.dumps({**content, "id": "c-ended", "ended": ended}),
+        "d-ended": json.dumps({"schema": "dr-assets/journal/1", "id": "d-ended", "ended": ended}),
+        "e-half": "{ half",
+        "f-later": json.dumps({"schema": "dr-assets/journal/2", "id": "f-later"}),
+        "g-list": "[]",
+    }.items():
+        store.write(f"drills/{STACK}/{name}.json", text.encode())
+    store.write(f"drills/{STACK}/b-good-ledger.jsonl", b"{}")
+    problems: list[str] = []
+    assert journal.unfinished(store, STACK, problems) == ["a-damaged", "b-good"]
+    assert len(problems) == 5
+    for name, problem in zip(("a-damaged", "d-ended", "e-half", "f-later", "g-list"), problems, strict=True):
+        assert f"drills/{STACK}/{name}.json" in problem
+    assert journal.unfinished(store, STACK) == ["a-damaged", "b-good"]
 
 
 def test_numbers_stay_as_they_were_written_so_that_the_approved_plan_keeps_its_hash() -> None:
