@@ -94,21 +94,24 @@ class RegionDarkError(Exception):
 class _Unanswered:
     """A region's calls since its last answer. All times are seconds of the breaker's clock.
 
-    `since`: the first of them was sent; `last`: one was sent or given up most recently; `next_probe`: the breaker is open
-    and lets no call through before.
+    `waited`: how long calls have been in flight without an answer, up to `at`; `refused_at`: the first connection was
+    refused; `next_probe`: the breaker is open and lets no call through before.
     """
 
-    since: float
-    last: float
+    at: float
+    in_flight: int = 0
+    waited: float = 0.0
+    refused_at: float | None = None
     next_probe: float | None = None
 
 
 class Breaker:
     """Circuit breaker for each region: slow regions are waited for, silent ones are not.
 
-    A region is silent when calls were sent to it and none, old or new, was answered for `silence` seconds. Any answer, an
-    error or a late one included, proves that it is alive and starts the time anew: a busy region never opens the breaker,
-    however many of its answers time out. Without the breaker a dark region would cost every call all of its retries.
+    A region is silent when calls to it have waited for `silence` seconds and none, old or new, was answered. Any answer, an
+    error or a late one included, proves that it is alive and starts the time anew: a busy region stays usable as long as one
+    call in `silence` seconds is answered within its timeout. Without the breaker a dark region would cost every call all
+    of its retries.
 
     Open, it refuses calls with RegionDarkError, except one probe every `probe_seconds` (the half-open state of Hystrix and
     resilience4j). An answered probe closes it. A probe that never comes back does not block the next one.
@@ -125,33 +128,43 @@ class Breaker:
         """Note that a call is about to be sent. Raises RegionDarkError instead while the breaker is open."""
         with self._lock:
             now = self._clock()
-            calls = self._unanswered.setdefault(region, _Unanswered(since=now, last=now))
+            calls = self._calls(region, now)
             if calls.next_probe is not None:
                 if now < calls.next_probe:
                     raise RegionDarkError(
-                        f"{region} has not answered for {now - calls.since:.0f} s; "
+                        f"{region} has not answered for {calls.waited:.0f} s; "
                         f"it is tried again in {calls.next_probe - now:.0f} s"
                     )
                 calls.next_probe = now + self._probe_seconds
-            elif now - calls.last > self._silence:
-                calls.since = now  # time in which nobody called is no silence
-            calls.last = now
+            calls.in_flight += 1
 
     def answered(self, region: str) -> None:
         """The region answered a call, whatever it answered."""
         with self._lock:
-            self._unanswered.pop(region, None)
+            now = self._clock()
+            self._unanswered[region] = _Unanswered(at=now, in_flight=max(0, self._calls(region, now).in_flight - 1))
 
     def unanswered(self, region: str, refused: bool = False) -> None:
         """A call was given up. `refused`: no connection could be made at all, so waiting longer is pointless."""
         with self._lock:
             now = self._clock()
-            # The region answered another call after this one was sent.
-            calls = self._unanswered.setdefault(region, _Unanswered(since=now, last=now))
-            calls.last = now
-            limit = min(REFUSED_SECONDS, self._silence) if refused else self._silence
-            if calls.next_probe is not None or now - calls.since >= limit:
+            calls = self._calls(region, now)
+            calls.in_flight = max(0, calls.in_flight - 1)
+            if refused and calls.refused_at is None:
+                calls.refused_at = now
+            refused_long = refused and now - (calls.refused_at or now) >= min(REFUSED_SECONDS, self._silence)
+            if calls.next_probe is not None or calls.waited >= self._silence or refused_long:
                 calls.next_probe = now + self._probe_seconds
+
+    def _calls(self, region: str, now: float) -> _Unanswered:
+        """The region's calls, with `waited` up to now. Time without a call in flight is no silence, and a long one ends it."""
+        calls = self._unanswered.setdefault(region, _Unanswered(at=now))
+        if calls.in_flight:
+            calls.waited += now - calls.at
+        elif calls.next_probe is None and now - calls.at > max(self._silence, self._probe_seconds):
+            calls.waited, calls.refused_at = 0.0, None
+        calls.at = now
+        return calls
 
 
 @dataclass(frozen=True)
@@ -188,8 +201,9 @@ class Aws:
     """Clients for both sites, created once each and shared by all threads.
 
     A read is retried until it is answered, its attempts are used up (by default after one to two minutes), or its region
-    has been silent for `silence` seconds. So the time a dark region may cost is bounded by `silence` plus one
-    `read_timeout` for the whole operation that shares this object, not for each call.
+    has been silent for `silence` seconds. So the reads of a dark region cost about `silence` plus one `read_timeout` for the
+    whole operation that shares this object, not for each call (and one `read_timeout` for each probe). A write is sent once and
+    waits up to `WRITE_TIMEOUT`.
 
     Args:
         session: source of credentials; boto3's default chain when None.
@@ -239,8 +253,9 @@ class Aws:
         def after_attempt(response: Any = None, caught_exception: Any = None, **_: Any) -> None:
             if response is not None:
                 self.breaker.answered(region)
-            elif isinstance(caught_exception, _NO_ANSWER):
-                self.breaker.unanswered(region, isinstance(caught_exception, failures.EndpointConnectionError))
+            elif not isinstance(caught_exception, RegionDarkError):
+                refused = isinstance(caught_exception, failures.EndpointConnectionError)
+                self.breaker.unanswered(region, refused)
 
         client.meta.events.register("before-send.*", before_send)
         client.meta.events.register_first("needs-retry.*", after_attempt)

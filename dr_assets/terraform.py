@@ -38,24 +38,24 @@ _IMPORTS_HEAD = """# Adopts what `dr provision` built. The secrets' versions are
 """
 
 
-def import_id(world: StackState, key: str) -> str:
+def import_id(state: StackState, key: str) -> str:
     """The id under which `terraform import` finds the asset. Raises DrError where it is absent."""
-    resource = world.resources[key]
-    observed = world.observe(resource)
+    resource = state.resources[key]
+    observed = state.observe(resource)
     if observed is None:
         raise DrError(f"{key} is absent, so there is nothing to import. Run `dr provision` first.")
-    target = Target(key, resource.kind, resource.region, world.name(resource), world.identity(resource))
-    return world.kind(resource.kind).import_id(target, observed)
+    target = Target(key, resource.kind, resource.region, state.name(resource), state.identity(resource))
+    return state.kind(resource.kind).import_id(target, observed)
 
 
-def imports(world: StackState) -> str:
+def imports(state: StackState) -> str:
     """Import blocks for what the stack has in AWS, to be put beside `infra/*.tf`; never the secrets' versions.
 
     Raises DrError where something is absent or AWS does not answer.
     """
-    world.snapshot()
-    wanted = [resource for resource in world.resources.values() if world.kind(resource.kind).importable]
-    blocks = [(address, import_id(world, key)) for address, key in addresses(wanted).items()]
+    state.snapshot()
+    wanted = [resource for resource in state.resources.values() if state.kind(resource.kind).importable]
+    blocks = [(address, import_id(state, key)) for address, key in addresses(wanted).items()]
     return (
         _IMPORTS_HEAD
         + "\n"

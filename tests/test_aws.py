@@ -93,9 +93,19 @@ def test_time_without_calls_is_no_silence(breaker: Breaker, clock: Clock) -> Non
     clock.now += 3600.0
     time_out(breaker, clock, 6.0)
     assert not is_open(breaker)
-    clock.now += 6.0
-    breaker.unanswered(EAST)
+    breaker.answered(EAST)
+    time_out(breaker, clock, 6.0)
+    clock.now += 10.0
+    time_out(breaker, clock, 6.0)
     assert is_open(breaker)
+
+
+def test_a_refusal_while_another_call_is_slow_is_no_silence(breaker: Breaker, clock: Clock) -> None:
+    breaker.before_send(EAST)  # a write that takes long
+    clock.now += 8.0
+    breaker.before_send(EAST)
+    breaker.unanswered(EAST, refused=True)  # a service without an endpoint here
+    assert not is_open(breaker)
 
 
 def test_refused_connections_open_it_sooner_because_waiting_is_pointless(breaker: Breaker, clock: Clock) -> None:

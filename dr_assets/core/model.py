@@ -159,7 +159,7 @@ class Kind(ABC):
     parity         fields that must be equal at both sites. Names and identifiers differ by nature; fields that depend on
                    the role are judged by each resource's own desired state
     adopts_untagged  creation and tagging are two calls in AWS: a fresh, untagged one with our exact name is ours
-    absent_codes   AWS error codes of a read that mean the resource does not exist
+    absent_codes   AWS error codes of any of its reads that mean the resource does not exist
     resource_arn   its ARN without `arn:PARTITION:`, with {region}, {account}, {name}; a wildcard where AWS generates the id
     read_actions, write_actions  IAM permissions for reading / for creating, updating and deleting
     least_reads    (calls per resource, calls per kind and region): the fewest calls with which AWS lets all of it be

@@ -27,7 +27,10 @@ _DRILLS = (
 )
 _SENSORS = (
     permit("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:PutMetricData", on=ALL)
-    | permit("rds:DescribeGlobalClusters", on="rds.global_cluster")
+    # Asked for all global clusters at once: IAM checks a describe without an identifier against every one of them.
+    | permit("rds:DescribeGlobalClusters", on=ALL)
+    # The topic is encrypted: who publishes to it needs its key (SNS developer guide, "Key management").
+    | permit("kms:Decrypt", "kms:GenerateDataKey", on="kms.key")
     | permit("route53:GetHealthCheckStatus", on="route53.health_check")
     | permit("sns:Publish", on="sns.topic")
     | permit("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
@@ -69,7 +72,7 @@ def policy(
         name: tuple(sorted(_arns(kind.resource_arn, rows[name], account))) for name, kind in kinds if kind.resource_arn
     }
     # One statement for each purpose and service keeps the document within IAM's 10,240 characters for a role's inline
-    # policies. It grants nothing more: an action takes effect only on the types of resource it knows. What reaches beyond
+    # policies: an action takes effect only on the types of resource it knows, all of them the stack's own. What reaches beyond
     # the stack's own ARNs (RDS's option groups, its service-linked role) has a statement of its own.
     granted: dict[str, set[str]] = {}
     joined: dict[str, tuple[set[str], set[str]]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dr_assets.core.model import Resource
 
-# Areas take these in the order in which they appear.
+# Areas take these in alphabetical order.
 _COLOURS = (
     "#a6cee3",
     "#fdbf6f",
@@ -29,7 +29,7 @@ def as_text(resources: Sequence[Resource]) -> str:
 
 def as_dot(resources: Sequence[Resource]) -> str:
     """A Graphviz digraph: edges run from what is needed to what needs it, one cluster for each site."""
-    areas = list(dict.fromkeys(resource.area for resource in resources))
+    areas = sorted({resource.area for resource in resources})
     lines = ["digraph stack {", "  rankdir=LR; node [shape=box, style=filled, fontname=Helvetica];"]
     for site in ("primary", "secondary", "global"):
         lines.append(f'  subgraph "cluster_{site}" {{ label="{site}";')

@@ -78,7 +78,7 @@ def test_answers_that_come_too_late_are_asked_for_again(
     built: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A third of all answers exceed the read timeout, so that several in a row do; none of that makes a region dark."""
-    monkeypatch.setattr(service, "Aws", partial(Aws, read_timeout=1.5))
+    monkeypatch.setattr(service, "Aws", partial(Aws, read_timeout=1.5, silence=30.0))
     built.control.fault("slow", rate=0.3, seconds=2.5, seed=3)
     verification = service.verify(stack)
     built.control.clear_faults()

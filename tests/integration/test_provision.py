@@ -184,7 +184,7 @@ def test_a_foreign_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: S
     assert not result.success
     mine = [text for text in result.failures if "primary/identity/monitoring-role" in text]
     assert len(mine) == 1
-    assert "belongs to somebody else (ManagedBy=them" in mine[0]
+    assert "does not belong to this stack (ManagedBy=them" in mine[0]
     touched = [c for c in mutating(cloud) if c["service"] == "iam" and c["operation"] != "CreateRole"]
     role = aws.client("iam", "us-east-1").get_role(RoleName=name)["Role"]
     assert role["Tags"] == [{"Key": "ManagedBy", "Value": "them"}]

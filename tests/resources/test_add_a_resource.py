@@ -108,6 +108,7 @@ def test_it_is_provisioned_healed_and_deleted(
 ) -> None:
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")  # moto answers inside this process, and only where no endpoint is set
     with mock_aws():
         state = StackState(stack, Aws())
         for key in ("primary/encryption/notifications-key", "primary/notifications/topic", RULE, TARGET):
