@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.drills import record_builder, runner
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS, Scenario, StepName
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Request
-from dr_assets.errors import DrError
 from dr_assets.history.store import open_store
 from dr_assets.stack import load_stack
 
@@ -89,10 +89,8 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
             kind="incident" if config.incident else "drill",
             from_site=config.from_site or None,
         )
-        try:
+        with as_dagster_failure():
             drill = drills.begin(request, watch(context))
-        except DrError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
         table = "\n".join(
             f"| {item.name} | {_word(item.passed)} | {item.reason or ''} |"
             for item in drill.journal.document.request.conditions
@@ -109,20 +107,16 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
     def step_op(step: StepName) -> dg.OpDefinition:
         @dg.op(name=f"{scenario}_{step}", description=dict(STEPS)[step])
         def _op(context: dg.OpExecutionContext, drill: str, drills: DrillSession) -> str:
-            try:
+            with as_dagster_failure():
                 drills.open(drill, watch(context)).take(step)
-            except DrError as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
             return drill
 
         return _op
 
     @dg.op(name=f"{scenario}_record", description="Write the record, chained by hash to the one before it.")
     def record(context: dg.OpExecutionContext, drill: str, drills: DrillSession) -> str:
-        try:
+        with as_dagster_failure():
             written = drills.open(drill, watch(context)).record()
-        except DrError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
         figures = record_metadata(written)
         context.add_output_metadata(figures)
         if written.status != "succeeded":

@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.assets import OWNER, asset_key
-from dr_assets.errors import DrError
 from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
@@ -32,7 +32,6 @@ GROUPS = ("history", "reports")
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=utc.UTC)
 OUT_VARIABLE, DEFAULT_OUT = "DR_REPORTS_DIR", ".dr/reports"
 _ROWS = 50
-T = TypeVar("T")
 
 
 class ReportPeriod(dg.Config):
@@ -74,7 +73,8 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
     )
     def replication_samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         day, now = date.fromisoformat(context.partition_key), utc.now()
-        pulled = _as_dagster_failure(lambda: import_day([stack], open_store(), day, Aws(), now))[0]
+        with as_dagster_failure():
+            pulled = import_day([stack], open_store(), day, Aws(), now)[0]
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(
@@ -204,11 +204,13 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
         [rpo_history, rto_history, exposure, readiness],
     )
     def dr_report(config: PackConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        when = _as_dagster_failure(config.period)
+        with as_dagster_failure():
+            when = config.period()
         folder = Path(config.out or os.environ.get(OUT_VARIABLE) or DEFAULT_OUT) / stack.environment_suffix / when.name
         checks = evidence.current_checks(stack) if config.present else ()
-        written = _as_dagster_failure(lambda: evidence.write(stack, open_store(), when, folder, checks))
-        stored = _as_dagster_failure(lambda: evidence.upload(stack, written, when, Aws())) if config.to_buckets else []
+        with as_dagster_failure():
+            written = evidence.write(stack, open_store(), when, folder, checks)
+            stored = evidence.upload(stack, written, when, Aws()) if config.to_buckets else []
         shown = [picture for picture in written.pictures if picture.name in ("rpo-over-time", "rto-parts")]
         return dg.MaterializeResult(
             metadata={
@@ -250,20 +252,10 @@ def report_config(start: str, end: str, to_buckets: bool = False) -> Mapping[str
     return {"ops": ops}
 
 
-def _as_dagster_failure(do: Callable[[], T]) -> T:
-    """Run `do`; a DrError fails the step at once, without retries, which would not help."""
-    try:
-        return do()
-    except DrError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-
-
 def _figures(stack: Stack, config: ReportPeriod, checks: Sequence[Check] = ()) -> StackReport:
-    def make() -> StackReport:
+    with as_dagster_failure():
         found = evidence.gather(open_store(), stack.environment_suffix, config.period())
         return evidence.report(stack, found, checks)
-
-    return _as_dagster_failure(make)
 
 
 def _period(rpo: Any) -> dict[str, Any]:
