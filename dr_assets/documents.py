@@ -22,9 +22,16 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 class DocumentError(DrError):
     """A document that cannot be read; the text names it, the field, and the remedy."""
 
+    def with_remedy(self, remedy: str) -> str:
+        """The text followed by what to do about this document."""
+        return f"{self} {remedy}"
+
 
 class NewerDocumentError(DocumentError):
-    """A document of a later version than this product reads."""
+    """A document of a later version than this product reads. The remedy is an update, whatever the document is."""
+
+    def with_remedy(self, remedy: str) -> str:
+        return str(self)
 
 
 def _utc_time(value: Any) -> datetime:

@@ -16,17 +16,20 @@ two processes one wins. The guarantees:
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from dr_assets import utc
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
-from dr_assets.documents import DocumentError, UtcTime
-from dr_assets.errors import DrError, UnansweredError
+from dr_assets.documents import DocumentError, NewerDocumentError, UtcTime
+from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, Upgradable
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS
@@ -34,6 +37,7 @@ from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 LEASE_SECONDS = 60.0
 STORE_TROUBLE = (DrError, OSError)
 Result = Literal["delivered", "already"]
+_CLAIM = re.compile(r"\.claim-(\d+)\.json$")
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,10 @@ class AlertPending(DrError):
 
 
 class DeliveryClaim(Upgradable):
-    """`alerts/STACK/TRANSITION.CHANNEL.claim-NNN.json`: process `by` is about to send. `attempt`: 0 means without a claim."""
+    """`alerts/STACK/TRANSITION.CHANNEL.claim-NNN.json`: process `by` is about to send; `attempt` counts from 1.
+
+    In a confirmation 0 means that it was sent without a claim, or that its claim is not known any more.
+    """
 
     SCHEMA = "dr-assets/delivery-claim/1"
 
@@ -81,6 +88,7 @@ class DeliveryLog:
     def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS) -> None:
         self.store, self._lease = store, lease_seconds
         self._process = uuid.uuid4().hex
+        self._first_read: dict[str, datetime] = {}  # claims without a time that this version can read
         self._delivered: set[str] = set()  # by this process: known even while the store does not answer
 
     def deliver(self, alert: Alert, channel: Channel, now: datetime) -> Result:
@@ -112,10 +120,15 @@ class DeliveryLog:
     def confirm_echo(self, stack: str, name: str, at: datetime) -> None:
         """Confirm the open claim of `name` (TRANSITION.CHANNEL), whose alert came back through the channel."""
         base = f"alerts/{stack}/{name}"
-        claims = self.store.list(f"{base}.claim-")
-        if claims and not self._exists(f"{base}.json"):
-            claim = self._read_claim(claims[-1])
-            if claim:
+        number, key = self._last_claim(base)
+        if number and not self._exists(f"{base}.json"):
+            try:
+                claim = DeliveryClaim.from_bytes(self.store.read(key), key)
+            except KeyError:
+                return  # withdrawn since it was listed
+            except DocumentError as error:
+                log.warning("%s: %s", self.store.uri, error)
+            else:
                 self._confirm(base, Delivery.of(claim, at=at, confirmed_by="echo"))
 
     def latest(self, stack: str, problems: list[str] | None = None) -> dict[str, Latest]:
@@ -148,10 +161,10 @@ class DeliveryLog:
         return {key.rsplit("/", 1)[1].rsplit(".", 2)[0] for key in _confirmations(self.store, stack)}
 
     def _claim(self, base: str, channel: Channel, claim: DeliveryClaim) -> int | None:
-        claims = self.store.list(f"{base}.claim-")
-        attempt = int(claims[-1].removesuffix(".json").rpartition("-")[2]) + 1 if claims else 1
-        last = self._read_claim(claims[-1]) if claims else None
-        age = (claim.at - last.at).total_seconds() if last else math.inf
+        number, key = self._last_claim(base)
+        attempt = number + 1
+        claimed_at = self._claimed_at(key, claim.at) if number else None
+        age = (claim.at - claimed_at).total_seconds() if claimed_at else math.inf
         # Where the channel drops a repetition there is nothing to wait for but an attempt that is under way.
         if age < (self._lease if not channel.deduplicates else HTTP_SECONDS):
             raise AlertPending(
@@ -165,12 +178,26 @@ class DeliveryLog:
         # The holder of the claim before may have confirmed since the first check.
         return None if self._exists(f"{base}.json") else attempt
 
-    def _read_claim(self, key: str) -> DeliveryClaim | None:
-        """None: withdrawn since it was listed, or unreadable; neither holds an alert back."""
+    def _last_claim(self, base: str) -> tuple[int, str]:
+        """Number and key of the latest claim; (0, "") where there is none. Other objects beside the claims are ignored."""
+        found = ((_CLAIM.search(key), key) for key in self.store.list(f"{base}.claim-"))
+        return max(((int(match[1]), key) for match, key in found if match), default=(0, ""))
+
+    def _claimed_at(self, key: str, now: datetime) -> datetime | None:
+        """When the claim was made. None: withdrawn since it was listed, or damaged; neither holds an alert back.
+
+        A claim of a later version is as valid as ours: without a time that can be read, its lease begins when it is first read.
+        """
         try:
-            return DeliveryClaim.from_bytes(self.store.read(key), key)
+            data = self.store.read(key)
+            return DeliveryClaim.from_bytes(data, key).at
         except KeyError:
             return None
+        except NewerDocumentError as error:
+            log.warning("%s: %s", self.store.uri, error)
+            with contextlib.suppress(ValueError, TypeError, AttributeError, OverflowError):
+                return utc.parse(json.loads(data).get("at"), assume_utc=True)
+            return self._first_read.setdefault(key, now)
         except DocumentError as error:
             log.warning("%s: %s", self.store.uri, error)
             return None
@@ -207,8 +234,10 @@ def deliver(deliveries: DeliveryLog, channels: Sequence[Channel], alert: Alert, 
             continue
         try:
             results[channel.name] = deliveries.deliver(alert, channel, now)
-        except (AlertRefused, AlertUnknown, AlertPending, UnansweredError) as error:
+        except DrError as error:
             failures.append(error)
+        except Exception as error:  # its text and traceback may hold a secret of the channel
+            failures.append(AlertUnknown(f"{channel.name} failed ({type(error).__name__})."))
     if failures:
         raise failures[0]
     return results

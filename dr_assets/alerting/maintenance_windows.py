@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from dr_assets import utc
-from dr_assets.documents import DocumentError, UtcTime
+from dr_assets.documents import DocumentError, UtcTime, storable
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.documents import SuppressedIncident, Upgradable
 from dr_assets.history.store import Store
@@ -51,6 +51,7 @@ def open_window(
     if not by.strip() or not why.strip():
         raise RefusedError("A maintenance window needs a person and a reason. Give both.")
     name = f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}"
+    by, why = storable(by), storable(why)
     window = Window(id=name, stack=stack, topic=topic, start=start, until=until, by=by, why=why)
     store.create(_key(stack, name), window.to_bytes())
     return window
@@ -75,7 +76,7 @@ def windows(store: Store, stack: str, since: datetime | None = None) -> list[Win
         except KeyError:
             continue  # removed since it was listed
         except DocumentError as error:
-            raise DrError(f"A maintenance window cannot be read. {error} Correct it.") from error
+            raise DrError(f"A maintenance window cannot be read. {error.with_remedy('Correct it.')}") from error
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
-from dr_assets.documents import Document, DocumentError, UtcTime
+from dr_assets.documents import Document, DocumentError, UtcTime, storable
 from dr_assets.errors import RefusedError
 from dr_assets.failover.vote import DEFAULT_VOTE, Recommendation, Vote
 from dr_assets.history.documents import Upgradable
@@ -53,7 +53,7 @@ def arm(store: Store, stack: str, now: datetime, until: datetime, by: str, why: 
         raise RefusedError("Automatic failover is armed for seven days at most. Give an end within them.")
     if not by.strip() or not why.strip():
         raise RefusedError("Arming automatic failover needs a person and a reason. Give both.")
-    arming = Arming(stack=stack, since=now, until=until, by=by, why=why)
+    arming = Arming(stack=stack, since=now, until=until, by=storable(by), why=storable(why))
     _audit(store, stack, now, "armed", arming)
     store.write(f"armed/{stack}.json", arming.to_bytes())
     return arming
@@ -63,7 +63,7 @@ def disarm(store: Store, stack: str, now: datetime, by: str) -> bool:
     """End the arming early. Answers whether one was in force."""
     was = armed(store, stack, now) is not None
     store.delete(f"armed/{stack}.json")
-    _audit(store, stack, now, "disarmed", Disarming(stack=stack, at=now, by=by, was_armed=was))
+    _audit(store, stack, now, "disarmed", Disarming(stack=stack, at=now, by=storable(by), was_armed=was))
     return was
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 from typing_extensions import Self
 
-from dr_assets.documents import Document, DocumentError, Part
+from dr_assets.documents import Document, DocumentError, Part, storable
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, IncidentStep, Upgradable
 
@@ -104,7 +105,11 @@ class State(Document):
 
     def dumps(self) -> str:
         """The cursor: compact JSON without what is at its default. NaN and infinity become null, which is unknown."""
-        body = self.model_dump_json(by_alias=True, exclude_defaults=True)
+        try:
+            body = self.model_dump_json(by_alias=True, exclude_defaults=True)
+        except PydanticSerializationError:  # a lone surrogate in a source's text
+            state = self.from_json(storable(self.to_json()), "The sensor's cursor")
+            body = state.model_dump_json(by_alias=True, exclude_defaults=True)
         return f'{{"schema":"{self.SCHEMA}",{body[1:]}'
 
     @classmethod
@@ -116,7 +121,9 @@ class State(Document):
             return cls.from_bytes(text, "The sensor's cursor")
         except DocumentError as error:
             raise DrError(
-                f"{error} Reset the cursor in Dagster: open incidents are read again from the record of deliveries."
+                error.with_remedy(
+                    "Reset the cursor in Dagster: open incidents are read again from the record of deliveries."
+                )
             ) from error
 
     @classmethod

@@ -15,6 +15,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE
 from dr_assets.aws import Aws, explain
+from dr_assets.documents import storable
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring import event_conditions
 from dr_assets.monitoring.samples import Message, Sample
@@ -46,7 +47,7 @@ class MessageKind:
 
     recognize  the body of a message of this kind, from SNS's envelope; None: it is of another kind
     meaning    what such a message changes
-    text       what such a message reports, for logs and documents
+    text       what such a message reports, for the reader of the table
     anchor     heading of docs/runbooks.md
     time       the key of the body that holds its time; empty: SNS's time counts
     """
@@ -198,16 +199,16 @@ def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
     name, body, at, identity = "poison", {}, utc.now(), message["MessageId"]
     try:
         envelope = json.loads(message["Body"])
-        identity = str(envelope.get("MessageId") or identity)
-        at = utc.parse(envelope["Timestamp"]) if "Timestamp" in envelope else at
+        identity = storable(str(envelope.get("MessageId") or identity))
+        at = utc.parse(envelope["Timestamp"], assume_utc=True) if "Timestamp" in envelope else at
         for kind in KINDS.values():
             found = kind.recognize(envelope)
             if found is not None:
-                at = utc.parse(found[kind.time]) if found.get(kind.time) else at
-                name, body = kind.name, found
+                at = utc.parse(found[kind.time], assume_utc=True) if found.get(kind.time) else at
+                name, body = kind.name, storable(found)
                 break
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        body = {"problem": f"{type(error).__name__}: {error}"}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        body = {"problem": storable(f"{type(error).__name__}: {error}")}
     return Message(identity, at, stack.environment_suffix, site, name, message["ReceiptHandle"], receives, body)
 
 

@@ -18,6 +18,7 @@ from dr_assets.alerting.delivery import DeliveryLog, deliver
 from dr_assets.alerting.message import compose
 from dr_assets.aws import Aws
 from dr_assets.core.model import Resource
+from dr_assets.documents import storable
 from dr_assets.failover.arming import Precondition
 from dr_assets.failover.vote import DEFAULT_VOTE, OWN_PROBE_VOTE, Recommendation, Vote, recommend
 from dr_assets.history.store import Store, open_store
@@ -36,6 +37,8 @@ from dr_assets.ticks.event_states import process
 from dr_assets.ticks.tick import Ticker, TickResult
 
 SHARE_SECONDS = 3.0
+# A dark region must be recognized within one source's deadline: after one read without an answer.
+READ_SECONDS = 4.0
 LINK_VARIABLE = "DR_DAGSTER_URL"
 
 log = logging.getLogger(__name__)
@@ -63,7 +66,7 @@ class Monitor:
         self.resources: Mapping[str, Resource] = {resource.key: resource for resource in catalog(self.stack)}
         self.rules = rules_for(self.stack)
         self.deliveries = DeliveryLog(self.store)
-        self._aws = self.aws or Aws(read_timeout=4.0, attempts=2)
+        self._aws = self.aws or Aws(read_timeout=READ_SECONDS, attempts=2, silence=READ_SECONDS)
         self._poller = self.poller or Poller([self.stack], sources_for([self.stack], self._aws))
         if self.poller is None and os.environ.get(SQL_VARIABLE) == "publish":
             self.vote = OWN_PROBE_VOTE
@@ -214,7 +217,7 @@ class Monitor:
             source="test",
             metric="test",
             since=now.timestamp(),
-            text=f"Test alert asked for by {by}: nothing is wrong",
+            text=f"Test alert asked for by {storable(by)}: nothing is wrong",
             runbook="nothing",
             value=None,
             unit="",

@@ -96,8 +96,10 @@ def _suppressed(store: Store, stack: str, delivered: set[str]) -> Iterator[Incid
             key = f"maintenance/{stack}/trace/{name}"
             try:
                 yield SuppressedIncident.from_bytes(store.read(key), f"{key} in {store.uri}").incident
-            except (KeyError, DocumentError) as error:
-                raise DrError(f"{key} in {store.uri} cannot be read. {error} Remove it.") from error
+            except KeyError:
+                continue  # removed since it was listed
+            except DocumentError as error:
+                raise DrError(error.with_remedy("Remove it.")) from error
 
 
 def _summary(incident: Incident) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Ticker:
                 continue  # another daemon was faster
             except DocumentError as error:
                 # It keeps no other entry back, and is reported until it is removed.
-                self.store_problem = f"{error} Remove it."
+                self.store_problem = error.with_remedy("Remove it.")
                 log.warning("%s", self.store_problem)
         return sorted(found, key=lambda item: (item[1].incident.number, NOTIFIED_STEPS.index(item[1].step)))
 

@@ -84,6 +84,16 @@ def test_one_channel_refusing_does_not_hold_the_other_back(stack: Stack, store: 
     assert sns.keys == pager.keys == [OPENED, RESOLVED]
 
 
+def test_an_unforeseen_error_of_a_channel_holds_no_other_back_and_shows_no_secret(
+    store: FolderStore, alert: Alert
+) -> None:
+    slack, pager = Recorder("slack"), Recorder("pagerduty", deduplicates=True)
+    slack.errors = [RuntimeError("https://hooks.slack.com/services/T0/SECRET")]  # type: ignore[list-item]
+    with pytest.raises(AlertUnknown, match=r"^slack failed \(RuntimeError\)\.$"):
+        deliver(DeliveryLog(store), [slack, pager], alert, at(0))
+    assert pager.keys == [OPENED]
+
+
 def test_two_daemons_with_one_cursor_deliver_once(stack: Stack, store: FolderStore, sns: Recorder) -> None:
     one, two = Daemon(stack, store, sns), Daemon(stack, store, sns)
     for second in range(0, 150, 5):
@@ -268,6 +278,13 @@ def test_an_outbox_entry_that_cannot_be_read_holds_no_other_back(daemon: Daemon,
     assert "Remove it" in daemon.ticker.store_problem
 
 
+def test_an_outbox_entry_of_a_later_version_asks_for_an_update_and_not_for_its_removal(daemon: Daemon) -> None:
+    data = b'{"schema": "dr-assets/outbox-entry/2"}'
+    daemon.store.write(f"outbox/{S}/health_checks/{S}-writer-000000.opened.json", data)
+    daemon.tick(0, 1.0)
+    assert daemon.ticker.store_problem.endswith("Update DR Assets.")
+
+
 # --- documents of the delivery log: earlier forms and damaged ones ------------------------------------------------------
 
 
@@ -303,6 +320,50 @@ def test_a_damaged_claim_is_not_confirmed_by_an_echo(store: FolderStore, alert: 
     store.write(f"alerts/{S}/{alert.key}.sns.claim-001.json", b"{")
     DeliveryLog(store).confirm_echo(S, f"{alert.key}.sns", at(0))
     assert DeliveryLog(store).delivered(S) == set()
+
+
+def claim_of(store: FolderStore, alert: Alert, number: int, data: bytes) -> None:
+    store.write(f"alerts/{S}/{alert.key}.sns.claim-{number:03d}.json", data)
+
+
+def test_other_objects_beside_the_claims_are_ignored(store: FolderStore, sns: Recorder, alert: Alert) -> None:
+    sns.errors = [AlertUnknown("lost")]
+    with pytest.raises(AlertUnknown):
+        DeliveryLog(store).deliver(alert, sns, at(0))
+    claim = f"alerts/{S}/{alert.key}.sns.claim-001.json"
+    for stray in (f"{claim}.bak", f"alerts/{S}/{alert.key}.sns.claim-old.json"):
+        store.write(stray, store.read(claim))
+    with pytest.raises(AlertPending, match="claimed 30 s ago"):
+        DeliveryLog(store).deliver(alert, sns, at(30))
+    assert DeliveryLog(store).deliver(alert, sns, at(61)) == "delivered"
+    assert f"alerts/{S}/{alert.key}.sns.claim-002.json" in store.list("alerts/")
+
+
+def test_attempts_are_counted_beyond_999(store: FolderStore, sns: Recorder, alert: Alert) -> None:
+    for number in (998, 999, 1000):
+        claim_of(store, alert, number, b"{")
+    assert DeliveryLog(store).deliver(alert, sns, at(0)) == "delivered"
+    assert f"alerts/{S}/{alert.key}.sns.claim-1001.json" in store.list("alerts/")
+
+
+def test_a_claim_of_a_later_version_keeps_its_lease(store: FolderStore, sns: Recorder, alert: Alert) -> None:
+    claim = {"schema": "dr-assets/delivery-claim/2", "at": "2026-11-23T12:00:00.000Z", "colour": "red"}
+    claim_of(store, alert, 1, json.dumps(claim).encode())
+    with pytest.raises(AlertPending, match="claimed 30 s ago"):
+        DeliveryLog(store).deliver(alert, sns, at(30))
+    assert DeliveryLog(store).deliver(alert, sns, at(61)) == "delivered"
+
+
+@pytest.mark.parametrize("time", [{}, {"at": 1795435200}, {"at": "noon"}])
+def test_a_claim_of_a_later_version_without_a_known_time_is_waited_for_from_its_first_reading(
+    store: FolderStore, sns: Recorder, alert: Alert, time: dict[str, object]
+) -> None:
+    claim_of(store, alert, 1, json.dumps({"schema": "dr-assets/delivery-claim/2", **time}).encode())
+    deliveries = DeliveryLog(store)
+    for second in (100, 159):
+        with pytest.raises(AlertPending):
+            deliveries.deliver(alert, sns, at(second))
+    assert deliveries.deliver(alert, sns, at(161)) == "delivered"
 
 
 def test_a_damaged_confirmation_swallows_no_later_outage(daemon: Daemon, sns: Recorder) -> None:

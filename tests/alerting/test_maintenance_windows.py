@@ -67,3 +67,21 @@ def test_a_window_that_cannot_be_read_is_named_and_suppresses_nothing(
         daemon.tick(second, 0.0)
     assert sns.keys == [OPENED]
     assert "maintenance window" in daemon.ticker.store_problem
+
+
+def test_a_window_of_a_later_version_asks_for_an_update_and_for_nothing_else(store: FolderStore) -> None:
+    data = b'{"schema": "dr-assets/maintenance-window/2"}'
+    store.write(f"maintenance/{S}/window/20261123T120000-all.json", data)
+    with pytest.raises(DrError, match=r"Update DR Assets\.$"):
+        maintenance_windows.windows(store, S)
+
+
+def test_a_window_whose_reason_is_no_utf_8_opens_and_suppresses(daemon: Daemon, sns: Recorder) -> None:
+    """Such bytes of a command line reach Python as lone surrogates (PEP 383)."""
+    maintenance_windows.open_window(daemon.store, S, at(0), at(100), "Ren\udce9", "caf\udce9")
+    (window,) = maintenance_windows.windows(daemon.store, S)
+    assert (window.by, window.why) == ("Ren\\udce9", "caf\\udce9")
+    for second in (0, 10):
+        daemon.tick(second, 0.0)
+    assert sns.keys == []
+    assert daemon.ticker.store_problem == ""

@@ -15,6 +15,7 @@ from dr_assets.alerting import maintenance_windows
 from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.cli.main import main
+from dr_assets.errors import DrError
 from dr_assets.failover.arming import armed
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.rules import rules_for
@@ -148,3 +149,26 @@ def test_an_alert_that_no_channel_took_is_shown_as_undelivered(stack: Stack, sto
         outage(stack, ticker(stack, store, sns), range(0, 20, 10))
     assert alert_status(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
     assert f"not delivered yet: {S}-writer-000001.opened" in dr("status").output
+
+
+def test_a_reason_that_is_no_utf_8_is_kept_escaped(store: FolderStore) -> None:
+    """Such bytes of a command line reach Python as lone surrogates (PEP 383)."""
+    reason = ("--why", "caf\udce9", "--by", "Ren\udce9")
+    for command in (("silence", "--hours", "2"), ("arm", "--hours", "2")):
+        done = dr(*command, *reason)
+        assert done.exit_code == 0, done.output
+    found = shown()
+    assert (found["armed"]["why"], found["armed"]["by"]) == ("caf\\udce9", "Ren\\udce9")
+    assert [(each["why"], each["by"]) for each in found["silenced"]] == [("caf\\udce9", "Ren\\udce9")]
+    assert "by Ren\\udce9: caf\\udce9" in dr("status").output
+    assert dr("disarm", "--by", "Ren\udce9").exit_code == 0
+
+
+def test_a_trace_of_a_later_version_asks_for_an_update_and_not_for_its_removal(store: FolderStore) -> None:
+    key = f"maintenance/{S}/trace/{S}-writer-000001.begun.json"
+    store.write(key, b'{"schema": "dr-assets/suppressed-incident/2"}')
+    with pytest.raises(DrError, match=r"Update DR Assets\.$"):
+        alert_status(store, S, at(0))
+    store.write(key, b"{")
+    with pytest.raises(DrError, match=r"Remove it\.$"):
+        alert_status(store, S, at(0))

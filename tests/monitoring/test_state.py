@@ -9,7 +9,7 @@ import pytest
 
 from dr_assets.documents import DocumentError
 from dr_assets.errors import DrError
-from dr_assets.monitoring.state import EventState, OutboxEntry, State, Track
+from dr_assets.monitoring.state import EventState, OutboxEntry, SensorMemory, State, Track
 
 INCIDENT: dict[str, Any] = {
     "stack": "l6p3z2w4",
@@ -111,12 +111,25 @@ def test_a_reading_of_zero_survives_the_cursor_and_nan_becomes_unknown() -> None
         {"roles": {"s": ["primary"]}},
         {"more": {"events": {"primary/unread": {}}}},
         {"surplus": 1},
-        {"schema": "dr-assets/sensor-state/2"},
     ],
 )
 def test_a_damaged_cursor_is_refused_with_a_remedy(change: dict[str, Any]) -> None:
     with pytest.raises(DrError, match="Reset the cursor in Dagster"):
         State.loads(json.dumps({**CURSOR, **change}))
+
+
+def test_a_cursor_of_a_later_version_asks_for_an_update_and_for_nothing_else() -> None:
+    with pytest.raises(DrError) as caught:
+        State.loads(json.dumps({**CURSOR, "schema": "dr-assets/sensor-state/2"}))
+    assert str(caught.value).endswith("newer than dr-assets/sensor-state/1. Update DR Assets.")
+
+
+def test_a_text_with_a_lone_surrogate_is_escaped_in_the_cursor() -> None:
+    tracks = {"s": Track(watched=1.0, value=float("nan"), note="caf\udce9")}
+    memory = SensorMemory(events={"primary/unread": EventState(since=1.0, at=1.0, note="\ud83d")})
+    found = State.loads(State(heartbeat=1.0, tracks=tracks, memory=memory).dumps())
+    assert found.tracks["s"] == Track(watched=1.0, note="caf\\udce9")
+    assert found.memory.events["primary/unread"].note == "\\ud83d"
 
 
 def test_an_earlier_outbox_entry_stays_readable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -70,5 +71,7 @@ def _post(url: str, body: Mapping[str, Any], name: str) -> None:
         if isinstance(error.reason, TimeoutError):
             raise AlertUnknown(f"{name} did not answer within {HTTP_SECONDS:g} s.") from None
         raise AlertRefused(f"{name} could not be reached ({type(error.reason).__name__}).") from None
-    except (OSError, ValueError) as error:
+    except (http.client.InvalidURL, UnicodeError):  # before anything is sent; the error's text holds the URL
+        raise AlertRefused(f"{name} has an invalid URL. Correct it.") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise AlertUnknown(f"{name}: the answer was lost ({type(error).__name__}).") from None
