@@ -91,9 +91,6 @@ class Snapshot:
         """Every sample, and for each region whether its API answers (1) or not (0)."""
         return [sample for reading in self.readings for sample in reading.samples] + list(self.extra)
 
-    def reading(self, name: str) -> Reading | None:
-        return next((reading for reading in self.readings if reading.name == name), None)
-
 
 def newest(samples: Iterable[Sample]) -> dict[str, Sample]:
     """For each subject the sample with the latest time; of equals the last one."""

@@ -12,9 +12,9 @@ import pytest
 
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.monitoring import checks
-from dr_assets.defs.monitoring.sensors import SENSORS
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Stack
+from tests.support.monitoring import SENSORS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from dr_assets import utc
 from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.checks import CHECK, objective_checks
-from dr_assets.defs.monitoring.sensors import SENSORS, build_sensors
+from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, arm
@@ -27,7 +27,7 @@ from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Monitor
-from tests.support.monitoring import Recorder, S, at, healthy, sample
+from tests.support.monitoring import SENSORS, Recorder, S, at, healthy, sample
 
 
 class FakePoller:

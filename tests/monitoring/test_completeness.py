@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dr_assets.defs.monitoring.sensors import SENSORS
 from dr_assets.monitoring.event_conditions import CONDITIONS, EventCondition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import DRILL_DAYS, SOURCE_KINDS, drift_rule, drill_rule, event_rule, rules_for, run_rule
@@ -20,6 +19,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SIGNAL
 from dr_assets.stack import SITES, Stack, load_stack
 from dr_assets.ticks.event_queue import KINDS, MessageKind
+from tests.support.monitoring import SENSORS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES, TABLE = "dr_assets/monitoring/rules.py", "SOURCE_KINDS in dr_assets/monitoring/rules.py"

@@ -16,6 +16,7 @@ from dr_assets.stack import SITES, Site, Stack
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 S = "l6p3z2w4"
+SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
 
 
 def at(seconds: float) -> datetime:

@@ -31,7 +31,6 @@ from dr_assets.ticks.drill_proofs import drill_samples
 from dr_assets.ticks.monitor import Monitor
 from dr_assets.ticks.tick import TickResult
 
-SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
 FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
 RUNS_EACH_TICK = 50
 # Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
