@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from dr_assets.documents import Document, DocumentError, Part, UtcTime, sha256_of
+from dr_assets.documents import Document, DocumentError, Part, UtcTime
+from dr_assets.drills.record import digest
 
 MANIFEST = "manifest.json"
 
@@ -52,11 +53,6 @@ class Manifest(Document):
 def sha256(data: bytes) -> str:
     """SHA-256 (hex) of the bytes of a file."""
     return hashlib.sha256(data).hexdigest()
-
-
-def record_hash(record: Mapping[str, Any]) -> str:
-    """SHA-256 over the record's canonical JSON without `hash` (docs/records.md, "The chain")."""
-    return sha256_of({name: value for name, value in record.items() if name != "hash"})
 
 
 def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> list[str]:
@@ -110,7 +106,7 @@ def _verify_records(root: Path, manifest: Manifest) -> list[str]:
     for name in names:
         try:
             record = json.loads((root / name).read_bytes())
-            found = record_hash(record)
+            found = digest(record)
         except (OSError, ValueError, AttributeError):
             problems.append(f"{name} is no record")
             before = None

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from dr_assets.drills.record import digest
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
 from dr_assets.reports.pack import build, formatting, page, tables
 from dr_assets.reports.pack.exposure_calendar import exposure_calendar
-from dr_assets.reports.pack.manifest import record_hash, sha256, verify_pack
+from dr_assets.reports.pack.manifest import sha256, verify_pack
 from dr_assets.stack import Stack
 from tests.support.records import START
 
@@ -52,7 +53,7 @@ def chained(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     before = None
     for each in records:
         each["previous_hash"] = before
-        each["hash"] = before = record_hash(each)
+        each["hash"] = before = digest(each)
     return records
 
 
@@ -196,7 +197,7 @@ def _rehash(root: Path) -> str:
 
     def change(record: dict[str, Any]) -> None:
         record["status"] = "succeeded"
-        record["hash"] = record_hash(record)
+        record["hash"] = digest(record)
 
     _rewrite(root, "records/000002.json", change)
     return "records/000003.json: it is not chained"
