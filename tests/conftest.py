@@ -24,7 +24,8 @@ FIRST = (
     "test_demo.py",
     "browser",
     "integration",
-    "test_postgres.py",
+    "test_moves.py",
+    "test_heartbeat.py",
 )
 
 
