@@ -1,4 +1,4 @@
-"""Buffer the lag samples of each tick into the day's history in the background, so that ticks never wait.
+"""Hand each tick's lag samples to the history's sample buffer in a background thread, so that ticks never wait.
 
 The rows keep their source's name: `metric` is CloudWatch's value, and a later import of the day finds the same readings there; `sql`
 is the database's own value, which cannot be read afterwards.

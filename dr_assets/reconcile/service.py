@@ -1,4 +1,4 @@
-"""Stack operations behind `dr verify`, `dr outputs` and `dr status`, without printing and without Dagster."""
+"""Stack operations behind `dr verify`, `dr outputs` and `dr status`: read only, no printing, no Dagster job."""
 
 from __future__ import annotations
 

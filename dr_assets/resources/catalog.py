@@ -1,4 +1,4 @@
-"""The catalogue: which resources a stack has, at each site and as a whole, and what each needs. Pure data, no I/O."""
+"""Build the catalogue: every resource of a stack and what it needs, collected from the areas' rows. No I/O."""
 
 from __future__ import annotations
 

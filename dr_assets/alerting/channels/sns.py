@@ -1,4 +1,4 @@
-"""SNS channel: publishes to the event topic of a site that answers, else to the other site's."""
+"""SNS channel: publish to the event topic of a site whose region answers, and to the other site's when it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQS long polls answered from outside the gateway's lock: moto's own sleep inside the backend and would block every request."""
+"""Answer SQS long polls outside the gateway's lock, because moto sleeps inside it and would block every request."""
 
 import json
 

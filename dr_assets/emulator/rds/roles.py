@@ -1,4 +1,4 @@
-"""Interface of what changes the writer of a global cluster; the default implementation is a timer.
+"""Interface by which a switchover or failover moves the writer: a timer by default, else the PostgreSQL pair.
 
 RDS calls `driver().begin(change)` when SwitchoverGlobalCluster or FailoverGlobalCluster has been
 accepted, asks `finished(change)` at every later request until it is true (then the roles swap; if it `failed`, they stay), and asks

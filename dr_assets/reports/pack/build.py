@@ -1,4 +1,4 @@
-"""The evidence pack: one page, a CSV file per table, every chart, the raw records, and a manifest that proves them complete.
+"""Build and write the evidence pack's files: page, a CSV for each table, charts, raw records, manifest.
 
 Reads neither network nor AWS and never changes the history. A pack is written beside its place and renamed, so that a reader finds
 a whole one or none.

@@ -1,4 +1,4 @@
-"""Tables of the evidence page as typed cells, narrower than the CSV files of the same data."""
+"""Tables shown on the evidence page, as typed cells; the wider CSV tables come from `sections`."""
 
 from __future__ import annotations
 
