@@ -79,6 +79,11 @@ class Control:
         result: dict[str, Any] = self._request("POST" if data else "GET", "alarms", data or None)
         return result
 
+    def answers(self, **values: Any) -> dict[str, Any]:
+        """Set how AWS answers where that is not documented (see `emulator.answers`); returns all settings."""
+        result: dict[str, Any] = self._request("POST" if values else "GET", "answers", values or None)
+        return result
+
     def database(self, action: str | None = None, **more: Any) -> dict[str, Any]:
         """State of the PostgreSQL pair; with `action` a fault or a repair first (see `databases.PairDriver.control`)."""
         result: dict[str, Any] = self._request(
@@ -87,7 +92,7 @@ class Control:
         return result
 
     def reset(self) -> None:
-        """Forget every resource, call and fault, and the pace of the alarms."""
+        """Forget every resource, call and fault, the pace and the answers."""
         self._request("POST", "reset", {})
 
     def _request(self, method: str, route: str, data: object = None) -> Any:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
-from dr_assets.emulator import dark_regions, services
+from dr_assets.emulator import answers, dark_regions, services
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.gateway import long_poll
 from dr_assets.emulator.gateway.faults import Fault
@@ -59,6 +59,7 @@ class Gateway:
         self._faults: list[Fault] = []
         self._stopping = threading.Event()
         dark_regions.use(self.region_dark)
+        answers.reset()
 
     # -- WSGI ----------------------------------------------------------------------------------------------------------
 
@@ -217,6 +218,11 @@ class Gateway:
                     raise ValueError("seconds must not be negative")
                 clock.settle_seconds = seconds
                 return {"seconds": seconds}
+            case "GET", "answers":
+                return answers.change({})
+            case "POST", "answers":
+                with self._lock:
+                    return answers.change(data)
             case "GET", "alarms":
                 return self._alarms({})
             case "POST", "alarms":
@@ -250,9 +256,10 @@ class Gateway:
         return self.databases
 
     def reset(self) -> None:
-        """Forget every resource, call and fault, and the pace of the alarms. The settle time stays; call numbers go on."""
+        """Forget every resource, call and fault, the pace and the answers. The settle time stays; call numbers go on."""
         with self._lock:
             services.reset()
+            answers.reset()
         with self._log_lock:
             self._calls.clear()
             self._faults = []

@@ -1,0 +1,65 @@
+"""Settings of the embedded AWS where AWS's answer is not documented, or varies: each possible answer can be given.
+
+The control API sets them (`/_dr/answers`); the variable DR_EMULATED_ANSWERS (the same JSON object) sets what a server starts with
+and returns to on reset. Every default is the least kind answer that AWS is known to give.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+VARIABLE = "DR_EMULATED_ANSWERS"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One value for each behaviour. `CHOICES` has the values that a text may take.
+
+    lag_dimensions: dimensions of the AuroraGlobalDB* metrics: DBClusterIdentifier and SourceRegion (AWS's labs and console),
+        SourceRegion alone (older labs), DBClusterIdentifier alone (many published alarms).
+    """
+
+    lag_dimensions: str = "cluster+source-region"
+
+
+CHOICES: dict[str, tuple[str, ...]] = {"lag_dimensions": ("cluster+source-region", "source-region", "cluster")}
+
+_now = Answers()
+
+
+def answers() -> Answers:
+    """The settings in force."""
+    return _now
+
+
+def change(values: dict[str, Any]) -> dict[str, Any]:
+    """Set some of them; the others stay. Returns all. ValueError names an unknown key or value."""
+    global _now  # noqa: PLW0603 (one server, one set of answers)
+    _now = parse(values, _now)
+    return asdict(_now)
+
+
+def reset() -> None:
+    """Back to what the server started with."""
+    global _now  # noqa: PLW0603
+    _now = parse(json.loads(os.environ.get(VARIABLE) or "{}"))
+
+
+def parse(values: dict[str, Any], base: Answers | None = None) -> Answers:
+    """`base` (default: the defaults) with these values. ValueError names an unknown key, a wrong type or an unknown value."""
+    base = base or Answers()
+    known = {field.name for field in fields(Answers)}
+    if unknown := set(values) - known:
+        raise ValueError(f"unknown answers {sorted(unknown)}; known are {sorted(known)}")
+    for name, value in values.items():
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(f"{name} must be one of {list(CHOICES[name])}, not {value!r}")
+        default = getattr(Answers(), name)
+        if isinstance(default, tuple) and isinstance(value, list):
+            continue
+        number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+        if not number and type(value) is not type(default):
+            raise ValueError(f"{name} must be of type {type(default).__name__}, not {value!r}")
+    chosen: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return replace(base, **chosen)

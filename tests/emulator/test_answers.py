@@ -1,0 +1,33 @@
+"""Switches for behaviours that AWS does not document: set, refused, and reset."""
+
+import pytest
+
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.emulator.answers import CHOICES, Answers, parse
+
+
+def test_a_switch_is_set_and_a_reset_restores_it() -> None:
+    with EmbeddedAws() as aws:
+        assert aws.control.answers()["lag_dimensions"] == Answers().lag_dimensions
+        assert aws.control.answers(lag_dimensions="cluster")["lag_dimensions"] == "cluster"
+        aws.control.reset()
+        assert aws.control.answers()["lag_dimensions"] == Answers().lag_dimensions
+        with pytest.raises(ValueError, match="source-region"):
+            aws.control.answers(lag_dimensions="none")
+
+
+def test_a_server_starts_with_the_variable_s_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_EMULATED_ANSWERS", '{"lag_dimensions": "source-region"}')
+    with EmbeddedAws() as aws:
+        aws.control.reset()
+        assert aws.control.answers()["lag_dimensions"] == "source-region"
+
+
+@pytest.mark.parametrize(("values", "words"), [({"lag": 1}, "unknown answers"), ({"lag_dimensions": 3}, "one of")])
+def test_what_is_no_answer_is_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse(values)
+
+
+def test_every_choice_has_its_default() -> None:
+    assert all(getattr(Answers(), name) in values for name, values in CHOICES.items())
