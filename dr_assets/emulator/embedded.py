@@ -28,8 +28,10 @@ class Control:
     def calls(self, since: int = 0) -> list[dict[str, Any]]:
         """The API calls after number `since`, in order of arrival.
 
-        Keys: n, at (UTC, ISO 8601), region, service, operation, mutating, status, error_code, access_key. `status` is
-        `None` while a call is being answered and 0 when it never was.
+        Keys: n, at (UTC, ISO 8601), region, service, operation, mutating, status, error_code, access_key, principal (ARN of
+        the user or role session), denied (refused for want of a permission), checks (the permissions that the call needed:
+        action, resource, allowed). `status` is `None` while a call is being answered and 0 when it never was. The account's
+        root has no principal, and no checks but those of resource policies that could refuse it.
         """
         result: list[dict[str, Any]] = self._request("GET", f"calls?since={since}")
         return result

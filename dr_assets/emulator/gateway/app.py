@@ -155,6 +155,9 @@ class Gateway:
             "status": None,
             "error_code": None,
             "access_key": call.access_key,
+            "principal": None,
+            "denied": False,
+            "checks": [],
         }
         with self._log_lock:
             self._count += 1
