@@ -97,7 +97,10 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "metric samples are kept for 15 days, at most 30,000 for each metric; GetMetricData over a day takes milliseconds",
     ),
     "Faults on demand": (
-        "by region, service and operation: dark (never answered), slow, throttled or failing in the service's protocol",
+        "by region, service and operation, always or n times: dark (never answered), slow, throttled, or failing in the "
+        "service's protocol with any code, message and status [botocore's parsers]",
+        "a call that is carried out and then answers 500, or whose answer is lost or garbled; a parameter that is accepted and "
+        "not applied [SDK reference guide, retry behavior]",
         "a log of every call: time, region, service, operation, mutating or not, status, error code",
         "an operation that is not implemented answers HTTP 501 NotImplemented with its name",
         "services that are not listed here work as far as moto implements them, EventBridge for example",

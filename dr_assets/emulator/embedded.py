@@ -48,14 +48,30 @@ class Control:
         service: str | None = None,
         operation: str | None = None,
         rate: float = 1.0,
+        times: int | None = None,
         seconds: float = 0.0,
         seed: int = 0,
         code: str | None = None,
+        message: str | None = None,
+        status: int | None = None,
+        parameter: str | None = None,
     ) -> str:
-        """Add a fault (see `faults.Fault` for the modes) and answer its id. The first fault that hits a call wins."""
-        data = {"mode": mode, "region": region, "service": service, "operation": operation}
-        answer = self._request("POST", "faults", {**data, "rate": rate, "seconds": seconds, "seed": seed, "code": code})
-        return str(answer["id"])
+        """Add a fault (see `faults.Fault` for modes and fields) and return its id. The first fault that hits a call wins."""
+        data = {
+            "mode": mode,
+            "region": region,
+            "service": service,
+            "operation": operation,
+            "rate": rate,
+            "times": times,
+            "seconds": seconds,
+            "seed": seed,
+            "code": code,
+            "message": message,
+            "status": status,
+            "parameter": parameter,
+        }
+        return str(self._request("POST", "faults", data)["id"])
 
     def faults(self) -> list[dict[str, Any]]:
         """The faults in force."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from dr_assets.emulator import Control, EmbeddedAws
 
@@ -132,6 +133,55 @@ def test_a_refused_call_is_not_executed(aws: EmbeddedAws, client: Clients, name:
     assert not [t for t in client("sns").list_topics()["Topics"] if t["TopicArn"].endswith(name)]
 
 
+def test_aws_13_an_error_given_n_times_is_that_of_aws_and_ends_by_itself(
+    aws: EmbeddedAws, client: Clients, name: str
+) -> None:
+    """The answers of terraform-provider-aws's retries: their code and text, a few times, nothing carried out meanwhile."""
+    text = "IAM role ARN value is invalid or does not include the required permissions for: ENHANCED_MONITORING"
+    aws.control.fault(
+        "error", service="rds", operation="CreateDBSubnetGroup", code="InvalidParameterValue", message=text, times=2
+    )
+    wanted = {"DBSubnetGroupName": name, "DBSubnetGroupDescription": "x", "SubnetIds": ["subnet-1"]}
+    for _ in range(2):
+        with pytest.raises(ClientError) as caught:
+            client("rds").create_db_subnet_group(**wanted)
+        assert caught.value.response["Error"]["Code"] == "InvalidParameterValue"
+        assert caught.value.response["Error"]["Message"] == text
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    with pytest.raises(ClientError) as caught:
+        client("rds").create_db_subnet_group(**wanted)
+    assert caught.value.response["Error"]["Message"] != text
+    assert [fault["times"] for fault in aws.control.faults()] == [0]
+
+
+@pytest.mark.parametrize("mode", ["error-after", "lost-after"])
+def test_aws_16_a_call_can_be_carried_out_and_its_answer_fail_or_be_lost(
+    aws: EmbeddedAws, client: Clients, name: str, mode: str
+) -> None:
+    aws.control.fault(mode, service="sns", operation="CreateTopic", times=1)
+    with pytest.raises((ClientError, ConnectionClosedError)) as caught:
+        client("sns").create_topic(Name=name)
+    if isinstance(caught.value, ClientError):
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert [t for t in client("sns").list_topics()["Topics"] if t["TopicArn"].endswith(name)]
+
+
+def test_an_answer_can_be_garbled(aws: EmbeddedAws, client: Clients) -> None:
+    aws.control.fault("garbled", service="rds", operation="DescribeDBClusters", times=1)
+    with pytest.raises((ResponseParserError, KeyError)):  # well-formed HTML lacks botocore's wrapper element
+        client("rds").describe_db_clusters()
+    aws.control.fault("garbled", service="kms", operation="ListKeys", times=1, message='{"Keys": null}')
+    assert client("kms").list_keys().get("Keys") is None
+    client("rds").describe_db_clusters()
+
+
+def test_a_parameter_can_be_taken_and_ignored(aws: EmbeddedAws, client: Clients, name: str) -> None:
+    aws.control.fault("ignored", service="sqs", operation="CreateQueue", parameter="Attributes")
+    url = client("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": "77"})["QueueUrl"]
+    found = client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert found["VisibilityTimeout"] != "77"
+
+
 def test_dark_region_never_answers_and_the_other_does(aws: EmbeddedAws, client: Clients) -> None:
     aws.control.fault("dark", region=SECONDARY)
     impatient = client("rds", SECONDARY, read_timeout=1)
@@ -188,7 +238,13 @@ def test_an_operation_that_is_not_implemented_is_named(client: Clients) -> None:
 
 
 def test_control_refuses_nonsense(aws: EmbeddedAws) -> None:
-    for arguments in ({"mode": "purple"}, {"mode": "slow", "rate": 2}, {"mode": "slow", "seconds": -1}):
+    for arguments in (
+        {"mode": "purple"},
+        {"mode": "slow", "rate": 2},
+        {"mode": "slow", "seconds": -1},
+        {"mode": "error", "times": 0},
+        {"mode": "ignored"},
+    ):
         with pytest.raises(ValueError):
             aws.control.fault(**arguments)  # type: ignore[arg-type]
     with pytest.raises(ValueError):

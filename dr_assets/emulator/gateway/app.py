@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
@@ -88,10 +88,16 @@ class Gateway:
             self._hold(environ, fault)
         if fault is not None and fault.mode == "slow":
             self._stopping.wait(fault.seconds)
-        if fault is not None and fault.mode in ("throttle", "error"):
-            answer = fault.refusal(call)
-        else:
-            answer = self._execute(call, environ, body)
+        answer = fault.answer(call) if fault is not None else None
+        if fault is None or not fault.refuses:
+            body = body if fault is None else fault.request(body, call)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            executed = self._execute(call, environ, body)
+            answer = answer or executed
+        if fault is not None and fault.mode == "lost-after":
+            record.update(status=0, error_code="lost")
+            _drop(environ)
+        assert answer is not None
         names = {name.lower() for name, _ in answer.headers}
         if "x-amzn-requestid" not in names:
             answer.headers.append(("x-amzn-RequestId", call.request_id))
@@ -178,11 +184,7 @@ class Gateway:
         while time.monotonic() < deadline and fault in self._faults and not self._stopping.wait(0.05):
             if connection is not None and _closed(connection):
                 break
-        if connection is not None:
-            with contextlib.suppress(OSError):  # it may be gone already
-                connection.shutdown(2)
-        # werkzeug drops the connection without an answer when the application raises a connection error.
-        raise ConnectionAbortedError("dark")
+        _drop(environ)
 
     # -- control API ---------------------------------------------------------------------------------------------------
 
@@ -294,6 +296,15 @@ class Gateway:
     def stop(self) -> None:
         """Release the calls that are held."""
         self._stopping.set()
+
+
+def _drop(environ: dict[str, Any]) -> NoReturn:
+    """Close the connection without an answer: werkzeug does so when the application raises a connection error."""
+    connection = environ.get("werkzeug.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):  # it may be gone already
+            connection.shutdown(2)
+    raise ConnectionAbortedError("dropped without an answer")
 
 
 def _json(status: int, data: object) -> Answer:
