@@ -1,6 +1,7 @@
 """Make boto3 clients with timeouts, retries, a call log, and a circuit breaker for regions that stopped answering.
 
-boto3 finds endpoints and credentials in its usual ways (AWS_ENDPOINT_URL, AWS_PROFILE, instance role …).
+boto3 finds endpoints and credentials in its usual ways (AWS_ENDPOINT_URL, AWS_PROFILE, instance role …); `aws_session` has the
+role that may act in the caller's place.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import botocore.config
 import botocore.exceptions as failures
-import botocore.session
 
+from dr_assets.aws_session import AwsSession
 from dr_assets.core.model import Call, Sensitive, error_code
 from dr_assets.errors import AwsCallError, CredentialsError, DrError, UnansweredError
 
@@ -206,7 +206,7 @@ class Aws:
     waits up to `WRITE_TIMEOUT`.
 
     Args:
-        session: source of credentials; boto3's default chain when None.
+        session: source of credentials; boto3's default chain, or the role of DR_ROLE_ARN, when None.
         read_timeout: seconds to wait for the answer to one attempt of a read.
         attempts: how often botocore tries a read, the first time included.
         silence: seconds without any answer after which a region counts as dark; two read timeouts when None.
@@ -214,12 +214,12 @@ class Aws:
 
     def __init__(
         self,
-        session: boto3.Session | None = None,
+        session: AwsSession | None = None,
         read_timeout: float = READ_TIMEOUT,
         attempts: int = READ_ATTEMPTS,
         silence: float | None = None,
     ) -> None:
-        self._session = session or boto3.Session()
+        self._session = session or AwsSession()
         self._read_timeout, self._attempts = read_timeout, attempts
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, bool], Any] = {}
@@ -243,7 +243,7 @@ class Aws:
             user_agent_extra="dr-assets",
         )
         try:
-            client = self._session.client(service, region_name=region, config=config)
+            client = self._session.client(service, region, config)
         except failures.BotoCoreError as error:
             raise explain(error, service, "client", region) from error
 
@@ -281,14 +281,15 @@ class Aws:
             self.log.add(LoggedCall(call.service, call.operation, region, True, time.monotonic() - started))
 
     def account(self, regions: Sequence[str]) -> str:
-        """The caller's account number, from the first region that answers.
+        """The caller's account number, from the first region that answers; a role's own, once STS has let it be assumed.
 
         Raises CredentialsError, or UnansweredError when no region does.
         """
         problem: DrError | None = None
         for region in regions:
             try:
-                return str(self.reads().call("sts", "get_caller_identity", region)["Account"])
+                account = self._session.account(region)
+                return account or str(self.reads().call("sts", "get_caller_identity", region)["Account"])
             except Exception as error:
                 problem = explain(error, "sts", "get_caller_identity", region)
                 if not isinstance(problem, UnansweredError):

@@ -6,12 +6,12 @@ from contextvars import ContextVar
 from os import environ
 from typing import Any, Literal
 
-import boto3
 import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field, PrivateAttr
 
 from dr_assets.aws import PROVISIONING_SILENCE, READ_ATTEMPTS, Aws
+from dr_assets.aws_session import AwsSession
 from dr_assets.core.model import Outcome
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.reconcile.stack_state import StackState
@@ -19,7 +19,6 @@ from dr_assets.stack import load_stack
 
 Mode = Literal["verify", "provision"]
 MODE_VARIABLE = "DR_MODE"
-ROLE_VARIABLE = "DR_ROLE_ARN"
 
 # Set by a caller that runs a job in its own process (the `dr` command) to receive outcomes as they come.
 PROGRESS: ContextVar[Callable[[Outcome], None] | None] = ContextVar("dr_progress", default=None)
@@ -50,7 +49,7 @@ class AwsStack(ResourceWithBoto3Configuration):
         default=15.0, description="Seconds between observations of a resource that is not ready"
     )
     wait_seconds: float = Field(default=3600.0, description="Seconds a resource may take to become ready")
-    role_arn: str | None = Field(default=None, description="IAM role to assume; default: DR_ROLE_ARN, else none")
+    role_arn: str | None = Field(default=None, description="IAM role to assume; default: those of DR_ROLE_ARN")
 
     _stack_state: StackState | None = PrivateAttr(default=None)
     _snapshot_taken: bool = PrivateAttr(default=False)
@@ -119,31 +118,17 @@ class AwsStack(ResourceWithBoto3Configuration):
             listener(outcome)
         return outcome
 
-    def _session(self) -> boto3.Session:
-        session = boto3.Session(
-            aws_access_key_id=self.aws_access_key_id,
-            aws_secret_access_key=self.aws_secret_access_key,
-            aws_session_token=self.aws_session_token,
-            region_name=self.region_name,
-            profile_name=self.profile_name,
+    def _session(self) -> AwsSession:
+        options = {"endpoint_url": self.endpoint_url, "use_ssl": self.use_ssl, "verify": self.verify}
+        return AwsSession(
+            role_arn=self.role_arn,
+            profile=self.profile_name,
+            access_key=self.aws_access_key_id,
+            secret_key=self.aws_secret_access_key,
+            token=self.aws_session_token,
+            region=self.region_name,
+            **options,
         )
-        role = self.role_arn or environ.get(ROLE_VARIABLE)
-        return assume(session, role) if role else session
-
-
-def assume(session: boto3.Session, role_arn: str) -> boto3.Session:
-    """A session that acts as `role_arn` and refreshes its temporary credentials."""
-    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-    from botocore.session import get_session
-
-    source: Any = session._session
-    fetcher = AssumeRoleCredentialFetcher(
-        source.create_client, source.get_credentials(), role_arn, extra_args={"RoleSessionName": "dr-assets"}
-    )
-    assumed: Any = get_session()
-    # botocore offers no public way to hand a session credentials that refresh themselves.
-    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-    return boto3.Session(botocore_session=assumed, region_name=session.region_name)
 
 
 def run_selection(context: Any) -> frozenset[str] | None:

@@ -214,14 +214,17 @@ def open_store(uri: str | None = None) -> Store:
     uri = uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
     parsed = urlparse(uri)
     if parsed.scheme == "s3" and parsed.netloc:
-        import boto3
         from botocore.config import Config
+
+        from dr_assets.aws_session import AwsSession
+
+        session = AwsSession()
 
         # A bucket that does not answer must not delay an alert or a drill for minutes; its objects are small.
         def client(attempts: int) -> Any:
             retries = {"mode": "standard", "total_max_attempts": attempts}
             config = Config(connect_timeout=3, read_timeout=10, retries=retries, user_agent_extra="dr-assets")
-            return boto3.client("s3", config=config)
+            return session.client("s3", config=config)
 
         return BucketStore(parsed.netloc, parsed.path, client(2), client(1))
     if parsed.scheme == "file":

@@ -41,7 +41,9 @@ class SnsChannel(Channel):
                 problem = explain(error, "sns", "publish", region)
                 # An error response is a refusal, and so is a failed connection; a lost answer may have been a delivery
                 # (botocore's HTTPClientError then has the attribute `response`, which is None).
-                certain = bool(getattr(error, "response", None)) or type(error).__name__ in _NEVER_SENT
+                # Our own errors are raised before a request is sent: no client, no credentials.
+                never_sent = isinstance(error, DrError) or type(error).__name__ in _NEVER_SENT
+                certain = never_sent or bool(getattr(error, "response", None))
                 (refused if certain else unknown).append(str(problem))
         if unknown:
             raise AlertUnknown(f"SNS did not answer for {alert.key}: {'; '.join(unknown + refused)}")
