@@ -21,6 +21,25 @@ locals {
   record_ttl    = 60
 
   # Set by the product on every resource; a stack's own tags may not shadow them.
+  # The regions of the partition aws in which RDS has an endpoint, and PostgreSQL's reserved words: as in the stack file's Python model.
+  rds_regions = [
+    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
+    "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
+    "ap-southeast-6", "ap-southeast-7", "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1",
+    "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1",
+    "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+  ]
+  reserved_users = ["admin", "postgres", "rdsadmin", "rdsrepladmin", "rds_superuser", "rdstopmgr", "public"]
+  reserved_words = [
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
+    "collate", "column", "constraint", "create", "current_catalog", "current_date", "current_role", "current_time",
+    "current_timestamp", "current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
+    "false", "fetch", "for", "foreign", "from", "grant", "group", "having", "in", "initially", "intersect", "into",
+    "lateral", "leading", "limit", "localtime", "localtimestamp", "not", "null", "offset", "on", "only", "or",
+    "order", "placing", "primary", "references", "returning", "select", "session_user", "some", "symmetric",
+    "system_user", "table", "then", "to", "trailing", "true", "union", "unique", "user", "using", "variadic", "when",
+    "where", "window", "with",
+  ]
   reserved_tags = ["DR-Tier", "ManagedBy", "TaskID", "Region", "Site", "Name"]
 
   # ManagedBy says which of the two tools owns a resource; the Dagster side leaves alone what is not its own.

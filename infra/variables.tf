@@ -14,6 +14,11 @@ variable "environment_suffix" {
     condition     = can(regex("^[a-z0-9][a-z0-9-]{1,18}[a-z0-9]$", var.environment_suffix))
     error_message = "environment_suffix: \"${var.environment_suffix}\" would not be accepted in an S3 bucket name; use 3 to 20 lower-case letters, digits or hyphens, with a letter or digit at both ends."
   }
+
+  validation {
+    condition     = !strcontains(var.environment_suffix, "--")
+    error_message = "environment_suffix: \"${var.environment_suffix}\" has two hyphens in a row, which RDS refuses in a name; use one."
+  }
 }
 
 variable "primary_region" {
@@ -22,8 +27,9 @@ variable "primary_region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\\d$", var.primary_region))
-    error_message = "primary_region: \"${var.primary_region}\" is not an AWS region name; write it like us-east-1."
+    # Other partitions (GovCloud, China, isolated, sovereign) have other ARNs and other home regions, and are not supported.
+    condition     = contains(local.rds_regions, var.primary_region)
+    error_message = "primary_region: \"${var.primary_region}\" is not an AWS region with Amazon RDS in the partition aws; write it like us-east-1."
   }
 }
 
@@ -33,8 +39,9 @@ variable "secondary_region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\\d$", var.secondary_region))
-    error_message = "secondary_region: \"${var.secondary_region}\" is not an AWS region name; write it like us-west-2."
+    # Other partitions (GovCloud, China, isolated, sovereign) have other ARNs and other home regions, and are not supported.
+    condition     = contains(local.rds_regions, var.secondary_region)
+    error_message = "secondary_region: \"${var.secondary_region}\" is not an AWS region with Amazon RDS in the partition aws; write it like us-west-2."
   }
 
   validation {
@@ -63,8 +70,8 @@ variable "availability_zones" {
 
   validation {
     condition = alltrue(flatten([
-      [for zone in var.availability_zones.primary : can(regex("^${var.primary_region}[a-z]$", zone))],
-      [for zone in var.availability_zones.secondary : can(regex("^${var.secondary_region}[a-z]$", zone))],
+      [for zone in var.availability_zones.primary : can(regex("^${var.primary_region}[a-f]$", zone))],
+      [for zone in var.availability_zones.secondary : can(regex("^${var.secondary_region}[a-f]$", zone))],
     ]))
     error_message = "availability_zones: a zone does not belong to its site's region (${var.primary_region}, ${var.secondary_region}); name zones of that region, such as ${var.primary_region}a."
   }
@@ -78,7 +85,7 @@ variable "database_name" {
   validation {
     condition = (
       can(regex("^[a-z][a-z0-9_]{0,62}$", var.database_name))
-      && !contains(["postgres", "template0", "template1", "rdsadmin"], var.database_name)
+      && !contains(concat(["postgres", "template0", "template1", "rdsadmin"], local.reserved_words), var.database_name)
     )
     error_message = "database_name: \"${var.database_name}\" cannot be the database's name; start with a lower-case letter, then letters, digits or _, and avoid the names PostgreSQL and RDS keep for themselves."
   }
@@ -92,7 +99,8 @@ variable "master_username" {
   validation {
     condition = (
       can(regex("^[a-z][a-z0-9_]{0,15}$", var.master_username))
-      && !contains(["admin", "postgres", "rdsadmin", "rdsrepladmin", "rds_superuser", "rdstopmgr", "public"], var.master_username)
+      && !startswith(var.master_username, "pg_")
+      && !contains(concat(local.reserved_users, local.reserved_words), var.master_username)
     )
     error_message = "master_username: \"${var.master_username}\" cannot be the master user; use 1 to 16 lower-case letters, digits or _, starting with a letter, and none of the names RDS reserves."
   }
@@ -104,8 +112,8 @@ variable "engine_version" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^1[1-9]\\.\\d{1,2}$", var.engine_version))
-    error_message = "engine_version: \"${var.engine_version}\" is not an Aurora PostgreSQL version; write major.minor, such as 14.13."
+    condition     = can(regex("^1[1-8]\\.(\\d|1\\d|2[0-5])$", var.engine_version))
+    error_message = "engine_version: \"${var.engine_version}\" is not an Aurora PostgreSQL version; write major.minor, such as 14.13, with a major from 11 to 18."
   }
 }
 
@@ -115,7 +123,7 @@ variable "instance_class" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^db\\.(r[5-9][a-z]*|x2g)\\.\\d*x?large$", var.instance_class))
+    condition     = can(regex("^db\\.(r5|r6g|r6gd|r6i|r6id|r7g|r7i|r8g|r8gd|x2g)\\.(large|xlarge|(2|4|8|12|16|24|32|48)xlarge)$", var.instance_class))
     error_message = "instance_class: \"${var.instance_class}\" is not supported by Aurora Global Database; choose a memory-optimised class such as db.r6g.large."
   }
 }
@@ -245,6 +253,14 @@ variable "vpc_cidr" {
   }
 
   validation {
+    # this network, loopback, link-local, AWS's own services, multicast, reserved
+    condition = alltrue([
+      for cidr in values(var.vpc_cidr) : !can(regex("^(0|127|2[2-5]\\d)\\.|^169\\.254\\.|^198\\.19\\.", cidr)) || can(regex("^22[0-3]\\.", cidr))
+    ])
+    error_message = "vpc_cidr: a network lies in a range that no VPC can have (0/8, 127/8, 169.254/16, 198.19/16, 224/3); use 10.0.0.0/8."
+  }
+
+  validation {
     condition = try(
       [
         for p in [min(split("/", var.vpc_cidr.primary)[1], split("/", var.vpc_cidr.secondary)[1])] : (
@@ -277,6 +293,13 @@ variable "application_subnet_cidrs" {
       can(cidrnetmask(cidr)) && try(cidrsubnet(cidr, 0, 0) == cidr, false)
     ])
     error_message = "application_subnet_cidrs: a value is not an IPv4 network in CIDR notation; write it like 10.0.10.0/24, without host bits."
+  }
+
+  validation {
+    condition = alltrue([
+      for cidr in flatten(values(var.application_subnet_cidrs)) : try(split("/", cidr)[1] >= 16 && split("/", cidr)[1] <= 28, true)
+    ])
+    error_message = "application_subnet_cidrs: a value is no subnet's range; EC2 takes /16 to /28."
   }
 
   validation {
@@ -335,8 +358,8 @@ variable "rpo_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.rpo_seconds > 0 && floor(var.rpo_seconds) == var.rpo_seconds
-    error_message = "rpo_seconds: ${var.rpo_seconds} is no objective; give a whole number of seconds above 0."
+    condition     = var.rpo_seconds > 0 && var.rpo_seconds <= 604800 && floor(var.rpo_seconds) == var.rpo_seconds
+    error_message = "rpo_seconds: ${var.rpo_seconds} is no objective; give a whole number of seconds from 1 to 604800 (a week)."
   }
 }
 
@@ -346,8 +369,8 @@ variable "rto_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.rto_seconds > 0 && floor(var.rto_seconds) == var.rto_seconds
-    error_message = "rto_seconds: ${var.rto_seconds} is no objective; give a whole number of seconds above 0."
+    condition     = var.rto_seconds > 0 && var.rto_seconds <= 604800 && floor(var.rto_seconds) == var.rto_seconds
+    error_message = "rto_seconds: ${var.rto_seconds} is no objective; give a whole number of seconds from 1 to 604800 (a week)."
   }
 }
 
@@ -357,8 +380,8 @@ variable "detection_seconds" {
   nullable    = false
 
   validation {
-    condition     = var.detection_seconds > 0 && floor(var.detection_seconds) == var.detection_seconds
-    error_message = "detection_seconds: ${var.detection_seconds} is no objective; give a whole number of seconds above 0."
+    condition     = var.detection_seconds > 0 && var.detection_seconds <= 604800 && floor(var.detection_seconds) == var.detection_seconds
+    error_message = "detection_seconds: ${var.detection_seconds} is no objective; give a whole number of seconds from 1 to 604800 (a week)."
   }
 }
 
@@ -381,6 +404,11 @@ variable "alarm_thresholds" {
     condition     = var.alarm_thresholds.cpu_percent <= 100
     error_message = "alarm_thresholds: cpu_percent is ${var.alarm_thresholds.cpu_percent}; give a percentage from 1 to 100."
   }
+
+  validation {
+    condition     = var.alarm_thresholds.replication_lag_ms <= 604800000 && var.alarm_thresholds.connections <= 262143
+    error_message = "alarm_thresholds: replication_lag_ms is above a week (604800000), or connections above PostgreSQL's own bound (262143); lower it."
+  }
 }
 
 variable "alert_emails" {
@@ -390,7 +418,12 @@ variable "alert_emails" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
+    # RFC 5321: a dot-atom of up to 64 characters, a domain name, 254 characters in all.
+    condition = alltrue([
+      for address in var.alert_emails : length(address) <= 254 && can(regex("^[^@]{1,64}@", address)) && can(regex(
+        "(?i)^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", address
+      ))
+    ])
     error_message = "alert_emails: an entry is not an e-mail address; write it like name@example.com."
   }
 
@@ -406,8 +439,8 @@ variable "hosted_zone_name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.hosted_zone_name))
-    error_message = "hosted_zone_name: \"${var.hosted_zone_name}\" is not a domain name without a trailing dot; write it like aurora-dr.internal."
+    condition     = length(var.hosted_zone_name) <= 250 && can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.hosted_zone_name))
+    error_message = "hosted_zone_name: \"${var.hosted_zone_name}\" is not a domain name without a trailing dot of up to 250 characters; write it like aurora-dr.internal."
   }
 }
 
@@ -420,6 +453,15 @@ variable "https_endpoints" {
   validation {
     condition     = alltrue([for site in keys(var.https_endpoints) : contains(["primary", "secondary"], site)])
     error_message = "https_endpoints: a key is not a site; use primary and secondary."
+  }
+
+  validation {
+    condition = alltrue([
+      for host in values(var.https_endpoints) : host == null ? true : (
+        length(host) <= 253 && can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", host))
+      )
+    ])
+    error_message = "https_endpoints: a value is not a host name; write it like app.example.com."
   }
 }
 
@@ -436,8 +478,9 @@ variable "tags" {
   nullable    = false
 
   validation {
-    condition     = length(setintersection(keys(var.tags), local.reserved_tags)) == 0
-    error_message = "tags: ${join(", ", setintersection(keys(var.tags), local.reserved_tags))} are set by the product itself; remove them here."
+    # IAM compares keys without regard to case.
+    condition     = length(setintersection([for key in keys(var.tags) : lower(key)], [for tag in local.reserved_tags : lower(tag)])) == 0
+    error_message = "tags: ${join(", ", setintersection([for key in keys(var.tags) : lower(key)], [for tag in local.reserved_tags : lower(tag)]))} are set by the product itself; remove them here."
   }
 
   validation {
@@ -448,8 +491,14 @@ variable "tags" {
   validation {
     condition = alltrue([
       for key, value in var.tags :
-      !startswith(lower(key), "aws:") && length(key) >= 1 && length(key) <= 128 && length(value) <= 256
+      length(key) <= 128 && length(value) <= 256 && can(regex("^[\\p{L}\\p{N}\\p{Zs}_.:/=+@-]+$", key)) && can(regex("^[\\p{L}\\p{N}\\p{Zs}_.:/=+@-]*$", value))
+      && !can(regex("^(aws|rds):", lower(key))) && !can(regex("^(aws|rds):", lower(value)))
     ])
-    error_message = "tags: a tag is not one AWS accepts; no aws: prefix, keys of 1 to 128, values of up to 256 characters."
+    error_message = "tags: a tag is not one AWS accepts; no aws: or rds: prefix, keys of 1 to 128, values of up to 256 characters, of letters, digits, spaces and _.:/=+-@."
+  }
+
+  validation {
+    condition     = length(distinct([for key in keys(var.tags) : lower(key)])) == length(var.tags) && length(var.tags) <= 44
+    error_message = "tags: two keys differ only in upper and lower case, which IAM refuses, or there are more than 44 (AWS takes 50, the product sets six); remove some."
   }
 }

@@ -145,7 +145,7 @@ run "too_long_or_reserved" {
     environment_suffix    = "a23456789-123456789-1"
     database_name         = "rdsadmin"
     master_username       = "postgres"
-    instance_class        = "db.r6gd"
+    instance_class        = "db.r6g.3xlarge"
     instances_per_cluster = 16
     backup_retention_days = 36
     availability_zones    = { primary = ["us-east-1a", "us-east-1b"], secondary = ["us-west-2a", "us-west-2b", "us-west-2c"] }
@@ -198,6 +198,69 @@ run "hyphen_at_the_end_and_other_edges" {
     var.alarm_thresholds,
     var.tags,
   ]
+}
+
+run "what_aws_refuses" {
+  command = plan
+
+  variables {
+    environment_suffix       = "a--b"
+    database_name            = "select"
+    master_username          = "pg_monitor"
+    engine_version           = "19.99"
+    instance_class           = "db.r6gd"
+    vpc_cidr                 = { primary = "127.0.0.0/16", secondary = "10.1.0.0/16" }
+    application_subnet_cidrs = { primary = ["127.0.10.0/29"], secondary = ["10.1.10.0/24"] }
+    rpo_seconds              = 1e12
+    alarm_thresholds         = { connections = 1e12 }
+    alert_emails             = ["a@b@example.com"]
+    https_endpoints          = { primary = "https://app.example.com/" }
+    tags                     = { Environment = "a,b" }
+  }
+
+  expect_failures = [
+    var.environment_suffix,
+    var.database_name,
+    var.master_username,
+    var.engine_version,
+    var.instance_class,
+    var.vpc_cidr,
+    var.application_subnet_cidrs,
+    var.rpo_seconds,
+    var.alarm_thresholds,
+    var.alert_emails,
+    var.https_endpoints,
+    var.tags,
+  ]
+}
+
+run "another_partition_and_one_tag_twice" {
+  command = plan
+
+  variables {
+    secondary_region   = "us-gov-west-1"
+    availability_zones = { primary = ["us-east-1a", "us-east-1b", "us-east-1c"], secondary = ["us-gov-west-1a", "us-gov-west-1b", "us-gov-west-1c"] }
+    vpc_cidr           = { primary = "224.0.0.0/16", secondary = "10.1.0.0/16" }
+    tags               = { Environment = "a", environment = "b" }
+  }
+
+  expect_failures = [
+    var.secondary_region,
+    var.vpc_cidr,
+    var.tags,
+  ]
+}
+
+run "what_aws_takes" {
+  command = plan
+
+  variables {
+    vpc_cidr                 = { primary = "100.64.0.0/16", secondary = "223.1.0.0/16" }
+    application_subnet_cidrs = { primary = ["100.64.10.0/28"], secondary = ["223.1.16.0/20"] }
+    alert_emails             = ["First.Last+dr@Example.co.uk"]
+    https_endpoints          = { primary = "app.example.com" }
+    tags                     = { Environment = "prod: über_all", "cost/centre" = "" }
+  }
 }
 
 run "one_region_twice" {
