@@ -5,6 +5,16 @@
 # membership; a plan that "corrects" either on the reader detaches it from the global cluster. Versions are upgraded on the
 # global cluster, which carries its members along.
 
+locals {
+  # `endpoint` is empty on whichever cluster is the reader: DescribeDBClusters names its reader endpoint alone, and the provider
+  # has no data source for the other (terraform-provider-aws#14219). Both names differ in one word, so the writer endpoint's
+  # name is the same before and after a switchover.
+  writer_endpoints = {
+    primary   = replace(aws_rds_cluster.primary.reader_endpoint, ".cluster-ro-", ".cluster-")
+    secondary = replace(aws_rds_cluster.secondary.reader_endpoint, ".cluster-ro-", ".cluster-")
+  }
+}
+
 resource "aws_rds_global_cluster" "this" {
   global_cluster_identifier = "aurora-global-${local.suffix}"
   engine                    = local.engine

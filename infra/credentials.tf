@@ -63,7 +63,7 @@ resource "aws_secretsmanager_secret_version" "primary" {
     username = var.master_username
     password = local.master_password
     engine   = "postgres"
-    host     = aws_rds_cluster.primary.endpoint
+    host     = local.writer_endpoints.primary
     port     = local.port
     dbname   = var.database_name
   })
@@ -80,7 +80,7 @@ resource "aws_secretsmanager_secret_version" "secondary" {
     password = local.master_password
     engine   = "postgres"
     # This site's endpoint: what to connect to here once the writer is here.
-    host   = aws_rds_cluster.secondary.endpoint
+    host   = local.writer_endpoints.secondary
     port   = local.port
     dbname = var.database_name
   })

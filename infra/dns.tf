@@ -109,7 +109,7 @@ resource "aws_route53_record" "primary" {
   name            = local.database_host
   type            = "CNAME"
   ttl             = local.record_ttl
-  records         = [aws_rds_cluster.primary.endpoint]
+  records         = [local.writer_endpoints.primary]
   set_identifier  = "primary"
   health_check_id = aws_route53_health_check.home.id
 
@@ -123,7 +123,7 @@ resource "aws_route53_record" "secondary" {
   name            = local.database_host
   type            = "CNAME"
   ttl             = local.record_ttl
-  records         = [aws_rds_cluster.secondary.endpoint]
+  records         = [local.writer_endpoints.secondary]
   set_identifier  = "secondary"
   health_check_id = aws_route53_health_check.failover.id
 

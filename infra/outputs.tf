@@ -12,7 +12,7 @@ output "global_writer_endpoint" {
 
 output "primary_cluster_endpoint" {
   description = "Cluster endpoint of the primary site."
-  value       = aws_rds_cluster.primary.endpoint
+  value       = local.writer_endpoints.primary
 }
 
 output "primary_cluster_reader_endpoint" {
@@ -52,7 +52,7 @@ output "primary_event_queue_url" {
 
 output "secondary_cluster_endpoint" {
   description = "Cluster endpoint of the secondary site."
-  value       = aws_rds_cluster.secondary.endpoint
+  value       = local.writer_endpoints.secondary
 }
 
 output "secondary_cluster_reader_endpoint" {

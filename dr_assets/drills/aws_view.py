@@ -23,7 +23,7 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
-from dr_assets.resources.aurora.kinds import global_cluster
+from dr_assets.resources.aurora.kinds import global_cluster, writer_endpoint
 from dr_assets.stack import Site, Stack
 
 LAG_METRIC = "AuroraGlobalDBReplicationLag"
@@ -142,8 +142,17 @@ class AwsView:
             raise DrError(f"The secret {name} in {self.to_region} is not JSON. Provision the stack again.") from None
 
     def target_address(self) -> Address:
-        """Where the target's own cluster endpoint leads. Raises DrError where the name does not resolve."""
-        return self.resolver.resolve(str(self.target_cluster["Endpoint"]), self.credentials.port)
+        """Where the target answers: its reader endpoint until it is promoted (its writer endpoint need not resolve), then its
+        writer endpoint. Raises DrError where the name does not resolve."""
+        host = self.target_cluster.get("Endpoint") or self.target_cluster["ReaderEndpoint"]
+        return self.resolver.resolve(str(host), self.credentials.port)
+
+    def target_writer_endpoint(self) -> str | None:
+        """The target's own writer endpoint, which its secret names; inactive until it is promoted."""
+        try:
+            return writer_endpoint(self.aws.reads(), self.to_region, self.target_cluster)[0]
+        except Exception as error:
+            raise explain(error, "rds", "describe_db_cluster_endpoints", self.to_region) from error
 
     def writer_address(self) -> Address:
         """Where the global writer endpoint leads now."""

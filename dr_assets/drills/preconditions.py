@@ -77,7 +77,7 @@ def key_enabled(view: AwsView) -> str | None:
 
 def secret_opens_target(view: AwsView) -> str | None:
     """The target site's secret names the target's endpoint, and its password opens the reader there."""
-    endpoint = view.target_cluster["Endpoint"]
+    endpoint = view.target_writer_endpoint()
     if view.credentials.host != endpoint:
         return f"the target's secret names the host {view.credentials.host}, not {endpoint}"
     with connect(view.target_address(), view.credentials, read_only=True) as connection:

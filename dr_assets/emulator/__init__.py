@@ -39,8 +39,12 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "every field of the stack, as created and as modified; create, modify, delete and promote take the settle time",
         "a reader cluster refuses user name, password, database name and managed password; it requires a key of its region, "
         "and a writer that is available and has an instance",
-        "members: one writer instance in the writer's cluster, replicas only in a reader; MultiAZ from the zones",
-        "endpoints in AWS's format; a cluster that is created again has the same endpoints",
+        "members: one writer instance in the writer's cluster, replicas only in a reader; MultiAZ from the zones "
+        "[Aurora user guide, global databases]",
+        "endpoints in AWS's format; a cluster that is created again has the same endpoints [guess]",
+        "a secondary shows its reader endpoint alone [terraform-provider-aws#14219]; DescribeDBClusterEndpoints lists its writer "
+        "endpoint as inactive [RDS API, DBClusterEndpoint]; whether that name resolves before promotion is a switch [guess]",
+        "promotion makes any instance of the target the writer, by default the last one [Aurora user guide, failover]; a switch",
         "AWS's order of deletion: instances before clusters, readers before the writer, global membership before either",
         "backup and maintenance windows may touch; windows that overlap are refused",
     ),

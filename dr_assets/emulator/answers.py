@@ -18,12 +18,20 @@ class Answers:
 
     lag_dimensions: dimensions of the AuroraGlobalDB* metrics: DBClusterIdentifier and SourceRegion (AWS's labs and console),
         SourceRegion alone (older labs), DBClusterIdentifier alone (many published alarms).
+    inactive_writer_endpoint: whether the name of a secondary cluster's inactive writer endpoint resolves before promotion.
+    promoted_instance: which instance of the target cluster becomes its writer: the last one created, or the first. AWS may pick any.
     """
 
     lag_dimensions: str = "cluster+source-region"
+    inactive_writer_endpoint: str = "unresolved"
+    promoted_instance: str = "last"
 
 
-CHOICES: dict[str, tuple[str, ...]] = {"lag_dimensions": ("cluster+source-region", "source-region", "cluster")}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "lag_dimensions": ("cluster+source-region", "source-region", "cluster"),
+    "inactive_writer_endpoint": ("unresolved", "resolves"),
+    "promoted_instance": ("last", "first"),
+}
 
 _now = Answers()
 

@@ -1,7 +1,10 @@
 """One embedded AWS for all tests of this directory; every test uses names of its own."""
 
+import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import boto3
@@ -9,8 +12,10 @@ import pytest
 from botocore.config import Config
 
 from dr_assets.emulator import EmbeddedAws
+from dr_assets.emulator.answers import VARIABLE, parse
 
 PRIMARY, SECONDARY = "us-east-1", "us-west-2"
+STARTED_WITH = asdict(parse(json.loads(os.environ.get(VARIABLE) or "{}")))
 KEYS = {"aws_access_key_id": "AKIADRASSETSLOCAL000", "aws_secret_access_key": "local"}
 Clients = Callable[..., Any]
 
@@ -46,10 +51,11 @@ def name() -> str:
 
 @pytest.fixture(autouse=True)
 def restore_defaults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Remove faults, settle time and pace after each test."""
+    """Remove faults, settle time, pace and switched answers after each test."""
     yield
     if "aws" in request.fixturenames or "client" in request.fixturenames:
         control = request.getfixturevalue("aws").control
         control.clear_faults()
         control.settle(0)
+        control.answers(**STARTED_WITH)
         control.alarms(pace=1)

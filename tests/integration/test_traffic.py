@@ -16,6 +16,8 @@ from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.sources.sql import publish_connectivity
+from dr_assets.postgres.endpoints import ResolutionError, Resolver
+from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack, load_stack
 from tests.support.stack import build
 
@@ -83,6 +85,22 @@ def traffic(paced: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, value)
     yield Traffic(paced, stack)
     paced.control.clear_faults()
+
+
+def test_aws_03_the_inactive_writer_endpoint_resolves_or_not(traffic: Traffic) -> None:
+    """By default the secondary's writer endpoint has no address before promotion; the other answer is a switch."""
+    rds = Aws().client("rds", traffic.stack.secondary_region)
+    found = rds.describe_db_cluster_endpoints(DBClusterIdentifier=names.cluster(traffic.stack, "secondary"))
+    hosts = {item["EndpointType"]: item["Endpoint"] for item in found["DBClusterEndpoints"]}
+    resolver = Resolver(traffic.aws.nameserver)
+    reader = resolver.resolve(hosts["READER"], 5432)
+    with pytest.raises(ResolutionError):
+        resolver.resolve(hosts["WRITER"], 5432)
+    traffic.aws.control.answers(inactive_writer_endpoint="resolves")
+    try:
+        assert resolver.resolve(hosts["WRITER"], 5432).ip == reader.ip
+    finally:
+        traffic.aws.control.answers(inactive_writer_endpoint="unresolved")
 
 
 def test_traffic_follows_the_writer_and_nothing_else(traffic: Traffic) -> None:

@@ -224,12 +224,43 @@ def test_a_cluster_in_order(stack: Stack, site: Site) -> None:
     found = look(reads, of)
     assert found is not None
     assert fields(of, found) == []
-    assert found["Endpoint"].startswith(of.name)
+    assert found["Endpoint"].startswith(of.name) and found["EndpointStatus"] == "available"
     assert KINDS[of.kind].waiting(found) is None
     assert [(operation, region) for operation, region, _ in reads.calls] == [
         ("describe_db_clusters", of.region),
         ("describe_global_clusters", of.region),
     ]
+
+
+def test_aws_03_a_secondary_is_read_without_endpoint(secondary: Target) -> None:
+    """DescribeDBClusters of a secondary has no `Endpoint` (terraform-provider-aws#14219): its name and status are in
+    DescribeDBClusterEndpoints, as in the example of the AWS CLI's describe-db-cluster-endpoints."""
+    host = f"{secondary.name}.cluster-x.us-west-2.rds.amazonaws.com"
+    shown = cluster_answer(secondary)
+    del shown["Endpoint"]
+    answers: dict[str, Answer] = {
+        "describe_db_clusters": {"DBClusters": [shown]},
+        "describe_global_clusters": top_answer("arn:other", arn(secondary)),
+    }
+    entries = [
+        {
+            "DBClusterIdentifier": secondary.name,
+            "Endpoint": "ro.example.com",
+            "Status": "available",
+            "EndpointType": "READER",
+        },
+        {"DBClusterIdentifier": secondary.name, "Endpoint": host, "Status": "inactive", "EndpointType": "WRITER"},
+    ]
+    reads = FakeReads(KINDS["rds.cluster"], **answers, describe_db_cluster_endpoints={"DBClusterEndpoints": entries})
+    found = look(reads, secondary)
+    assert found is not None and fields(secondary, found) == []
+    assert (found["Endpoint"], found["EndpointStatus"]) == (host, "inactive")
+    assert len(reads.calls) == 3
+    reads = FakeReads(
+        KINDS["rds.cluster"], **answers, describe_db_cluster_endpoints={"DBClusterEndpoints": entries[:1]}
+    )
+    found = look(reads, secondary)
+    assert found is not None and (found["Endpoint"], found["EndpointStatus"]) == (None, None)
 
 
 def test_no_cluster_is_absent(primary: Target) -> None:

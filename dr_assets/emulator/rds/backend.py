@@ -246,6 +246,20 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         cluster.begin("deleting")
         return cluster
 
+    def cluster_endpoints(self, identifier: str | None, filters: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """DescribeDBClusterEndpoints with its filters by type, custom type, id and status; unknown filters are refused."""
+        clusters = [self._cluster(identifier)] if identifier else list(self.clusters.values())
+        found = [end for cluster in clusters if isinstance(cluster, AuroraCluster) for end in cluster.endpoints]
+        field = {"db-cluster-endpoint-type": "EndpointType", "db-cluster-endpoint-status": "Status"}
+        for item in filters:
+            name, values = item["Name"], {str(value).lower() for value in item["Values"]}
+            if name in ("db-cluster-endpoint-custom-type", "db-cluster-endpoint-id"):
+                return []  # of custom endpoints
+            if name not in field:
+                raise InvalidParameterValue(f"Unrecognized filter name: {name}")
+            found = [end for end in found if end[field[name]].lower() in values]
+        return found
+
     def _cluster(self, identifier: str) -> Any:
         name = identifier.rsplit(":", 1)[-1].lower()
         if name not in self.clusters:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.postgres import PostgresPair
 from dr_assets.emulator.rds.events import Trouble, event_publisher
@@ -75,11 +76,16 @@ class PairDriver:
         return self._sites.get(arn)
 
     def names(self) -> dict[str, str]:
-        """Host name -> IP address, of every endpoint that has a server behind it."""
+        """Host name -> IP address, of every endpoint that has a server behind it.
+
+        Whether a reader's inactive writer endpoint is among them is a switch (`Answers.inactive_writer_endpoint`).
+        """
         found: dict[str, str] = {}
         for arn, member in list(self._clusters.items()):
             ip = self.pair.address(self._sites[arn])[0]
-            found |= {str(member.endpoint).lower(): ip, str(member.reader_endpoint).lower(): ip}
+            found[str(member.reader_endpoint).lower()] = ip
+            if not member.is_global_reader or answers().inactive_writer_endpoint == "resolves":
+                found[member.writer_endpoint.lower()] = ip
             whole = member.membership
             if whole is not None and whole.writer is member:
                 found[str(whole.endpoint).lower()] = ip

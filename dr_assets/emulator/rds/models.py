@@ -12,6 +12,7 @@ from moto.rds.exceptions import InvalidParameterCombination, InvalidParameterVal
 from moto.rds.models import DBCluster, DBInstanceClustered, GlobalCluster, RDSBackend
 from moto.utilities.utils import get_partition
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import Settling, clock
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.events import event_publisher
@@ -101,6 +102,35 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     @read_replica_identifiers.setter
     def read_replica_identifiers(self, value: list[str]) -> None:
         self._read_replicas = value
+
+    @property
+    def writer_endpoint(self) -> str:
+        """The name of the cluster's writer endpoint, which a read-only member has too."""
+        return str(DBCluster.endpoint.fget(self))
+
+    @property
+    def endpoint(self) -> str | None:
+        """Left out by DescribeDBClusters at a read-only member of a global cluster (terraform-provider-aws#14219)."""
+        return None if self.is_global_reader else self.writer_endpoint
+
+    @property
+    def endpoints(self) -> list[dict[str, str]]:
+        """DescribeDBClusterEndpoints. A read-only member's writer endpoint is `inactive` (RDS API, DBClusterEndpoint.Status)."""
+        usual = "creating" if self.status == "creating" else "available"
+        named = (
+            ("WRITER", self.writer_endpoint, "inactive" if self.is_global_reader else usual),
+            ("READER", self.reader_endpoint, usual),
+        )
+        return [
+            {"DBClusterIdentifier": self.resource_id, "Endpoint": name, "Status": status, "EndpointType": kind}
+            for kind, name, status in named
+        ]
+
+    def promote(self) -> None:
+        """Become the global writer. Aurora may pick any instance (failover tiers are a wish, and not of global failovers)."""
+        if self._members:
+            pick = max if answers().promoted_instance == "last" else min
+            self.failover(pick(self._members, key=lambda member: (member.created, member.resource_id)))
 
     @property
     def scaling_configuration_info(self) -> dict[str, Any] | None:
@@ -337,6 +367,7 @@ class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]
         elif change is not None and roles.driver().finished(change):
             self.change = None
             old, self.writer = self._by(change.from_arn), self._by(change.to_arn)
+            self.writer.promote()
             self.rebuilding = change if change.kind == "failover" else None
             if change.kind == "switchover":
                 event_publisher.publish(old, "RDS-EVENT-0182")

@@ -66,6 +66,11 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
         )
         return ActionResult({"DBCluster": cluster})
 
+    def describe_db_cluster_endpoints(self) -> ActionResult:
+        """moto: not implemented. Custom endpoints are not emulated."""
+        found = self.backend.cluster_endpoints(self.params.get("DBClusterIdentifier"), self.params.get("Filters") or [])
+        return ActionResult({"DBClusterEndpoints": found})
+
     # -- parameter groups ----------------------------------------------------------------------------------------------
 
     def describe_db_parameters(self) -> ActionResult:

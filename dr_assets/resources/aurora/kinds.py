@@ -97,6 +97,25 @@ class GlobalCluster(Kind):
         return states.waiting("global cluster", observed)
 
 
+def writer_endpoint(reads: Reads, region: str, cluster: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """(name, status) of a cluster's writer endpoint; (None, None) where AWS names none.
+
+    DescribeDBClusters leaves `Endpoint` out at a secondary (terraform-provider-aws#14219): its writer endpoint is `inactive`
+    until it is promoted (RDS API, DBClusterEndpoint), and asked for apart. Where it is there, it is in use.
+    """
+    if cluster.get("Endpoint"):
+        return cluster["Endpoint"], "available"
+    found = reads.pages(
+        "rds",
+        "describe_db_cluster_endpoints",
+        region,
+        "DBClusterEndpoints",
+        DBClusterIdentifier=cluster["DBClusterIdentifier"],
+    )
+    writer: Mapping[str, Any] = next((item for item in found if item.get("EndpointType") == "WRITER"), {})
+    return writer.get("Endpoint"), writer.get("Status")
+
+
 # Field as it is read and desired -> parameter of ModifyDBCluster, where that is called differently.
 _CLUSTER_PARAMETER = {
     "DBClusterParameterGroup": "DBClusterParameterGroupName",
@@ -110,7 +129,8 @@ class Cluster(Kind):
     `GlobalClusterIdentifier` is asserted from the global cluster's member list: a detached member cannot be put back in
     place, so a difference is reported and never healed. SourceRegion is botocore's own: it signs a second request with it
     (PreSignedUrl), without which RDS lets no encrypted cluster join from another region.
-    `Condition` is "usable", or the status in which the cluster is stuck.
+    `Condition` is "usable", or the status in which the cluster is stuck. `Endpoint` is the writer endpoint whatever the role,
+    `EndpointStatus` its status: `inactive` at a reader.
     """
 
     name = "rds.cluster"
@@ -132,7 +152,11 @@ class Cluster(Kind):
     parity = ("Engine", "EngineVersion", "BackupRetentionPeriod", "DeletionProtection", "EnabledCloudwatchLogsExports")
     absent_codes = ("DBClusterNotFoundFault",)
     resource_arn = "rds:{region}:{account}:cluster:{name}"
-    read_actions = permit("rds:DescribeDBClusters") | permit("rds:DescribeGlobalClusters", on="rds.global_cluster")
+    read_actions = (
+        permit("rds:DescribeDBClusters")
+        | permit("rds:DescribeGlobalClusters", on="rds.global_cluster")
+        | permit("rds:DescribeDBClusterEndpoints", on=(OWN, "rds:{region}:{account}:cluster-endpoint:*"))
+    )
     write_actions = (
         permit("rds:DeleteDBCluster", "rds:AddTagsToResource")
         | permit("rds:RemoveFromGlobalCluster", on=(OWN, "rds.global_cluster"))
@@ -145,7 +169,10 @@ class Cluster(Kind):
         # The first cluster of an account makes RDS create its service-linked role.
         | permit("iam:CreateServiceLinkedRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*")
     )
-    least_reads = (1, 0)  # its tags are in the description
+    least_reads = (
+        1,
+        0,
+    )  # its tags are in the description; the reader's writer endpoint is one more for the whole stack
     terraform = ("aws_rds_cluster",)
     console_url = f"{states.CONSOLE};is-cluster=true"
 
@@ -155,6 +182,7 @@ class Cluster(Kind):
         top = global_cluster(reads, target.region, target.identity["GlobalCluster"])
         members = {member["DBClusterArn"] for member in (top or {}).get("GlobalClusterMembers", ())}
         member = cluster["DBClusterArn"] in members
+        endpoint, status = writer_endpoint(reads, target.region, cluster)
         same_name = (
             "Engine",
             "EngineVersion",
@@ -167,12 +195,13 @@ class Cluster(Kind):
             "DBSubnetGroup",
             "DBClusterParameterGroup",
             "Port",
-            "Endpoint",
             "ReaderEndpoint",
             "DbClusterResourceId",
         )
         return {
             **{name: cluster.get(name) for name in same_name},
+            "Endpoint": endpoint,
+            "EndpointStatus": status,
             "Arn": cluster["DBClusterArn"],
             "Status": cluster["Status"],
             "Condition": states.condition(cluster["Status"]),

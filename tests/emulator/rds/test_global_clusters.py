@@ -61,12 +61,49 @@ def test_switchover_swaps_the_roles_and_back(pair: Pair, east: Site, west: Site)
     assert answer["FailoverState"]["IsDataLossAllowed"] is False
     assert pair.roles() == {pair.arn(east): False, pair.arn(west): True}
     writer = west.cluster(pair.secondary)
-    assert [m["IsClusterWriter"] for m in writer["DBClusterMembers"]] == [True, False]
+    assert [m["IsClusterWriter"] for m in writer["DBClusterMembers"]] == [False, True]
     assert "ReplicationSourceIdentifier" not in writer
     assert east.cluster(pair.primary)["ReplicationSourceIdentifier"] == pair.arn(west)
     assert not any(m["IsClusterWriter"] for m in east.cluster(pair.primary)["DBClusterMembers"])
     pair.switch(west, east)
     assert pair.roles() == {pair.arn(east): True, pair.arn(west): False}
+
+
+def endpoints(site: Site, cluster: str, **more: Any) -> dict[str, tuple[str, str]]:
+    found = site.rds.describe_db_cluster_endpoints(DBClusterIdentifier=cluster, **more)["DBClusterEndpoints"]
+    assert {item["DBClusterIdentifier"] for item in found} <= {cluster}
+    return {item["EndpointType"]: (item["Endpoint"], item["Status"]) for item in found}
+
+
+def test_aws_03_a_secondary_shows_its_writer_endpoint_as_inactive_only(pair: Pair, east: Site, west: Site) -> None:
+    """DescribeDBClusters of a secondary names the reader endpoint alone (terraform-provider-aws#14219); its writer endpoint is
+    `inactive` (RDS API, DBClusterEndpoint.Status) until it is promoted, and keeps its name."""
+    reader = west.cluster(pair.secondary)
+    assert "Endpoint" not in reader
+    name = reader["ReaderEndpoint"].replace(".cluster-ro-", ".cluster-")
+    assert endpoints(west, pair.secondary) == {
+        "WRITER": (name, "inactive"),
+        "READER": (reader["ReaderEndpoint"], "available"),
+    }
+    writer = east.cluster(pair.primary)
+    assert endpoints(east, pair.primary)["WRITER"] == (writer["Endpoint"], "available")
+    only = [{"Name": "db-cluster-endpoint-status", "Values": ["inactive"]}]
+    assert list(endpoints(west, pair.secondary, Filters=only)) == ["WRITER"]
+    assert endpoints(east, pair.primary, Filters=only) == {}
+    pair.switch(east, west)
+    assert west.cluster(pair.secondary)["Endpoint"] == name
+    assert endpoints(west, pair.secondary)["WRITER"] == (name, "available")
+    assert "Endpoint" not in east.cluster(pair.primary)
+    assert endpoints(east, pair.primary)["WRITER"] == (writer["Endpoint"], "inactive")
+
+
+@pytest.mark.parametrize(("answer", "writers"), [("last", [False, True]), ("first", [True, False])])
+def test_aws_03_promotion_may_pick_any_instance(
+    aws: EmbeddedAws, pair: Pair, east: Site, west: Site, answer: str, writers: list[bool]
+) -> None:
+    aws.control.answers(promoted_instance=answer)
+    pair.switch(east, west)
+    assert [m["IsClusterWriter"] for m in west.cluster(pair.secondary)["DBClusterMembers"]] == writers
 
 
 def test_switchover_takes_its_time(aws: EmbeddedAws, pair: Pair, east: Site, west: Site) -> None:
