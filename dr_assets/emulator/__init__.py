@@ -37,6 +37,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
     ),
     "Aurora clusters and instances": (
         "every field of the stack, as created and as modified; create, modify, delete and promote take the settle time",
+        "versions and classes that can be ordered, per region, are settable; DescribeDBEngineVersions and "
+        "DescribeOrderableDBInstanceOptions list them, creation refuses others [langfuse/langfuse-terraform-aws#34; "
+        "terraform-provider-aws#28189]; what runs keeps a version that is no longer offered [Aurora user guide]",
         "a reader cluster refuses user name, password, database name and managed password; it requires a key of its region, "
         "and a writer that is available and has an instance",
         "members: one writer instance in the writer's cluster, replicas only in a reader; MultiAZ from the zones "

@@ -19,12 +19,28 @@ class Answers:
     lag_dimensions: dimensions of the AuroraGlobalDB* metrics: DBClusterIdentifier and SourceRegion (AWS's labs and console),
         SourceRegion alone (older labs), DBClusterIdentifier alone (many published alarms).
     inactive_writer_endpoint: whether the name of a secondary cluster's inactive writer endpoint resolves before promotion.
+    engine_versions: Aurora PostgreSQL versions that can be created; `us-west-2/14.20` is offered in that region alone. Default: those
+        of August 2026 from another emulator's snapshot of AWS (ministackorg/ministack#1299), and 14.13, which was current once.
+    instance_classes: classes that can be created with each of them, written likewise.
     promoted_instance: which instance of the target cluster becomes its writer: the last one created, or the first. AWS may pick any.
     """
 
     lag_dimensions: str = "cluster+source-region"
     inactive_writer_endpoint: str = "unresolved"
     promoted_instance: str = "last"
+    engine_versions: tuple[str, ...] = (
+        *("14.6", "14.13", "14.17", "14.18", "14.19", "14.20", "14.22", "14.23"),
+        *("15.12", "15.13", "15.14", "16.8", "16.9", "16.10", "17.4", "17.5", "17.6"),
+    )
+    instance_classes: tuple[str, ...] = (
+        "db.t4g.medium",
+        "db.t4g.large",
+        *(
+            f"db.{family}.{size}"
+            for family in ("r5", "r6g", "r7g")
+            for size in ("large", "xlarge", "2xlarge", "4xlarge")
+        ),
+    )
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from moto.rds.exceptions import (
 from moto.rds.models import RDSBackend, rds_backends
 
 from dr_assets.emulator.extension import Extended, Extension
-from dr_assets.emulator.rds import roles
+from dr_assets.emulator.rds import engines, roles
 from dr_assets.emulator.rds.events import select_events
 from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
@@ -94,6 +94,10 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
         if not str(params.get("engine", "")).startswith("aurora"):
             return super().create_db_cluster(kwargs)  # type: ignore[no-any-return]
+        if params.get("engine_version") is None:
+            params["engine_version"] = engines.default_version(self.region_name)
+        if not params.pop("restored", False):
+            engines.check_version(params["engine"], params["engine_version"], self.region_name)
         self._check_cluster(params)
         item = None
         if params.get("global_cluster_identifier"):
@@ -125,10 +129,10 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             )
         if params["engine"] != item.engine:
             raise InvalidParameterCombination(f"The engine must be {item.engine}, as of the global cluster")
-        version = params.setdefault("engine_version", item.engine_version)
-        if version != item.engine_version:
-            raise InvalidParameterCombination(
-                f"The engine version {version} differs from the global cluster's {item.engine_version}"
+        if params["engine_version"] != item.engine_version:
+            # Also where EngineVersion is left out and AWS's default is another one (aws-cli#8139 has the text).
+            raise InvalidParameterValue(
+                f"Value for engineVersion should match setting for global cluster {item.resource_id}"
             )
         writer = item.writer
         if writer is None:
@@ -181,6 +185,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             return super().modify_db_cluster(kwargs)
         if cluster.status not in ("available", "modifying"):
             raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is {cluster.status}, not available")
+        engines.check_upgrade(cluster, params.get("engine_version"))
         windows = ("preferred_backup_window", "preferred_maintenance_window")
         self._check_cluster({**{key: getattr(cluster, key) for key in windows}, **params})
         if cluster.membership is not None and params.get("manage_master_user_password"):
@@ -290,6 +295,13 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         ]
         if refused:
             raise InvalidParameterCombination(f"The DB cluster decides on {', '.join(refused)}, not its instances")
+        if params.get("engine_version") not in (None, cluster.engine_version):
+            # aws-cloudformation/rain#309 has the text.
+            raise InvalidParameterCombination(
+                f"The engine version that you requested for your DB instance ({params['engine_version']}) does not match the "
+                f"engine version of your DB cluster ({cluster.engine_version})."
+            )
+        engines.check_class(cluster, params["db_instance_class"])
         zone = params.get("availability_zone")
         if zone and not zone.startswith(self.region_name):
             raise InvalidParameterValue(f"{zone} is not a zone of {self.region_name}")
@@ -313,6 +325,8 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         group = params.get("db_parameter_group_name")
         if group and not group.startswith("default.") and group not in self.db_parameter_groups:
             raise DBParameterGroupNotFoundError(group)
+        if params.get("db_instance_class"):
+            engines.check_class(instance.cluster, params["db_instance_class"])
         before = {field: getattr(instance, field) for field in _INSTANCE_FIELDS.values()}
         try:
             for key, field in _INSTANCE_FIELDS.items():

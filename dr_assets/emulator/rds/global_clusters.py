@@ -14,6 +14,7 @@ from moto.rds.exceptions import (
     RDSClientError,
 )
 
+from dr_assets.emulator.rds import engines
 from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, available
 
 HOME_REGION = "us-east-1"
@@ -91,6 +92,9 @@ class GlobalClusters:
             raise InvalidParameterValue(
                 "When creating standalone global cluster, value for engineName should be specified"
             )
+        if source is None:
+            version = version or engines.default_version(self.region_name)
+            engines.check_global_version(engine, version, self.region_name)
         result = AuroraGlobalCluster(
             backend=self.sibling(HOME_REGION),
             global_cluster_identifier=identifier,
@@ -117,6 +121,7 @@ class GlobalClusters:
         """ModifyGlobalCluster. moto: lacks it. An engine upgrade reaches every member, as minor upgrades do at AWS."""
         item = self.find_global(params["global_cluster_identifier"])
         self._must_be_available(item)
+        engines.check_upgrade(item, params.get("engine_version"))
         if (new_name := params.get("new_global_cluster_identifier")) and new_name.lower() != item.resource_id:
             if new_name.lower() in self.global_store:
                 raise RDSClientError("GlobalClusterAlreadyExistsFault", f"Global cluster {new_name} already exists")

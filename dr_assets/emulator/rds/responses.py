@@ -5,9 +5,11 @@ moto finds an action by its method name, so adding a method adds an action.
 
 from typing import Any
 
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, PaginatedResult
 from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
+
+from dr_assets.emulator.rds import engines
 
 
 class AuroraResponse(RDSResponse):  # type: ignore[misc]
@@ -70,6 +72,16 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
         """moto: not implemented. Custom endpoints are not emulated."""
         found = self.backend.cluster_endpoints(self.params.get("DBClusterIdentifier"), self.params.get("Filters") or [])
         return ActionResult({"DBClusterEndpoints": found})
+
+    # -- what can be ordered -------------------------------------------------------------------------------------------
+
+    def describe_db_engine_versions(self) -> ActionResult:
+        """moto: not implemented."""
+        return PaginatedResult({"DBEngineVersions": engines.describe_versions(self.region, self.params)})
+
+    def describe_orderable_db_instance_options(self) -> ActionResult:
+        """moto: versions and classes of 2021."""
+        return PaginatedResult({"OrderableDBInstanceOptions": engines.describe_orderable(self.region, self.params)})
 
     # -- parameter groups ----------------------------------------------------------------------------------------------
 

@@ -66,4 +66,5 @@ class Restores:
         # The restored data hold the source's accounts, so the password is the one they had.
         wanted["master_user_password"] = getattr(source, "_master_user_password", None) or "restored-from-source"
         wanted["db_cluster_identifier"] = identifier
+        wanted["restored"] = True  # also of a version that is no longer offered
         return self.create_db_cluster(wanted)  # type: ignore[attr-defined]

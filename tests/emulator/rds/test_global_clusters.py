@@ -200,7 +200,9 @@ def test_secondary_cluster_refusals(east: Site, west: Site, name: str) -> None:
     assert refused(ManageMasterUserPassword=True) == "InvalidParameterCombination"
     assert refused(KmsKeyId=None) == "InvalidParameterCombination"
     assert refused(KmsKeyId=east.key) == "KMSKeyNotAccessibleFault"
-    assert refused(EngineVersion="13.9") == "InvalidParameterCombination"
+    assert refused(EngineVersion="13.9") == "InvalidParameterCombination"  # not offered
+    assert refused(EngineVersion="14.19") == "InvalidParameterValue"  # not the global cluster's
+    assert refused(EngineVersion=None) == "InvalidParameterValue"  # AWS's default is another one (aws-cli#8139)
     assert refused(GlobalClusterIdentifier="absent") == "GlobalClusterNotFoundFault"
     assert refused(DBClusterParameterGroupName="absent") == "DBClusterParameterGroupNotFound"
     assert refused(DBSubnetGroupName="absent") == "DBSubnetGroupNotFoundFault"
@@ -255,9 +257,9 @@ def test_teardown_keeps_awss_order(pair: Pair, east: Site, west: Site) -> None:
 def test_modify_global_cluster(pair: Pair, east: Site, west: Site) -> None:
     west.rds.modify_global_cluster(GlobalClusterIdentifier=pair.name, DeletionProtection=True)
     assert pair.shown(east)["DeletionProtection"] is True
-    east.rds.modify_global_cluster(GlobalClusterIdentifier=pair.name, EngineVersion="14.15", DeletionProtection=False)
-    assert pair.shown()["EngineVersion"] == "14.15"
-    assert east.cluster(pair.primary)["EngineVersion"] == west.cluster(pair.secondary)["EngineVersion"] == "14.15"
+    east.rds.modify_global_cluster(GlobalClusterIdentifier=pair.name, EngineVersion="14.19", DeletionProtection=False)
+    assert pair.shown()["EngineVersion"] == "14.19"
+    assert east.cluster(pair.primary)["EngineVersion"] == west.cluster(pair.secondary)["EngineVersion"] == "14.19"
     with pytest.raises(ClientError) as caught:
         east.rds.modify_global_cluster(GlobalClusterIdentifier="absent", DeletionProtection=True)
     assert code_of(caught) == "GlobalClusterNotFoundFault"
