@@ -94,6 +94,12 @@ def instance(stack: Stack, site: Site, n: int) -> str:
     return f"aurora-{site}-instance-{n}-{stack.environment_suffix}"
 
 
+def instances_arn(stack: Stack, site: Site) -> Text:
+    """A pattern for the ARNs of the site's instances."""
+    name = f"db:aurora-{site}-instance-*-{stack.environment_suffix}"
+    return Text(arn("rds", name, region=stack.region(site), account=ACCOUNT))
+
+
 def parameter_group(stack: Stack, site: Site, scope: str) -> str:
     """`scope`: cluster or instance."""
     return f"aurora-postgresql-{scope}-{site}-{stack.environment_suffix}"

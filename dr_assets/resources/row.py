@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from dr_assets.core.compare import normal_policy
+from dr_assets.core.expressions import Text
 from dr_assets.core.model import MANAGED_BY, Resource
+from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
 # IAM's and Route 53's control planes are global and answer in us-east-1, whatever the stack's regions are.
@@ -77,6 +79,18 @@ def policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
     return normal_policy({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def trust(service: str) -> dict[str, Any]:
+def deny_without_tls(actions: str, where: Any) -> dict[str, Any]:
+    """Refuses clear text for everybody (`aws:SecureTransport`, IAM user guide, "Global condition keys")."""
+    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    return statement(actions, where, sid="DenyWithoutTLS", effect="Deny", principal="*", condition=without_tls)
+
+
+def from_source(arn: Any = None) -> dict[str, Any]:
+    """Condition that an AWS service acts for this account, and for a resource like `arn` (the confused deputy problem)."""
+    like = {"ArnLike": {"aws:SourceArn": arn}} if arn else {}
+    return {"StringEquals": {"aws:SourceAccount": Text(names.ACCOUNT)}, **like}
+
+
+def trust(service: str, condition: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The trust policy of a role that an AWS service assumes."""
-    return policy(statement("sts:AssumeRole", service=service))
+    return policy(statement("sts:AssumeRole", service=service, condition=condition))

@@ -170,14 +170,13 @@ run "encryption" {
   assert {
     condition = [
       for statement in jsondecode(aws_kms_key.notifications.policy).Statement :
-      [statement.Principal.Service, statement.Action, [statement.Condition.StringEquals["aws:SourceAccount"]]]
+      "${join(" ", flatten([statement.Principal.Service, statement.Action]))} ${statement.Condition.StringEquals["aws:SourceAccount"]}"
       if can(statement.Principal.Service)
-      ] == [[
-        ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com"],
-        ["kms:Decrypt", "kms:GenerateDataKey*"],
-        ["123456789012"],
-    ]]
-    error_message = "Publishers to the encrypted topic need its key, or alarms are lost silently."
+      ] == [
+      "cloudwatch.amazonaws.com events.rds.amazonaws.com kms:Decrypt kms:GenerateDataKey* 123456789012",
+      "sns.amazonaws.com kms:Decrypt kms:GenerateDataKey* 123456789012",
+    ]
+    error_message = "Publishers to the encrypted topic, and SNS for its queue, need its key, or alarms are lost silently."
   }
 }
 
@@ -272,13 +271,19 @@ run "notifications" {
   assert {
     condition = [
       for statement in jsondecode(aws_sns_topic_policy.events.policy).Statement :
-      [statement.Principal.Service, [statement.Condition.StringEquals["aws:SourceAccount"], statement.Resource]]
+      [statement.Principal.Service, statement.Condition.StringEquals["aws:SourceAccount"], statement.Condition.ArnLike["aws:SourceArn"], statement.Resource]
       if can(statement.Principal.Service)
-      ] == [[
-        ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"],
-        ["123456789012", "arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42"],
-    ]]
-    error_message = "Only CloudWatch and RDS events of this account may publish."
+      ] == [
+      [
+        "cloudwatch.amazonaws.com", "123456789012", "arn:aws:cloudwatch:us-west-2:123456789012:alarm:*",
+        "arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42",
+      ],
+      [
+        "events.rds.amazonaws.com", "123456789012", "arn:aws:rds:us-west-2:123456789012:*",
+        "arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42",
+      ],
+    ]
+    error_message = "Only alarms and RDS events of this account and region may publish."
   }
 
   assert {

@@ -141,9 +141,10 @@ def in_sync(stack: Stack, what: str) -> dict[str, Any]:
     if what == "public-access-block":
         return {"PublicAccessBlockConfiguration": dict(want)}
     if what == "policy":
-        (deny,) = want["Policy"]["Statement"]
-        as_text = {**deny, "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
-        return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [as_text]})}
+        without, old = want["Policy"]["Statement"]
+        without = {**without, "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+        old = {**old, "Action": "s3:*", "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}}
+        return {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [without, old]})}
     if what == "lifecycle":
         (rule,) = want["Rules"]
         return {"Rules": [{**rule, "Filter": {}}], "TransitionDefaultMinimumObjectSize": "all_storage_classes_128K"}
@@ -205,10 +206,12 @@ def test_what_can_be_taken_away_is(stack: Stack, what: str, operation: str) -> N
 
 def test_the_policy_denies_everything_without_tls_to_the_bucket_and_its_objects(stack: Stack) -> None:
     _, params = creation(target(stack, "primary/backup/policy"))
-    (deny,) = json.loads(params["Policy"])["Statement"]
-    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", ["s3:*"])
-    assert deny["Resource"] == [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
-    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": ["false"]}}
+    without, old = json.loads(params["Policy"])["Statement"]
+    for deny in (without, old):
+        assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", ["s3:*"])
+        assert deny["Resource"] == [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+    assert without["Condition"] == {"Bool": {"aws:SecureTransport": ["false"]}}
+    assert old["Condition"] == {"NumericLessThan": {"s3:TlsVersion": ["1.2"]}}
 
 
 def test_replication_copies_delete_markers_to_the_other_sites_bucket(stack: Stack) -> None:

@@ -7,7 +7,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dr_assets.core.model import Target
-from dr_assets.resources.encryption.rows import PUBLISHERS
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import SITES, Site, Stack
 from tests.support.aws_double import ACCOUNT, FakeReads, creation, deletion, error, fields, look, next_call, target
@@ -185,8 +184,14 @@ def test_data_is_used_through_rds_of_its_region_by_this_account_only(stack: Stac
 
 @pytest.mark.parametrize("site", SITES)
 def test_the_publishers_may_encrypt_for_this_account_only(stack: Stack, site: Site) -> None:
-    statement = statements(stack, site, "notifications")["PublishEncrypted"]
-    assert statement["Principal"] == {"Service": sorted(PUBLISHERS)}
-    assert set(PUBLISHERS) == {"cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com"}
-    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": [ACCOUNT]}}
+    found = statements(stack, site, "notifications")
+    publish, deliver = found["PublishEncrypted"], found["DeliverEncrypted"]
+    assert publish["Principal"] == {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]}
+    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": [ACCOUNT]}}
+    assert deliver["Principal"] == {"Service": ["sns.amazonaws.com"]}
+    topic = f"arn:aws:sns:{stack.region(site)}:{ACCOUNT}:db-events-{site}-l6p3z2w4"
+    assert deliver["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": [ACCOUNT]},
+        "ArnLike": {"aws:SourceArn": [topic]},
+    }
+    assert publish["Action"] == deliver["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]

@@ -74,6 +74,10 @@ def test_iams_own_spelling_of_a_trust_policy_is_no_difference(role: Target) -> N
             "Effect": "Allow",
             "Principal": {"Service": "monitoring.rds.amazonaws.com"},
             "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": ACCOUNT},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:rds:us-east-1:{ACCOUNT}:db:aurora-primary-instance-*-l6p3z2w4"},
+            },
         },
     }
     assert fields(role, look(role_reads(role, spelt), role)) == []

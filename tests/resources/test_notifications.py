@@ -85,12 +85,21 @@ def test_awss_own_policy_is_drift_and_goes_with_the_topic(stack: Stack) -> None:
 
 def test_only_the_account_manages_and_only_its_own_services_publish(stack: Stack) -> None:
     of = target(stack, f"{AT}/topic-policy")
-    manage, publish = of.desired["Policy"]["Statement"]
+    manage, alarms, events, deny = of.desired["Policy"]["Statement"]
     assert manage["Principal"] == {"AWS": [f"arn:aws:iam::{ACCOUNT}:root"]}
-    assert publish["Principal"] == {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]}
-    assert publish["Action"] == ["sns:Publish"]
-    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": [ACCOUNT]}}
-    assert manage["Resource"] == publish["Resource"] == [TOPIC]
+    for publish, service, source in (
+        (alarms, "cloudwatch.amazonaws.com", f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:*"),
+        (events, "events.rds.amazonaws.com", f"arn:aws:rds:us-east-1:{ACCOUNT}:*"),
+    ):
+        assert publish["Principal"] == {"Service": [service]}
+        assert publish["Action"] == ["sns:Publish"]
+        assert publish["Condition"] == {
+            "StringEquals": {"aws:SourceAccount": [ACCOUNT]},
+            "ArnLike": {"aws:SourceArn": [source]},
+        }
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", ["sns:Publish"])
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": ["false"]}}
+    assert manage["Resource"] == alarms["Resource"] == events["Resource"] == deny["Resource"] == [TOPIC]
 
 
 # --- queues ------------------------------------------------------------------------------------------------------------

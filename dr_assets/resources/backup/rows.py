@@ -8,10 +8,11 @@ from typing import Any
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import GLOBAL_REGION, other, policy, resource, statement, trust
+from dr_assets.resources.row import GLOBAL_REGION, deny_without_tls, other, policy, resource, statement, trust
 from dr_assets.stack import SITES, Site, Stack
 
 ARCHIVE_DAYS, EXPIRE_DAYS, OLD_VERSION_DAYS, ABORT_DAYS = 30, 365, 90, 7
+MINIMUM_TLS = "1.2"
 LOST = "an export could not be restored from the other region"
 
 
@@ -58,7 +59,13 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "public_access_block",
         "Nothing in it can be made public.",
     )
-    yield setting("policy", "s3.policy", {"Policy": _tls_only(stack, site)}, "policy", "Refuses requests without TLS.")
+    yield setting(
+        "policy",
+        "s3.policy",
+        {"Policy": _tls_only(stack, site)},
+        "policy",
+        "Refuses requests without TLS 1.2 or newer.",
+    )
     yield setting(
         "lifecycle",
         "s3.lifecycle",
@@ -113,9 +120,13 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
 
 
 def _tls_only(stack: Stack, site: Site) -> dict[str, Any]:
+    """Requests of S3 itself, replication among them, carry no `s3:TlsVersion`: the second statement does not concern them."""
     where = [names.bucket_arn(stack, site), names.bucket_arn(stack, site, "/*")]
-    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
-    return policy(statement("s3:*", where, sid="DenyWithoutTLS", effect="Deny", principal="*", condition=without_tls))
+    old_tls = {"NumericLessThan": {"s3:TlsVersion": MINIMUM_TLS}}
+    return policy(
+        deny_without_tls("s3:*", where),
+        statement("s3:*", where, sid="DenyOldTLS", effect="Deny", principal="*", condition=old_tls),
+    )
 
 
 def _archive_rule() -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import policy, resource, statement
+from dr_assets.resources.row import from_source, policy, resource, statement
 from dr_assets.stack import Site, Stack
 
 # Without these, an alarm or an RDS event that is published to the encrypted topic is lost without a trace.
-PUBLISHERS = ("cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com")
+PUBLISHERS = ("cloudwatch.amazonaws.com", "events.rds.amazonaws.com")
 
 
 LOST = "a failover would leave an unreadable cluster"
@@ -21,7 +21,9 @@ LOST_WITH_KEY = {"data": LOST, "notifications": "alerts would be lost on their w
 
 def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield from _pair(stack, site, "data", names.data_key(stack, site), _data_policy(stack, site))
-    yield from _pair(stack, site, "notifications", names.notifications_key(stack, site), _notifications_policy(stack))
+    yield from _pair(
+        stack, site, "notifications", names.notifications_key(stack, site), _notifications_policy(stack, site)
+    )
 
 
 def _pair(stack: Stack, site: Site, purpose: str, name: str, document: dict[str, Any]) -> Iterator[Resource]:
@@ -69,9 +71,13 @@ def _data_policy(stack: Stack, site: Site) -> dict[str, Any]:
     )
 
 
-def _notifications_policy(stack: Stack) -> dict[str, Any]:
-    own_account = {"StringEquals": {"aws:SourceAccount": Text(names.ACCOUNT)}}
+def _notifications_policy(stack: Stack, site: Site) -> dict[str, Any]:
+    """Publishers encrypt for the topic ("Key management", SNS developer guide, which documents the condition for all services but
+    EventBridge); SNS encrypts for the queue it delivers to."""
     use = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    delivery = from_source(names.topic_arn(stack, site))
     return policy(
-        _root(stack), statement(use, "*", sid="PublishEncrypted", service=list(PUBLISHERS), condition=own_account)
+        _root(stack),
+        statement(use, "*", sid="PublishEncrypted", service=list(PUBLISHERS), condition=from_source()),
+        statement(use, "*", sid="DeliverEncrypted", service="sns.amazonaws.com", condition=delivery),
     )

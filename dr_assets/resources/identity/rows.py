@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import GLOBAL_REGION, resource, trust
+from dr_assets.resources.row import GLOBAL_REGION, from_source, resource, trust
 from dr_assets.stack import Site, Stack
 
 LOST = "the database's own monitoring would be blind"
@@ -19,7 +19,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         f"{site}/identity/monitoring-role",
         "iam.role",
         role,
-        {"AssumeRolePolicy": trust("monitoring.rds.amazonaws.com")},
+        {"AssumeRolePolicy": trust("monitoring.rds.amazonaws.com", from_source(names.instances_arn(stack, site)))},
         region=GLOBAL_REGION,
         settings={"Description": f"Enhanced monitoring of the {site} Aurora instances"},
         terraform=f"module.{site}.aws_iam_role.monitoring",

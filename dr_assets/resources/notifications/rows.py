@@ -8,7 +8,7 @@ from typing import Any
 from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.row import policy, resource, statement
+from dr_assets.resources.row import deny_without_tls, from_source, policy, resource, statement
 from dr_assets.stack import Site, Stack
 
 EVENT_CATEGORIES = ("failover", "failure", "global-failover", "maintenance", "notification")
@@ -23,7 +23,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     at = f"{site}/notifications"
     key = Ref(f"{site}/encryption/notifications-key", "Arn")
     name = names.topic(stack, site)
-    topic, topic_arn = Ref(f"{at}/topic", "Arn"), names.topic_arn(stack, site)
+    topic = Ref(f"{at}/topic", "Arn")
     yield resource(
         stack,
         f"{at}/topic",
@@ -38,11 +38,11 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         f"{at}/topic-policy",
         "sns.topic_policy",
         name,
-        {"Policy": _topic_policy(stack, topic_arn)},
+        {"Policy": _topic_policy(stack, site)},
         tagged=False,
         settings={"TopicArn": topic},
         terraform=f"module.{site}.aws_sns_topic_policy.events",
-        title="RDS events and CloudWatch of this account may publish; nothing else may.",
+        title="RDS events and alarms of this account and region may publish, with TLS only; nothing else may.",
     )
     for part, twin, queue, retention, redrive, title in (
         (
@@ -131,23 +131,30 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     )
 
 
-def _topic_policy(stack: Stack, topic: Text) -> dict[str, Any]:
+def _topic_policy(stack: Stack, site: Site) -> dict[str, Any]:
+    """Sources of the conditions: "Example cases for Amazon SNS access control" (SNS developer guide, alarms) and "Granting
+    permissions to publish notifications to an Amazon SNS topic" (Aurora user guide)."""
+    topic, region = names.topic_arn(stack, site), stack.region(site)
     administration = ["AddPermission", "DeleteTopic", "GetTopicAttributes", "ListSubscriptionsByTopic", "Publish"]
     administration += ["RemovePermission", "SetTopicAttributes", "Subscribe"]
     account = {"AWS": names.account_root(stack)}
-    publishers = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]
-    own_account = {"StringEquals": {"aws:SourceAccount": Text(names.ACCOUNT)}}
+
+    def publishes(sid: str, service: str, sources: str, resource: str) -> dict[str, Any]:
+        source = Text(names.arn(sources, resource, region=region, account=names.ACCOUNT))
+        return statement("sns:Publish", topic, sid=sid, service=service, condition=from_source(source))
+
     return policy(
         statement(
             [f"sns:{action}" for action in administration], topic, sid="AccountAdministration", principal=account
         ),
-        statement("sns:Publish", topic, sid="PublishEvents", service=publishers, condition=own_account),
+        publishes("AlarmsPublish", "cloudwatch.amazonaws.com", "cloudwatch", "alarm:*"),
+        publishes("DatabaseEventsPublish", "events.rds.amazonaws.com", "rds", "*"),
+        deny_without_tls("sns:Publish", topic),
     )
 
 
 def _queue_policy(queue: Text, topic: Ref | None) -> dict[str, Any]:
-    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
-    statements = [statement("sqs:*", queue, sid="DenyWithoutTLS", effect="Deny", principal="*", condition=without_tls)]
+    statements = [deny_without_tls("sqs:*", queue)]
     if topic:
         from_topic = {"ArnEquals": {"aws:SourceArn": topic}}
         sns = "sns.amazonaws.com"

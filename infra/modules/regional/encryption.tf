@@ -69,10 +69,22 @@ resource "aws_kms_key" "notifications" {
         # Without this, an alarm or a database event that is published to the encrypted topic is lost without a trace.
         Sid       = "PublishEncrypted"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com", "sns.amazonaws.com"] }
+        Principal = { Service = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+      {
+        # SNS encrypts what it delivers to the queue.
+        Sid       = "DeliverEncrypted"
+        Effect    = "Allow"
+        Principal = { Service = "sns.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = { "aws:SourceAccount" = var.account_id }
+          ArnLike      = { "aws:SourceArn" = local.topic_arn }
+        }
       },
     ]
   })

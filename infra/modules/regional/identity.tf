@@ -8,6 +8,11 @@ resource "aws_iam_role" "monitoring" {
       Effect    = "Allow"
       Principal = { Service = "monitoring.rds.amazonaws.com" }
       Action    = "sts:AssumeRole"
+      # For this site's instances, not for whoever else names this role (the confused deputy problem).
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = var.account_id }
+        ArnLike      = { "aws:SourceArn" = "arn:${var.partition}:rds:${var.region}:${var.account_id}:db:aurora-${var.site}-instance-*-${var.suffix}" }
+      }
     }]
   })
 
