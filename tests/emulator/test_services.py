@@ -580,7 +580,7 @@ def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clien
     s3.put_bucket_policy(Bucket=name, Policy=json.dumps({**policy, "Statement": [conditional, deny]}))
     with pytest.raises(ClientError) as caught:
         s3.put_object(Bucket=name, Key="b", Body=b"x")
-    assert code_of(caught) == "403"
+    assert code_of(caught) == "AccessDenied"
 
 
 @pytest.mark.parametrize(

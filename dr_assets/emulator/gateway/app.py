@@ -12,6 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any, NoReturn, Protocol
@@ -92,8 +93,9 @@ class Gateway:
         if fault is None or not fault.refuses:
             body = body if fault is None else fault.request(body, call)
             environ["CONTENT_LENGTH"] = str(len(body))
-            executed = self._execute(call, environ, body)
-            answer = answer or executed
+            refused = self._authorize(call, environ, body, record)
+            executed = refused or self._execute(call, environ, body)
+            answer = refused or answer or executed
         if fault is not None and fault.mode == "lost-after":
             record.update(status=0, error_code="lost")
             _drop(environ)
@@ -103,6 +105,19 @@ class Gateway:
             answer.headers.append(("x-amzn-RequestId", call.request_id))
         record.update(status=answer.status, error_code=error_code(answer.status, answer.headers, answer.body))
         return answer
+
+    def _authorize(self, call: Call, environ: dict[str, Any], body: bytes, record: dict[str, object]) -> Answer | None:
+        """AWS's refusal where the caller lacks a permission; what was checked goes into the call log."""
+        from dr_assets.emulator.authorization import authorize
+
+        with self._lock:
+            decision = authorize(call.service, call.operation, call.region, call.access_key, environ, body)
+        denied = decision.refusal
+        record.update(principal=decision.principal, denied=denied is not None, checks=decision.checks)
+        if denied is None:
+            return None
+        answer = error_answer(call, denied.status, denied.code, denied.message)
+        return replace(answer, body=b"") if environ["REQUEST_METHOD"] == "HEAD" else answer
 
     def _execute(self, call: Call, environ: dict[str, Any], body: bytes) -> Answer:
         poll = long_poll.short_poll(call, body)

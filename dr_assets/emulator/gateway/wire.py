@@ -142,6 +142,8 @@ def error_answer(call: Call, status: int, code: str, message: str) -> Answer:
         return Answer(status, headers, _cbor_map({"__type": code, "message": message}))
     if call.protocol in ("json", "rest-json"):
         headers += [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)]
+        if call.service in ("sqs", "cloudwatch"):  # which once spoke the query protocol: SDKs read the older code first
+            headers.append(("x-amzn-query-error", f"{code};{'Sender' if status < 500 else 'Receiver'}"))
         return Answer(status, headers, json.dumps({"__type": code, "message": message}).encode())
     headers.append(("Content-Type", "text/xml"))
     code, message, sender = escape(code), escape(message), "Sender" if status < 500 else "Receiver"

@@ -1,0 +1,26 @@
+"""moto's state by service, imported when it is first asked for: nothing here makes the server's start slower."""
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
+
+ACCOUNT = DEFAULT_ACCOUNT_ID
+PARTITION = "aws"
+
+
+@lru_cache(maxsize=64)
+def _of_service(service: Any) -> Any:
+    return get_backend(service)
+
+
+def backend(service: str, region: str = PARTITION) -> Any:
+    """moto's backend of a service in a region; global services have the partition for a region."""
+    return _of_service(service)[ACCOUNT][region]
+
+
+def is_loaded(service: str) -> bool:
+    """Whether the service's state can be other than empty."""
+    return f"moto.{service}.models" in sys.modules
