@@ -22,6 +22,9 @@ from dr_assets.errors import StackFileError
 T = TypeVar("T")
 Site = Literal["primary", "secondary"]
 SITES: tuple[Site, Site] = ("primary", "secondary")
+# Dimensions of Aurora's replication-lag metrics, by preference where AWS shows several (see resources/alarms/lag_metric.py).
+LagShape = Literal["cluster+source-region", "cluster", "source-region"]
+LAG_SHAPES: tuple[LagShape, ...] = ("cluster+source-region", "cluster", "source-region")
 
 DEFAULT_FILE = Path("infra") / "stack.auto.tfvars.json"
 FILE_VARIABLE = "DR_STACK_FILE"
@@ -92,6 +95,7 @@ class Stack(_Model):
     rto_seconds: Seconds
     detection_seconds: Seconds
     alarm_thresholds: AlarmThresholds = AlarmThresholds()
+    lag_metric_dimensions: LagShape = "cluster+source-region"
     alert_emails: list[str] = Field(default_factory=list)
     hosted_zone_name: str
     https_endpoints: HttpsEndpoints = HttpsEndpoints()

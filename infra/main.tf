@@ -26,6 +26,8 @@ module "primary" {
   parameter_group_family = local.parameter_group_family
   cluster_identifier     = aws_rds_cluster.primary.cluster_identifier
   alarm_thresholds       = var.alarm_thresholds
+  lag_metric_dimensions  = var.lag_metric_dimensions
+  source_region          = var.secondary_region
   alert_emails           = var.alert_emails
   deletion_protection    = var.deletion_protection
   tags                   = local.site_tags.primary
@@ -53,6 +55,8 @@ module "secondary" {
   parameter_group_family = local.parameter_group_family
   cluster_identifier     = aws_rds_cluster.secondary.cluster_identifier
   alarm_thresholds       = var.alarm_thresholds
+  lag_metric_dimensions  = var.lag_metric_dimensions
+  source_region          = var.primary_region
   alert_emails           = var.alert_emails
   deletion_protection    = var.deletion_protection
   tags                   = local.site_tags.secondary

@@ -411,6 +411,18 @@ variable "alarm_thresholds" {
   }
 }
 
+variable "lag_metric_dimensions" {
+  description = "Dimensions of Aurora's replication-lag metrics in this account: `dr verify` names the value where AWS shows another one."
+  type        = string
+  default     = "cluster+source-region"
+  nullable    = false
+
+  validation {
+    condition     = contains(["cluster+source-region", "cluster", "source-region"], var.lag_metric_dimensions)
+    error_message = "lag_metric_dimensions: \"${var.lag_metric_dimensions}\" is not one of cluster+source-region, cluster, source-region."
+  }
+}
+
 variable "alert_emails" {
   description = "Addresses that get every event of both sites, once they have confirmed."
   type        = list(string)

@@ -85,6 +85,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("short window", {"backup_window": "03:00-03:10"}, "backup_window", "30 minutes"),
     ("no window", {"maintenance_window": "monday"}, "maintenance_window", "mon:04:00-mon:05:00"),
     ("windows overlap", {"maintenance_window": "mon:03:30-mon:04:30"}, "backup_window", "move one"),
+    ("lag dimensions", {"lag_metric_dimensions": "region"}, "lag_metric_dimensions", "cluster+source-region"),
     ("zone name", {"hosted_zone_name": "no zone"}, "hosted_zone_name", "aurora-dr.internal"),
     ("e-mail", {"alert_emails": ["nobody"]}, "alert_emails", "not an e-mail"),
     ("reserved tag", {"tags": {"Environment": "x", "ManagedBy": "me"}}, "tags", "remove"),

@@ -117,6 +117,7 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
             return Outcome(resource.key, "absent", desired=desired, reason="AWS has no such resource")
         target = _target(resource, driver, desired)
         return _step(kind.create(target), target, driver, "created", Outcome(resource.key, "absent", desired=desired))
+    desired = dict(kind.refine(desired, observed))
     drift = compare(desired, observed, kind.owned)
     former = () if write else _set_for_former_role(resource, driver, observed, drift)
     drift = tuple(item for item in drift if item.field not in former)
@@ -126,9 +127,8 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
     if not drift:
         note = f"{', '.join(former)} still set for the role the site had before" if former else ""
         return Outcome(resource.key, "in_sync", (), observed, desired, note, former=former)
-    drifted = Outcome(
-        resource.key, "drifted", drift, observed, desired, "differs in " + ", ".join(d.field for d in drift)
-    )
+    reason = kind.explain(drift, observed) or "differs in " + ", ".join(d.field for d in drift)
+    drifted = Outcome(resource.key, "drifted", drift, observed, desired, reason)
     if not write:
         return drifted
     check_owner(resource, kind, observed, driver.adopt)

@@ -218,6 +218,14 @@ class Kind(ABC):
         """
         return self.create(target)
 
+    def refine(self, desired: Mapping[str, Any], observed: Observed) -> Mapping[str, Any]:
+        """The desired fields, where one of them depends on what the account shows. By default as they are."""
+        return desired
+
+    def explain(self, drift: Sequence[Drift], observed: Observed) -> str:
+        """Why these fields differ and what to do, where their names do not say it."""
+        return ""
+
     def before_delete(self, reads: Reads, target: Target, observed: Observed) -> Observed:
         """What else must be known before it can be deleted (what a bucket holds, say), added to `observed`."""
         return observed

@@ -23,10 +23,10 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
+from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.aurora.kinds import global_cluster, writer_endpoint
 from dr_assets.stack import Site, Stack
 
-LAG_METRIC = "AuroraGlobalDBReplicationLag"
 IDENTITY_SECONDS = 3.0  # how long to wait for the answer of STS
 
 
@@ -159,34 +159,34 @@ class AwsView:
         return self.resolver.resolve(self.writer_endpoint, self.credentials.port)
 
     def lag(self) -> tuple[float, datetime] | None:
-        """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or no finite one."""
-        now = utc.now()
-        query = {
-            "Id": "lag",
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": "AWS/RDS",
-                    "MetricName": LAG_METRIC,
-                    "Dimensions": [{"Name": "DBClusterIdentifier", "Value": self.cluster_id(self.to_site)}],
-                },
-                "Period": 60,
-                "Stat": "Maximum",
-            },
-        }
+        """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or its
+        newest value is no lag: negative (nothing is replicated) or not finite."""
+        now, shapes = utc.now(), lag_metric.shapes(self.stack, self.to_site)
         found = self.call(
             "cloudwatch",
             "get_metric_data",
             self.to_region,
-            MetricDataQueries=[query],
+            MetricDataQueries=lag_metric.queries(shapes.values()),
             StartTime=now - timedelta(hours=1),
             EndTime=now + timedelta(minutes=1),
             ScanBy="TimestampDescending",
         )
-        series = found["MetricDataResults"][0]
-        points = sorted(zip(series["Timestamps"], series["Values"], strict=True), reverse=True)
-        if not points or not math.isfinite(points[0][1]):
+        newest = lag_metric.newest(shapes, found["MetricDataResults"])
+        if newest is None or not (math.isfinite(newest[2]) and newest[2] >= 0):
             return None
-        return float(points[0][1]), points[0][0].astimezone(utc.UTC)
+        return newest[2], newest[1].astimezone(utc.UTC)
+
+    def why_no_lag(self) -> str:
+        """What `lag` found instead: a metric that AWS does not show, or one without a usable value."""
+
+        def call(operation: str, region: str, **params: Any) -> dict[str, Any]:
+            return self.call("cloudwatch", operation, region, **params)
+
+        if lag_metric.listed(
+            lag_metric.shapes(self.stack, self.to_site), lag_metric.list_metrics(call, self.to_region)
+        ):
+            return f"CloudWatch has no replication lag of the last hour at the {self.to_site} site"
+        return lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region)
 
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 

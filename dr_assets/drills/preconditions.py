@@ -57,7 +57,7 @@ def lag(view: AwsView) -> str | None:
     """Fresh and within the gate. A partition shows as growing or silent lag, never as none."""
     found = view.lag()
     if found is None:
-        raise DrError(f"CloudWatch has no replication lag of the last hour at the {view.to_site} site")
+        raise DrError(view.why_no_lag())
     milliseconds, at = found
     age = (utc.now() - at).total_seconds()
     if age > view.lag_fresh_seconds:

@@ -24,6 +24,9 @@ class Answers:
     instance_classes: classes that can be created with each of them, written likewise.
     promoted_instance: which instance of the target cluster becomes its writer: the last one created, or the first. AWS may pick any.
     clear_text: whether requests count as sent without TLS (aws:SecureTransport is false). Loopback stands for TLS.
+    list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
+    metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
+    route53_calls_per_second: Route 53's API calls of one account, at the pace, before Throttling (developer guide, "Quotas"); 0: no limit.
     """
 
     lag_dimensions: str = "cluster+source-region"
@@ -43,12 +46,22 @@ class Answers:
             for size in ("large", "xlarge", "2xlarge", "4xlarge")
         ),
     )
+    list_metrics_seconds: float = 900.0
+    metric_delay_seconds: float = 0.0
+    route53_calls_per_second: float = 0.0
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "lag_dimensions": ("cluster+source-region", "source-region", "cluster"),
     "inactive_writer_endpoint": ("unresolved", "resolves"),
     "promoted_instance": ("last", "first"),
+}
+
+# The values that a number may take, both included.
+RANGES: dict[str, tuple[float, float]] = {
+    "list_metrics_seconds": (0.0, 900.0),
+    "metric_delay_seconds": (0.0, 120.0),
+    "route53_calls_per_second": (0.0, 1000.0),
 }
 
 _now = Answers()
@@ -81,11 +94,14 @@ def parse(values: dict[str, Any], base: Answers | None = None) -> Answers:
     for name, value in values.items():
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{name} must be one of {list(CHOICES[name])}, not {value!r}")
+        low, high = RANGES.get(name, (value, value))
         default = getattr(Answers(), name)
         if isinstance(default, tuple) and isinstance(value, list):
             continue
         number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
         if not number and type(value) is not type(default):
             raise ValueError(f"{name} must be of type {type(default).__name__}, not {value!r}")
+        if name in RANGES and not low <= value <= high:
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value!r}")
     chosen: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return replace(base, **chosen)

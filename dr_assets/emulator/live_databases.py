@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dr_assets.emulator import services
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.postgres import PostgresPair
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.databases import PairDriver
@@ -61,12 +62,14 @@ def _zone_record(name: str, kind: str) -> Any:
     return resolve(name, kind)
 
 
-def _publish(region: str, cluster: str, metrics: dict[str, float]) -> None:
-    """AWS's own metrics of a cluster, in every account that has such a cluster in that region."""
+def _publish(region: str, cluster: str, source_region: str, metrics: dict[str, float]) -> None:
+    """The lag metrics of a reader, in every account that has such a cluster in that region. `source_region`: the writer's."""
     from moto.cloudwatch.models import cloudwatch_backends
     from moto.rds.models import rds_backends
 
     services.install("cloudwatch")
+    every = {"cluster": {"DBClusterIdentifier": cluster}, "source-region": {"SourceRegion": source_region}}
+    chosen = {name: value for part in answers().lag_dimensions.split("+") for name, value in every[part].items()}
     for account in list(rds_backends):
         if cluster in rds_backends[account][region].clusters:
-            cloudwatch_backends[account][region].publish("AWS/RDS", ("DBClusterIdentifier", cluster), metrics)
+            cloudwatch_backends[account][region].publish("AWS/RDS", chosen, metrics)

@@ -11,6 +11,7 @@ reading of any minute. They stay unknown, and a sample without a value marks tha
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,17 +22,19 @@ from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
 from dr_assets.history.store import Store
-from dr_assets.resources import names
-from dr_assets.stack import SITES, Site, Stack
+from dr_assets.resources.alarms import lag_metric
+from dr_assets.stack import LAG_SHAPES, SITES, LagShape, Site, Stack
 
 FAMILY = "lag"
 # CloudWatch's metric name -> ours. Both in milliseconds, published for the reader's cluster only.
-METRICS: Mapping[str, str] = {"AuroraGlobalDBRPOLag": "rpo-lag", "AuroraGlobalDBReplicationLag": "replication-lag"}
-PERIOD = 60
+METRICS: Mapping[str, str] = {lag_metric.RPO_LAG: "rpo-lag", lag_metric.REPLICATION_LAG: "replication-lag"}
+PERIOD = lag_metric.PERIOD_SECONDS
 RETENTION = dt.timedelta(days=15)
 QUERIES, DATAPOINTS = 500, 100_800
 SOURCE, EXPIRED = "metric", "expired"
 _DAY = dt.timedelta(days=1)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,23 @@ def import_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, no
     return [_store(store, stack, day, begin, until, since, found, problems) for stack in stacks]
 
 
+def incomplete_days(store: Store, stack: Stack, now: dt.datetime) -> list[dt.date]:
+    """The days (UTC) that are over, still in CloudWatch at one minute, and without a known RPO reading of every minute.
+
+    A day is incomplete when its import was early (AWS's metrics are up to two minutes late), a region did not answer, or nothing
+    was imported. A gap in AWS's own data leaves it incomplete until CloudWatch has forgotten the day. Raises DrError where the
+    store does not answer.
+    """
+    today = now.astimezone(utc.UTC).date()
+    days = (today - dt.timedelta(days=n) for n in range(RETENTION.days - 1, 0, -1))
+    return [day for day in days if _known_minutes_of(store, stack, day) < 24 * 60]
+
+
+def _known_minutes_of(store: Store, stack: Stack, day: dt.date) -> int:
+    begin = dt.datetime.combine(day, dt.time(), utc.UTC)
+    return _known_minutes(samples.read(store, stack.environment_suffix, FAMILY, begin, begin + _DAY), begin)
+
+
 def _minute(at: dt.datetime) -> dt.datetime:
     return at.replace(second=0, microsecond=0)
 
@@ -108,6 +128,30 @@ def _read_regions(
                 found[stack].append(row)
     if len(errors) == len(regions):
         raise errors[0]
+    if not errors:
+        problems += _without_metric([stack for stack in stacks if not found[stack.environment_suffix]], aws)
+
+
+def _without_metric(stacks: Sequence[Stack], aws: Aws) -> Iterator[str]:
+    """The stacks without a datapoint whose metric CloudWatch does not show at all: that is no gap in the data."""
+    for stack in stacks:
+        shown: list[LagShape] = []
+        for site in SITES:
+            client = aws.client("cloudwatch", stack.region(site))
+
+            def call(_operation: str, _region: str, client: Any = client, **params: Any) -> Mapping[str, Any]:
+                answer: Mapping[str, Any] = client.list_metrics(**params)
+                return answer
+
+            try:
+                metrics = lag_metric.list_metrics(call, stack.region(site))
+            except Exception as error:  # it explains a gap; the import does not depend on it
+                log.warning("%s", explain(error, "cloudwatch", "list_metrics", stack.region(site)))
+                return
+            shown += lag_metric.listed(lag_metric.shapes(stack, site), metrics)
+        if not shown:
+            where = " and ".join(stack.region(site) for site in SITES)
+            yield f"{stack.environment_suffix}: {lag_metric.no_such_metric(lag_metric.RPO_LAG, where)}"
 
 
 def _read_region(
@@ -118,34 +162,62 @@ def _read_region(
         client = aws.client("cloudwatch", region)
         rows: list[tuple[str, Mapping[str, Any]]] = []
         problems: list[str] = []
+        found: dict[tuple[str, str], dict[LagShape, list[Mapping[str, Any]]]] = {}
         queries = list(_queries(stacks, region))
         for start in range(0, len(queries), QUERIES):
             batch = queries[start : start + QUERIES]
-            for result in _pages(client, [query for _, _, _, query in batch], since, until):
-                stack, site, metric, _ = batch[int(result["Id"][1:])]
+            for result in _pages(client, [query.stat for query in batch], since, until):
+                query = batch[int(result["Id"][1:])]
+                stack, site, metric = query.stack, query.site, query.metric
                 if result.get("StatusCode") in ("InternalError", "Forbidden"):
                     problems.append(
                         f"{region}: CloudWatch answered {result['StatusCode']} for {metric} of {stack}/{site}"
                     )
                 for at, value in zip(result["Timestamps"], result["Values"], strict=True):
                     if since <= at < until:
-                        rows.append((stack, _row(at, site, metric, float(value), SOURCE)))
-        return rows, problems
+                        # Below zero is a mark for "not replicating", and no lag (Aurora user guide).
+                        number = float(value) if value >= 0 else None
+                        found.setdefault((stack, metric), {}).setdefault(query.shape, []).append(
+                            _row(at, site, metric, number, SOURCE)
+                        )
+        for (stack, _), by_shape in found.items():
+            rows += [(stack, row) for row in _of_the_cluster(by_shape)]
+        return rows, list(dict.fromkeys(problems))
     except DrError:
         raise
     except Exception as error:
         raise explain(error, "cloudwatch", "get_metric_data", region) from error
 
 
-def _queries(stacks: Sequence[Stack], region: str) -> Iterator[tuple[str, Site, str, dict[str, Any]]]:
+def _of_the_cluster(by_shape: Mapping[LagShape, Sequence[Mapping[str, Any]]]) -> Iterator[Mapping[str, Any]]:
+    """One row for each moment. SourceRegion alone counts only where nothing else was published: it may be another cluster's."""
+    own: Mapping[LagShape, Sequence[Mapping[str, Any]]]
+    own = {shape: rows for shape, rows in by_shape.items() if shape != "source-region"} or by_shape
+    taken: set[Any] = set()
+    for shape in LAG_SHAPES:
+        mine = [row for row in own.get(shape, ()) if row["at"] not in taken]
+        taken |= {row["at"] for row in mine}
+        yield from mine
+
+
+@dataclass(frozen=True)
+class _Query:
+    stack: str
+    site: Site
+    metric: str
+    shape: LagShape
+    stat: Mapping[str, Any]
+
+
+def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
+    """Each metric in every shape of its dimensions; a series that does not exist has no datapoints."""
     for stack in stacks:
         site = stack.site_in(region)
         if site is None:
             continue
         for name, metric in METRICS.items():
-            cluster = [{"Name": "DBClusterIdentifier", "Value": names.cluster(stack, site)}]
-            what = {"Namespace": "AWS/RDS", "MetricName": name, "Dimensions": cluster}
-            yield stack.environment_suffix, site, metric, {"Metric": what, "Period": PERIOD, "Stat": "Maximum"}
+            for shape, dimensions in lag_metric.shapes(stack, site).items():
+                yield _Query(stack.environment_suffix, site, metric, shape, lag_metric.stat(name, dimensions))
 
 
 def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.datetime) -> Iterator[Any]:

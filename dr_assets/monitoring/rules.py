@@ -42,7 +42,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         name="metric",
         metrics=tuple(Metric(metric.name, metric.unit) for metric in cloudwatch.METRICS),
         build=cloudwatch.metric_asks,
-        actions=("cloudwatch:GetMetricData",),
+        actions=("cloudwatch:GetMetricData", "cloudwatch:ListMetrics"),
         scope="region",
     ),
     SourceKind(

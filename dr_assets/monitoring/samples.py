@@ -92,6 +92,12 @@ class Snapshot:
         return [sample for reading in self.readings for sample in reading.samples] + list(self.extra)
 
 
+def not_replicating(lag: float) -> str:
+    """The note of a lag below zero: no lag, but a mark. Aurora's functions give -1 for the primary, metrics for no replication
+    (Aurora user guide, aurora_global_db_status). Such a lag is unknown."""
+    return f"{lag:g} is no lag: nothing is replicated to here"
+
+
 def newest(samples: Iterable[Sample]) -> dict[str, Sample]:
     """For each subject the sample with the latest time; of equals the last one."""
     found: dict[str, Sample] = {}

@@ -18,7 +18,7 @@ _OBJECTS = "s3.bucket/*"  # what is in the stack's buckets
 _ALWAYS = permit("sts:GetCallerIdentity", on=ALL)
 # The calls of the drills that verification does not make already.
 _DRILLS = (
-    permit("cloudwatch:GetMetricData", "rds:DescribeEvents", on=ALL)
+    permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "rds:DescribeEvents", on=ALL)
     | permit("rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster", on=("rds.global_cluster", "rds.cluster"))
     | permit("s3:GetObject", on=_OBJECTS)
     | permit("s3:ListBucket", on="s3.bucket")
@@ -26,7 +26,8 @@ _DRILLS = (
     | permit("sns:ListSubscriptionsByTopic", on="sns.topic")
 )
 _SENSORS = (
-    permit("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:PutMetricData", on=ALL)
+    permit("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL)
+    | permit("cloudwatch:PutMetricData", on=ALL)
     # Asked for all global clusters at once: IAM checks a describe without an identifier against every one of them.
     | permit("rds:DescribeGlobalClusters", on=ALL)
     # The topic is encrypted: who publishes to it needs its key (SNS developer guide, "Key management").
@@ -36,7 +37,9 @@ _SENSORS = (
     | permit("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
     | _ALWAYS
 )
-_REPORTS = permit("cloudwatch:GetMetricData", on=ALL) | permit("s3:PutObject", on=_OBJECTS) | _ALWAYS
+_REPORTS = (
+    permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL) | permit("s3:PutObject", on=_OBJECTS) | _ALWAYS
+)
 
 
 def policy(

@@ -25,6 +25,8 @@ variables {
   parameter_group_family = "aurora-postgresql14"
   cluster_identifier     = "aurora-secondary-tst42"
   alarm_thresholds       = { replication_lag_ms = 60000, cpu_percent = 80, connections = 100 }
+  lag_metric_dimensions  = "cluster+source-region"
+  source_region          = "us-east-1"
   alert_emails           = ["dba@example.com"]
   deletion_protection    = false
   tags                   = { Environment = "test", Region = "us-west-2", Site = "secondary" }
@@ -311,6 +313,14 @@ run "alarms_at_the_reader" {
 
   assert {
     condition = alltrue([
+      for alarm in values(aws_cloudwatch_metric_alarm.lag) :
+      alarm.dimensions == tomap({ DBClusterIdentifier = "aurora-secondary-tst42", SourceRegion = "us-east-1" })
+    ])
+    error_message = "The lag metrics have the cluster and the region it replicates from."
+  }
+
+  assert {
+    condition = alltrue([
       for alarm in concat(values(aws_cloudwatch_metric_alarm.lag), values(aws_cloudwatch_metric_alarm.state)) :
       alarm.period == 60 && alarm.evaluation_periods == 2 && alarm.datapoints_to_alarm == 2 && alarm.actions_enabled
     ])
@@ -341,6 +351,23 @@ run "alarms_at_the_reader" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.state["connectivity"].dimensions == tomap({ Stack = "tst42", Site = "secondary" })
     error_message = "The connectivity alarm looks at the probe's own metric."
+  }
+}
+
+run "lag_metrics_of_the_source_region_alone" {
+  command = plan
+
+  module {
+    source = "./modules/regional"
+  }
+
+  variables {
+    lag_metric_dimensions = "source-region"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.lag) : alarm.dimensions == tomap({ SourceRegion = "us-east-1" })])
+    error_message = "The stack file names the dimensions that the account shows."
   }
 }
 

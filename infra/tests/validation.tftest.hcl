@@ -96,6 +96,7 @@ run "malformed_values" {
     alert_emails             = ["nobody"]
     hosted_zone_name         = "aurora-dr.internal."
     https_endpoints          = { tertiary = "app.example.com" }
+    lag_metric_dimensions    = "region"
     tags                     = { Owner = "dba" }
   }
 
@@ -118,6 +119,7 @@ run "malformed_values" {
     var.alert_emails,
     var.hosted_zone_name,
     var.https_endpoints,
+    var.lag_metric_dimensions,
     var.tags,
   ]
 }

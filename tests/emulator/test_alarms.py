@@ -574,9 +574,13 @@ def test_mathematics_statistics_and_lists_of_metrics_are_still_answered(bench: B
     assert [each["Id"] for each in answer] == ["e"]
     found = bench.cloudwatch.get_metric_statistics(**metric, **window, Period=600, Statistics=["Sum", "Maximum"])
     assert sum(each["Sum"] for each in found["Datapoints"]) == 3.0
+    # "After you create a metric, allow up to 15 minutes for the metric to appear" (CloudWatch API, ListMetrics).
+    assert bench.cloudwatch.list_metrics(Namespace="Test", MetricName=bench.name)["Metrics"] == []
+    bench.aws.control.answers(list_metrics_seconds=0.0)
     listed = bench.cloudwatch.list_metrics(Namespace="Test", MetricName=bench.name)["Metrics"]
     assert sorted(each["Dimensions"][0]["Value"] for each in listed) == ["primary", "secondary"]
     named = bench.cloudwatch.list_metrics(Namespace="Test", Dimensions=[{"Name": "Site", "Value": "secondary"}])[
         "Metrics"
     ]
+    bench.aws.control.answers(list_metrics_seconds=900.0)
     assert bench.name in [each["MetricName"] for each in named]

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
-from dr_assets.history.cloudwatch_import import EXPIRED, ImportedDay, import_day
+from dr_assets.history.cloudwatch_import import EXPIRED, ImportedDay, import_day, incomplete_days
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack, parse_stack
 
@@ -27,15 +27,24 @@ NOW = dt.datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 MINUTE = dt.timedelta(minutes=1)
 
 
+# (values of the dimensions, sorted; metric) -> datapoints
+Series = Mapping[tuple[tuple[str, ...], str], Mapping[dt.datetime, float]]
+
+
 @dataclass
 class CloudWatch:
     """Answers as GetMetricData does: per query, `page` datapoints at a time, the rest by NextToken."""
 
-    series: Mapping[tuple[str, str], Mapping[dt.datetime, float]]
+    series: Series
     page: int = 1000
     error: Exception | None = None
     status: str = "Complete"
     requests: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    def list_metrics(self, **params: Any) -> dict[str, Any]:
+        assert params == {"Namespace": "AWS/RDS", "MetricName": "AuroraGlobalDBReplicationLag"}
+        return {"Metrics": self.metrics}
 
     def get_metric_data(self, **params: Any) -> dict[str, Any]:
         self.requests.append(params)
@@ -47,8 +56,8 @@ class CloudWatch:
         for query in params["MetricDataQueries"]:
             stat = query["MetricStat"]
             assert (stat["Period"], stat["Stat"]) == (60, "Maximum")
-            (dimension,) = stat["Metric"]["Dimensions"]
-            points = sorted(self.series.get((dimension["Value"], stat["Metric"]["MetricName"]), {}).items())
+            key = (tuple(sorted(item["Value"] for item in stat["Metric"]["Dimensions"])), stat["Metric"]["MetricName"])
+            points = sorted(self.series.get(key, {}).items())
             points = [(at, value) for at, value in points if params["StartTime"] <= at < params["EndTime"]]
             some, more = points[low : low + self.page], more or len(points) > low + self.page
             results.append(
@@ -71,10 +80,11 @@ class Clients:
         return self.regions[region]
 
 
-def lag(stack: Stack, minutes: int, value: float = 900.0, begin: dt.datetime = BEGIN) -> dict[tuple[str, str], Any]:
-    """The reader's RPO lag, a reading a minute."""
-    cluster = f"aurora-secondary-{stack.environment_suffix}"
-    return {(cluster, "AuroraGlobalDBRPOLag"): {begin + n * MINUTE: value + n for n in range(minutes)}}
+def lag(stack: Stack, minutes: int, value: float = 900.0, begin: dt.datetime = BEGIN, shape: str = "both") -> Series:
+    """The reader's RPO lag, a reading a minute, with DBClusterIdentifier and SourceRegion or one of them."""
+    cluster, writer = f"aurora-secondary-{stack.environment_suffix}", stack.primary_region
+    dimensions = {"both": (cluster, writer), "cluster": (cluster,), "source-region": (writer,)}[shape]
+    return {(dimensions, "AuroraGlobalDBRPOLag"): {begin + n * MINUTE: value + n for n in range(minutes)}}
 
 
 def pull(
@@ -170,7 +180,7 @@ def test_a_dark_region_costs_its_own_samples_and_a_later_pull_completes_them(sto
     assert found.known_minutes == 1440
     (problem,) = found.problems
     assert "us-east-1" in problem
-    east = CloudWatch({(f"aurora-primary-{stack.environment_suffix}", "AuroraGlobalDBRPOLag"): {BEGIN: 1.0}})
+    east = CloudWatch({((f"aurora-primary-{stack.environment_suffix}",), "AuroraGlobalDBRPOLag"): {BEGIN: 1.0}})
     assert pull(store, stack, CloudWatch(lag(stack, 1440)), east=east).samples == 1441
 
 
@@ -183,6 +193,60 @@ def test_when_no_region_answers_nothing_is_written(store: FolderStore, stack: St
     with pytest.raises(DrError, match="4711"):
         pull(store, stack, CloudWatch({}, error=refused), east=CloudWatch({}, error=refused))
     assert store.read(samples.key_of(stack.environment_suffix, "lag", DAY)) == before
+
+
+@pytest.mark.parametrize("shape", ["both", "cluster", "source-region"])
+def test_aws_04_the_import_finds_the_metric_whatever_its_dimensions(
+    store: FolderStore, stack: Stack, shape: str
+) -> None:
+    found = pull(store, stack, CloudWatch(lag(stack, 1440, shape=shape)))
+    assert (found.known_minutes, found.from_cloudwatch, found.problems) == (1440, 1440, ())
+
+
+def test_aws_04_of_two_shapes_the_one_with_the_cluster_counts(store: FolderStore, stack: Stack) -> None:
+    """SourceRegion alone may be of every cluster that replicates from that region."""
+    both = {**lag(stack, 1440, 70_000.0, shape="source-region"), **lag(stack, 1440, 900.0)}
+    found = pull(store, stack, CloudWatch(both))
+    assert found.from_cloudwatch == 1440
+    assert rows(store, stack)[0]["value"] == 900.0
+
+
+def test_aws_04_a_metric_that_does_not_exist_is_reported_as_such(store: FolderStore, stack: Stack) -> None:
+    foreign = {"Namespace": "AWS/RDS", "MetricName": "AuroraGlobalDBReplicationLag"}
+    others = [{**foreign, "Dimensions": [{"Name": "DBClusterIdentifier", "Value": "somebody-elses"}]}]
+    found = pull(store, stack, CloudWatch({}, metrics=others))
+    assert found.problems == (
+        f"{stack.environment_suffix}: CloudWatch lists no metric AuroraGlobalDBRPOLag with known dimensions in "
+        f"{stack.primary_region} and {stack.secondary_region}",
+    )
+
+
+def test_aws_04_a_metric_without_data_that_day_is_a_gap_and_no_problem(store: FolderStore, stack: Stack) -> None:
+    cluster = {"Name": "DBClusterIdentifier", "Value": f"aurora-secondary-{stack.environment_suffix}"}
+    metric = {"Namespace": "AWS/RDS", "MetricName": "AuroraGlobalDBReplicationLag", "Dimensions": [cluster]}
+    found = pull(store, stack, CloudWatch({}, metrics=[metric]))
+    assert (found.unknown_minutes, found.problems) == (1440, ())
+
+
+def test_aws_06_a_negative_lag_is_unknown(store: FolderStore, stack: Stack) -> None:
+    found = pull(store, stack, CloudWatch(lag(stack, 10, value=-5.0)))  # -5, -4 … 4
+    assert (found.known_minutes, found.unknown_minutes) == (5, 1435)
+    assert [row["value"] for row in rows(store, stack)] == [None] * 5 + [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_aws_05_a_day_imported_too_early_is_imported_again(store: FolderStore, stack: Stack) -> None:
+    """AWS's metrics are up to two minutes late, and a region may have been silent: the day stays on the list."""
+    late = dt.timedelta(days=1, minutes=30)
+    pull(store, stack, CloudWatch(lag(stack, 1438)))
+    assert DAY in incomplete_days(store, stack, BEGIN + late)
+    pull(store, stack, CloudWatch(lag(stack, 1440)))
+    assert DAY not in incomplete_days(store, stack, BEGIN + late)
+
+
+def test_aws_05_what_cloudwatch_has_forgotten_is_not_imported_again(store: FolderStore, stack: Stack) -> None:
+    """One-minute datapoints are kept for 15 days (CloudWatch API, GetMetricData); today is not over."""
+    days = incomplete_days(store, stack, NOW)
+    assert days == [NOW.date() - dt.timedelta(days=n) for n in range(14, 0, -1)]
 
 
 def test_a_series_that_cloudwatch_could_not_read_is_named(store: FolderStore, stack: Stack) -> None:
@@ -219,13 +283,13 @@ def test_a_day_to_come_is_refused(store: FolderStore, stack: Stack) -> None:
     assert store.list("") == []
 
 
-def test_three_hundred_stacks_take_two_calls_a_region(store: FolderStore, raw_stack: dict[str, Any]) -> None:
+def test_three_hundred_stacks_take_four_calls_a_region(store: FolderStore, raw_stack: dict[str, Any]) -> None:
     stacks = [parse_stack({**raw_stack, "environment_suffix": f"stack{n:03d}"}) for n in range(300)]
     west = CloudWatch({key: value for stack in stacks for key, value in lag(stack, 2).items()})
     east = CloudWatch({})
     aws: Any = Clients({stacks[0].primary_region: east, stacks[0].secondary_region: west})
     found = import_day(stacks, store, DAY, aws, NOW)
-    assert (len(east.requests), len(west.requests)) == (2, 2)
+    assert (len(east.requests), len(west.requests)) == (4, 4)  # two metrics in three shapes of dimensions
     assert [each.known_minutes for each in found] == [2] * 300
     assert samples.stacks(store) == sorted(stack.environment_suffix for stack in stacks)
 

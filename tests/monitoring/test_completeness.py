@@ -182,7 +182,7 @@ FAILED = CONDITIONS["failover-failed"]
             "its deadline must be above 0",
         ),
         (
-            lambda: about_sources([METRIC], ALL_RULES, set()),
+            lambda: about_sources([METRIC], ALL_RULES, {"cloudwatch:ListMetrics"}),
             "may not call cloudwatch:GetMetricData. Add it to _SENSORS",
         ),
         (lambda: about_sources([replace(METRIC, actions=())], ALL_RULES, set()), "Name the IAM actions"),

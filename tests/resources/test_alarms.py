@@ -1,14 +1,18 @@
 """CloudWatch alarms: AWS's silences, whole replacement, one describe for all."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from dr_assets.core.expressions import ByRole
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
-from dr_assets.stack import SITES, Stack
-from tests.support.aws_double import FakeReads, creation, deletion, fields, look, next_call, tag_list, target
+from dr_assets.stack import SITES, Site, Stack
+from tests.support.aws_double import FakeReads, creation, deletion, drift, fields, look, next_call, tag_list, target
 
 KIND = KINDS["cloudwatch.alarm"]
 METRICS = ("replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes")
@@ -27,12 +31,38 @@ def alarm(stack: Stack, metric: str = "cpu", **changes: Any) -> dict[str, Any]:
     return {**found, **shown, **changes}
 
 
-def reads(stack: Stack, *alarms: dict[str, Any], tags: dict[str, str] | None = None) -> FakeReads:
+def reads(
+    stack: Stack,
+    *alarms: dict[str, Any],
+    tags: dict[str, str] | None = None,
+    listed: Sequence[dict[str, str]] = (),
+    with_data: Sequence[dict[str, str]] = (),
+    dark: str = "",
+) -> FakeReads:
+    """CloudWatch of both regions. `listed`, `with_data`: dimensions of the lag metric, as ListMetrics and GetMetricData have it."""
+
     def tags_of(ResourceARN: str) -> dict[str, Any]:
         row = next(r for r in catalog(stack) if r.kind == KIND.name and ResourceARN.endswith(f":{r.name}"))
         return {"Tags": tag_list({**row.desired["Tags"], **(tags or {})})}
 
-    return FakeReads(KIND, describe_alarms={"MetricAlarms": list(alarms)}, list_tags_for_resource=tags_of)
+    def metrics(Namespace: str, MetricName: str) -> dict[str, Any]:
+        assert (Namespace, MetricName) == ("AWS/RDS", "AuroraGlobalDBReplicationLag")
+        if dark and double.calls[-1][1] == dark:
+            raise EndpointConnectionError(endpoint_url=dark)
+        shown = [[{"Name": name, "Value": value} for name, value in sorted(each.items())] for each in listed]
+        return {"Metrics": [{"Namespace": Namespace, "MetricName": MetricName, "Dimensions": d} for d in shown]}
+
+    def data(MetricDataQueries: list[dict[str, Any]], StartTime: datetime, EndTime: datetime) -> dict[str, Any]:
+        results = []
+        for query in MetricDataQueries:
+            asked = {d["Name"]: d["Value"] for d in query["MetricStat"]["Metric"]["Dimensions"]}
+            points = [StartTime] if asked in with_data else []
+            results.append({"Id": query["Id"], "Timestamps": points, "Values": [1.0 for _ in points]})
+        return {"MetricDataResults": results}
+
+    answers = {"describe_alarms": {"MetricAlarms": list(alarms)}, "list_tags_for_resource": tags_of}
+    double = FakeReads(KIND, **answers, list_metrics=metrics, get_metric_data=data)
+    return double
 
 
 def test_one_describe_serves_all_six(stack: Stack) -> None:
@@ -119,3 +149,60 @@ def test_missing_lag_breaches_at_the_reader_and_only_there(stack: Stack) -> None
                 assert missing == ByRole(row.site, writer="notBreaching", reader="breaching")  # type: ignore[arg-type]
             else:
                 assert missing == "missing"
+
+
+CLUSTERS = {site: {"DBClusterIdentifier": f"aurora-{site}-l6p3z2w4"} for site in SITES}
+# SourceRegion is the writer's region: of the reader's metric it is the other site's.
+SOURCES = {"primary": {"SourceRegion": "us-west-2"}, "secondary": {"SourceRegion": "us-east-1"}}
+SHAPES = {
+    "cluster+source-region": {site: {**CLUSTERS[site], **SOURCES[site]} for site in SITES},
+    "cluster": CLUSTERS,
+    "source-region": SOURCES,
+}
+
+
+def judged(stack: Stack, site: Site, standing: dict[str, str], **shown: Any) -> tuple[list[str], str, Any]:
+    """(fields that differ, reason, dimensions of the call that heals) of the site's lag alarm."""
+    of = target(stack, f"{site}/monitoring/alarm-rpo-lag")
+    dimensions = [{"Name": name, "Value": value} for name, value in standing.items()]
+    found = {**alarm(stack, "rpo-lag"), "AlarmName": of.name, "AlarmArn": arn(of.name), "Dimensions": dimensions}
+    found |= {name: of.desired[name] for name in ("AlarmActions", "OKActions", "TreatMissingData")}
+    observed = look(reads(stack, found, **shown), of)
+    assert observed is not None
+    refined = replace(of, desired=KIND.refine(of.desired, observed))
+    differing = drift(refined, observed)
+    healed = KIND.update(refined, observed, differing).params["Dimensions"] if differing else None
+    return [item.field for item in differing], KIND.explain(differing, observed), healed
+
+
+@pytest.mark.parametrize("by", ["listed", "with_data"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("site", SITES)
+def test_aws_04_lag_alarms_stand_on_the_dimensions_that_aws_shows(
+    stack: Stack, site: Site, shape: str, by: str
+) -> None:
+    """The metric exists at the reader alone (here the secondary), and the writer's alarm has the same shape. A new metric has data
+    before ListMetrics shows it (CloudWatch API, ListMetrics: up to 15 minutes)."""
+    right, at_reader = SHAPES[shape][site], [SHAPES[shape]["secondary"]]
+    assert judged(stack, site, right, **{by: at_reader}) == ([], "", None)
+    for wrong in (each[site] for name, each in SHAPES.items() if name != shape):
+        fields_, reason, healed = judged(stack, site, wrong, **{by: at_reader})
+        assert fields_ == ["Dimensions"]
+        assert f"AWS publishes AuroraGlobalDBRPOLag with {' and '.join(sorted(right))} here" in reason
+        assert "lag_metric_dimensions" in reason
+        assert {item["Name"]: item["Value"] for item in healed} == right
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_aws_04_before_the_first_datapoint_lag_alarms_stand_on_the_documented_dimensions(
+    stack: Stack, site: Site
+) -> None:
+    assert judged(stack, site, SHAPES["cluster+source-region"][site])[0] == []
+    assert judged(stack, site, CLUSTERS[site])[0] == ["Dimensions"]
+    other = stack.model_copy(update={"lag_metric_dimensions": "cluster"})
+    assert judged(other, site, CLUSTERS[site])[0] == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_aws_04_an_alarm_is_not_drifted_while_the_readers_region_is_dark(stack: Stack, shape: str) -> None:
+    assert judged(stack, "primary", SHAPES[shape]["primary"], dark="us-west-2")[0] == []

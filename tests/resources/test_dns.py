@@ -1,14 +1,18 @@
 """Route 53: found by tag or by an untagged one's reference, the one call for each difference, records as they stand."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from dr_assets.core.model import Target
 from dr_assets.resources.dns.kinds import reference
 from dr_assets.resources.registry import KINDS
 from dr_assets.resources.row import GLOBAL_REGION
 from dr_assets.stack import Stack, parse_stack
-from tests.support.aws_double import FakeReads, creation, deletion, error, fields, look, next_call, tag_list, target
+from tests.support.aws_double import FakeReads, creation, deletion, error, fields, look, next_call, tag_list
+from tests.support.aws_double import target as plain_target
 
 CHECKS = KINDS["route53.health_check"]
 ROWS = (
@@ -29,21 +33,51 @@ def web(raw_stack: dict[str, Any]) -> Stack:
 def config(stack: Stack, key: str, **changes: Any) -> dict[str, Any]:
     """A health check's configuration as Route 53 answers it when it is as desired."""
     of = target(stack, key)
-    want = {name: value for name, value in of.desired.items() if name not in ("Tags", "AlarmName", "AlarmRegion")}
+    apart = ("Tags", "AlarmName", "AlarmRegion", "AlarmConfiguration")
+    want = {name: value for name, value in of.desired.items() if name not in apart}
     if "AlarmName" in of.desired:
         want["AlarmIdentifier"] = {"Name": of.desired["AlarmName"], "Region": of.desired["AlarmRegion"]}
     return {**want, **changes}
 
 
+# What Route 53 copied from the alarm, and the same as the alarm's own kind observes it.
+COPIED: dict[str, Any] = {
+    "Namespace": "DRAssets",
+    "MetricName": "WriterConnectivity",
+    "Dimensions": [{"Name": "Stack", "Value": "l6p3z2w4"}, {"Name": "Site", "Value": "primary"}],
+    "Statistic": "Minimum",
+    "Threshold": 1.0,
+    "ComparisonOperator": "LessThanThreshold",
+    "Period": 60,
+    "EvaluationPeriods": 2,
+}
+ALARM = {**COPIED, "Dimensions": {"Site": "primary", "Stack": "l6p3z2w4"}}
+
+
+def target(stack: Stack, key: str) -> Target:
+    """The row, with the alarm's settings in place of the references to it."""
+    of = plain_target(stack, key)
+    return plain_target(stack, key, AlarmConfiguration=ALARM) if "AlarmName" in of.desired else of
+
+
 def check(
-    stack: Stack, key: str, check_id: str = "id-1", caller: str = "terraform-2026", **changes: Any
+    stack: Stack,
+    key: str,
+    check_id: str = "id-1",
+    caller: str = "terraform-2026",
+    copied: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
 ) -> dict[str, Any]:
-    return {
+    of = target(stack, key)
+    found = {
         "Id": check_id,
         "CallerReference": caller,
         "HealthCheckVersion": 1,
         "HealthCheckConfig": config(stack, key, **changes),
     }
+    if "AlarmName" in of.desired:
+        found["CloudWatchAlarmConfiguration"] = {**COPIED, **copied}
+    return found
 
 
 def reads(checks: list[dict[str, Any]], tags: dict[str, dict[str, str]]) -> FakeReads:
@@ -80,6 +114,23 @@ def test_all_are_read_by_one_list_and_one_question_for_ten_tags(web: Stack) -> N
     seen = CHECKS.read(double, targets)
     assert all(seen[key] is not None and seen[key]["HealthCheckId"] == key for key in ROWS)  # type: ignore[index]
     assert [call[0] for call in double.calls] == ["list_health_checks", *["list_tags_for_resources"] * 3]
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [{"Dimensions": [{"Name": "DBClusterIdentifier", "Value": "x"}]}, {"Period": 300}, {"Threshold": 2.0}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_aws_04_a_check_that_copied_an_older_alarm_names_it_again(stack: Stack, copied: dict[str, Any]) -> None:
+    """Route 53 copies the alarm's settings when it is named and does not notice later changes (Route 53 developer guide, "Updating
+    health checks when you change CloudWatch alarm settings")."""
+    of = target(stack, ROWS[0])
+    observed = look(reads([check(stack, ROWS[0], copied=copied)], {"id-1": tags_of(stack, ROWS[0])}), of)
+    assert fields(of, observed) == ["AlarmConfiguration"]
+    assert next_call(of, observed) == (
+        "update_health_check",
+        {"HealthCheckId": "id-1", "AlarmIdentifier": {"Name": of.desired["AlarmName"], "Region": "us-east-1"}},
+    )
 
 
 def test_an_untagged_one_with_our_reference_is_ours_and_gets_its_tags(stack: Stack) -> None:

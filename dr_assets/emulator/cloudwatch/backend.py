@@ -20,6 +20,7 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 
 from dr_assets.emulator import dark_regions
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.cloudwatch import alarms, metrics
 from dr_assets.emulator.cloudwatch.alarms import Rule, dimension_set, epoch
@@ -142,7 +143,13 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
 
     def data(self, rule: Rule, now: float) -> list[Datum]:
         """The samples of the alarm's metric in its evaluation range."""
-        return self.store.between(rule.series, now - rule.span - rule.interval)
+        return self.readable(rule.series, now - rule.span - rule.interval)
+
+    def readable(self, series: Series, since: float, until: float = math.inf) -> list[Datum]:
+        """The samples of a series in a time, without those of AWS's own metrics that have not become readable yet."""
+        if self.store.is_published(series):
+            until = min(until, time.time() - answers().metric_delay_seconds / clock.pace)
+        return self.store.between(series, since, until)
 
     def _changed(self, alarm: Any, before: str, reason: str, now: float) -> None:
         alarm.state_transitioned_timestamp = alarm.state_updated_timestamp
@@ -198,20 +205,26 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         super().put_metric_data(namespace, metric_data)
         for item in self.metric_data:
             self.store.add(Series(item.namespace, item.name, dimension_set(item.dimensions)), _datum(item))
+        for each in metric_data:
+            if int(each.get("StorageResolution") or MINUTE) < MINUTE:
+                dimensions = frozenset((str(d["Name"]), str(d["Value"])) for d in each.get("Dimensions") or ())
+                self.store.high_resolution.add(Series(namespace, each["MetricName"], dimensions))
         self.metric_data: list[Any] = []
         _forget()
 
-    def publish(self, namespace: str, dimension: tuple[str, str], values: dict[str, float]) -> None:
-        """AWS's own metrics: one sample a minute for each; the running minute's sample is always the newest.
+    def publish(
+        self, namespace: str, dimensions: dict[str, str], values: dict[str, float], unit: str | None = "Milliseconds"
+    ) -> None:
+        """AWS's own metrics: one sample a minute for each, readable `metric_delay_seconds` later.
 
-        AWS's RDS metrics come once a minute; a drill that takes seconds would see none. So the running minute's sample is
-        replaced by each newer one. Minutes pass at the alarms' pace.
+        The running minute's sample is replaced by each newer one, so that without a delay the newest value is there at once.
+        Minutes pass at the alarms' pace.
         """
         now = time.time()
         begun = _boundary(now, MINUTE / clock.pace)
         for name, value in values.items():
-            series = Series(namespace, name, frozenset({dimension}))
-            self.store.publish(series, Datum.single(now, value, "Milliseconds"), begun)
+            series = Series(namespace, name, frozenset(dimensions.items()))
+            self.store.publish(series, Datum.single(now, value, unit), begun)
 
     def get_metric_data(
         self, queries: list[dict[str, Any]], start_time: datetime, end_time: datetime, scan_by: str = ""
@@ -239,7 +252,7 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
         dimensions = frozenset((item["Name"], item["Value"]) for item in wanted["Metric"].get("Dimensions") or [])
         series, begin = Series(wanted["Metric"]["Namespace"], name, dimensions), epoch(start)
         periods: dict[int, list[Datum]] = {}
-        for datum in self.store.between(series, begin, epoch(end)):
+        for datum in self.readable(series, begin, epoch(end)):
             if not unit or unit == (datum.unit or "None"):
                 periods.setdefault(math.floor((datum.at - begin) / seconds), []).append(datum)
         found = [
@@ -255,12 +268,13 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
 
     def get_all_metrics(self) -> list[Any]:
         """For what is still moto's: GetMetricStatistics and mathematics on metrics."""
-        stored = [_as_moto_has_it(each, item) for each in self.store.series() for item in self.store.between(each, 0)]
+        stored = [_as_moto_has_it(each, item) for each in self.store.series() for item in self.readable(each, 0)]
         return [*stored, *self.aws_metric_data]
 
     def get_filtered_metrics(self, metric_name: str, namespace: str, dimensions: list[dict[str, str]]) -> list[Any]:
-        """ListMetrics. moto: compares every sample with every other."""
-        known = [_as_moto_has_it(series, Datum.single(0, 0)) for series in self.store.series()]
+        """ListMetrics: not a new metric at once. moto: compares every sample with every other."""
+        shown = self.store.listed(time.time(), answers().list_metrics_seconds / clock.pace)
+        known = [_as_moto_has_it(series, Datum.single(0, 0)) for series in shown]
         known += {
             (item.namespace, item.name, dimension_set(item.dimensions)): item for item in self.aws_metric_data
         }.values()

@@ -1,4 +1,4 @@
-"""Bounded in-memory store of metric samples, by series and sorted by time, and CloudWatch's statistics over them. No I/O.
+"""Bounded in-memory store of metric samples, by series and sorted by time, and CloudWatch's statistics over them.
 
 moto keeps one list of all samples, scans it for every request, and keeps a second copy for its dashboard: too slow and too large
 for a server that runs for hours, publishes several times a second and evaluates alarms.
@@ -6,12 +6,14 @@ for a server that runs for hours, publishes several times a second and evaluates
 
 import math
 import re
+import time
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 KEPT_SECONDS = 15 * 86_400  # CloudWatch: samples of a minute for 15 days (and coarser ones for longer)
+LISTED_SECONDS = 14 * 86_400  # ListMetrics: metrics with data of the last two weeks
 KEPT = 30_000  # of one series: more than 15 days of minutes; faster samples are kept for less long
 STATISTIC = re.compile(r"Average|Maximum|Minimum|Sum|SampleCount|p\d{1,2}(\.\d+)?|p100")
 
@@ -50,9 +52,12 @@ class Store:
     def __init__(self) -> None:
         self._data: dict[Series, list[Datum]] = {}
         self._published: dict[Series, Datum] = {}
+        self._known_since: dict[Series, float] = {}
+        self.high_resolution: set[Series] = set()
 
     def add(self, series: Series, datum: Datum) -> None:
         """Keep a sample, whatever its time."""
+        self._known_since.setdefault(series, time.time())
         data = self._data.setdefault(series, [])
         if data and datum.at < data[-1].at:
             insort(data, datum, key=_at)
@@ -79,9 +84,21 @@ class Store:
         data = self._data.get(series, [])
         return data[bisect_left(data, since, key=_at) : bisect_left(data, until, key=_at)]
 
+    def is_published(self, series: Series) -> bool:
+        """Whether it is one of AWS's own metrics."""
+        return series in self._published
+
     def series(self) -> list[Series]:
         """The series that have samples."""
         return [series for series, data in self._data.items() if data]
+
+    def listed(self, now: float, delay: float) -> list[Series]:
+        """The series that ListMetrics shows: known for `delay` seconds, with data of the last two weeks."""
+        return [
+            series
+            for series, data in self._data.items()
+            if data and self._known_since[series] <= now - delay and data[-1].at >= now - LISTED_SECONDS
+        ]
 
 
 def statistic(name: str, data: Sequence[Datum]) -> float | None:

@@ -149,6 +149,12 @@ def install(connection: psycopg.Connection[Any], sites: dict[str, tuple[str, str
     connection.execute(sql.SQL("grant select on all tables in schema dr_heartbeat to {}").format(role))
 
 
+def set_region(node: Node, database: str, site: str, region: str) -> None:
+    """What Aurora's functions call the region of a site, from now on."""
+    with node.session(database) as connection:
+        connection.execute("update dr_heartbeat.site set region = %s where site = %s", (region, site))
+
+
 def age(node: Node, database: str) -> Lag | None:
     """The age of a standby's newest heartbeat. None where the standby does not answer or has no heartbeat."""
     newest = "select max(ts), clock_timestamp() from dr_heartbeat.ring"

@@ -39,7 +39,7 @@ class Servers:
     Attributes:
         writer: the site that is the writer; after a failover the new one, even while the old one still takes writes.
         running: whether it has been started.
-        regions: site -> what Aurora's status functions call its region; may be set before `start`.
+        regions: site -> what Aurora's status functions call its region; set before `start`, the reader's before `attach`.
     """
 
     def __init__(self, sites: tuple[str, str] = ("primary", "secondary"), port: int = 5432) -> None:
@@ -130,6 +130,7 @@ class Servers:
                 self._connected()
                 node.end()
                 self._make_slot(site)
+                heartbeat.set_region(writer, self._database, site, self.regions[site])
                 node.base_backup(writer)
                 self._follow(site)
 

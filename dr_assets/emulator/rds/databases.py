@@ -59,6 +59,7 @@ class PairDriver:
             site = SITES[len(self._sites)] if len(self._sites) < len(SITES) else None
             if site is None:
                 return
+            self.pair.regions[site] = str(member.region)
             if not self._sites:
                 password = member._master_user_password
                 self.pair.start(member.master_username, password, member.database_name or item.database_name)
@@ -91,15 +92,16 @@ class PairDriver:
                 found[str(whole.endpoint).lower()] = ip
         return found
 
-    def publish(self, put: Callable[[str, str, dict[str, float]], None]) -> None:
-        """Hand the lag measured on the pair to `put(region, cluster, metrics)`, in milliseconds, for the current reader only."""
+    def publish(self, put: Callable[[str, str, str, dict[str, float]], None]) -> None:
+        """Hand the lag measured on the pair to `put(region, cluster, writer's region, metrics)`, in milliseconds, for the current
+        reader only."""
         reader = next((m for m in list(self._clusters.values()) if m.is_global_reader), None)
-        if reader is None or self._region_dark(reader.region):
+        if reader is None or reader.membership.writer is None or self._region_dark(reader.region):
             return
         lag = self.pair.lag()
         if lag is not None:
             measured = {"AuroraGlobalDBReplicationLag": lag.lag_ms, "AuroraGlobalDBRPOLag": lag.rpo_ms}
-            put(reader.region, reader.db_cluster_identifier, measured)
+            put(reader.region, reader.db_cluster_identifier, reader.membership.writer.region, measured)
 
     # --- control API ---------------------------------------------------------------------------------------------------
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from dr_assets.aws import Aws
-from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, RPO_LAG, Sample
+from dr_assets.aws import Aws, explain
+from dr_assets.monitoring.samples import (
+    CONNECTIONS,
+    CONNECTIVITY,
+    CPU,
+    REPLICATION_LAG,
+    RPO_LAG,
+    Sample,
+    not_replicating,
+)
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.resources import names
+from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE
-from dr_assets.stack import Site, Stack
+from dr_assets.stack import LAG_SHAPES, Site, Stack
 
 # GetMetricData takes 500 queries; two calls a tick and region, however many stacks.
 QUERIES, CALLS = 500, 2
 ALARMS_PER_CALL = 100
 # Datapoints may be this much later than their own period, and our clock may be this far behind theirs.
 SKEW_SECONDS = 120
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,20 +51,25 @@ class CloudWatchMetric:
 
 METRICS: tuple[CloudWatchMetric, ...] = (
     CloudWatchMetric(CONNECTIVITY, PROBE_NAMESPACE, PROBE_METRIC, "Minimum", "bool", period=10, max_age=60, every=1.0),
-    CloudWatchMetric(REPLICATION_LAG, "AWS/RDS", "AuroraGlobalDBReplicationLag", "Maximum", "ms", every=5.0),
-    CloudWatchMetric(RPO_LAG, "AWS/RDS", "AuroraGlobalDBRPOLag", "Maximum", "ms", every=5.0),
+    CloudWatchMetric(REPLICATION_LAG, "AWS/RDS", lag_metric.REPLICATION_LAG, "Maximum", "ms", every=5.0),
+    CloudWatchMetric(RPO_LAG, "AWS/RDS", lag_metric.RPO_LAG, "Maximum", "ms", every=5.0),
     CloudWatchMetric(CPU, "AWS/RDS", "CPUUtilization", "Average", "percent"),
     CloudWatchMetric(CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", "count"),
 )
+LAGS = (REPLICATION_LAG, RPO_LAG)
+# How often ListMetrics is asked whether a lag metric without data exists at all.
+LIST_SECONDS = 300.0
 ALARM_METRICS = (REPLICATION_LAG, RPO_LAG, CPU, CONNECTIONS, CONNECTIVITY)
 
 
 @dataclass(frozen=True)
 class _Query:
+    """One metric of one site. `bodies`: the MetricStats that it may be found by, the preferred first."""
+
     stack: Stack
     site: Site
     metric: CloudWatchMetric
-    body: Mapping[str, Any]
+    bodies: tuple[Mapping[str, Any], ...]
 
     @property
     def key(self) -> str:
@@ -69,49 +87,97 @@ def alarm_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
 
 
 class MetricSource:
-    """GetMetricData for what is due. What finds no room in this tick's calls is asked first in the next one."""
+    """GetMetricData for what is due. What finds no room in this tick's calls is asked first in the next one.
+
+    A lag metric is asked for in each shape of its dimensions until one has data, and again once that has none.
+    """
 
     def __init__(self, stacks: Sequence[Stack], aws: Aws, region: str) -> None:
         self._aws, self._region = aws, region
         self.queries = list(_queries(stacks, region))
         self.asked: dict[str, float] = {}  # query key -> when it was asked last (monotonic)
+        self._found: dict[str, int] = {}  # query key -> which of its bodies had data last
+        self._listed: Sequence[Mapping[str, Any]] | None = None
+        self._listed_at, self._list_calls = float("-inf"), 0
 
-    def _due(self) -> list[_Query]:
-        """What is due, the longest overdue first, as many as this tick's calls take."""
-        now = time.monotonic()
+    def _due(self) -> Iterator[tuple[_Query, int]]:
+        """What is due, the longest overdue first, as many bodies as this tick's calls take."""
+        now, room = time.monotonic(), QUERIES * CALLS
         overdue = [(now - self.asked.get(query.key, -1e9)) / query.metric.every for query in self.queries]
         ranked = sorted(zip(overdue, self.queries, strict=True), key=lambda item: -item[0])
-        return [query for ratio, query in ranked if ratio >= 0.5][: QUERIES * CALLS]
+        for ratio, query in ranked:
+            found = self._found.get(query.key)
+            bodies = range(len(query.bodies)) if found is None else (found,)
+            if ratio >= 0.5 and len(bodies) <= room:
+                room -= len(bodies)
+                yield from ((query, body) for body in bodies)
 
     def __call__(self, at: datetime) -> Answer:
-        due, samples, calls = self._due(), [], 0
+        due, calls = list(self._due()), 0
         client = self._aws.client("cloudwatch", self._region)
+        values: dict[tuple[str, int], tuple[datetime, float]] = {}
         for start in range(0, len(due), QUERIES):
             batch = due[start : start + QUERIES]
             page: dict[str, Any] = {}
-            values: dict[str, tuple[datetime, float]] = {}
             while True:
                 answer = client.get_metric_data(
                     MetricDataQueries=[
-                        {"Id": f"q{n}", "MetricStat": query.body, "ReturnData": True} for n, query in enumerate(batch)
+                        {"Id": f"q{n}", "MetricStat": query.bodies[body], "ReturnData": True}
+                        for n, (query, body) in enumerate(batch)
                     ],
-                    StartTime=at - timedelta(seconds=max(query.metric.max_age for query in batch)),
+                    StartTime=at - timedelta(seconds=max(query.metric.max_age for query, _ in batch)),
                     EndTime=at + timedelta(seconds=SKEW_SECONDS),
                     ScanBy="TimestampDescending",
                     **page,
                 )
                 calls += 1
                 for result in answer["MetricDataResults"]:
+                    query, body = batch[int(result["Id"][1:])]
+                    known = values.get((query.key, body))
                     for when, value in zip(result["Timestamps"], result["Values"], strict=True):
-                        if result["Id"] not in values or when > values[result["Id"]][0]:
-                            values[result["Id"]] = (when, float(value))
+                        if known is None or when > known[0]:
+                            known = values[query.key, body] = (when, float(value))
                 if not answer.get("NextToken"):
                     break
                 page = {"NextToken": answer["NextToken"]}
-            for n, query in enumerate(batch):
-                self.asked[query.key] = time.monotonic()
-                samples.append(_metric_sample(query, values.get(f"q{n}"), at))
+        samples = []
+        for query in {query.key: query for query, _ in due}.values():
+            self.asked[query.key] = time.monotonic()
+            found = _newest({n: values[query.key, n] for n in range(len(query.bodies)) if (query.key, n) in values})
+            if found is None:
+                self._found.pop(query.key, None)
+                problem, more = self._why_without_data(client, query, calls)
+                samples.append(_metric_sample(query, None, at, problem))
+                calls += more
+            else:
+                self._found[query.key] = found[0]
+                samples.append(_metric_sample(query, found[1], at))
         return samples, calls
+
+    def _why_without_data(self, client: Any, query: _Query, calls: int) -> tuple[str, int]:
+        """Why a lag metric has no data, where ListMetrics does not show it either or fails; and how many calls that took.
+
+        ListMetrics is called when the tick's `calls` have left room for it.
+        """
+        if len(query.bodies) == 1:
+            return "", 0
+        before, problem = self._list_calls, ""
+        if calls < CALLS and time.monotonic() - self._listed_at > LIST_SECONDS:
+            self._listed_at = time.monotonic()
+            try:
+                self._listed = lag_metric.list_metrics(partial(self._list, client), self._region)
+            except Exception as error:  # it explains a gap; the readings must not depend on it
+                self._listed, problem = None, str(explain(error, "cloudwatch", "list_metrics", self._region))
+                log.warning("%s", problem)
+        listed = self._listed
+        if listed is not None and not lag_metric.listed(lag_metric.shapes(query.stack, query.site), listed):
+            problem = lag_metric.no_such_metric(query.metric.metric, self._region)
+        return problem, self._list_calls - before
+
+    def _list(self, client: Any, _operation: str, _region: str, **params: Any) -> Mapping[str, Any]:
+        self._list_calls += 1
+        answer: Mapping[str, Any] = client.list_metrics(**params)
+        return answer
 
 
 def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
@@ -119,26 +185,39 @@ def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
         site = stack.site_in(region)
         if site is None:
             continue
-        cluster = [{"Name": "DBClusterIdentifier", "Value": names.cluster(stack, site)}]
-        probe = [{"Name": "Stack", "Value": stack.environment_suffix}, {"Name": "Site", "Value": site}]
+        cluster = {"DBClusterIdentifier": names.cluster(stack, site)}
+        probe = {"Stack": stack.environment_suffix, "Site": site}
         for metric in METRICS:
-            body = {
-                "Metric": {
-                    "Namespace": metric.namespace,
-                    "MetricName": metric.metric,
-                    "Dimensions": probe if metric.namespace == PROBE_NAMESPACE else cluster,
-                },
-                "Period": metric.period,
-                "Stat": metric.statistic,
-            }
-            yield _Query(stack, site, metric, body)
+            own = probe if metric.namespace == PROBE_NAMESPACE else cluster
+            every = lag_metric.shapes(stack, site).values() if metric.name in LAGS else (own,)
+            bodies = tuple(
+                {
+                    "Metric": {
+                        "Namespace": metric.namespace,
+                        "MetricName": metric.metric,
+                        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                    },
+                    "Period": metric.period,
+                    "Stat": metric.statistic,
+                }
+                for dimensions in every
+            )
+            yield _Query(stack, site, metric, bodies)
 
 
-def _metric_sample(query: _Query, found: tuple[datetime, float] | None, at: datetime) -> Sample:
+def _newest(found: Mapping[int, tuple[datetime, float]]) -> tuple[int, tuple[datetime, float]] | None:
+    """Which body has the newest datapoint, and that. The last one, SourceRegion alone, counts only by itself."""
+    own = {n: point for n, point in found.items() if n < len(LAG_SHAPES) - 1} or found
+    return max(own.items(), key=lambda item: item[1][0], default=None)
+
+
+def _metric_sample(query: _Query, found: tuple[datetime, float] | None, at: datetime, problem: str = "") -> Sample:
     metric, s = query.metric, query.stack.environment_suffix
     if found is None or (at - found[0]).total_seconds() > metric.max_age + SKEW_SECONDS:
-        note = f"no data in {metric.max_age} s"
+        note = problem or f"no data in {metric.max_age} s"
         return Sample(at, s, query.site, "metric", metric.name, None, metric.unit, note)
+    if metric.name in LAGS and found[1] < 0:
+        return Sample(found[0], s, query.site, "metric", metric.name, None, metric.unit, not_replicating(found[1]))
     return Sample(found[0], s, query.site, "metric", metric.name, found[1], metric.unit)
 
 

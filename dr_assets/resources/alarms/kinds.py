@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 _FIELDS = (
@@ -25,7 +26,11 @@ _FIELDS = (
 
 
 class Alarm(Kind):
-    """`Dimensions` as a dict. PutMetricAlarm replaces the whole alarm but its tags, so every update sends all fields."""
+    """`Dimensions` as a dict. PutMetricAlarm replaces the whole alarm but its tags, so every update sends all fields.
+
+    identity of a lag alarm: `Shapes`, the dimensions that its metric may have (see `lag_metric.by_region`). `MetricDimensions` is
+    observed of it: those that AWS shows, absent while AWS shows no such metric.
+    """
 
     name = "cloudwatch.alarm"
     label = "CloudWatch alarm"
@@ -41,9 +46,11 @@ class Alarm(Kind):
         "DatapointsToAlarm",
     )
     resource_arn = "cloudwatch:{region}:{account}:alarm:{name}"
-    read_actions = permit("cloudwatch:ListTagsForResource") | permit("cloudwatch:DescribeAlarms", on=ALL)
+    read_actions = permit("cloudwatch:ListTagsForResource") | permit(
+        "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL
+    )
     write_actions = permit("cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:DeleteAlarms")
-    least_reads = (1, 1)  # tags; described all at once
+    least_reads = (1, 2)  # tags; described all at once, the metrics of the region
     terraform = ("aws_cloudwatch_metric_alarm",)
     console_url = "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#alarmsV2:alarm/{name}"
 
@@ -51,11 +58,31 @@ class Alarm(Kind):
         region, names = batch[0].region, sorted(target.name for target in batch)
         alarms = reads.pages("cloudwatch", "describe_alarms", region, "MetricAlarms", AlarmNames=names)
         found = {alarm["AlarmName"]: alarm for alarm in alarms}
-        return {t.key: self._observe(reads, region, found[t.name]) if t.name in found else None for t in batch}
+        answers: dict[str, Observed | None] = {}
+        for target in batch:
+            alarm = found.get(target.name)
+            answers[target.key] = None if alarm is None else self._observe(reads, target, alarm)
+        return answers
 
-    def _observe(self, reads: Reads, region: str, alarm: Mapping[str, Any]) -> Observed:
+    def refine(self, desired: Mapping[str, Any], observed: Observed) -> Mapping[str, Any]:
+        """A lag alarm stands on the dimensions that AWS shows; the row has those to begin with."""
+        shown = observed.get("MetricDimensions")
+        return {**desired, "Dimensions": shown} if shown else desired
+
+    def explain(self, drift: Sequence[Drift], observed: Observed) -> str:
+        if not observed.get("MetricDimensions") or "Dimensions" not in changed_fields(drift):
+            return ""
+        names = " and ".join(sorted(observed["MetricDimensions"]))
+        others = [item.field for item in drift if item.field != "Dimensions"]
+        return (
+            f"differs in {', '.join(['Dimensions', *others])}: AWS publishes {observed['MetricName']} with {names} here, so the alarm "
+            "has no data. Provision the stack, and set lag_metric_dimensions in the stack file for Terraform."
+        )
+
+    def _observe(self, reads: Reads, target: Target, alarm: Mapping[str, Any]) -> Observed:
         arn = alarm["AlarmArn"]
-        tags = reads.call("cloudwatch", "list_tags_for_resource", region, ResourceARN=arn)["Tags"]
+        tags = reads.call("cloudwatch", "list_tags_for_resource", target.region, ResourceARN=arn)["Tags"]
+        dimensions = {item["Name"]: item["Value"] for item in alarm.get("Dimensions", ())}
         return {
             **{name: alarm.get(name) for name in _FIELDS},
             # An alarm that was rewritten to watch for anomalies has none.
@@ -63,7 +90,8 @@ class Alarm(Kind):
             # CloudWatch leaves it out where it equals EvaluationPeriods or was not set; no value means "missing".
             "DatapointsToAlarm": alarm.get("DatapointsToAlarm") or alarm["EvaluationPeriods"],
             "TreatMissingData": alarm.get("TreatMissingData") or "missing",
-            "Dimensions": {item["Name"]: item["Value"] for item in alarm.get("Dimensions", ())},
+            "Dimensions": dimensions,
+            "MetricDimensions": _metric_dimensions(reads, target, dimensions) if "Shapes" in target.identity else None,
             "Arn": arn,
             "AlarmName": alarm["AlarmName"],
             "Status": alarm.get("StateValue"),
@@ -92,6 +120,20 @@ class Alarm(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("cloudwatch", "delete_alarms", {"AlarmNames": [target.name]})
+
+
+def _metric_dimensions(reads: Reads, target: Target, standing: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The dimensions that AWS shows; None where it shows no such metric. Where a region cannot be asked: as the alarm has them."""
+    regions = target.identity["Shapes"]
+    own = regions[target.region]
+
+    def call(operation: str, region: str, **params: Any) -> Mapping[str, Any]:
+        return reads.call("cloudwatch", operation, region, **params)
+
+    shape, unread = lag_metric.find_shape(call, regions)
+    if shape is not None:
+        return dict(own[shape])
+    return dict(standing) if unread and standing in own.values() else None
 
 
 KINDS: tuple[Kind, ...] = (Alarm(),)

@@ -1,7 +1,8 @@
 """CloudWatch alarms of each site: five that notify, and one that only drives the DNS health checks.
 
-AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
-replication is not being measured, and not at the writer, where there is never any.
+AWS publishes the lag metrics at the current reader only, with dimensions that its documents disagree about (`lag_metric`): the rows
+have those to begin with, the kind reads which ones the account shows. Missing data breaches at the reader, where it
+means that replication is not being measured, and not at the writer, where there is never any.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from dr_assets.core.expressions import ByRole, Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
+from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.row import resource
 from dr_assets.stack import Site, Stack
 
@@ -31,6 +33,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     limits = stack.alarm_thresholds
     lag = limits.replication_lag_ms
     cluster = {"DBClusterIdentifier": names.cluster(stack, site)}
+    replication = lag_metric.shapes(stack, site)[stack.lag_metric_dimensions]
     probe = {"Stack": stack.environment_suffix, "Site": site}
 
     def alarm(
@@ -45,13 +48,14 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         missing: Any = "missing",
         capability: str = "",
     ) -> Resource:
+        is_lag = source in (lag_metric.REPLICATION_LAG, lag_metric.RPO_LAG)
         # An accepted write proves the role at once; everything else must last.
         periods = 1 if metric == SIGNAL else PERIODS
         topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
         desired = {
             "Namespace": PROBE_NAMESPACE if source == PROBE_METRIC else "AWS/RDS",
             "MetricName": source,
-            "Dimensions": probe if source == PROBE_METRIC else cluster,
+            "Dimensions": probe if source == PROBE_METRIC else replication if is_lag else cluster,
             "Statistic": statistic,
             "Threshold": float(threshold),
             "ComparisonOperator": operator,
@@ -69,6 +73,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "cloudwatch.alarm",
             names.alarm(stack, site, metric),
             desired,
+            identity={"Shapes": lag_metric.by_region(stack, site)} if is_lag else {},
             settings={"Description": title},
             after=(f"{site}/aurora/cluster", f"{site}/notifications/topic-policy"),
             terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{twin}",
@@ -80,11 +85,11 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     by_role = ByRole(site, writer="notBreaching", reader="breaching")
     title = f"Replication is more than {lag} ms behind, or not measured at the reader."
     yield alarm(
-        "replication-lag", "AuroraGlobalDBReplicationLag", lag, title, twin='lag["replication-lag"]', missing=by_role
+        "replication-lag", lag_metric.REPLICATION_LAG, lag, title, twin='lag["replication-lag"]', missing=by_role
     )
     title = f"A failover now would lose more than {lag} ms of commits, or the lag is not measured."
     warning, twin = WARNS_OF_LOSS[site], 'lag["rpo-lag"]'
-    yield alarm("rpo-lag", "AuroraGlobalDBRPOLag", lag, title, twin=twin, missing=by_role, capability=warning)
+    yield alarm("rpo-lag", lag_metric.RPO_LAG, lag, title, twin=twin, missing=by_role, capability=warning)
     title = f"CPU above {limits.cpu_percent} %."
     yield alarm("cpu", "CPUUtilization", limits.cpu_percent, title, twin='state["cpu"]', statistic="Average")
     title = f"More than {limits.connections} connections."

@@ -56,8 +56,23 @@ _FIELDS = (
 )
 
 
+# Route 53 copies these settings of an alarm when a check names it, and does not notice later changes (Route 53 developer guide,
+# "Updating health checks when you change CloudWatch alarm settings"; terraform-provider-aws#29251).
+COPIED_FROM_ALARM = (
+    "Namespace",
+    "MetricName",
+    "Dimensions",
+    "Statistic",
+    "Threshold",
+    "ComparisonOperator",
+    "Period",
+    "EvaluationPeriods",
+)
+
+
 class HealthCheck(Kind):
-    """`AlarmName`, `AlarmRegion`: Route 53 has them as one AlarmIdentifier."""
+    """`AlarmName`, `AlarmRegion`: Route 53 has them as one AlarmIdentifier. `AlarmConfiguration`: what it copied from the alarm;
+    naming the alarm again copies it anew."""
 
     name = "route53.health_check"
     label = "health check"
@@ -94,10 +109,16 @@ class HealthCheck(Kind):
             **{name: config.get(name) for name in _FIELDS},
             "AlarmName": alarm.get("Name"),
             "AlarmRegion": alarm.get("Region"),
+            "AlarmConfiguration": _copied(check.get("CloudWatchAlarmConfiguration")),
             "Inverted": config.get("Inverted", False),
             "Disabled": config.get("Disabled", False),
             "Tags": tags,
         }
+
+    def refine(self, desired: Mapping[str, Any], observed: Observed) -> Mapping[str, Any]:
+        """What Route 53 does not show of the alarm cannot be compared."""
+        shown = observed["AlarmConfiguration"] is not None
+        return {name: value for name, value in desired.items() if shown or name != "AlarmConfiguration"}
 
     def _config(self, target: Target, names: Sequence[str]) -> dict[str, Any]:
         want = target.desired
@@ -124,6 +145,14 @@ class HealthCheck(Kind):
 
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("route53", "delete_health_check", {"HealthCheckId": observed["HealthCheckId"]})
+
+
+def _copied(configuration: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not configuration:
+        return None
+    dimensions = {item["Name"]: item["Value"] for item in configuration.get("Dimensions", ())}
+    copied = {name: configuration.get(name) for name in COPIED_FROM_ALARM}
+    return {**copied, "Threshold": float(configuration["Threshold"]), "Dimensions": dimensions}
 
 
 class Zone(Kind):

@@ -15,6 +15,7 @@ from dr_assets.core.expressions import Ref, Text
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
 from dr_assets.resources.alarms.rows import SIGNAL
+from dr_assets.resources.dns.kinds import COPIED_FROM_ALARM
 from dr_assets.resources.row import GLOBAL_REGION, resource
 from dr_assets.stack import SITES, Site, Stack
 
@@ -80,6 +81,7 @@ def _on_alarm(stack: Stack, site: Site, metric: str, without_data: str) -> dict[
         "AlarmName": names.alarm(stack, site, metric),
         "AlarmRegion": stack.region(site),
         "InsufficientDataHealthStatus": without_data,
+        "AlarmConfiguration": {field: Ref(f"{site}/monitoring/alarm-{metric}", field) for field in COPIED_FROM_ALARM},
         **ENABLED,
     }
 

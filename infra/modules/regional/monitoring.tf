@@ -46,6 +46,13 @@ locals {
     }
   }
 
+  # AWS's documents disagree about the dimensions of the lag metrics, and CloudWatch matches them exactly. SourceRegion is the
+  # writer's region: of a metric at this site it is the other site's, whoever is the writer now.
+  lag_dimensions = {
+    cluster       = { DBClusterIdentifier = var.cluster_identifier }
+    source-region = { SourceRegion = var.source_region }
+  }
+
   missing_lag = { writer = "notBreaching", reader = "breaching" }
 }
 
@@ -56,7 +63,7 @@ resource "aws_cloudwatch_metric_alarm" "lag" {
   alarm_description   = each.value.description
   namespace           = "AWS/RDS"
   metric_name         = each.value.metric
-  dimensions          = { DBClusterIdentifier = var.cluster_identifier }
+  dimensions          = merge([for part in split("+", var.lag_metric_dimensions) : local.lag_dimensions[part]]...)
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = var.alarm_thresholds.replication_lag_ms
@@ -74,7 +81,8 @@ resource "aws_cloudwatch_metric_alarm" "lag" {
 
   lifecycle {
     # Keyed to the role, which swaps at a switchover; Terraform knows only where home is. It sets this when the alarm is
-    # created; from then on Dagster keeps it, so that a plan while the writer is away does not turn it back.
+    # created; from then on Dagster keeps it, so that a plan while the writer is away does not turn it back. The dimensions are not ignored: where Dagster found
+    # others than lag_metric_dimensions says, the plan shows it, and the stack file must follow.
     ignore_changes = [treat_missing_data]
   }
 }

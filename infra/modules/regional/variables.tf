@@ -92,6 +92,18 @@ variable "alarm_thresholds" {
   nullable = false
 }
 
+variable "lag_metric_dimensions" {
+  description = "Dimensions of the replication-lag metrics: cluster+source-region, cluster or source-region."
+  type        = string
+  nullable    = false
+}
+
+variable "source_region" {
+  description = "Region of the other site, which this site's cluster replicates from while it is the reader."
+  type        = string
+  nullable    = false
+}
+
 variable "alert_emails" {
   description = "Addresses that get every event of the site's topic."
   type        = list(string)
