@@ -185,7 +185,7 @@ def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None
 
     \b
     Example:
-      dr drill reconcile 10.0.1.17:5432 --out lost.jsonl
+      dr drill reconcile old-writer.cluster-abc.us-east-1.rds.amazonaws.com --out lost.jsonl
     """
     from dr_assets.drills import proposal
     from dr_assets.drills.runner import clients, view_of_writer

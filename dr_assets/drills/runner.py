@@ -30,6 +30,7 @@ from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.steps import DrillSteps, StepFailedError
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import Store
+from dr_assets.postgres.connection import tls_authorities
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.stack import SITES, Stack
 
@@ -51,8 +52,9 @@ def prepare(stack: Stack, request: Request, aws: Aws | None = None) -> Prepared:
     """The plan for where the writer is now, with every precondition evaluated. Writes nothing.
 
     Raises RefusedError where there is nothing to move, or the writer is not where it was when this was decided;
-    UnansweredError where no region answers which site is the writer.
+    UnansweredError where no region answers which site is the writer; TlsError where no server could be verified.
     """
+    tls_authorities()
     aws = aws or clients()
     plan = make_plan(stack, request.scenario, _topology(stack, aws), **request.settings)
     if request.from_site not in (None, plan.from_site):

@@ -30,6 +30,10 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "newer sample replaces that of the running minute",
         "a nameserver on loopback (DR_NAMESERVER) for cluster, reader and global writer endpoints, with a TTL of 1 s; on "
         "Linux each site has a loopback address of its own",
+        "TLS with an authority of its own (DR_TLS_CA), a certificate for each server that names its instance, cluster and reader "
+        "endpoints and no address [mysql-net/MySqlConnector#498], and the global writer endpoint or not (answers, "
+        "certificate_names_global_endpoint) [guess]",
+        "rds.force_ssl=1 refuses clients without TLS: 28000, no pg_hba.conf entry, no encryption [pgbouncer#812]",
         "aurora_global_db_status() and aurora_global_db_instance_status() for the master user: the lag is the age of the newest "
         "heartbeat that the reader has (written every 100 ms), NULL while none has arrived, -1 at the writer",
         "faults: a server killed, frozen or revived; replication partitioned or delayed, bytes dropped in flight; promotion "
@@ -119,7 +123,8 @@ DIFFERS: tuple[str, ...] = (
     "replication is PostgreSQL's WAL streaming, not Aurora's storage replication: lag, promotion and rebuild take other times. "
     "What carries over: a switchover loses no acknowledged write, how loss is counted, and the parts of the outage",
     "PostgreSQL 16 runs in place of the stack file's Aurora version; rds_superuser is a role without superuser rights, the "
-    "instances of a cluster are one server, connections are not encrypted, rds.force_ssl is not enforced",
+    "instances of a cluster are one server. TLS ends at a proxy in front of it: pg_stat_ssl shows none, and channel binding is not "
+    "offered [libpq documentation, channel_binding]",
     "IAM, key, topic and queue policies are stored and not enforced, except for the role of S3 replication, whose "
     "conditions are not evaluated. Of bucket policies only statements for everybody without a condition are enforced: a "
     "Deny without TLS refuses nothing, since loopback counts as TLS",

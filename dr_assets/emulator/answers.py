@@ -23,6 +23,8 @@ class Answers:
         of August 2026 from another emulator's snapshot of AWS (ministackorg/ministack#1299), and 14.13, which was current once.
     instance_classes: classes that can be created with each of them, written likewise.
     promoted_instance: which instance of the target cluster becomes its writer: the last one created, or the first. AWS may pick any.
+    certificate_names_global_endpoint: whether a server's certificate covers the global writer endpoint beside those of its
+        cluster, reader and instance.
     clear_text: whether requests count as sent without TLS (aws:SecureTransport is false). Loopback stands for TLS.
     list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
     metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
@@ -33,6 +35,7 @@ class Answers:
     inactive_writer_endpoint: str = "unresolved"
     promoted_instance: str = "last"
     clear_text: bool = False
+    certificate_names_global_endpoint: bool = True
     engine_versions: tuple[str, ...] = (
         *("14.6", "14.13", "14.17", "14.18", "14.19", "14.20", "14.22", "14.23"),
         *("15.12", "15.13", "15.14", "16.8", "16.9", "16.10", "17.4", "17.5", "17.6"),

@@ -129,12 +129,13 @@ class EmbeddedAws:
     """A private AWS in a subprocess, ended with its owner whatever happens to the owner.
 
     Use as a context manager, or `start()` and `stop()`. With `databases` a real PostgreSQL pair runs behind the global
-    cluster, and a nameserver answers for its endpoints.
+    cluster, a nameserver answers for its endpoints, and `ca_file` verifies its certificates.
     """
 
     def __init__(self, settle_seconds: float = 0.0, databases: bool = False) -> None:
         self._settle_seconds, self._databases = settle_seconds, databases
         self.nameserver: str | None = None
+        self.ca_file: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self.endpoint_url = ""
@@ -164,6 +165,7 @@ class EmbeddedAws:
             time.sleep(0.01)
         started = json.loads(ready.read_text())
         self.endpoint_url, self.nameserver = started["aws_endpoint_url"], started.get("nameserver")
+        self.ca_file = started.get("ca_file")
         return self
 
     def stop(self) -> None:
@@ -211,6 +213,7 @@ class EmbeddedAws:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             **({"DR_NAMESERVER": self.nameserver} if self.nameserver else {}),
+            **({"DR_TLS_CA": self.ca_file} if self.ca_file else {}),
         }
 
     def __enter__(self) -> "EmbeddedAws":

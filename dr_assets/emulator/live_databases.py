@@ -3,11 +3,13 @@
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dr_assets.emulator import services
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.postgres import PostgresPair
+from dr_assets.emulator.postgres.certificates import write_private
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.databases import PairDriver
 from dr_assets.emulator.route53.nameserver import Nameserver
@@ -21,15 +23,20 @@ class LiveDatabases:
     Args:
         within: runs a function under the lock, as a request would (`Gateway.within`).
         region_dark: whether nothing in a region answers.
+        ca_file: where the certificate of the servers' authority is written.
 
     Attributes:
         driver: moves the pair's writer when RDS does, and takes faults from the control API.
         nameserver: "ip:port" of the DNS server.
     """
 
-    def __init__(self, within: Callable[[Callable[[], Any]], Any], region_dark: Callable[[str], bool]) -> None:
+    def __init__(
+        self, within: Callable[[Callable[[], Any]], Any], region_dark: Callable[[str], bool], ca_file: Path
+    ) -> None:
         self._within = within
-        self.driver = PairDriver(PostgresPair(), region_dark)
+        pair = PostgresPair()
+        write_private(ca_file, pair.authority.pem)
+        self.driver = PairDriver(pair, region_dark)
         roles.attach(self.driver)
         self._dns = Nameserver(
             lambda: within(self.driver.names), lambda name, kind: within(lambda: _zone_record(name, kind))

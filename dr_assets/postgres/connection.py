@@ -1,20 +1,29 @@
-"""Connections to the stack's database that detect a frozen server within a second."""
+"""Connections to the stack's database: the server is verified before it gets a password, a frozen one is noticed in a second."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from dr_assets.errors import DrError
 from dr_assets.postgres.endpoints import Address
+
+CA_VARIABLE = "DR_TLS_CA"
+# Aurora user guide, "Certificate bundles for all AWS Regions".
+RDS_BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+FETCH = f"Fetch {RDS_BUNDLE} and set {CA_VARIABLE} to the file (`dr up` sets it for the embedded AWS)."
+OLDEST_LIBPQ = 160000  # the first with require_auth
 
 CONNECT_SECONDS = 2  # libpq makes anything less two seconds
 PATIENCE_SECONDS = 1.0
@@ -58,25 +67,86 @@ class DatabaseError(DrError):
         self.sqlstate = sqlstate
 
 
+class TlsError(DrError):
+    """The server could not be verified, so nothing was sent to it. It is no outage: whether the database works is unknown."""
+
+
+# Part of libpq's text (fe-secure-openssl.c, fe-secure-common.c, fe-connect.c, fe-auth.c; the same in libpq 16 to 18) -> remedy.
+# A server that dies within the handshake is an outage: "SSL SYSCALL error", "unexpected eof" and the like are not listed.
+_UNVERIFIED = {
+    "certificate verify failed": f"{CA_VARIABLE} must hold the authority that signed its certificate. {FETCH}",
+    "does not match host name": "Connect by an endpoint name of the cluster, over a tunnel with DR_RESOLVE=NAME=IP:PORT.",
+    "server does not support SSL": "Check that the address is Aurora's.",
+    "invalid response to SSL negotiation": "Check that the address is Aurora's.",
+    "authentication method requirement": "Check that the address is Aurora's, and that password_encryption is scram-sha-256.",
+    "root certificate file": FETCH,
+}
+
+
+def tls_authorities() -> str:
+    """The file with the authorities that may sign a server's certificate, from $DR_TLS_CA. Raises TlsError where unusable."""
+    path = os.environ.get(CA_VARIABLE)
+    if not path:
+        raise TlsError(f"{CA_VARIABLE} is not set, so no database server can be verified. {FETCH}")
+    try:
+        _check_authorities(path, Path(path).stat().st_mtime_ns)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise TlsError(f"{CA_VARIABLE}={path} holds no certificates that can be read ({reason}). {FETCH}") from error
+    if psycopg.pq.version() < OLDEST_LIBPQ:
+        raise TlsError(f"libpq {psycopg.pq.version()} cannot insist on SCRAM. Install psycopg[binary] 3.2 or newer.")
+    return path
+
+
+@lru_cache(maxsize=4)
+def _check_authorities(path: str, _changed: int) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+
+
 def open_connection(
     address: Address, credentials: Credentials, application_name: str = "dr-assets"
 ) -> psycopg.Connection[Any]:
-    """A connection in autocommit to that very address. Raises psycopg.OperationalError.
+    """A connection in autocommit to that very address, whose certificate covers `address.host`.
 
-    `sslmode` is libpq's own PGSSLMODE, else `prefer`. Keepalives do not notice a frozen server: see `impatient`.
+    No setting of libpq's own (PGSSLMODE, PGREQUIREAUTH, PGGSSENCMODE, a service file) weakens it. Keepalives do not notice a
+    frozen server: see `impatient`. Raises TlsError, psycopg.OperationalError.
     """
-    return psycopg.connect(
-        host=address.host,
-        hostaddr=address.ip,
-        port=address.port,
-        user=credentials.username,
-        password=credentials.password,
-        dbname=credentials.dbname,
-        connect_timeout=CONNECT_SECONDS,
-        autocommit=True,
-        application_name=application_name,
-        sslmode=os.environ.get("PGSSLMODE", "prefer"),
-    )
+    authorities = tls_authorities()
+    try:
+        return psycopg.connect(
+            host=address.host,
+            hostaddr=address.ip,
+            port=address.port,
+            user=credentials.username,
+            password=credentials.password,
+            dbname=credentials.dbname,
+            connect_timeout=CONNECT_SECONDS,
+            autocommit=True,
+            application_name=application_name,
+            sslmode="verify-full",
+            sslrootcert=authorities,
+            ssl_min_protocol_version="TLSv1.2",
+            sslnegotiation="postgres",
+            sslcertmode="disable",
+            require_auth="scram-sha-256",
+            channel_binding="prefer",
+            gssencmode="disable",  # GSSAPI encryption would take the place of TLS
+            target_session_attrs="any",
+            options="",
+        )
+    except psycopg.OperationalError as error:
+        remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in str(error)), None)
+        if remedy is None:
+            raise
+        where = f"{address.host} ({address.ip}:{address.port})"
+        raise TlsError(
+            f"PostgreSQL at {where} cannot be trusted and received no password: {_last_line(error)}. {remedy}"
+        ) from error
+
+
+def _last_line(error: psycopg.Error) -> str:
+    """What failed, without libpq's address before it."""
+    return str(error).strip().splitlines()[-1].rpartition("failed: ")[2].rstrip(".")
 
 
 @contextmanager
@@ -103,7 +173,7 @@ def impatient(connection: psycopg.Connection[Any], seconds: float = PATIENCE_SEC
 def connect(
     address: Address, credentials: Credentials, read_only: bool = False, seconds: float | None = 5.0
 ) -> Iterator[psycopg.Connection[Any]]:
-    """A short-lived connection, cut off after `seconds`. Raises DatabaseError, whose text never contains the password."""
+    """A short-lived connection, cut off after `seconds`. Raises TlsError, DatabaseError; no text contains the password."""
     try:
         with (
             open_connection(address, credentials) as connection,

@@ -111,6 +111,7 @@ def secret(stack: Stack) -> Credentials:
 
 
 def connect_as(found: Credentials, address: list[Any]) -> "psycopg.Connection[Any]":
+    """By address, which no certificate names: so verify-ca."""
     return psycopg.connect(
         host=address[0],
         port=address[1],
@@ -119,6 +120,8 @@ def connect_as(found: Credentials, address: list[Any]) -> "psycopg.Connection[An
         dbname=found.dbname,
         autocommit=True,
         connect_timeout=2,
+        sslmode="verify-ca",
+        sslrootcert=os.environ["DR_TLS_CA"],
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect, impatient, is_read_only, open_connection
 from dr_assets.postgres.endpoints import Address
-from tests.support.servers import Server
+from tests.support.servers import HOST, Server
 
 SECRET = {"username": "u", "password": "s3cr3t!", "host": "h", "port": "5432", "dbname": "d"}
 Servers = tuple[Server, Server]
@@ -93,7 +93,7 @@ def test_patience_that_is_not_used_up_changes_nothing(servers: Servers) -> None:
 def test_nobody_there_is_told_at_once(servers: Servers) -> None:
     servers[0].kill()
     begun = time.monotonic()
-    gone = Address("h", "127.0.0.1", servers[0].port)
+    gone = Address(HOST, "127.0.0.1", servers[0].port)
     with pytest.raises(DatabaseError, match="refused"), connect(gone, servers[0].credentials):
         pass
     assert time.monotonic() - begun < 5

@@ -20,11 +20,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from dr_assets.emulator.postgres import tls_proxy
+from dr_assets.emulator.postgres.certificates import CertificateAuthority, write_private
 from dr_assets.emulator.postgres.supervisor import free_shared_memory
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address
 
 HOST = "global.example.test"
+CA_FILE = "ca.pem"
 USER = "dr_test"
 # Ends the server when the owner's pipe closes, however the owner ended.
 KEEPER = """
@@ -76,14 +79,17 @@ def free_port() -> int:
 
 
 class Server:
-    """One server and its only database."""
+    """One server and its only database. Clients reach it over TLS at `port`; `inner` is for the tests' own SQL, in clear text."""
 
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
-        self.folder, self.bin, self.port = folder, bin_folder, free_port()
+    def __init__(self, folder: Path, bin_folder: Path, authority: CertificateAuthority) -> None:
+        self.folder, self.bin, self.port, self.inner = folder, bin_folder, free_port(), free_port()
+        self.proxy: subprocess.Popen[bytes] | None = None
         self.password, self.database = secrets.token_urlsafe(12), "postgres"
         self.keeper: subprocess.Popen[str] | None = None
         self.pid = 0
         folder.mkdir(mode=0o711)
+        (folder / "tls").mkdir(mode=0o700)
+        write_private(folder / "tls" / tls_proxy.CERTIFICATE, authority.issue([HOST]))
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
         secret = folder / "password"
@@ -120,7 +126,7 @@ class Server:
     def start(self) -> None:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         settings = {
-            "port": self.port,
+            "port": self.inner,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",
@@ -149,16 +155,24 @@ class Server:
         while True:
             try:
                 self.sql("select 1", "postgres")
-                return
+                break
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
+        listen = ["127.0.0.1", str(self.port), "127.0.0.1", str(self.inner), str(self.folder / "tls")]
+        self.proxy = subprocess.Popen([sys.executable, "-I", "-S", tls_proxy.__file__, *listen], stdin=subprocess.PIPE)
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def _signal(self, number: signal.Signals) -> None:
         """To the server and all its children, which lead sessions of their own."""
         listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-        for pid in [self.pid, *(pid for pid, parent in pairs if parent == self.pid)]:
+        assert self.proxy
+        for pid in [self.pid, *(pid for pid, parent in pairs if parent == self.pid), self.proxy.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -179,6 +193,9 @@ class Server:
             self.keeper.communicate()
             free_shared_memory(self.folder / "data")
         self.keeper = None
+        if self.proxy:
+            self.proxy.communicate()
+        self.proxy = None
 
     def read_only(self, yes: bool = True) -> None:
         """What a writer that became a reader looks like to its clients."""
@@ -188,12 +205,13 @@ class Server:
     def connect(self, database: str | None = None) -> "psycopg.Connection[Any]":
         return psycopg.connect(
             host="127.0.0.1",
-            port=self.port,
+            port=self.inner,
             user=USER,
             password=self.password,
             autocommit=True,
             dbname=database or self.database,
             connect_timeout=3,
+            sslmode="disable",
         )
 
     def sql(self, text: str, database: str | None = None) -> list[tuple[Any, ...]]:
@@ -209,9 +227,10 @@ def _servers() -> Iterator[tuple[Server, Server]]:
     root.chmod(0o711)
     made: list[Server] = []
     try:
-        folder = programs(root)
+        folder, authority = programs(root), CertificateAuthority()
+        (root / CA_FILE).write_bytes(authority.pem)
         for name in ("old", "new"):
-            made.append(Server(root / name, folder))
+            made.append(Server(root / name, folder, authority))
             made[-1].start()
         yield made[0], made[1]
     finally:
@@ -230,8 +249,9 @@ end $$
 
 
 @pytest.fixture
-def servers(_servers: tuple[Server, Server]) -> Iterator[tuple[Server, Server]]:
-    """Both servers, running and writable, each with an empty database."""
+def servers(_servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
+    """Both servers, running and writable, each with an empty database; clients can verify them."""
+    monkeypatch.setenv("DR_TLS_CA", str(_servers[0].folder.parent / CA_FILE))
     for server in _servers:
         server.sql(EMPTY)
         server.sql("create schema public")

@@ -18,14 +18,14 @@ import psycopg
 
 from dr_assets.drills.measurement.rpo_rto import Attempt
 from dr_assets.errors import DrError
-from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
+from dr_assets.postgres.connection import Credentials, TlsError, impatient, is_read_only, open_connection
 from dr_assets.postgres.endpoints import Address
 
 WRITE = (
     "insert into dr_drill.dr_probe (drill, probe, n) values (%s, %s, %s)"
     " on conflict (drill, probe) do update set n = excluded.n, written_at = clock_timestamp()"
 )
-# "unknown": a server answered, but neither accepted nor refused the write (a wrong password, for example).
+# "unknown": a server answered, but neither accepted nor refused the write (a wrong password or certificate, for example).
 Verdict = Literal["accepted", "refused", "unreachable", "unknown"]
 # While it connects, libpq reports a server's refusal as text only.
 _NOT_SERVING = (
@@ -141,6 +141,8 @@ def write_once(address: Address, credentials: Credentials, drill: str) -> tuple[
     try:
         with open_connection(address, credentials, "dr-fence") as connection, impatient(connection, 2.0):
             connection.execute(WRITE, (drill, "fence", 1))
+    except TlsError as error:
+        return "unknown", str(error)
     except psycopg.Error as error:
         if is_read_only(error) or any(words in str(error) for words in _NOT_SERVING):
             return "refused", f"{address.ip} accepts no writes: {str(error).strip()[:200]}"

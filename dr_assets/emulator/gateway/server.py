@@ -49,13 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.owner_stdin:
         threading.Thread(target=_wait_for_owner, args=(gone, end), daemon=True).start()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    databases = None
+    databases, extra = None, {}
     if options.databases:
         from dr_assets.emulator.live_databases import LiveDatabases
 
-        databases = LiveDatabases(gateway.within, gateway.region_dark)
+        ca_file = (options.owned_folder or options.ready_file.parent).resolve() / "rds-ca.pem"
+        databases = LiveDatabases(gateway.within, gateway.region_dark, ca_file)
         gateway.databases = databases.driver
-    write_ready_file(options.ready_file, server.server_port, {"nameserver": databases.nameserver} if databases else {})
+        extra = {"nameserver": databases.nameserver, "ca_file": str(ca_file)}
+    write_ready_file(options.ready_file, server.server_port, extra)
     threading.Thread(target=gateway.warm_up, daemon=True).start()
     end.wait()
     gateway.stop()

@@ -1,12 +1,14 @@
 """One PostgreSQL server: initialise, configure, start, stop, kill, freeze, promote, query.
 
-Its settings are outside the data folder (`config_file`), because a base backup or a rewind copies what lies inside. Passwords
+Clients reach it through a TLS proxy (`tls_proxy`) at its address; the server itself listens at `inner`, which only this package
+uses. Its settings are outside the data folder (`config_file`), because a base backup or a rewind copies what lies inside. Passwords
 are in a file of their own (`passfile`): `primary_conninfo` is readable by every role with pg_monitor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -21,7 +23,7 @@ from typing import Any
 
 import psycopg
 
-from dr_assets.emulator.postgres import supervisor
+from dr_assets.emulator.postgres import certificates, ports, supervisor, tls_proxy
 from dr_assets.emulator.postgres.binaries import Programs, clean_environment
 from dr_assets.errors import DrError
 
@@ -71,9 +73,10 @@ def cut(wire: socket.socket) -> None:
 
 
 class Node:
-    """One server below `folder`, at `address`. What takes too long raises DrError.
+    """One server below `folder`, at `address` for its clients. What takes too long raises DrError.
 
     Attributes:
+        tls: folder of its certificate; `configure_tls` must have been called before it starts.
         outage: it was killed or frozen as a fault, and no operation but `rebuild` brings it back.
     """
 
@@ -83,16 +86,20 @@ class Node:
         programs: Programs,
         folder: Path,
         address: tuple[str, int],
+        inner: tuple[str, int],
         password: str,
         ending: threading.Event,
+        tls: Path | None = None,
     ) -> None:
         self.site, self.folder, self.outage = site, folder, False
-        self.ip, self.port = address
+        self.address, self.inner = address, inner
+        self.tls = tls or folder / "tls"
         self._programs, self._password, self._ending = programs, password, ending
         self._supervisor: subprocess.Popen[bytes] | None = None
-        self._pid = 0
+        self._pid = self._proxy_pid = 0
         folder.mkdir(mode=0o711, exist_ok=True)
         programs.own(folder)
+        self.tls.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def data(self) -> Path:
@@ -136,7 +143,8 @@ class Node:
     def base_backup(self, source: Node) -> None:
         """A copy of that server, taking the place of what was here."""
         shutil.rmtree(self.data, ignore_errors=True)
-        arguments = ["-h", source.ip, "-p", str(source.port), "-U", HARNESS, "-D", str(self.data)]
+        ip, port = source.inner
+        arguments = ["-h", ip, "-p", str(port), "-U", HARNESS, "-D", str(self.data)]
         self._programs.run(
             "pg_basebackup", *arguments, "-X", "stream", "-c", "fast", "--no-sync", env={"PGPASSFILE": self._passfile()}
         )
@@ -144,7 +152,8 @@ class Node:
     def rewind(self, source: Node) -> None:
         """Make a former writer's data fit for a standby of that server. What only this one had is gone afterwards."""
         self.configure()  # pg_rewind runs it, to end the crash recovery of a killed server
-        where = f"host={source.ip} port={source.port} user={HARNESS} dbname=postgres sslmode=disable"
+        ip, port = source.inner
+        where = f"host={ip} port={port} user={HARNESS} dbname=postgres sslmode=disable"
         self._programs.run(
             "pg_rewind",
             "--target-pgdata",
@@ -157,10 +166,11 @@ class Node:
             env={"PGPASSFILE": self._passfile()},
         )
 
-    def copy_to(self, folder: Path, port: int) -> Node:
-        """A node at a port of its own on a copy of the data of this one, which must be down."""
+    def copy_to(self, folder: Path) -> Node:
+        """A node at a port of its own on a copy of the data of this one, which must be down; it has the same certificate."""
         shutil.rmtree(folder, ignore_errors=True)
-        twin = Node(self.site, self._programs, folder, (self.ip, port), self._password, self._ending)
+        address, inner = ((ip, ports.free_port(ip)) for ip, _ in (self.address, self.inner))
+        twin = Node(self.site, self._programs, folder, address, inner, self._password, self._ending, self.tls)
         # cp keeps owners and modes, and shares blocks where the file system can.
         subprocess.run(["cp", "-Rp", str(self.data), str(twin.data)], check=True, capture_output=True)
         return twin
@@ -179,7 +189,8 @@ class Node:
         self._programs.write(
             hba, "".join(f"host {what} all 127.0.0.0/8 scram-sha-256\n" for what in ("all", "replication"))
         )
-        text = SETTINGS.format(ip=self.ip, port=self.port, data=self.data, hba=hba, site=self.site)
+        ip, port = self.inner
+        text = SETTINGS.format(ip=ip, port=port, data=self.data, hba=hba, site=self.site)
         marker = self.data / "standby.signal"
         if upstream or read_only:
             self._programs.write(marker, "")
@@ -195,6 +206,12 @@ class Node:
             text += "recovery_target_timeline = 'current'\n"
         self._programs.write(conf, text)
         self._programs.write(self.data / auto, "")  # a rewind or a backup brings along the other one's
+
+    def configure_tls(self, certificate: bytes, force: bool) -> None:
+        """Its certificate with key (PEM), and whether clients without TLS are refused; both hold for new connections."""
+        certificates.write_private(self.tls / tls_proxy.CERTIFICATE, certificate)
+        forced = self.tls / tls_proxy.FORCE
+        forced.touch() if force else forced.unlink(missing_ok=True)
 
     # --- lifecycle -----------------------------------------------------------------------------------------------------
 
@@ -219,10 +236,21 @@ class Node:
         self.end()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         user = "-" if self._programs.user is None else str(self._programs.user)
+        proxy = json.dumps([*map(str, (*self.address, *self.inner)), str(self.tls)])
         settings = f"config_file={self.folder / 'postgresql.conf'}"
         command = [str(self._programs.folder / "postgres"), "-D", str(self.data), "-c", settings]
         started = subprocess.Popen(
-            [sys.executable, "-I", "-S", supervisor.__file__, str(self.data), str(self.folder / "log"), user, *command],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                supervisor.__file__,
+                str(self.data),
+                str(self.folder / "log"),
+                user,
+                proxy,
+                *command,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -230,7 +258,7 @@ class Node:
             start_new_session=True,
         )
         assert started.stdout is not None
-        self._pid = int(started.stdout.readline() or 0)
+        self._pid, self._proxy_pid = map(int, started.stdout.readline().split() or (0, 0))
         self._supervisor = started
 
     def _answers(self) -> bool:
@@ -238,7 +266,8 @@ class Node:
             raise DrError(f"PostgreSQL {self.site} did not start.")
         try:
             self.sql("select 1", seconds=2)
-        except psycopg.OperationalError:
+            socket.create_connection(self.address, timeout=2).close()  # its proxy listens
+        except (psycopg.OperationalError, OSError):
             return False
         return True
 
@@ -256,7 +285,7 @@ class Node:
         if process is None:
             return
         if process.poll() is None and self._pid:
-            supervisor.kill_all(self._pid)
+            supervisor.kill_all(self._pid, self._proxy_pid)
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
@@ -267,19 +296,19 @@ class Node:
         process = self._supervisor
         self.outage = True
         if process is not None and process.poll() is None:
-            supervisor.kill_all(self._pid)
+            supervisor.kill_all(self._pid, self._proxy_pid)
             process.wait(END_SECONDS)
 
     def freeze(self) -> None:
         """Connections stay open and nothing answers."""
         if self.alive:
             self.outage = True
-            supervisor.freeze_all(self._pid)
+            supervisor.freeze_all(self._pid, self._proxy_pid)
 
     def thaw(self) -> None:
         """End a freeze."""
         if self.alive:
-            supervisor.thaw_all(self._pid)
+            supervisor.thaw_all(self._pid, self._proxy_pid)
             self.outage = False
 
     def until(self, done: Callable[[], bool], seconds: float, what: str) -> None:
@@ -296,8 +325,8 @@ class Node:
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """Connect as the harness' superuser, autocommit. psycopg.OperationalError after 2 s without an answer."""
         return psycopg.connect(
-            host=self.ip,
-            port=self.port,
+            host=self.inner[0],
+            port=self.inner[1],
             user=HARNESS,
             password=self._password,
             dbname=database,

@@ -11,7 +11,6 @@ import shutil
 
 import psycopg
 
-from dr_assets.emulator.postgres import ports
 from dr_assets.emulator.postgres.node import Node
 from dr_assets.emulator.postgres.servers import Servers
 from dr_assets.errors import DrError
@@ -156,7 +155,7 @@ class PostgresPair(Servers):
                 # Every copy is kept until it is released: each may hold rows that are nowhere else.
                 kept = self._quarantine.setdefault(site, [])
                 folder = node.folder.with_name(f"{site}-quarantine-{secrets.token_hex(4)}")
-                kept.append(node.copy_to(folder, ports.free_port(node.ip)))
+                kept.append(node.copy_to(folder))
                 self._unfinished.add(site)  # from here on its data are no longer what it had
             self._make_slot(site)
             writer.sql("checkpoint", seconds=30)  # pg_rewind reads the timeline from the control file
@@ -181,7 +180,7 @@ class PostgresPair(Servers):
                 if not node.alive:
                     node.configure(read_only=True)
                     node.start()
-                return node.ip, node.port
+                return node.address
             return None
 
     def release(self, site: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -20,6 +21,7 @@ from psycopg import sql
 
 from dr_assets.emulator.postgres import heartbeat, ports, scratch
 from dr_assets.emulator.postgres.binaries import find_programs
+from dr_assets.emulator.postgres.certificates import CertificateAuthority
 from dr_assets.emulator.postgres.heartbeat import Heartbeat, Lag
 from dr_assets.emulator.postgres.node import Node
 from dr_assets.emulator.postgres.transport import Transport
@@ -39,6 +41,7 @@ class Servers:
     Attributes:
         writer: the site that is the writer; after a failover the new one, even while the old one still takes writes.
         running: whether it has been started.
+        authority: signs the servers' certificates; clients verify with its `pem`.
         regions: site -> what Aurora's status functions call its region; set before `start`, the reader's before `attach`.
     """
 
@@ -50,7 +53,11 @@ class Servers:
         self.running = False
         self.regions = {site: site for site in sites}
         self._addresses, held = ports.reserve(sites, port)
-        self._unhold = weakref.finalize(self, ports.close, held)
+        self._inner, held_inner = ports.reserve(sites, 0)
+        self._unhold = weakref.finalize(self, ports.close, held + held_inner)
+        self.authority = CertificateAuthority()
+        self._names: dict[str, tuple[str, ...]] = {site: (f"{site}.example.test",) for site in sites}
+        self._force_tls = dict.fromkeys(sites, False)
         self._standby: str | None = None
         self._nodes: dict[str, Node] = {}
         self._quarantine: dict[str, list[Node]] = {}
@@ -70,6 +77,17 @@ class Servers:
         """(ip, port) of the site's server, running or not."""
         self._known(site)
         return self._addresses[site]
+
+    def configure_tls(self, site: str, names: Sequence[str], force: bool) -> None:
+        """The host names that the site's certificate covers, and whether clients without TLS are refused.
+
+        Until it is called the name is `SITE.example.test`, and TLS is optional. Holds for new connections.
+        """
+        self._known(site)
+        if (tuple(names), force) != (self._names[site], self._force_tls[site]):
+            self._names[site], self._force_tls[site] = tuple(names), force
+            if site in self._nodes:
+                self._nodes[site].configure_tls(self.authority.issue(names), force)
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
@@ -95,8 +113,10 @@ class Servers:
         secret = secrets.token_urlsafe(24)
         self._transport = Transport()
         for site in self.sites:
-            self._nodes[site] = Node(site, programs, root / site, self._addresses[site], secret, self._ending)
-            self._relays[site] = self._transport.relay(self._addresses[self.other(site)])
+            address, inner = self._addresses[site], self._inner[site]
+            self._nodes[site] = Node(site, programs, root / site, address, inner, secret, self._ending)
+            self._nodes[site].configure_tls(self.authority.issue(self._names[site]), self._force_tls[site])
+            self._relays[site] = self._transport.relay(self._inner[self.other(site)])
         self._user, self._database, self.writer = username, database, self.sites[0]
         node = self._nodes[self.writer]
         node.init()

@@ -1,12 +1,14 @@
 """Supervisor process: runs one PostgreSQL and ends it when its owner ends, however that happens.
 
-`python supervisor.py DATA LOG UID|- PROGRAM ARGUMENTS…`; the first line it prints is the postmaster's pid. It is run by its
-path rather than with `-m`, which would import the packages around it, and imports little.
+`python supervisor.py DATA LOG UID|- PROXY PROGRAM ARGUMENTS…`, PROXY being the arguments of its TLS proxy as JSON; the first
+line it prints is the pids of the postmaster and the proxy. It is run by its path rather than with `-m`, which would import the
+packages around it, and imports little.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import select
@@ -37,26 +39,28 @@ def children(pid: int) -> list[int]:
     return [child for child, parent in pairs if parent == pid]
 
 
-def freeze_all(pid: int) -> list[int]:
-    """Stop a server: the postmaster first, so that it forks no more. Returns every stopped process."""
+def freeze_all(pid: int, proxy: int | None = None) -> list[int]:
+    """Stop a server: the postmaster first, so that it forks no more; its proxy last. Returns every stopped process."""
     _send(pid, signal.SIGSTOP)
     stopped: set[int] = set()
     while new := set(children(pid)) - stopped:
         for child in new:
             _send(child, signal.SIGSTOP)
         stopped |= new
-    return [pid, *stopped]
+    if proxy:
+        _send(proxy, signal.SIGSTOP)
+    return [pid, *stopped, *([proxy] if proxy else [])]
 
 
-def thaw_all(pid: int) -> None:
-    """Let a stopped server go on."""
-    for process in (*children(pid), pid):
+def thaw_all(pid: int, proxy: int) -> None:
+    """Let a stopped server and its proxy go on."""
+    for process in (*children(pid), pid, proxy):
         _send(process, signal.SIGCONT)
 
 
-def kill_all(pid: int) -> None:
+def kill_all(pid: int, proxy: int | None = None) -> None:
     """An outage: stop every process at one moment, then kill them."""
-    for process in freeze_all(pid):
+    for process in freeze_all(pid, proxy):
         _send(process, signal.SIGKILL)
 
 
@@ -97,7 +101,7 @@ def reap_adopted() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run, wait for the end of either side. Returns PostgreSQL's exit code."""
-    data, log, user, *command = arguments
+    data, log, user, proxy_arguments, *command = arguments
     owner = os.getppid()
     identity: dict[str, Any] = {}
     if user != "-":
@@ -109,19 +113,31 @@ def main(arguments: list[str]) -> int:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True, **identity
         )
+        # Not as that user: the certificate's key is the owner's. It ends with its pipe, also when this process is killed.
+        proxy = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("tls_proxy.py")), *json.loads(proxy_arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+        )
 
     def end_with_owner() -> None:
         # The pipe stays open where the owner forked (multiprocessing does): so its pid is checked, too.
         while os.getppid() == owner:
             if select.select([0], [], [], WATCH_SECONDS)[0] and not os.read(0, 4096):
                 break
-        kill_all(child.pid)
+        kill_all(child.pid, proxy.pid)
 
     threading.Thread(target=end_with_owner, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
-        print(child.pid, flush=True)  # noqa: T201 (the owner reads it)
+        print(child.pid, proxy.pid, flush=True)  # noqa: T201 (the owner reads it)
     adopt()
     code = child.wait()
+    assert proxy.stdin is not None
+    proxy.stdin.close()
+    proxy.wait()
     reap_adopted()
     free_shared_memory(Path(data))
     return code

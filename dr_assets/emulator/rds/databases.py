@@ -60,6 +60,7 @@ class PairDriver:
             if site is None:
                 return
             self.pair.regions[site] = str(member.region)
+            self._configure_tls(site, item, member)
             if not self._sites:
                 password = member._master_user_password
                 self.pair.start(member.master_username, password, member.database_name or item.database_name)
@@ -67,10 +68,27 @@ class PairDriver:
             else:
                 self.pair.attach(site)
             self._sites[arn], self._clusters[arn] = site, member
+        if arn in self._sites:
+            self._configure_tls(self._sites[arn], item, member)
         password = getattr(member, "_master_user_password", None)
         if item.writer is member and password and password != self._password:
             self.pair.set_password(password)
             self._password = password
+
+    def _configure_tls(self, site: str, item: Any, member: Any) -> None:
+        """The endpoints that the site's certificate covers, and rds.force_ssl of the cluster's parameter group.
+
+        A certificate of Aurora names the instance, cluster and reader endpoints (mysql-net/MySqlConnector#498). Whether it names
+        the global writer endpoint is not documented: see `Answers.certificate_names_global_endpoint`.
+        """
+        domain = f"{member.url_identifier}.{member.region}.rds.amazonaws.com"
+        names = sorted(f"{instance.db_instance_identifier}.{domain}" for instance in member.members)
+        names += [f"{member.db_cluster_identifier}.{kind}-{domain}" for kind in ("cluster", "cluster-ro")]
+        if answers().certificate_names_global_endpoint:
+            names.append(str(item.endpoint))
+        group = member.backend.db_cluster_parameter_groups.get(member.parameter_group)
+        forced = group.parameters["rds.force_ssl"].get("ParameterValue") if group else None
+        self.pair.configure_tls(site, names, forced in ("1", "on"))
 
     def site(self, arn: str) -> str | None:
         """The pair's site of a cluster, None where it has none (yet)."""

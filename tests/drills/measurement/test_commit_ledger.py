@@ -147,7 +147,7 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.drills.measurement.commit_ledger import CommitLedger
 from dr_assets.postgres.endpoints import Address
 port, password, database, path = sys.argv[1:]
-writer = CommitLedger("d1", Path(path), lambda: Address("h", "127.0.0.1", int(port)),
+writer = CommitLedger("d1", Path(path), lambda: Address("global.example.test", "127.0.0.1", int(port)),
                       lambda: Credentials("dr_test", password, "h", int(port), database), 2000)
 writer.start()
 print("begun", flush=True)

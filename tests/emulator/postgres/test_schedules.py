@@ -23,6 +23,7 @@ def connect(pair: PostgresPair, site: str) -> psycopg.Connection[tuple[object, .
         dbname="transactiondb",
         autocommit=True,
         connect_timeout=2,
+        sslmode="disable",
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from dr_assets.monitoring.sources import sql as sql_view
 from dr_assets.monitoring.sources.sql import SqlView
-from dr_assets.postgres.connection import Credentials, DatabaseError
+from dr_assets.postgres.connection import Credentials, DatabaseError, TlsError
 from dr_assets.postgres.endpoints import Address, ResolutionError
 from dr_assets.stack import Stack
 from tests.support.monitoring import at
@@ -134,3 +134,11 @@ def test_a_database_that_refuses_or_cannot_be_found_is_down(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, played: Any, names: Names | None
 ) -> None:
     assert ask(stack, monkeypatch, played, names) == {"primary connectivity": 0.0}
+
+
+def test_case_e1_a_server_that_cannot_be_verified_is_unknown_not_down(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong certificate is no outage: nothing is known, and no connectivity is published."""
+    with pytest.raises(TlsError):
+        ask(stack, monkeypatch, TlsError("PostgreSQL at host cannot be trusted"))

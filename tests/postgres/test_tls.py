@@ -1,0 +1,251 @@
+"""No server gets the password before it has proven who it is, and then only by SCRAM; libpq's own settings weaken nothing.
+
+The impostors are written from PostgreSQL's documentation: "Message Flow" (SSL Session Encryption, Start-up) and "Message
+Formats" (SSLRequest 80877103; AuthenticationCleartextPassword `R` 8 3; AuthenticationMD5Password `R` 12 5 and a salt;
+AuthenticationOk `R` 8 0).
+"""
+
+import ast
+import hashlib
+import os
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dr_assets.drills.measurement.client_probe import write_once
+from dr_assets.emulator.postgres import tls_proxy
+from dr_assets.emulator.postgres.certificates import CertificateAuthority
+from dr_assets.postgres.connection import Credentials, DatabaseError, TlsError, connect, open_connection
+from dr_assets.postgres.endpoints import Address, Resolver
+from tests.support.servers import HOST, Server
+
+Servers = tuple[Server, Server]
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "s3cr3t-of-the-master"
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+REQUESTS = {
+    "cleartext": b"R" + struct.pack("!II", 8, 3),
+    "md5": b"R" + struct.pack("!II", 12, 5) + b"salt",
+    "trust": b"R" + struct.pack("!II", 8, 0) + b"Z" + struct.pack("!I", 5) + b"I",
+}
+
+
+class Impostor(threading.Thread):
+    """Pretends to be a PostgreSQL server and keeps everything that it is sent, decrypted where it can."""
+
+    def __init__(self, asks: str, certificate: Path | None, answer: bytes = b"S") -> None:
+        super().__init__(daemon=True)
+        self._request, self._certificate, self._answer = REQUESTS[asks], certificate, answer
+        self.received = b""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listening.getsockname()[1])
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                client.settimeout(3)
+                with client, suppress(OSError):
+                    self._serve(client)
+
+    def _serve(self, client: socket.socket) -> None:
+        first = client.recv(8)
+        self.received += first
+        if first == SSL_REQUEST:
+            client.sendall(self._answer)
+            if self._certificate and self._answer == b"S":
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self._certificate)
+                client = context.wrap_socket(client, server_side=True)
+            self.received += client.recv(4096)
+        client.sendall(self._request)
+        while data := client.recv(4096):
+            self.received += data
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthority:
+    made = CertificateAuthority()
+    (tmp_path / "ca.pem").write_bytes(made.pem)
+    monkeypatch.setenv("DR_TLS_CA", str(tmp_path / "ca.pem"))
+    return made
+
+
+IMPOSTORS = {
+    "no TLS, clear text": ("cleartext", None, b"N", "does not support SSL"),
+    "answers in clear text at once": ("cleartext", None, b"R", "invalid response to SSL negotiation"),
+    "self-signed": ("cleartext", "own", b"S", "certificate verify failed"),
+    "wrong host name": ("cleartext", "other.example.test", b"S", "does not match host name"),
+    "verified, clear text": ("cleartext", HOST, b"S", "cleartext password"),
+    "verified, md5": ("md5", HOST, b"S", "hashed password"),
+    "verified, asks for nothing": ("trust", HOST, b"S", "did not complete authentication"),
+}
+
+
+@pytest.fixture(params=IMPOSTORS)
+def impostor(
+    request: pytest.FixtureRequest, authority: CertificateAuthority, tmp_path: Path
+) -> Iterator[tuple[Impostor, str]]:
+    asks, name, answer, text = IMPOSTORS[request.param]
+    certificate = None
+    if name:
+        certificate = tmp_path / "impostor.pem"
+        certificate.write_bytes(CertificateAuthority().issue([HOST]) if name == "own" else authority.issue([name]))
+    made = Impostor(asks, certificate, answer)
+    made.start()
+    yield made, text
+    made.close()
+
+
+@pytest.mark.parametrize("weaker", ["", "disable", "allow", "prefer", "require"])
+def test_case_e1_an_impostor_receives_nothing_and_yields_one_error_with_a_remedy(
+    impostor: tuple[Impostor, str], weaker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E1: a server that asks for a clear-text password got the master password. PGSSLMODE and the like change nothing."""
+    if weaker:
+        for name, value in {
+            "PGSSLMODE": weaker,
+            "PGREQUIREAUTH": "password",
+            "PGCHANNELBINDING": "disable",
+            "PGSSLNEGOTIATION": "postgres",
+            "PGGSSENCMODE": "prefer",
+        }.items():
+            monkeypatch.setenv(name, value)
+    server, text = impostor
+    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    with pytest.raises(TlsError, match=text) as caught, connect(Address(HOST, "127.0.0.1", server.port), credentials):
+        pass
+    digest = hashlib.md5(f"{PASSWORD}dbadmin".encode()).hexdigest()
+    salted = "md5" + hashlib.md5(digest.encode() + b"salt").hexdigest()
+    assert server.received.startswith(SSL_REQUEST)
+    assert PASSWORD.encode() not in server.received
+    assert salted.encode() not in server.received
+    assert PASSWORD not in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+    assert "DR_TLS_CA" in str(caught.value) or "Check that" in str(caught.value) or "DR_RESOLVE" in str(caught.value)
+
+
+def test_case_e1_a_server_that_cannot_be_verified_is_no_outage(impostor: tuple[Impostor, str]) -> None:
+    """Whether the database behind it works is unknown: neither "unreachable" nor "refused"."""
+    server, _ = impostor
+    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    verdict, detail = write_once(Address(HOST, "127.0.0.1", server.port), credentials, "d1")
+    assert verdict == "unknown"
+    assert "cannot be trusted" in detail
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate at all"])
+def test_aws_25_without_authorities_nothing_is_sent(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clear error with where to get the RDS bundle, before any connection: never a fall-back to an unverified one."""
+    path = tmp_path / "bundle.pem"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("DR_TLS_CA", str(path))
+    server = Impostor("cleartext", None, b"N")
+    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    bundle = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+    with pytest.raises(TlsError, match=f"{path} holds no certificates.*{bundle}"):
+        open_connection(Address(HOST, "127.0.0.1", server.port), credentials)
+    monkeypatch.delenv("DR_TLS_CA")
+    with pytest.raises(TlsError, match=f"DR_TLS_CA is not set.*{bundle}"):
+        open_connection(Address(HOST, "127.0.0.1", server.port), credentials)
+    assert server.received == b""
+    server.close()
+
+
+def test_aws_25_the_session_is_encrypted_and_over_a_tunnel_the_name_is_verified(servers: Servers) -> None:
+    """DR_RESOLVE changes the address, never the name that the certificate must cover."""
+    server = servers[0]
+    tunnel = Resolver(overrides={HOST: ("127.0.0.1", server.port), "other.example.test": ("127.0.0.1", server.port)})
+    with connect(tunnel.resolve(HOST, 5432), server.credentials) as connection:
+        assert connection.pgconn.ssl_in_use
+        assert connection.info.host == HOST
+    with (
+        pytest.raises(TlsError, match=r"does not match host name \"other\.example\.test\""),
+        connect(tunnel.resolve("other.example.test", 5432), server.credentials),
+    ):
+        pass
+    with (
+        pytest.raises(TlsError, match="Connect by an endpoint name"),
+        connect(Address("127.0.0.1", "127.0.0.1", server.port), server.credentials),
+    ):
+        pass
+
+
+def test_aws_25_a_wrong_password_and_a_dead_server_are_no_tls_errors(servers: Servers) -> None:
+    server = servers[0]
+    wrong = Credentials(server.credentials.username, "wrong", HOST, server.port, server.database)
+    with pytest.raises(DatabaseError, match="password authentication failed"), connect(server.address, wrong):
+        pass
+    silent = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up() -> None:
+        client, _ = silent.accept()
+        client.recv(8)
+        client.sendall(b"S")
+        client.close()
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    dying = Address(HOST, "127.0.0.1", int(silent.getsockname()[1]))
+    with pytest.raises(DatabaseError), connect(dying, server.credentials):
+        pass
+
+
+def test_aws_25_force_ssl_refuses_a_client_without_tls_as_pg_hba_does(servers: Servers) -> None:
+    """Without rds.force_ssl such a client is served, which is why the client must insist itself."""
+    server = servers[0]
+    address = {"host": "127.0.0.1", "port": server.port, "dbname": server.database, "user": "dr_test"}
+    forced = server.folder / "tls" / tls_proxy.FORCE
+
+    def in_clear_text() -> None:
+        psycopg.connect(**address, password=server.password, sslmode="disable", connect_timeout=3).close()  # type: ignore[arg-type]
+
+    in_clear_text()
+    forced.touch()
+    try:
+        expected = f'FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "dr_test", database "{server.database}", no encryption'
+        with pytest.raises(psycopg.OperationalError) as caught:
+            in_clear_text()
+        assert expected in str(caught.value)
+        with connect(server.address, server.credentials) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+    finally:
+        forced.unlink()
+
+
+def test_aws_25_bytes_put_in_before_the_handshake_end_the_connection(servers: Servers) -> None:
+    """CVE-2021-23214: what comes with the SSLRequest must not count as sent encrypted."""
+    with socket.create_connection(("127.0.0.1", servers[0].port), timeout=3) as client:
+        client.sendall(SSL_REQUEST + b"Q\0\0\0\x05\0")
+        with suppress(ConnectionResetError):
+            assert client.recv(10) == b""
+
+
+def test_aws_25_the_product_connects_in_one_place() -> None:
+    """`postgres.connection` for the stack's database; the embedded servers' own harness is the one exception."""
+    allowed = {"dr_assets/postgres/connection.py", "dr_assets/emulator/postgres/node.py"}
+    found = {
+        str(path.relative_to(ROOT))
+        for folder in ("dr_assets", "bench")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("psycopg.connect", "psycopg.Connection.connect")
+    }
+    assert found == allowed
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "psycopg.connect":
+                assert "sslmode" in [keyword.arg for keyword in node.keywords], f"{path}: say which sslmode"
+    assert not [name for name in os.environ if name.startswith("PGSSL")]
