@@ -41,12 +41,12 @@ class Service:
 
 # In the order in which a stack usually calls them. Alarms are evaluated before health checks.
 TABLE: dict[str, Service] = {
-    "sts": Service(),
+    "sts": Service("sts", reads=("iam",)),
     "kms": Service("kms"),
-    "iam": Service(),
+    "iam": Service("iam"),
     "ec2": Service("ec2"),
     "s3": Service("s3.backend", reads=("kms",), shows_time=True),
-    "sns": Service("sns", reads=("sqs",)),
+    "sns": Service("sns", reads=("sqs", "kms")),
     "sqs": Service("sqs", shows_time=True),
     "logs": Service(),
     "secretsmanager": Service("secretsmanager"),

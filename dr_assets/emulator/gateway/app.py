@@ -110,8 +110,13 @@ class Gateway:
         """AWS's refusal where the caller lacks a permission; what was checked goes into the call log."""
         from dr_assets.emulator.authorization import authorize
 
-        with self._lock:
-            decision = authorize(call.service, call.operation, call.region, call.access_key, environ, body)
+        try:
+            with self._lock:
+                decision = authorize(call.service, call.operation, call.region, call.access_key, environ, body)
+        except Exception as error:
+            traceback.print_exc()
+            message = f"The embedded AWS could not authorize the call: {type(error).__name__}: {error}"
+            return error_answer(call, 500, "InternalFailure", message)
         denied = decision.refusal
         record.update(principal=decision.principal, denied=denied is not None, checks=decision.checks)
         if denied is None:

@@ -111,7 +111,7 @@ def _user(user: Any) -> Principal:
 def _attached(holder: Any) -> tuple[Document, ...]:
     """Inline and managed policies of a user, group or role."""
     inline = [each["policy_document"] if isinstance(each, dict) else each for each in holder.policies.values()]
-    return tuple(map(_parsed, [*inline, *(each.document for each in holder.managed_policies.values())]))
+    return tuple(map(_parsed, [*inline, *map(_current, holder.managed_policies.values())]))
 
 
 def _boundary(arn: str | None) -> Document | None:
@@ -119,7 +119,12 @@ def _boundary(arn: str | None) -> Document | None:
         return None
     policy = backend("iam").managed_policies.get(arn)
     # A boundary that was deleted permits nothing.
-    return Document(()) if policy is None else _parsed(policy.document)
+    return Document(()) if policy is None else _parsed(_current(policy))
+
+
+def _current(policy: Any) -> Any:
+    """The document of a managed policy's default version."""
+    return next(version.document for version in policy.versions if version.is_default)
 
 
 def _parsed(document: Any) -> Document:
