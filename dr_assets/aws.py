@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import botocore.config
@@ -18,7 +20,7 @@ import botocore.exceptions as failures
 
 from dr_assets.aws_session import AwsSession
 from dr_assets.core.model import Call, Sensitive, error_code
-from dr_assets.errors import AwsCallError, CredentialsError, DrError, UnansweredError
+from dr_assets.errors import AwsCallError, CredentialsError, DrError, ThrottledError, UnansweredError
 
 # A read may be repeated at will. A write that timed out may have been carried out: botocore never retries it, and the
 # reconcile loop reads the resource before it tries again.
@@ -38,27 +40,21 @@ _THROTTLED = frozenset(
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
         "LimitExceededException",
-        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
         "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
         "SlowDown",
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
         "Throttled",
         "TooManyRequestsException",
-        "TransactionInProgressException",
     }
 )
-# AWS asks to retry later: a queue's name is reserved for 60 s after deletion, another call is changing the bucket, or a
-# dependent resource is still being deleted (network interfaces of a deleted cluster, for example).
-_RETRY_LATER = frozenset(
-    {"AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently", "OperationAborted", "DependencyViolation"}
+# Retried by botocore as well; whether the request was carried out is not known.
+_UNANSWERED = frozenset(
+    {"RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "TransactionInProgressException"}
 )
 # SNS throttles with a code that botocore does not recognise as throttling.
 _NOT_RETRIED_BY_BOTOCORE = frozenset({"Throttled"})
@@ -312,18 +308,19 @@ class AwsReads:
 
     def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
         def make() -> dict[str, Any]:
-            answer: dict[str, Any] = getattr(self._aws.client(service, region), operation)(**params)
-            return answer
+            client = self._aws.client(service, region)
+            return _checked(client, operation, getattr(client, operation)(**params))
 
         return self._once((service, operation, region, params), make)  # type: ignore[no-any-return]
 
     def pages(self, service: str, operation: str, region: str, result: str, **params: Any) -> Sequence[Any]:
         def make() -> list[Any]:
             client = self._aws.client(service, region)
-            if not client.can_paginate(operation):
-                return list(getattr(client, operation)(**params).get(result, []))
-            pages = client.get_paginator(operation).paginate(**params)
-            return [item for page in pages for item in page.get(result, [])]
+            if client.can_paginate(operation):
+                pages = list(client.get_paginator(operation).paginate(**params))
+            else:
+                pages = [getattr(client, operation)(**params)]
+            return [item for page in pages for item in _checked(client, operation, page, result).get(result, [])]
 
         return self._once((service, operation, region, params), make)  # type: ignore[no-any-return]
 
@@ -351,6 +348,34 @@ class AwsReads:
         finally:
             service, operation, region, _ = what
             self._aws.log.add(LoggedCall(service, operation, region, False, time.monotonic() - started))
+
+
+# botocore gives a policy document, a text in the model, as a dict.
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list,),
+    "boolean": (bool,),
+    "string": (str, dict),
+}
+# Services that leave an empty list out: the XML of S3 lists ("flattened") has no element then, SQS and CBOR no key.
+_LEAVE_OUT_EMPTY = frozenset({"s3", "sqs", "cloudwatch"})
+
+
+def _checked(client: Any, operation: str, answer: dict[str, Any], result: str = "") -> dict[str, Any]:
+    """`answer`, if its top level has the types of the service model and the list `result`. TypeError, KeyError otherwise.
+
+    Without this a list that is missing from a damaged answer would read as "there is none", and be created again.
+    """
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    members = model.output_shape.members if model.output_shape else {}
+    for name, value in answer.items():
+        wanted = _PYTHON_TYPES.get(members[name].type_name) if name in members else None
+        if wanted and not isinstance(value, wanted):
+            raise TypeError(f"{name} is a {type(value).__name__}, not a {wanted[0].__name__}")
+    if result and result not in answer and client.meta.service_model.service_name not in _LEAVE_OUT_EMPTY:
+        raise KeyError(result)
+    return answer
 
 
 def _retry_throttled(make: Any) -> Any:
@@ -390,7 +415,23 @@ def explain(error: BaseException, service: str, operation: str, region: str) -> 
         return UnansweredError(f"{where}: no answer ({type(error).__name__}).")
     if isinstance(error, failures.ClientError):
         return _explain_answer(error, where)
-    return AwsCallError(f"{where} failed: {type(error).__name__}: {error}")
+    if isinstance(error, failures.BotoCoreError):
+        return AwsCallError(f"{where} failed: {type(error).__name__}: {error}")
+    # Not its text: that may quote the answer, and the answer may be a secret.
+    return AwsCallError(
+        f"{where}: the answer cannot be understood ({type(error).__name__}{_place(error)}). Look at the resource in the console, "
+        "then run again."
+    )
+
+
+def is_answer(error: BaseException) -> bool:
+    """False for what no AWS document foresees: an answer in another shape, or a bug of ours."""
+    return isinstance(error, (DrError, RegionDarkError, failures.ClientError, failures.BotoCoreError))
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _explain_answer(error: failures.ClientError, where: str) -> DrError:
@@ -405,8 +446,11 @@ def _explain_answer(error: failures.ClientError, where: str) -> DrError:
         )
     if code in _DENIED:
         return AwsCallError(f"{where} is not permitted: {tail}: {message}. Grant what `dr permissions` prints.")
-    if code in _THROTTLED | _RETRY_LATER or (status >= 500 and status != 501):
-        return UnansweredError(f"{where}: {tail} after {meta.get('RetryAttempts', 0)} retries: {message}")
+    after = f"{where}: {tail} after {meta.get('RetryAttempts', 0)} retries: {message}"
+    if code in _THROTTLED:
+        return ThrottledError(after)
+    if code in _UNANSWERED or (status >= 500 and status != 501):
+        return UnansweredError(after)
     return AwsCallError(f"{where} failed: {tail}: {message}")
 
 

@@ -23,8 +23,24 @@ class UnansweredError(DrError):
     """AWS did not answer (timeout, throttling beyond the retries, 5xx): the state is unknown, neither good nor bad."""
 
 
+class ThrottledError(UnansweredError):
+    """AWS answered that it takes no more calls for now: nothing was carried out."""
+
+
 class AwsCallError(DrError):
     """AWS answered with an unexpected error. Carries operation, region, error code and request id."""
+
+
+class NotYetError(AwsCallError):
+    """AWS refuses a call for a while only (`core.not_yet`): nothing was carried out. `seconds` is the patience with it."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+
+
+class NoEffectError(AwsCallError):
+    """AWS accepted the same call several times and shows no change."""
 
 
 class RefusedError(DrError):

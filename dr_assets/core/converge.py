@@ -5,6 +5,7 @@ Verify is provision with `write=False`: one path, so what is verified is exactly
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from dr_assets.core.model import (
 from dr_assets.errors import AwsCallError, ForeignResourceError, RefusedError, UnansweredError
 from dr_assets.stack import Site
 
+LOG = logging.getLogger(__name__)
 # AWS answers these to a create whose earlier attempt went through: the next read will find it.
 ALREADY_THERE = frozenset(
     {
@@ -59,8 +61,14 @@ class Driver(Scope, Protocol):
         """The observed state, None where absent. Raises UnansweredError, AwsCallError, UnknownScope."""
         ...
 
-    def act(self, target: Target, call: Call) -> None:
-        """Make the one mutating call. Raises UnansweredError where it may or may not have gone through."""
+    def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
+        """Make the one mutating call, for the sake of `drift`.
+
+        Raises:
+            UnansweredError: it may or may not have gone through (ThrottledError: it has not).
+            NotYetError: AWS will take it later.
+            NoEffectError: AWS has taken it several times, and the drift is still there.
+        """
         ...
 
     @property
@@ -104,7 +112,7 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
     Raises:
         ForeignResourceError: write, and the resource carries other ownership tags.
         RefusedError: write, and it is Terraform's and `adopt` is off; or something it needs is absent.
-        AwsCallError: AWS refused the call with an unexpected error.
+        AwsCallError: AWS refused the call. NotYetError, NoEffectError, UnansweredError: see `Driver.act`.
     """
     kind = driver.kind(resource.kind)
     try:
@@ -117,30 +125,54 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
             return Outcome(resource.key, "absent", desired=desired, reason="AWS has no such resource")
         target = _target(resource, driver, desired)
         return _step(kind.create(target), target, driver, "created", Outcome(resource.key, "absent", desired=desired))
-    desired = dict(kind.refine(desired, observed))
-    drift = compare(desired, observed, kind.owned)
-    former = () if write else _set_for_former_role(resource, driver, observed, drift)
+    try:
+        desired = dict(kind.refine(desired, observed))
+        drift = compare(desired, observed, kind.owned)
+        former = () if write else _set_for_former_role(resource, driver, observed, drift)
+        waiting = kind.waiting(observed)
+    except UnknownScope as error:
+        return Outcome(resource.key, "unknown", reason=str(error))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        LOG.exception("%s cannot be compared", resource.key)
+        return Outcome(resource.key, "unknown", reason=f"AWS's answer cannot be compared ({type(error).__name__})")
     drift = tuple(item for item in drift if item.field not in former)
-    waiting = kind.waiting(observed)
     if waiting:
         return Outcome(resource.key, "waiting", drift, observed, desired, waiting)
     if not drift:
         note = f"{', '.join(former)} still set for the role the site had before" if former else ""
         return Outcome(resource.key, "in_sync", (), observed, desired, note, former=former)
-    reason = kind.explain(drift, observed) or "differs in " + ", ".join(d.field for d in drift)
+    changeable = [item for item in drift if not fixed(kind, item)]
+    reason = kind.explain(drift, observed) or "differs in " + ", ".join(item.field for item in drift)
+    if len(changeable) < len(drift):
+        reason += f". {remedy(kind, drift)}"
     drifted = Outcome(resource.key, "drifted", drift, observed, desired, reason)
     if not write:
         return drifted
     check_owner(resource, kind, observed, driver.adopt)
-    changeable = [item for item in drift if item.field.split(".", 1)[0] not in kind.immutable]
     if not changeable:
-        shown = "; ".join(f"{item.field} is {item.observed!r}, should be {item.desired!r}" for item in drift)
-        raise RefusedError(
-            f"{resource.key}: {shown}. AWS cannot change that in place. Correct the stack file, or destroy the resource "
-            "and provision it again (mind the data)."
-        )
+        raise RefusedError(f"{resource.key}: {shown(drift)}. {remedy(kind, drift)}")
     target = _target(resource, driver, desired)
     return _step(kind.update(target, observed, changeable), target, driver, "updated", drifted)
+
+
+def fixed(kind: Kind, item: Drift) -> bool:
+    """Whether provisioning leaves that field alone: AWS cannot change it in place, or a person decides."""
+    return item.field.split(".", 1)[0] in kind.immutable | kind.remedies.keys()
+
+
+def shown(drift: Sequence[Drift]) -> str:
+    """Each field with its value in AWS and in the stack."""
+    return "; ".join(f"{item.field} is {item.observed!r}, should be {item.desired!r}" for item in drift)
+
+
+def remedy(kind: Kind, drift: Sequence[Drift]) -> str:
+    """What a person does about those fields that provisioning leaves alone. Never proposes to delete what holds data."""
+    fields = [name for name in sorted(changed_fields(drift)) if name in kind.immutable | kind.remedies.keys()]
+    texts = [f"{name}: {kind.remedies[name]}" for name in fields if name in kind.remedies]
+    if frozen := [name for name in fields if name not in kind.remedies]:
+        way = kind.keeps_data or "Correct the stack file, or delete it (it holds no data) and provision again."
+        texts.append(f"AWS cannot change {', '.join(frozen)} in place. {way}")
+    return " ".join(texts)
 
 
 def _set_for_former_role(
@@ -226,7 +258,7 @@ def _target(resource: Resource, driver: Driver, desired: dict[str, object]) -> T
 
 
 def _step(call: Call, target: Target, driver: Driver, done: str, before: Outcome) -> Outcome:
-    driver.act(target, call)
+    driver.act(target, call, before.drift if done == "updated" else ())
     return Outcome(
         before.key,
         "created" if done == "created" else "updated",

@@ -156,9 +156,14 @@ class Kind(ABC):
     compute_kinds  Dagster `kinds=` badges besides "aws"
     owned          fields that AWS owns: never compared
     immutable      fields that AWS does not let anyone change after creation: a difference is reported, never healed
+    remedies       field -> what a person does about a difference in it that provisioning leaves alone (a reboot, a maintenance
+                   window): reported, never written
+    keeps_data     how a resource that holds data reaches its desired state without losing any, where AWS cannot change it in
+                   place; empty for kinds that hold none and can be deleted and provisioned again
     parity         fields that must be equal at both sites. Names and identifiers differ by nature; fields that depend on
                    the role are judged by each resource's own desired state
     adopts_untagged  creation and tagging are two calls in AWS: a fresh, untagged one with our exact name is ours
+    unnamed        AWS gives it an id instead of our name: a creation that is repeated makes a second one
     absent_codes   AWS error codes of any of its reads that mean the resource does not exist
     resource_arn   its ARN without `arn:PARTITION:`, with {region}, {account}, {name}; a wildcard where AWS generates the id
     read_actions, write_actions  IAM permissions for reading / for creating, updating and deleting
@@ -175,8 +180,11 @@ class Kind(ABC):
     compute_kinds: ClassVar[tuple[str, ...]] = ()
     owned: ClassVar[frozenset[str]] = frozenset()
     immutable: ClassVar[frozenset[str]] = frozenset()
+    remedies: ClassVar[Mapping[str, str]] = {}
+    keeps_data: ClassVar[str] = ""
     parity: ClassVar[tuple[str, ...]] = ()
     adopts_untagged: ClassVar[bool] = False
+    unnamed: ClassVar[bool] = False
     absent_codes: ClassVar[tuple[str, ...]] = ()
     resource_arn: ClassVar[str] = ""
     read_actions: ClassVar[Permissions]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,23 +12,34 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from dr_assets.aws import POOL, Aws, explain
-from dr_assets.core.converge import ALREADY_THERE, converge, remove
+from dr_assets.aws import POOL, Aws, explain, is_answer
+from dr_assets.core.compare import compare
+from dr_assets.core.converge import ALREADY_THERE, converge, remove, shown
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
+from dr_assets.core.not_yet import not_yet
 from dr_assets.core.topology import Topology
-from dr_assets.errors import AwsCallError, CredentialsError, DrError, RefusedError, UnansweredError
+from dr_assets.errors import (
+    AwsCallError,
+    CredentialsError,
+    DrError,
+    NoEffectError,
+    NotYetError,
+    RefusedError,
+    ThrottledError,
+    UnansweredError,
+)
+from dr_assets.reconcile.progress import LOST_SECONDS, MAX_WRITES, SHOW_SECONDS, Backoff, Progress
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Site, Stack
 
+LOG = logging.getLogger(__name__)
 # An observation older than this is read again before it is used.
 MAX_AGE_SECONDS = 120.0
 # Most calls to reconcile one resource: creation plus one call for each settable group of fields, with room.
 MAX_STEPS = 40
-# Retries while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
-MAX_RETRIES = 5
 
 OnOutcome = Callable[[Outcome], None]
 
@@ -40,16 +52,24 @@ class StackState:
         aws: its clients.
         adopt: change resources that Terraform manages, too.
         allow_away: write although the writer is not at its home site.
+        clock: seconds, for how long AWS may take to show what it accepted.
     """
 
-    def __init__(self, stack: Stack, aws: Aws, adopt: bool = False, allow_away: bool = False) -> None:
-        self.stack, self.aws = stack, aws
+    def __init__(
+        self,
+        stack: Stack,
+        aws: Aws,
+        adopt: bool = False,
+        allow_away: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stack, self.aws, self._clock = stack, aws, clock
         self.allow_away = allow_away
         self.resources: Mapping[str, Resource] = {resource.key: resource for resource in catalog(stack)}
         self._adopt = adopt
         self._account: str | None = None
         self._topology: Topology | DrError | None = None
-        self._begun: dict[str, tuple[bool, tuple[Drift, ...], tuple[str, ...]]] = {}
+        self._progress: dict[str, Progress] = {}
         self._observations: dict[str, tuple[float, Observed | None | DrError | UnknownScope]] = {}
 
     # --- Scope -----------------------------------------------------------------------------------------------------
@@ -126,16 +146,28 @@ class StackState:
             raise latest[1]
         return latest[1]
 
-    def act(self, target: Target, call: Call) -> None:
+    def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
+        progress = self._progress.get(target.key)
+        if progress and drift and progress.exhausted(call):
+            raise NoEffectError(
+                f"{target.key}: AWS accepted {call.service}.{call.operation} {MAX_WRITES} times, and it still shows no "
+                f"change: {shown(drift)}. Compare with the console; something else may set it, or AWS does not apply it."
+            )
         try:
             self.aws.act(call, target.region, self.account)
-        except ClientError as error:
-            if error_code(error) not in ALREADY_THERE:
-                raise explain(error, call.service, call.operation, call.region or target.region) from error
         except Exception as error:
-            raise explain(error, call.service, call.operation, call.region or target.region) from error
+            problem = explain(error, call.service, call.operation, call.region or target.region)
+            code = error_code(error)
+            if isinstance(error, ClientError) and not isinstance(problem, UnansweredError):
+                row = not_yet(call.service, call.operation, code, error.response.get("Error", {}).get("Message", ""))
+                if row:
+                    raise NotYetError(str(problem), row.seconds) from error
+            if code not in ALREADY_THERE:
+                raise problem from error
         finally:
             self.invalidate(target.key)
+        if progress:
+            progress.accept(call, drift, self._clock())
 
     def invalidate(self, *keys: str) -> None:
         """Read these resources again when they are next observed."""
@@ -211,8 +243,13 @@ class StackState:
             problem = explain(error, kind, "read", region)
             if isinstance(problem, CredentialsError):
                 raise problem from error
-            if isinstance(problem, AwsCallError) and not isinstance(error, (ClientError, DrError)):
-                raise  # a bug of ours, not an answer of AWS
+            if not is_answer(error):
+                # An answer in a shape that AWS does not document, or a bug of ours: either way this kind alone is unknown.
+                _log_unreadable(kind, region, error)
+            if len(batch) > 1 and not isinstance(problem, UnansweredError):
+                for target in batch:  # so that one odd resource leaves its neighbours known
+                    self._read_batch(kind, region, [target], reads)
+                return
             for target in batch:
                 self._record(target.key, problem)
             return
@@ -238,62 +275,113 @@ class StackState:
         return outcomes
 
     def reconcile(self, resource: Resource) -> Outcome:
-        """Converge one resource until it is stable. Returns in_sync, created, updated, waiting or unknown.
+        """Converge one resource until it is stable.
 
         After a call that AWS did not answer, the resource is observed before anything is repeated: nothing is made twice.
 
+        Returns in_sync, created, updated, waiting or unknown; drifted where it exists and works but something about it
+        cannot be corrected (`reason` says what a person does): what needs it can go on.
+
         Raises:
-            AwsCallError: AWS refused a call, or the resource still differs after MAX_STEPS calls.
+            AwsCallError: AWS refused to create it, or does not show it.
             UnansweredError, ForeignResourceError, RefusedError: as `converge`.
         """
         first = converge(resource, self, write=False)
-        # Calls of an earlier attempt that ended in waiting belong to this outcome too.
-        created, drift, earlier = self._begun.pop(resource.key, (False, first.drift, ()))
-        if first.status == "in_sync" and not earlier and not first.former:
+        progress = self._progress.get(resource.key)
+        if progress is None and first.status == "in_sync" and not first.former:
             return first
         self.refuse_away_from_home()
-        calls: list[str] = list(earlier)
-        backoff, last = _Backoff(), None
+        progress = self._progress.setdefault(resource.key, Progress(drift=first.drift))
+        backoff = Backoff()
+        outcome = first
         for _ in range(MAX_STEPS):
             self.invalidate(resource.key)
             try:
-                # AWS accepted the creation but may not show it yet; creating again would make a second one.
-                hidden = created and self.observe(resource) is None
-                if hidden:
-                    outcome = Outcome(resource.key, "waiting", reason="created, but AWS does not show it yet")
+                if reason := self._not_shown(resource, progress):
+                    outcome = Outcome(resource.key, "waiting", progress.before, reason=reason)
                 else:
                     outcome = converge(resource, self, write=True)
-            except UnansweredError:
+            except NotYetError as error:
+                if progress.waited(self._clock()) >= error.seconds:
+                    return self._unhealed(resource, progress, AwsCallError(f"{error} (after {error.seconds:.0f} s)"))
+                outcome = Outcome(resource.key, "waiting", reason=f"not yet: {error}")
+            except UnansweredError as error:
+                if not isinstance(error, ThrottledError):
+                    progress.lost_at = self._clock()
                 if backoff.exhausted():
                     raise
                 continue
-            calls.extend(outcome.calls)
-            # A change that AWS accepted but does not show yet looks like the same drift again.
-            unmoved = last is not None and bool(outcome.calls) and outcome.drift == last.drift
-            last = outcome
-            if unmoved or hidden or outcome.status == "unknown":
-                if not backoff.exhausted():
-                    continue
-                if unmoved:
-                    outcome = replace(outcome, status="waiting", reason="AWS does not show the change yet")
-            elif outcome.status in ("created", "updated"):
-                created = created or outcome.status == "created"
-                continue
-            if outcome.status == "in_sync" and calls:
-                return replace(outcome, status="created" if created else "updated", drift=drift, calls=tuple(calls))
-            if outcome.status == "waiting":
-                self._begun[resource.key] = (created, drift, tuple(calls))
-            return replace(outcome, calls=tuple(calls))
+            except (AwsCallError, RefusedError) as error:
+                return self._unhealed(resource, progress, error)
+            progress.calls.extend(outcome.calls)
+            if outcome.status in ("created", "updated"):
+                progress.created = progress.created or outcome.status == "created"
+            elif outcome.status == "in_sync":
+                del self._progress[resource.key]
+                if not progress.calls:
+                    return outcome
+                return replace(
+                    outcome,
+                    status="created" if progress.created else "updated",
+                    drift=progress.drift,
+                    calls=tuple(progress.calls),
+                )
+            elif (outcome.status == "waiting" and outcome.observed is not None) or backoff.exhausted():
+                return replace(outcome, calls=tuple(progress.calls))
         raise AwsCallError(f"{resource.key} still differs after {MAX_STEPS} calls. Look at it in the console.")
+
+    def _not_shown(self, resource: Resource, progress: Progress) -> str | None:
+        """Why to read again rather than write: AWS may not show yet what it accepted. None: go on.
+
+        Raises AwsCallError where AWS accepted the creation and has not shown the resource for SHOW_SECONDS.
+        """
+        try:
+            observed = self.observe(resource)
+            desired = resolve(resource.desired, self)
+        except (UnansweredError, AwsCallError, UnknownScope):
+            return None
+        now = self._clock()
+        if observed is None:
+            if progress.created:
+                if now - progress.written_at > SHOW_SECONDS:
+                    raise AwsCallError(
+                        f"{resource.key}: AWS accepted its creation {SHOW_SECONDS:.0f} s ago and does not show it. Look for it "
+                        "in the console, then run again."
+                    )
+                return "created, but AWS does not show it yet"
+            # Made again, what has no name of its own would exist twice if the unanswered call was carried out after all.
+            lost = progress.lost_at is not None and now - progress.lost_at < LOST_SECONDS
+            return (
+                "its creation was not answered; AWS may show it yet" if lost and KINDS[resource.kind].unnamed else None
+            )
+        kind = KINDS[resource.kind]
+        drift = compare(kind.refine(desired, observed), observed, kind.owned)
+        if progress.before and drift == progress.before and now - progress.written_at < SHOW_SECONDS / MAX_WRITES:
+            return f"AWS accepted the change and does not show it yet: {', '.join(item.field for item in drift)}"
+        progress.before = ()
+        return None
+
+    def _unhealed(self, resource: Resource, progress: Progress, error: DrError) -> Outcome:
+        """`drifted` where the resource exists and is ready: only its own correction fails. Raises `error` otherwise."""
+        found = converge(resource, self, write=False)
+        if found.observed is None or found.status not in ("drifted", "in_sync"):
+            raise error
+        return replace(found, status="drifted", reason=str(error), calls=tuple(progress.calls))
 
     def delete(self, resource: Resource) -> Outcome:
         """Delete one resource: `absent` when it is gone, `waiting` while AWS is deleting it. Raises like `core.converge.remove`."""
         calls: list[str] = []
-        backoff = _Backoff()
+        backoff, progress = Backoff(), self._progress.setdefault(resource.key, Progress())
         for _ in range(MAX_STEPS):
             self.invalidate(resource.key)
             try:
                 outcome = remove(resource, self)
+            except NotYetError as error:
+                if progress.waited(self._clock()) >= error.seconds:
+                    raise AwsCallError(f"{error} (after {error.seconds:.0f} s)") from error
+                if backoff.exhausted():
+                    return Outcome(resource.key, "waiting", reason=f"not yet: {error}", calls=tuple(calls))
+                continue
             except UnansweredError:
                 if backoff.exhausted():
                     raise
@@ -331,19 +419,10 @@ def refuse_destroy(stack: Stack, confirmation: str) -> str | None:
     return None
 
 
-class _Backoff:
-    """Backs off before the next attempt: about 0.1, 0.3, 0.6 … s with jitter, MAX_RETRIES times."""
-
-    def __init__(self) -> None:
-        self._retries = 0
-
-    def exhausted(self) -> bool:
-        """True at once when there are no retries left; else sleeps, then False."""
-        self._retries += 1
-        if self._retries > MAX_RETRIES:
-            return True
-        time.sleep(0.1 * 2**self._retries * random.uniform(0.5, 1.0))
-        return False
+def _log_unreadable(kind: str, region: str, error: Exception) -> None:
+    """The traceback without the error's text, which may quote the answer, and so a secret."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s cannot be read in %s: %s\n%s", kind, region, type(error).__name__, trace)
 
 
 def _found_through(resource: Resource) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Driver:
             raise self.observed
         return self.observed
 
-    def act(self, target: Target, call: Call) -> None:
+    def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
         self.calls.append(call)
 
 

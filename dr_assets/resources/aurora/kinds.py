@@ -41,6 +41,10 @@ def global_cluster(reads: Reads, region: str, name: str) -> Mapping[str, Any] | 
 
 class GlobalCluster(Kind):
     name = "rds.global_cluster"
+    keeps_data = (
+        "Correct the stack file if that is right. Otherwise keep it and move the data: restore a snapshot beside it, or "
+        "use a blue/green deployment; AWS Support can help."
+    )
     label = "Aurora global cluster"
     compute_kinds = ("aurora", "postgres")
     owned = frozenset({"EngineVersion"})
@@ -134,6 +138,10 @@ class Cluster(Kind):
     """
 
     name = "rds.cluster"
+    keeps_data = (
+        "Correct the stack file if that is right. Otherwise keep the cluster and move the data: restore a snapshot beside it, or "
+        "use a blue/green deployment; AWS Support can help."
+    )
     label = "Aurora cluster"
     compute_kinds = ("aurora", "postgres")
     owned = frozenset({"EngineVersion", "ReplicationSourceIdentifier"})
@@ -285,6 +293,7 @@ class LogGroup(Kind):
     """Made before the cluster: else RDS makes it, to be kept for ever."""
 
     name = "logs.log_group"
+    keeps_data = "Correct the stack file, or export the logs to a bucket before anything else."
     label = "log group"
     compute_kinds = ("cloudwatch",)
     parity = ("RetentionInDays",)

@@ -24,6 +24,7 @@ class Bucket(Kind):
     """Created and tagged by two calls; its name holds the account number, so a fresh untagged one is ours."""
 
     name = "s3.bucket"
+    keeps_data = "Correct the stack file, or replicate the objects to a bucket under another suffix first."
     label = "S3 bucket"
     compute_kinds = ("s3",)
     adopts_untagged = True

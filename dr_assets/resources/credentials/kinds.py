@@ -120,6 +120,7 @@ class CompleteDocument(Sensitive):
 
 class Secret(Kind):
     name = "secretsmanager.secret"
+    keeps_data = "Correct the stack file; the secret holds the master password, which must be kept."
     label = "secret"
     compute_kinds = ("secretsmanager",)
     absent_codes = ("ResourceNotFoundException",)
@@ -177,6 +178,7 @@ class Password(Kind):
     """The seed: the current version of the primary's secret has a password. `Written` is False where it lost it."""
 
     name = "secretsmanager.password"
+    keeps_data = "It is the master password of the running cluster: restore the secret's earlier version instead."
     label = "master password"
     compute_kinds = ("secretsmanager",)
     immutable = frozenset({"Written"})

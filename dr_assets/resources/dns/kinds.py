@@ -75,6 +75,7 @@ class HealthCheck(Kind):
     naming the alarm again copies it anew."""
 
     name = "route53.health_check"
+    unnamed = True
     label = "health check"
     compute_kinds = ("route53",)
     adopts_untagged = True
@@ -159,6 +160,7 @@ class Zone(Kind):
     """A private zone. `VPCs`: texts `region vpc-id`. settings: VPCs, the first of which it is created with."""
 
     name = "route53.zone"
+    unnamed = True
     label = "private hosted zone"
     compute_kinds = ("route53",)
     adopts_untagged = True

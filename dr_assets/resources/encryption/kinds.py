@@ -43,6 +43,11 @@ class Key(Kind):
     """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a disabled key."""
 
     name = "kms.key"
+    unnamed = True
+    keeps_data = (
+        "What it encrypts is lost with it, so it is never deleted for this: make a key beside it, copy the data to that "
+        "(snapshot copy, PutObject), or ask AWS Support."
+    )
     label = "KMS key"
     compute_kinds = ("kms",)
     parity = ("Enabled", "KeyRotationEnabled")

@@ -14,6 +14,7 @@ from dr_assets.resources.tags import from_tag_list, rds_tags, tag_rds, to_tag_li
 
 class Vpc(Ec2Kind):
     name = "ec2.vpc"
+    unnamed = True
     label = "VPC"
     type, result = "vpc", "Vpcs"
     immutable = frozenset({"CidrBlock"})

@@ -21,6 +21,7 @@ class RouteTable(Ec2Kind):
     """Desired `ForeignRoutes` is empty: any other route than `local` and the peering's is drift: an unapproved way out."""
 
     name = "ec2.route_table"
+    unnamed = True
     label = "route table"
     type, result = "route-table", "RouteTables"
     immutable = frozenset({"VpcId"})
@@ -148,6 +149,7 @@ class Peering(Ec2Kind):
     """VPC peering between the sites: requested in the primary's region, accepted in the secondary's."""
 
     name = "ec2.peering"
+    unnamed = True
     label = "VPC peering"
     type, result = "vpc-peering-connection", "VpcPeeringConnections"
     immutable = frozenset({"Requester", "Accepter"})

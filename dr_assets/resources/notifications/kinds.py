@@ -171,6 +171,7 @@ class Queue(Kind):
     """SQS takes and gives attributes as texts: numbers and the redrive policy (JSON in a text) are turned to and fro."""
 
     name = "sqs.queue"
+    keeps_data = "Correct the stack file, or receive the queue's messages first: they are alerts not processed yet."
     label = "SQS queue"
     compute_kinds = ("sqs",)
     parity = ("MessageRetentionPeriod", "VisibilityTimeout")
