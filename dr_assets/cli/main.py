@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -21,7 +21,7 @@ from dr_assets.cli.report import report
 from dr_assets.errors import DrError
 
 if TYPE_CHECKING:
-    from dr_assets.reconcile.service import Verification
+    from dr_assets.reconcile.service import JobResult, Verification
     from dr_assets.stack import Stack
 
 EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
@@ -136,12 +136,22 @@ def verify(as_json: bool) -> None:
 def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None:
     """Create what is absent and correct what differs, in lineage order.
 
-    Safe to interrupt and to repeat: nothing is created twice. Never deletes.
+    Safe to interrupt and to repeat: nothing is created twice. Never deletes. What cannot be corrected is listed with its
+    remedy and leaves the rest to be provisioned; the exit code is 1 then.
 
     \b
     Example:
       dr provision
     """
+    from dr_assets.reconcile.service import nothing_to_provision
+    from dr_assets.stack import load_stack
+    from dr_assets.terraform import working_directory
+
+    # Dagster costs more than the whole comparison: it is loaded where something differs, or a run is to be recorded.
+    if not os.environ.get("DAGSTER_HOME") and working_directory() is None:
+        unchanged = nothing_to_provision(load_stack())
+        if unchanged:
+            _print_job(unchanged, "provisioning", as_json)
     from dr_assets.cli.run_job import provision_config
 
     _run("provision_stack", provision_config(adopt, allow_away, poll), "provisioning", as_json)
@@ -301,6 +311,13 @@ def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None
     Aws().account((stack.primary_region, stack.secondary_region))  # fails early, in one line, without credentials
     with render.progress(verb, _total(stack), quiet=as_json) as tick:
         result = run_job(stack, job, run_config, tick)
+    _print_job(result, verb, as_json)
+
+
+def _print_job(result: JobResult, verb: str, as_json: bool) -> NoReturn:
+    """Print the result of a run and exit."""
+    from dr_assets.cli import render
+
     if as_json:
         click.echo(json.dumps(render.job_json(result), indent=2))
     else:

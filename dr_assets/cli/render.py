@@ -14,11 +14,10 @@ from rich.text import Text
 
 from dr_assets.core.model import Drift, Outcome
 from dr_assets.core.topology import HOME
-from dr_assets.reconcile.service import Verification, outcome_json, summary
+from dr_assets.reconcile.service import JobResult, Verification, outcome_json, summary
 from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
-    from dr_assets.cli.run_job import JobResult
     from dr_assets.drills.parts import Condition
     from dr_assets.drills.record import Record
     from dr_assets.drills.request import Prepared

@@ -4,7 +4,6 @@ With DAGSTER_HOME set the run is recorded in that instance and visible in its UI
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import environ
 from typing import Any
 
@@ -14,6 +13,7 @@ from dr_assets.core.model import Outcome
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.resources import PROGRESS
 from dr_assets.defs.stack.jobs import CONFIRM, mode_config
+from dr_assets.reconcile.service import JobResult
 from dr_assets.stack import Stack
 
 
@@ -26,17 +26,6 @@ def destroy_config(suffix: str, adopt: bool = False, poll_seconds: float = 15.0)
     """Run config of `destroy_stack`; `suffix` is the confirmation."""
     config = mode_config("provision", adopt=adopt, poll_seconds=poll_seconds)
     return {**config, "ops": {CONFIRM: {"config": {"confirm_suffix": suffix}}}}
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """Result of a run. `failures`: one text per failed step; `failed_checks`: `asset:check`."""
-
-    success: bool
-    run_id: str
-    outcomes: tuple[Outcome, ...]
-    failures: tuple[str, ...]
-    failed_checks: tuple[str, ...]
 
 
 def run_job(

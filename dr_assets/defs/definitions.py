@@ -10,7 +10,7 @@ from dr_assets.defs.reports.assets import build_report_assets, build_report_jobs
 from dr_assets.defs.reports.schedules import build_report_schedules
 from dr_assets.defs.resources import AwsStack
 from dr_assets.defs.stack.assets import build_assets
-from dr_assets.defs.stack.checks import build_parity_check, build_terraform_check
+from dr_assets.defs.stack.checks import build_parity_check, build_provisioned_check, build_terraform_check
 from dr_assets.defs.stack.jobs import build_destroy_job, build_jobs
 from dr_assets.defs.stack.schedules import build_verify_schedule
 from dr_assets.resources.catalog import catalog
@@ -22,7 +22,8 @@ def build_definitions(stack: Stack) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of `stack`. Calls nothing outside the process."""
     resources = catalog(stack)
     objective_check = build_objective_check(stack)
-    checks = [build_parity_check(resources), objective_check]
+    provisioned = build_provisioned_check(resources)
+    checks = [build_parity_check(resources), objective_check, provisioned]
     directory = working_directory()
     if directory:
         checks.append(build_terraform_check(resources, directory))
@@ -30,7 +31,7 @@ def build_definitions(stack: Stack) -> dg.Definitions:
         assets=[*build_assets(stack, resources), *build_report_assets(stack)],
         asset_checks=checks,
         jobs=[
-            *build_jobs(left_out=objective_check),
+            *build_jobs(left_out=objective_check, provisioned=provisioned),
             build_destroy_job(resources),
             *build_drill_jobs(),
             *build_report_jobs(),

@@ -53,6 +53,7 @@ class AwsStack(ResourceWithBoto3Configuration):
 
     _stack_state: StackState | None = PrivateAttr(default=None)
     _snapshot_taken: bool = PrivateAttr(default=False)
+    _unhealed: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def effective_mode(self) -> Mode:
@@ -90,8 +91,11 @@ class AwsStack(ResourceWithBoto3Configuration):
     def run_step(self, context: Any, key: str, step: Callable[[], Outcome], writes: bool) -> Outcome:
         """The outcome of `step`, in Dagster's terms, and reported to PROGRESS.
 
+        A resource that exists and cannot be corrected is `drifted`: the step succeeds, so that what needs it is still
+        provisioned, and `unhealed` has the reason.
+
         Raises dg.RetryRequested while a resource that is written is not ready (other branches of the graph go on), dg.Failure
-        when it is unknown, refused or not ready in time.
+        when it is unknown, absent and refused, or not ready in time.
         """
         retries = int(self.wait_seconds / max(self.poll_seconds, 0.01))
         retry = dg.RetryRequested(max_retries=retries, seconds_to_wait=self.poll_seconds)
@@ -113,10 +117,17 @@ class AwsStack(ResourceWithBoto3Configuration):
                 )
             context.log.info(f"{key}: waiting: {outcome.reason}")
             raise retry
+        if writes and outcome.status == "drifted":
+            self._unhealed[key] = outcome.reason
         listener = PROGRESS.get()
         if listener:
             listener(outcome)
         return outcome
+
+    @property
+    def unhealed(self) -> dict[str, str]:
+        """Resources of this run that exist and could not be corrected: key -> reason with remedy."""
+        return dict(self._unhealed)
 
     def _session(self) -> AwsSession:
         options = {"endpoint_url": self.endpoint_url, "use_ssl": self.use_ssl, "verify": self.verify}

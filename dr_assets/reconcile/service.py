@@ -15,6 +15,7 @@ from dr_assets.core.topology import Topology
 from dr_assets.errors import AwsCallError, UnansweredError
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.outputs import outputs
+from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.stack import Stack
 
 STATUSES: tuple[Status, ...] = ("in_sync", "created", "updated", "waiting", "drifted", "absent", "unknown")
@@ -41,6 +42,34 @@ class Verification:
             "seconds": round(self.seconds, 3),
             "resources": [outcome_json(outcome) for outcome in self.outcomes],
         }
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Result of a run. `run_id` is empty where none was needed; `failures`: one text per failed step; `failed_checks`:
+    `asset:check`."""
+
+    success: bool
+    run_id: str
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
+
+
+def nothing_to_provision(stack: Stack) -> JobResult | None:
+    """The result of a provisioning run that would change nothing, from one verification; None where a run is needed.
+
+    Raises CredentialsError, UnansweredError.
+    """
+    state = StackState(stack, Aws())
+    outcomes = tuple(state.verify())
+    if any(outcome.status != "in_sync" or outcome.former for outcome in outcomes):
+        return None
+    observed = {outcome.key: outcome.observed for outcome in outcomes}
+    twins = pairs(state.resources.values())
+    if all(compare_pair(two, one, observed[two.key], observed[one.key]).equal for two, one in twins):
+        return JobResult(success=True, run_id="", outcomes=outcomes)
+    return None
 
 
 def verify(

@@ -9,8 +9,9 @@ from typing import Any
 
 from dr_assets.aws import PROVISIONING_SILENCE, Aws
 from dr_assets.cli.demo import environment
-from dr_assets.cli.run_job import JobResult, provision_config, run_job
+from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile.service import JobResult
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import Stack, load_stack
 

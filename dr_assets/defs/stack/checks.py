@@ -13,6 +13,7 @@ from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.terraform import plan_drift, refresh_only
 
 PARITY = "parity"
+PROVISIONED = "provisioned"
 TERRAFORM = "terraform_drift"
 
 
@@ -56,6 +57,28 @@ def build_parity_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinitio
             raise dg.Failure("parity is unknown where AWS did not answer:\n" + "\n".join(unknown), allow_retries=False)
 
     return site_parity
+
+
+def build_provisioned_check(resources: Sequence[Resource]) -> dg.AssetChecksDefinition:
+    """The last step of a provisioning run, after every resource: fails the run where something could not be corrected.
+
+    The step of such a resource succeeds (its check `desired_state` fails), since a failed step would skip all that needs it.
+    """
+    last = resources[-1]
+
+    @dg.asset_check(
+        asset=asset_key(last.key),
+        name=PROVISIONED,
+        additional_deps=[asset_key(resource.key) for resource in resources if resource.key != last.key],
+        description="Provisioning corrected all that it found to differ",
+    )
+    def provisioned(aws: AwsStack) -> dg.AssetCheckResult:
+        if aws.unhealed:
+            lines = [f"{key}: {reason.removeprefix(f'{key}: ')}" for key, reason in aws.unhealed.items()]
+            raise dg.Failure("these could not be corrected, all else was:\n" + "\n".join(lines), allow_retries=False)
+        return dg.AssetCheckResult(passed=True, description="nothing is left to correct")
+
+    return provisioned
 
 
 def build_terraform_check(resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:

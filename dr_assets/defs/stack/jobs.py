@@ -19,20 +19,24 @@ def mode_config(mode: str, **more: Any) -> dict[str, Any]:
     return {"resources": {"aws": {"config": {"mode": mode, **more}}}}
 
 
-def build_jobs(left_out: dg.AssetChecksDefinition | None = None) -> list[Any]:
+def build_jobs(
+    left_out: dg.AssetChecksDefinition | None = None, provisioned: dg.AssetChecksDefinition | None = None
+) -> list[Any]:
     """The jobs `verify_stack` and `provision_stack`.
 
     Args:
         left_out: checks that these jobs do not run (the sensors evaluate them).
+        provisioned: the last step of `provision_stack`, which `verify_stack` does not need.
     """
     # The resources and their checks; history and reports have jobs of their own.
     everything: dg.AssetSelection = dg.AssetSelection.all() - dg.AssetSelection.groups("history", "reports")
     if left_out is not None:
         everything = everything - dg.AssetSelection.checks(left_out)
+    compared = everything if provisioned is None else everything - dg.AssetSelection.checks(provisioned)
     return [
         dg.define_asset_job(
             VERIFY,
-            selection=everything,
+            selection=compared,
             config=mode_config("verify"),
             description="Compare every resource with the stack, field by field. Writes nothing to AWS.",
             tags={"dr/mode": "verify"},

@@ -1,0 +1,298 @@
+"""The reconcile loop against an AWS of one thing that misbehaves: refuses for a while, loses answers, or shows no change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
+from dr_assets.errors import AwsCallError, UnansweredError
+from dr_assets.reconcile import progress
+from dr_assets.reconcile.stack_state import StackState
+from dr_assets.resources.registry import KINDS
+from dr_assets.stack import Stack
+from tests.core.test_not_yet import ANSWERS
+
+KEY = "primary/test/thing"
+
+
+class Thing(Kind):
+    name = "test.thing"
+    label = "thing"
+    immutable = frozenset({"Zone"})
+    remedies = {"Applied": "reboot it in the maintenance window"}
+
+    def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
+        return {target.key: reads.call("test", "describe", target.region, Name=target.name) or None for target in batch}
+
+    def create(self, target: Target) -> Call:
+        return Call("test", "create", dict(target.desired))
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        return Call("test", "modify", {item.field: item.desired for item in drift})
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("test", "delete", {})
+
+
+class Unnamed(Thing):
+    name = "test.unnamed"
+    unnamed = True
+
+
+class World:
+    """An AWS with one thing in it. `answer` is asked before each write and may raise."""
+
+    account_number = "123456789012"
+
+    def __init__(self) -> None:
+        self.thing: dict[str, Any] = {}
+        self.made = 0
+        self.hidden_reads = 0
+        self.writes: list[str] = []
+        self.ignored: set[str] = set()
+        self.answer: Callable[[Call], None] = lambda _: None
+        self.after: Callable[[Call], None] = lambda _: None
+        self.clock = 0.0
+
+    def tick(self) -> float:
+        self.clock += 1.0
+        return self.clock
+
+    # what StackState uses of `Aws`
+    def account(self, regions: Any) -> str:
+        return self.account_number
+
+    def reads(self, account: str = "", memo: bool = False) -> World:
+        return self
+
+    def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
+        if self.hidden_reads:
+            self.hidden_reads -= 1
+            return {}
+        return dict(self.thing)
+
+    def act(self, call: Call, region: str, account: str) -> None:
+        self.writes.append(call.operation)
+        self.answer(call)
+        self.made += call.operation == "create"
+        self.thing |= {name: value for name, value in call.params.items() if name not in self.ignored}
+        self.after(call)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setitem(KINDS, Thing.name, Thing())
+    monkeypatch.setitem(KINDS, Unnamed.name, Unnamed())
+    monkeypatch.setattr(progress.time, "sleep", lambda _: None)
+    monkeypatch.setattr(StackState, "refuse_away_from_home", lambda self: None)
+    return World()
+
+
+def state(world: World, stack: Stack, kind: str = "test.thing", **desired: Any) -> tuple[StackState, Resource]:
+    made = StackState(stack, world, clock=world.tick)  # type: ignore[arg-type]
+    resource = Resource(KEY, kind, "us-east-1", "thing", {"Size": 1, **desired})
+    made.resources = {KEY: resource}
+    return made, resource
+
+
+def until_stable(made: StackState, resource: Resource, limit: int = 500) -> Any:
+    for _ in range(limit):
+        outcome = made.reconcile(resource)
+        if outcome.status not in ("waiting", "unknown"):
+            return outcome
+    raise AssertionError("endless waiting")
+
+
+def refusal(code: str, message: str, status: int = 400) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "Operation")
+
+
+# --- not yet --------------------------------------------------------------------------------------------------------------
+
+
+def as_answered(answer: tuple[str, str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    service, operation, _, _ = answer
+    monkeypatch.setattr(Thing, "create", lambda self, target: Call(service, operation, dict(target.desired)))
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer[1]}-{answer[2]}")
+def test_aws_13_given_a_few_times_it_is_waited_out_and_nothing_is_made_twice(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str, str, str]
+) -> None:
+    as_answered(answer, monkeypatch)
+    times = 3
+
+    def refuse(_: Call) -> None:
+        nonlocal times
+        times -= 1
+        if times >= 0:
+            raise refusal(*answer[2:])
+
+    world.answer = refuse
+    outcome = until_stable(*state(world, stack))
+    assert outcome.status == "created"
+    assert len(world.writes) == 4 and len(outcome.calls) == 1
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer[1]}-{answer[2]}")
+def test_aws_13_given_for_ever_it_fails_after_the_bound_with_its_own_text(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str, str, str]
+) -> None:
+    as_answered(answer, monkeypatch)
+
+    def refuse(_: Call) -> None:
+        raise refusal(*answer[2:])
+
+    world.answer = refuse
+    with pytest.raises(AwsCallError) as caught:
+        until_stable(*state(world, stack), limit=5000)
+    assert answer[3] in str(caught.value)
+    assert "(after " in str(caught.value)
+    assert world.clock >= 60
+
+
+# --- answers that never came ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["test.thing", "test.unnamed"])
+@pytest.mark.parametrize("lost", [refusal("InternalFailure", "oops", 500), ReadTimeoutError(endpoint_url="x")])
+def test_aws_16_a_creation_carried_out_and_not_answered_is_found_and_not_repeated(
+    world: World, stack: Stack, kind: str, lost: Exception
+) -> None:
+    def lose(_: Call) -> None:
+        raise lost
+
+    world.after = lose
+    world.hidden_reads = 0
+    outcome = until_stable(*state(world, stack, kind))
+    assert (outcome.status, world.made) == ("in_sync", 1)
+
+
+def test_aws_16_what_has_no_name_is_looked_for_before_it_is_made_again_even_if_aws_shows_it_late(
+    world: World, stack: Stack
+) -> None:
+    def lose(_: Call) -> None:
+        world.hidden_reads = 8
+        raise refusal("InternalError", "oops", 500)
+
+    world.after = lose
+    until_stable(*state(world, stack, "test.unnamed"))
+    assert world.made == 1
+
+
+def test_aws_16_a_creation_that_was_really_lost_is_made_in_the_end(world: World, stack: Stack) -> None:
+    lost = iter([True, False])
+
+    def lose(_: Call) -> None:
+        if next(lost):
+            raise refusal("InternalError", "oops", 500)
+
+    world.answer = lose
+    assert until_stable(*state(world, stack, "test.unnamed")).status == "created"
+    assert world.made == 1
+
+
+def test_aws_16_answers_that_never_come_are_unanswered_and_not_a_failure(world: World, stack: Stack) -> None:
+    def lose(_: Call) -> None:
+        raise refusal("InternalError", "oops", 500)
+
+    world.answer = lose
+    with pytest.raises(UnansweredError):
+        until_stable(*state(world, stack))
+
+
+# --- accepted without effect ----------------------------------------------------------------------------------------------
+
+
+def test_case_d7_a_field_that_aws_takes_and_does_not_show_fails_after_three_writes_and_is_named(
+    world: World, stack: Stack
+) -> None:
+    world.thing, world.ignored = {"Size": 1, "Colour": "red"}, {"Colour"}
+    outcome = until_stable(*state(world, stack, Colour="blue"))
+    assert world.writes == ["modify"] * 3
+    assert outcome.status == "drifted"
+    assert "Colour is 'red', should be 'blue'" in outcome.reason
+    assert "accepted test.modify 3 times" in outcome.reason
+    assert 100 <= world.clock <= 400, "AWS had the time that its services take to become consistent"
+
+
+def test_case_d7_a_change_that_aws_shows_late_is_written_once(world: World, stack: Stack) -> None:
+    world.thing, world.ignored = {"Size": 2}, {"Size"}
+    made, resource = state(world, stack)
+    assert made.reconcile(resource).status == "waiting"
+    world.thing["Size"] = 1
+    outcome = until_stable(made, resource)
+    assert (outcome.status, world.writes) == ("updated", ["modify"])
+
+
+def test_case_d7_a_creation_that_aws_never_shows_is_made_once_and_fails(world: World, stack: Stack) -> None:
+    world.after = lambda _: world.thing.clear()
+    with pytest.raises(AwsCallError, match="accepted its creation"):
+        until_stable(*state(world, stack))
+    assert world.made == 1
+
+
+# --- what cannot be corrected ---------------------------------------------------------------------------------------------
+
+
+def test_case_d4_what_cannot_be_corrected_is_an_outcome_with_a_remedy_and_the_rest_is_corrected(
+    world: World, stack: Stack
+) -> None:
+    world.thing = {"Size": 2, "Zone": "b", "Applied": "pending-reboot"}
+    outcome = until_stable(*state(world, stack, Zone="a", Applied="in-sync"))
+    assert world.thing["Size"] == 1 and world.writes == ["modify"]
+    assert outcome.status == "drifted"
+    assert {item.field for item in outcome.drift} == {"Zone", "Applied"}
+    assert "Applied: reboot it in the maintenance window" in outcome.reason
+    assert "AWS cannot change Zone in place" in outcome.reason
+
+
+def test_case_d4_a_refused_correction_leaves_what_exists_usable_and_a_refused_creation_does_not(
+    world: World, stack: Stack
+) -> None:
+    def refuse(_: Call) -> None:
+        raise refusal("AccessDenied", "no")
+
+    world.answer, world.thing = refuse, {"Size": 2}
+    outcome = until_stable(*state(world, stack))
+    assert outcome.status == "drifted" and "is not permitted" in outcome.reason
+    world.thing = {}
+    with pytest.raises(AwsCallError):
+        until_stable(*state(world, stack))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.immutable], ids=lambda kind: kind.name)
+def test_case_a1_no_remedy_proposes_to_destroy_data(kind: Kind) -> None:
+    from dr_assets.core.converge import remedy
+
+    text = remedy(kind, [Drift(name, "a", "b") for name in sorted(kind.immutable)])
+    keeps = {"rds.cluster", "rds.global_cluster", "s3.bucket", "secretsmanager.password"}
+    assert ("delete it" in text or "destroy" in text) == (kind.name not in keeps), text
+
+
+# --- answers that cannot be understood ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("DBClusters"), TypeError("x"), AttributeError("x"), ValueError("S3cret"), IndexError()]
+)
+def test_case_d5_an_answer_that_cannot_be_understood_makes_its_resource_unknown(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def garbled(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(world, "call", garbled)
+    made, _ = state(world, stack)
+    with caplog.at_level(logging.ERROR):
+        outcome = made.verify([KEY])[0]
+    assert outcome.status == "unknown"
+    assert type(error).__name__ in outcome.reason and "test_stack_state.py" in outcome.reason
+    assert "Traceback" in caplog.text or "test_stack_state.py" in caplog.text
+    assert "S3cret" not in outcome.reason + caplog.text
