@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import botocore.exceptions
 import pytest
 
-from dr_assets.aws import Aws, Breaker, RegionDarkError, explain
+from dr_assets.aws import Aws, explain
+from dr_assets.circuit_breaker import Breaker, RegionDarkError
 from dr_assets.core.model import Call
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import UnansweredError
