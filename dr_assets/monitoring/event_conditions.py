@@ -30,6 +30,9 @@ class EventCondition:
     longest: float = 24 * 3600.0
 
 
+# The condition of AWS's own reports; each is followed by the event's id, `aws-health:EVENT`, so that one ends without the others.
+AWS_HEALTH = "aws-health"
+
 # Identifiers as the Aurora user guide lists them (USER_Events.Messages). All others are news, nothing is wrong: 0181-0184 and
 # 0390-0397 report the steps of a switchover.
 CONDITIONS: dict[str, EventCondition] = {
@@ -67,8 +70,15 @@ CONDITIONS: dict[str, EventCondition] = {
             covered_by=(WRITER,),
         ),
         EventCondition(
+            name=AWS_HEALTH,
+            text="AWS reports an open issue with RDS in the site's region",
+            hold=0.0,
+            covered_by=(WRITER,),
+            longest=7 * 24 * 3600.0,
+        ),
+        EventCondition(
             name="poison",
-            text="The event queue holds a message that cannot be understood",
+            text="The event queue holds a damaged message",
             resource="notifications/dead-letter-queue",
             longest=600.0,  # after three receives, about three minutes, it is in the dead-letter queue
         ),
@@ -82,6 +92,11 @@ CONDITIONS: dict[str, EventCondition] = {
         ),
     )
 }
+
+
+def condition_of(name: str) -> EventCondition:
+    """The condition of an event state's name; one that the table no longer has keeps its name."""
+    return CONDITIONS.get(name.partition(":")[0], EventCondition(name=name, text=name))
 
 
 def meaning(event: str) -> list[tuple[str, bool]]:

@@ -8,12 +8,34 @@ from dataclasses import replace
 from typing import Any
 
 from dr_assets.aws import Aws
-from dr_assets.monitoring.event_conditions import CONDITIONS, EventCondition
+from dr_assets.monitoring.event_conditions import condition_of
 from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
-from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, ROLE, RPO_LAG, Reading
+from dr_assets.monitoring.samples import (
+    CONNECTIONS,
+    CONNECTIVITY,
+    CPU,
+    MEMBER,
+    REPLICATION_LAG,
+    ROLE,
+    RPO_LAG,
+    SINGLE_WRITER,
+    TRANSITION,
+    Reading,
+)
 from dr_assets.monitoring.sources import cloudwatch, health_checks, topology
 from dr_assets.monitoring.sources.source import Ask, Metric, Source, SourceKind
-from dr_assets.monitoring.topics import CAPACITY, DRIFT, DRILLS, EVENTS, REPLICATION, RUNS, SOURCES, WRITER
+from dr_assets.monitoring.topics import (
+    CAPACITY,
+    DRIFT,
+    DRILLS,
+    EVENTS,
+    REPLICATION,
+    RUNS,
+    SOURCES,
+    TWO_WRITERS,
+    UNPROTECTED,
+    WRITER,
+)
 from dr_assets.stack import SITES, Site, Stack
 
 # CloudWatch's one-minute metrics arrive up to two minutes late; the probe writes every few seconds.
@@ -57,7 +79,11 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
     ),
     SourceKind(
         name="topology",
-        metrics=(Metric(ROLE, without_rule="decides which rules apply to a site"),),
+        metrics=(
+            Metric(ROLE, without_rule="decides which rules apply to a site"),
+            Metric(MEMBER),
+            Metric(TRANSITION, without_rule="explains two writers and missing members while it lasts"),
+        ),
         build=topology.topology_asks,
         actions=("rds:DescribeGlobalClusters",),
         scope="region",
@@ -79,8 +105,9 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         build=_sql_asks,
         actions=("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     ),
-    # Not polled: the poller derives `region` from the other readings; the monitor yields `store`.
+    # Not polled: the poller derives `region` and `writers` from the other readings; the monitor yields `store`.
     SourceKind(name="region", metrics=(Metric("answers"),)),
+    SourceKind(name="writers", metrics=(Metric(SINGLE_WRITER),)),
     SourceKind(name="store", metrics=(Metric("answers"),)),
 )
 
@@ -111,10 +138,34 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         hold=30.0,
         anchor="the-history-store-refuses",
     )
-    return (*(rule for site in SITES for rule in _site_rules(stack, site)), store)
+    two_writers = Rule(
+        stack=stack.environment_suffix,
+        site="global",
+        source="writers",
+        metric=SINGLE_WRITER,
+        topic=TWO_WRITERS,
+        text="Both sites accept writes: their data diverge",
+        below=1.0,
+        severity="critical",
+        resource="global/aurora/global-cluster",
+        escalate_after=float(stack.rto_seconds),
+    )
+    return (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store)
 
 
 def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
+    yield Rule(
+        stack=stack.environment_suffix,
+        site=site,
+        source="topology",
+        metric=MEMBER,
+        topic=UNPROTECTED,
+        text=f"{site} is not a member of the global cluster: unprotected",
+        below=1.0,
+        severity="critical",
+        resource=f"{site}/aurora/cluster",
+        escalate_after=float(stack.rto_seconds),
+    )
     yield from _replication_rules(stack, site)
     yield from _writer_rules(stack, site)
     yield from _capacity_rules(stack, site)
@@ -139,7 +190,7 @@ def _replication_rules(stack: Stack, site: Site) -> Iterator[Rule]:
             role="reader",
             severity="critical",
             resource=f"{site}/aurora/cluster",
-            covered_by=(WRITER,),
+            covered_by=(WRITER, UNPROTECTED),
             escalate_after=float(stack.rto_seconds),
         )
         # Two data points of one minute each: one spike of a second fills the whole of its minute's maximum.
@@ -214,13 +265,13 @@ def _capacity_rules(stack: Stack, site: Site) -> Iterator[Rule]:
 def event_rule(subject: str) -> Rule:
     """For a condition of the event queue."""
     stack, site, source, name = subject.split("/", 3)
-    condition = CONDITIONS.get(name, EventCondition(name=name, text=name))  # a cursor may hold one that is no more
+    condition = condition_of(name)
     return Rule(
         stack=stack,
         site=site,
         source=source,
         metric=name,
-        topic=f"{EVENTS}.{name}",
+        topic=f"{EVENTS}.{condition.name}",
         text=condition.text,
         below=1.0,
         hold=condition.hold,

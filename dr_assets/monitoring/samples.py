@@ -13,6 +13,9 @@ Status = Literal["answered", "silent", "error"]
 REPLICATION_LAG, RPO_LAG, CONNECTIVITY = "replication-lag", "rpo-lag", "connectivity"
 CPU, CONNECTIONS = "cpu", "connections"
 ROLE = "role"  # 1 = the writer is here, 0 = a reader
+MEMBER = "member"  # whether the site's cluster belongs to the global cluster
+TRANSITION = "transition"  # 1 = a switchover or failover is under way
+SINGLE_WRITER = "single-writer"  # whether no more than one site accepts writes
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Sample:
 
     at      the source's own time of the reading (UTC)
     site    `primary`, `secondary` or `global`
-    source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `region`, `events`, `dagster`, `records`, `store`
+    source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `region`, `writers`, `events`, `dagster`, `records`, `store`
     metric  what was read, as the catalogue names it (`replication-lag`, `connectivity` …)
     unit    `ms`, `percent`, `count`, `bool`, `days`
     note    the source's own text, for the evidence

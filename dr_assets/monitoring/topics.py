@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
+TWO_WRITERS, UNPROTECTED = "two-writers", "unprotected"
 EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
 ON_CALL, DATABASE, PLATFORM = "on-call", "database", "platform"
 
@@ -31,6 +32,20 @@ TOPICS: dict[str, Topic] = {
     for topic in (
         Topic(WRITER, "health_checks", ON_CALL, "the-writer-is-down", "The writer does not accept writes"),
         Topic(REPLICATION, "replication_lag", ON_CALL, "replication-is-behind", "A failover now would lose commits"),
+        Topic(
+            TWO_WRITERS,
+            "health_checks",
+            ON_CALL,
+            "both-sites-accept-writes",
+            "Both sites accept writes: their data diverge",
+        ),
+        Topic(
+            UNPROTECTED,
+            "health_checks",
+            ON_CALL,
+            "the-reader-is-lost",
+            "A site has left the global cluster: nothing replicates",
+        ),
         Topic(CAPACITY, "replication_lag", DATABASE, "capacity", "The writer is close to its limits"),
         Topic(SOURCES, "health_checks", PLATFORM, "a-source-is-silent", "A source has stopped answering"),
         Topic(EVENTS, "event_queue", ON_CALL, "events", "RDS or an event queue reports a failure"),

@@ -1,7 +1,8 @@
 """The stack's two event queues: read them, recognize each kind of message, and delete what was processed.
 
-What cannot be recognized stays in the queue: after its third receive SQS moves it to the dead-letter queue. Alerts of our own
-return here too, because the queue subscribes to the topic they are published to: they confirm their delivery.
+A topic may carry anything. What is of no known kind is logged and deleted; what is damaged stays in the queue: after its third
+receive SQS moves it to the dead-letter queue. Alerts of our own return here too, because the queue subscribes to the topic they are
+published to: they confirm their delivery.
 """
 
 from __future__ import annotations
@@ -34,11 +35,15 @@ class Meaning:
     confirms    the delivery that it proves, as TRANSITION.CHANNEL
     samples     readings in it
     conditions  conditions that it begins (True) or ends (False)
+    site        where they are; None: where the message arrived
+    note        the evidence; empty: the text of the RDS event
     """
 
     confirms: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     conditions: tuple[tuple[str, bool], ...] = ()
+    site: Site | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,24 +65,62 @@ class MessageKind:
     time: str = ""
 
 
-def _inner(envelope: Mapping[str, Any]) -> dict[str, Any]:
-    inner = json.loads(envelope["Message"])
+def _inner(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was published, where it is a JSON object; else nothing. Without SNS's envelope (raw delivery) the body itself."""
+    if "Message" not in envelope:
+        return envelope
+    try:
+        inner = json.loads(envelope["Message"])
+    except (TypeError, ValueError):
+        return {}
     return inner if isinstance(inner, dict) else {}
 
 
 def _own(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
-    attributes = envelope.get("MessageAttributes") or {}
-    return {"key": attributes[KEY_ATTRIBUTE]["Value"]} if KEY_ATTRIBUTE in attributes else None
+    attributes = envelope.get("MessageAttributes")
+    found = attributes.get(KEY_ATTRIBUTE) if isinstance(attributes, dict) else None
+    return {"key": found["Value"]} if found else None
 
 
 def _alarm(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = _inner(envelope)
-    return inner if "AlarmName" in inner and "NewStateValue" in inner else None
+    return dict(inner) if "AlarmName" in inner and "NewStateValue" in inner else None
 
 
 def _rds(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = _inner(envelope)
-    return inner if "Event ID" in inner or "Event Message" in inner else None
+    return dict(inner) if "Event ID" in inner or "Event Message" in inner else None
+
+
+def _aws_health(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
+    inner = _inner(envelope)
+    return dict(inner) if inner.get("source") == "aws.health" else None
+
+
+def _aws_health_meaning(stack: Stack, message: Message) -> Meaning:
+    """An issue with RDS in a region of the stack, which lasts until AWS closes it; everything else means nothing.
+
+    Shape: AWS Health user guide, "AWS Health events Amazon EventBridge schema". `region` is where the message was delivered,
+    `detail.eventRegion` what it is about; a copy goes to a backup region, with the same `eventArn`.
+    """
+    detail = message.body.get("detail")
+    if not isinstance(detail, dict) or detail.get("service") != "RDS" or detail.get("eventTypeCategory") != "issue":
+        return Meaning()
+    site = stack.site_in(str(detail.get("eventRegion") or message.body.get("region")))
+    status = str(detail.get("statusCode", ""))
+    if site is None or status not in ("open", "closed"):
+        return Meaning()
+    event = str(detail.get("eventArn") or message.id).rpartition("/")[2]
+    name = f"{event_conditions.AWS_HEALTH}:{event}"
+    note = f"{detail.get('eventTypeCode', '')}: {_description(detail)}"[:200]
+    return Meaning(conditions=((name, status == "open"),), site=site, note=note)
+
+
+def _description(detail: Mapping[str, Any]) -> str:
+    """The first text of `eventDescription`, a list of {language, latestDescription}."""
+    found = detail.get("eventDescription")
+    first = found[0] if isinstance(found, list) and found else None
+    return str(first.get("latestDescription", "")) if isinstance(first, dict) else ""
 
 
 def _alarm_meaning(stack: Stack, message: Message) -> Meaning:
@@ -114,12 +157,25 @@ KINDS: dict[str, MessageKind] = {
             meaning=lambda _stack, message: Meaning(conditions=tuple(event_conditions.meaning(event_id(message)))),
             text="RDS reports an event",
         ),
-        # SNS proves a new subscription with a message of its own kind; that and any other JSON is not recognized.
+        MessageKind(
+            name="aws-health",
+            recognize=_aws_health,
+            meaning=_aws_health_meaning,
+            text="AWS Health reports an event, through EventBridge",
+            time="time",
+        ),
+        # Whatever else a topic carries: another team's events, SNS's proof of a new subscription, a person's text.
+        MessageKind(
+            name="foreign",
+            recognize=lambda envelope: {"content": json.dumps(envelope)[:500]},
+            meaning=lambda _stack, _message: Meaning(),
+            text="A message of no known kind, which is logged and deleted",
+        ),
         MessageKind(
             name="poison",
-            recognize=lambda _envelope: {},
+            recognize=lambda _envelope: None,
             meaning=lambda _stack, _message: Meaning(conditions=(("poison", True),)),
-            text="A message that is of no known kind, or damaged",
+            text="A message that is damaged",
         ),
     )
 }
@@ -194,21 +250,30 @@ class Queues:
 
 
 def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
-    """A raw SQS message as the first kind that recognizes it; `poison` where none does or it is damaged."""
-    receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-    name, body, at, identity = "poison", {}, utc.now(), message["MessageId"]
+    """A raw SQS message as the first kind that recognizes it; `poison` where it is no JSON object or its kind's fields are damaged.
+
+    Never raises: each message stands alone.
+    """
+    name, body, at, identity, receives = "poison", {}, utc.now(), str(message["MessageId"]), 1
     try:
+        receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
         envelope = json.loads(message["Body"])
+        if not isinstance(envelope, dict):
+            raise TypeError(f"the body is no JSON object but {type(envelope).__name__}")
         identity = storable(str(envelope.get("MessageId") or identity))
+        if not isinstance(envelope.get("Message", ""), str):
+            raise TypeError("SNS's Message is no text")
         at = utc.parse(envelope["Timestamp"], assume_utc=True) if "Timestamp" in envelope else at
         for kind in KINDS.values():
             found = kind.recognize(envelope)
             if found is not None:
                 at = utc.parse(found[kind.time], assume_utc=True) if found.get(kind.time) else at
-                name, body = kind.name, storable(found)
+                read = Message(identity, at, stack.environment_suffix, site, kind.name, "", receives, storable(found))
+                kind.meaning(stack, read)  # what cannot be processed later is damaged
+                name, body = kind.name, read.body
                 break
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        body = {"problem": storable(f"{type(error).__name__}: {error}")}
+        body = {"problem": storable(f"{type(error).__name__}: {error}"[:500])}
     return Message(identity, at, stack.environment_suffix, site, name, message["ReceiptHandle"], receives, body)
 
 

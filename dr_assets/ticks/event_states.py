@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dr_assets.monitoring.event_conditions import CONDITIONS
+from dr_assets.monitoring.event_conditions import condition_of
 from dr_assets.monitoring.samples import Message, Sample
 from dr_assets.monitoring.state import EventState, SensorMemory
 from dr_assets.stack import SITES, Site, Stack
@@ -14,7 +14,7 @@ from dr_assets.ticks.event_queue import KINDS, event_id
 
 # Message ids that are remembered, so that a repetition changes nothing; how long an ended condition is.
 HANDLED_LIMIT = 500
-ENDED_SECONDS, LONGEST_SECONDS = 3600.0, 24 * 3600.0
+ENDED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def process(
         meaning = KINDS[message.kind].meaning(stack, message)
         confirmed += meaning.confirms
         samples += meaning.samples
-        ended.update(apply(message, meaning.conditions, events))
+        there = replace(message, site=meaning.site or message.site)
+        ended.update(apply(there, meaning.conditions, events, meaning.note))
     for site in SITES:
         condition, problem = failures.get(site, ("", ""))
         for what in ("unread", "unanswered"):
@@ -76,8 +77,13 @@ def process(
     return Processed(kept, tuple(samples), tuple(confirmed), lasting)
 
 
-def apply(message: Message, conditions: Iterable[tuple[str, bool]], events: dict[str, EventState]) -> list[str]:
-    """Begin (True) or end (False) the message's conditions in `events`; messages may come in any order. Returns what ended."""
+def apply(
+    message: Message, conditions: Iterable[tuple[str, bool]], events: dict[str, EventState], note: str = ""
+) -> list[str]:
+    """Begin (True) or end (False) the message's conditions in `events`; messages may come in any order. Returns what ended.
+
+    `note`: the evidence, by default the text of the RDS event.
+    """
     ended = []
     at = message.at.timestamp()
     for what, begins in conditions:
@@ -85,8 +91,8 @@ def apply(message: Message, conditions: Iterable[tuple[str, bool]], events: dict
         last = events.get(name)
         if begins:
             if last is None or last.at < at:
-                note = f"{event_id(message)}: {message.body.get('Event Message', '')}"[:200]
-                events[name] = EventState(since=at, at=at, note=note)
+                text = note or f"{event_id(message)}: {message.body.get('Event Message', '')}"[:200]
+                events[name] = EventState(since=at, at=at, note=text)
         elif last is None:
             events[name] = EventState(since=at, at=at, done=True)
         elif last.at <= at:
@@ -97,6 +103,5 @@ def apply(message: Message, conditions: Iterable[tuple[str, bool]], events: dict
 
 def _is_over(name: str, event: EventState, clock: float) -> bool:
     """Ended long ago, or no event has ended it for so long that it is taken to be over."""
-    condition = CONDITIONS.get(name.split("/", 1)[1])
-    longest = ENDED_SECONDS if event.done else condition.longest if condition else LONGEST_SECONDS
+    longest = ENDED_SECONDS if event.done else condition_of(name.split("/", 1)[1]).longest
     return clock - event.at > longest

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES, TABLE = "dr_assets/monitoring/rules.py", "SOURCE_KINDS in dr_assets/monitoring/rules.py"
 ALERTS = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py")))
-# The queues' own failures: no RDS event begins them.
-QUEUE_CONDITIONS = {"poison", "unread", "unanswered"}
+# The queues' own failures, and AWS Health's reports: no RDS event begins them.
+QUEUE_CONDITIONS = {"poison", "unread", "unanswered", "aws-health"}
 LONGEST_DEADLINE = 15.0
 
 

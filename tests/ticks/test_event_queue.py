@@ -122,10 +122,55 @@ def test_alarm_notifications_are_evidence_and_raise_no_alert(monitor: Monitor, s
     finish(monitor, result)
 
 
-@pytest.mark.parametrize("body", ["not json", "[]", '{"some": "thing"}', "null"])
-def test_a_poisonous_message_goes_to_the_dead_letter_queue(monitor: Monitor, stack: Stack, body: str) -> None:
+# AWS Health user guide, "AWS Health events Amazon EventBridge schema", and other messages of AWS's documents that reach a topic:
+# an auto scaling notification, a budget's text, an S3 event, SNS's proof of a new subscription.
+FOREIGN = {
+    "text": "Your budget dr-assets has exceeded its alert threshold.",
+    "list": "[]",
+    "null": "null",
+    "number": "12",
+    "object": json.dumps({"some": "thing"}),
+    "s3 event": json.dumps({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}]}),
+    "scheduled change": json.dumps(
+        {
+            "version": "0",
+            "id": "7bf73129-1428-4cd3-a780-95db273d1602",
+            "detail-type": "AWS Health Event",
+            "source": "aws.health",
+            "account": "123456789012",
+            "time": "2023-01-27T09:01:22Z",
+            "region": "us-west-2",
+            "resources": [],
+            "detail": {
+                "eventArn": "arn:aws:health:us-west-2::event/RDS/AWS_RDS_MAINTENANCE_SCHEDULED/x",
+                "service": "RDS",
+                "eventTypeCode": "AWS_RDS_MAINTENANCE_SCHEDULED",
+                "eventTypeCategory": "scheduledChange",
+                "statusCode": "upcoming",
+                "eventRegion": "us-west-2",
+            },
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_aws_19_a_message_of_no_known_kind_is_acknowledged_and_raises_no_alert(
+    monitor: Monitor, stack: Stack, body: str
+) -> None:
     publish(stack, "primary", body)
+    result, messages = monitor.process_events(None)
+    assert len(messages) == 1
+    assert not [t for t in result.transitions if t.step == "opened"]
+    finish(monitor, result)
+    assert (waiting(stack, "primary"), waiting(stack, "primary", dead=True)) == (0, 0)
+
+
+@pytest.mark.parametrize("body", ["not json", "[]", "12", "null", '{"Type": "Notification", "Message": [1]}', "{"])
+def test_a_damaged_message_goes_to_the_dead_letter_queue(monitor: Monitor, stack: Stack, body: str) -> None:
+    """What was put into the queue past the topic, or what SNS never sends."""
     client, url = queue_url(stack, "primary")
+    client.send_message(QueueUrl=url, MessageBody=body)
     cursor: str | None = None
     for _ in range(4):
         result, messages = monitor.process_events(cursor)
@@ -136,6 +181,89 @@ def test_a_poisonous_message_goes_to_the_dead_letter_queue(monitor: Monitor, sta
                 client.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=0)
     assert waiting(stack, "primary", dead=True) == 1
     assert waiting(stack, "primary") == 0
+
+
+def health(status: str, event: str = "AWS_RDS_OPERATIONAL_ISSUE_ABC", region: str = "us-west-2") -> dict[str, Any]:
+    """The example of the AWS Health user guide, "AWS Health events Amazon EventBridge schema", for RDS."""
+    return {
+        "version": "0",
+        "id": f"id-{status}-{event}",
+        "detail-type": "AWS Health Event",
+        "source": "aws.health",
+        "account": "123456789012",
+        "time": {"open": "2026-11-23T12:00:00Z", "closed": "2026-11-23T13:00:00Z"}[status],
+        "region": "us-east-1",
+        "resources": [],
+        "detail": {
+            "eventArn": f"arn:aws:health:{region}::event/RDS/AWS_RDS_OPERATIONAL_ISSUE/{event}",
+            "service": "RDS",
+            "eventTypeCode": "AWS_RDS_OPERATIONAL_ISSUE",
+            "eventTypeCategory": "issue",
+            "eventScopeCode": "PUBLIC",
+            "communicationId": "a6-1",
+            "startTime": "Mon, 23 Nov 2026 11:50:00 GMT",
+            "lastUpdatedTime": "Mon, 23 Nov 2026 12:00:00 GMT",
+            "statusCode": status,
+            "eventRegion": region,
+            "eventDescription": [{"language": "en_US", "latestDescription": "Increased error rates."}],
+            "affectedAccount": "123456789012",
+            "page": "1",
+            "totalPages": "1",
+        },
+    }
+
+
+def test_case_b6_an_open_issue_of_aws_health_is_a_warning_until_aws_closes_it(monitor: Monitor, stack: Stack) -> None:
+    """It is delivered in one region and about the other; a copy goes to a backup region (AWS Health user guide)."""
+    now = utc.parse("2026-11-23T12:00:30Z")
+    monitor.clock = lambda: now
+    publish(stack, "primary", health("open"))
+    publish(stack, "secondary", health("open"))
+    publish(stack, "primary", health("open", "AWS_RDS_OPERATIONAL_ISSUE_ELSEWHERE", "eu-west-1"))
+    result, _ = monitor.process_events(None)
+    ((step, incident),) = [(t.step, t.incident) for t in result.transitions]
+    assert (step, incident.topic, incident.severity, incident.site) == (
+        "opened",
+        "events.aws-health",
+        "warning",
+        "secondary",
+    )
+    assert "AWS_RDS_OPERATIONAL_ISSUE: Increased error rates." in incident.evidence[0]
+    publish(stack, "primary", health("open", "AWS_RDS_OPERATIONAL_ISSUE_TWO"))
+    publish(stack, "primary", health("closed"))
+    result, _ = monitor.process_events(result.cursor)
+    assert "resolved" not in [t.step for t in result.transitions]  # the second one is open
+    publish(stack, "primary", health("closed", "AWS_RDS_OPERATIONAL_ISSUE_TWO"))
+    steps: list[str] = []
+    while "resolved" not in steps:
+        now += timedelta(seconds=30)
+        assert now < utc.parse("2026-11-23T12:10:00Z")
+        result, _ = monitor.process_events(result.cursor)
+        steps += [t.step for t in result.transitions]
+    finish(monitor, result)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"AlarmName": "x", "NewStateValue": "ALARM", "StateChangeTime": "yesterday"},
+        {"source": "aws.health", "time": 12, "detail": []},
+        {"source": "aws.health", "time": "2026-11-23T12:00:00Z", "detail": {"eventDescription": 3, "service": []}},
+        {"Event ID": ["RDS-EVENT-0187"], "Event Message": {}},
+    ],
+    ids=["alarm", "health time", "health detail", "rds"],
+)
+def test_aws_19_a_malformed_message_does_not_hold_up_its_neighbours(
+    monitor: Monitor, stack: Stack, bad: dict[str, Any]
+) -> None:
+    publish(stack, "primary", bad)
+    publish(stack, "primary", rds_event("0187", "Global switchover failed."))
+    result, messages = monitor.process_events(None)
+    assert len(messages) == 2
+    assert [t.incident.topic for t in result.transitions if t.step == "opened"] == ["events.global-switchover-failed"]
+    client, url = queue_url(stack, "primary")
+    for message in messages:
+        client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt)
 
 
 def test_a_dead_region_s_queue_neither_blocks_nor_loses(monitor: Monitor, stack: Stack, cloud: EmbeddedAws) -> None:

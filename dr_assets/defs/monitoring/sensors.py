@@ -84,8 +84,12 @@ def build_sensors(
         for message in messages:
             if message.kind == "poison":
                 context.log.warning(
-                    f"Message {message.id} at {message.site} is of no known kind (receive {message.receives}). SQS will move it to "
+                    f"Message {message.id} at {message.site} is damaged (receive {message.receives}). SQS will move it to "
                     f"the dead-letter queue: {message.body.get('problem', 'unknown shape')}"
+                )
+            elif message.kind == "foreign":
+                context.log.info(
+                    f"Message {message.id} at {message.site} is of no known kind and means nothing here: {message.body['content']}"
                 )
         return _result(context, monitor(), "event_queue", result, note=f"{len(messages)} messages")
 

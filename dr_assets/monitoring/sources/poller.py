@@ -17,6 +17,7 @@ from dr_assets.aws import explain
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot, Status
 from dr_assets.monitoring.sources.source import Answer, Source, regions_of
+from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import Stack
 
 
@@ -67,7 +68,9 @@ class Poller:
             readings.append(_reading(source, at, call))
             if not call.thread.is_alive():
                 del self._calls[key]
-        return Snapshot(at, tuple(readings), tuple(self._regions_answer(at, readings)))
+        found = [sample for reading in readings for sample in reading.samples]
+        writers = (single_writer(stack, at, found) for stack in self._stacks)
+        return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
 
     def _regions_answer(self, at: datetime, readings: Sequence[Reading]) -> Iterator[Sample]:
         """Source `region`: whether each region's API answers at all."""

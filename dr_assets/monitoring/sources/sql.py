@@ -15,7 +15,7 @@ from typing import Any
 
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
-from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample
+from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample, not_replicating
 from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import ResolutionError, Resolver
@@ -32,9 +32,14 @@ log = logging.getLogger(__name__)
 
 # A commit that reaches the log on disk and leaves no row behind. It answers where in the log it stands.
 _WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat') - '0/0'::pg_lsn"
-# The writer's view of every region; -1 is the writer itself.
+# The writer's view of every region: -1 is the writer itself, and `last_lag_calculation_time` says when the lags were calculated.
 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora_global_db_status.html
-_AURORA = "SELECT durability_lag_in_msec, rpo_lag_in_msec FROM aurora_global_db_status() WHERE rpo_lag_in_msec >= 0"
+_AURORA = (
+    "SELECT aws_region, durability_lag_in_msec, rpo_lag_in_msec, "
+    "extract(epoch FROM clock_timestamp() - last_lag_calculation_time) FROM aurora_global_db_status()"
+)
+# Lags that were calculated longer ago say nothing about now.
+LAG_AGE_SECONDS = 30.0
 # Elsewhere: how far the reader has replayed and stored the log. Not its replay_lag and flush_lag: they read well, or null, while
 # the reader is cut off. Null here: the role may not see it (pg_monitor).
 _PLAIN = (
@@ -89,11 +94,17 @@ class SqlView:
         """The other site's lag, as the writer reports it. A reader that is not attached is unknown."""
         self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
         aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
-        row = connection.execute(_AURORA).fetchone() if aurora else self._arrived(connection, position)
         other: Site = "secondary" if self._site == "primary" else "primary"
+        if aurora:
+            row, problem = _lags_of(connection.execute(_AURORA).fetchall(), self._stack.region(other))
+        else:
+            row = self._arrived(connection, position)
+            problem = "no reader is attached" if row is None else ""
         for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
             number = None if value is None else float(value)
-            note = "no reader is attached" if row is None else "" if value is not None else "not known to the writer"
+            note = problem or ("" if value is not None else "not known to the writer")
+            if number is not None and number < 0:
+                note, number = not_replicating(number), None
             yield Sample(at, self._stack.environment_suffix, other, "sql", metric, number, "ms", note)
 
     def _arrived(self, connection: Any, position: int) -> tuple[float | None, float | None] | None:
@@ -138,6 +149,18 @@ class SqlView:
             self._unpublished = True
         else:
             self._unpublished = False
+
+
+def _lags_of(rows: Sequence[Sequence[Any]], region: str) -> tuple[tuple[Any, Any] | None, str]:
+    """Replication and RPO lag of a region's row (milliseconds), or None and why: other regions' rows are not this site's."""
+    found = next((row for row in rows if str(row[0]) == region), None)
+    if found is None:
+        regions = ", ".join(sorted(str(row[0]) for row in rows)) or "none"
+        return None, f"no reader is attached in {region}; Aurora names {regions}"
+    lag, rpo, age = found[1:4]
+    if age is None or not -LAG_AGE_SECONDS <= float(age) <= LAG_AGE_SECONDS:
+        return None, f"Aurora calculated the lag of {region} {'never' if age is None else f'{float(age):.0f} s ago'}"
+    return (lag, rpo), ""
 
 
 def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Source `topology`: the site of the writer, from DescribeGlobalClusters in each region."""
+"""Source `topology`: the site of the writer and the members, from DescribeGlobalClusters in each region."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from dr_assets.aws import Aws
 from dr_assets.core.topology import parse_topology
-from dr_assets.monitoring.samples import ROLE, Sample
+from dr_assets.monitoring.samples import MEMBER, ROLE, TRANSITION, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.stack import SITES, Stack
 
@@ -44,6 +44,11 @@ class TopologySource:
         if topology.writer is None:
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
+        suffix = stack.environment_suffix
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
-            yield Sample(at, stack.environment_suffix, site, "topology", ROLE, value, "bool", note)
+            yield Sample(at, suffix, site, "topology", ROLE, value, "bool", note)
+            # What AWS shows in the midst of a change is no loss.
+            member = 1.0 if site in topology.members else None if topology.in_transition else 0.0
+            yield Sample(at, suffix, site, "topology", MEMBER, member, "bool", note)
+        yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, "bool", note)

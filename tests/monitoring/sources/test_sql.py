@@ -21,16 +21,26 @@ class Played:
     """Answers by the beginning of the statement; raises what is an exception. Positions in the log are plain numbers."""
 
     def __init__(self, **answers: Any) -> None:
-        self.answers = {"write": (100,), "recovery": (False,), "aurora": (True,), "lag": (12.5, 3.0), **answers}
+        own = ("us-east-1", -1.0, -1.0, 1.79e9)  # the writer: -1, and the epoch as the time of its calculation
+        status = [own, ("us-west-2", 12.5, 3.0, 0.2)]
+        self.answers = {"write": (100,), "recovery": (False,), "aurora": (True,), "status": status, **answers}
 
     def execute(self, statement: str) -> Played:
-        known = {"emit_message": "write", "in_recovery": "recovery", "to_regproc": "aurora"}
+        known = {
+            "emit_message": "write",
+            "in_recovery": "recovery",
+            "to_regproc": "aurora",
+            "rpo_lag_in_msec": "status",
+        }
         self.asked = next((name for part, name in known.items() if part in statement), "lag")
         if isinstance(self.answers[self.asked], Exception):
             raise self.answers[self.asked]
         return self
 
     def fetchone(self) -> Any:
+        return self.answers[self.asked]
+
+    def fetchall(self) -> Any:
         return self.answers[self.asked]
 
 
@@ -68,8 +78,35 @@ def test_a_writer_took_a_write_and_knows_the_reader_s_lag(stack: Stack, monkeypa
 
 
 def test_a_reader_that_is_not_attached_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ask(stack, monkeypatch, Played(lag=None))["secondary rpo-lag"] is None
-    assert ask(stack, monkeypatch, Played(lag=(None, 3.0)))["secondary replication-lag"] is None
+    assert ask(stack, monkeypatch, Played(status=[]))["secondary rpo-lag"] is None
+    found = ask(stack, monkeypatch, Played(status=[("us-west-2", None, 3.0, 0.2)]))
+    assert (found["secondary replication-lag"], found["secondary rpo-lag"]) == (None, 3.0)
+
+
+UNKNOWN = {"primary connectivity": 1.0, "secondary replication-lag": None, "secondary rpo-lag": None}
+
+
+@pytest.mark.parametrize("age", [7200.0, 31.0, -7200.0, None])
+def test_case_a4_a_lag_that_was_calculated_long_ago_is_unknown(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, age: float | None
+) -> None:
+    """`last_lag_calculation_time`: when the values were calculated (Aurora user guide, aurora_global_db_status)."""
+    assert ask(stack, monkeypatch, Played(status=[("us-west-2", 250.0, 250.0, age)])) == UNKNOWN
+
+
+def test_case_a4_of_several_secondary_regions_the_sites_own_counts(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("us-east-1", -1.0, -1.0, 1.79e9), ("eu-west-1", 90_000.0, 80_000.0, 0.1), ("us-west-2", 40.0, 30.0, 0.1)]
+    for status in (rows, rows[::-1]):
+        found = ask(stack, monkeypatch, Played(status=status))
+        assert (found["secondary replication-lag"], found["secondary rpo-lag"]) == (40.0, 30.0)
+    assert ask(stack, monkeypatch, Played(status=rows[:2])) == UNKNOWN
+
+
+def test_aws_06_a_lag_below_zero_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-1 marks the primary, so a row of the reader's region that says so is one of a writer."""
+    assert ask(stack, monkeypatch, Played(status=[("us-west-2", -1.0, -1.0, 0.2)])) == UNKNOWN
 
 
 class TestPlainPostgres:

@@ -56,7 +56,28 @@ def test_the_writer_is_found_on_the_last_page(stack: Stack) -> None:
     assert {(s.site, s.source, s.metric, s.value) for s in samples} == {
         ("primary", "topology", "role", 0.0),
         ("secondary", "topology", "role", 1.0),
+        ("primary", "topology", "member", 1.0),
+        ("secondary", "topology", "member", 1.0),
+        ("global", "topology", "transition", 0.0),
     }
+
+
+def test_case_b3_a_site_that_left_the_global_cluster_is_no_member(stack: Stack) -> None:
+    shown = ours(stack, "primary")
+    shown["GlobalClusterMembers"].pop()
+    aws: Any = Rds(shown)
+    samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
+    assert {s.site: s.value for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": 0.0}
+
+
+def test_aws_17_a_member_that_is_missing_during_a_failover_is_unknown(stack: Stack) -> None:
+    """FailoverState: "only returned when a switchover or failover is in progress" (RDS API, GlobalCluster)."""
+    shown = ours(stack, "primary") | {"FailoverState": {"Status": "failing-over", "IsDataLossAllowed": True}}
+    shown["GlobalClusterMembers"].pop()
+    aws: Any = Rds(shown)
+    samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
+    assert {s.site: s.value for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": None}
+    assert [s.value for s in samples if s.metric == "transition"] == [1.0]
 
 
 def test_a_stack_without_a_global_cluster_or_a_site_here_yields_nothing(stack: Stack) -> None:

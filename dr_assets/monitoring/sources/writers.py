@@ -1,0 +1,45 @@
+"""Source `writers`: whether more than one site accepts writes, derived from what the probe and SQL found at both. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dr_assets.monitoring.samples import CONNECTIVITY, SINGLE_WRITER, TRANSITION, Sample, newest
+from dr_assets.stack import SITES, Stack
+
+# Two readings show the same moment when they are no further apart than a period of the probe's metric, and are not older than this.
+TOGETHER_SECONDS, FRESH_SECONDS = 10.0, 40.0
+
+
+def single_writer(stack: Stack, at: datetime, samples: Sequence[Sample]) -> Sample:
+    """1: at most one site accepts writes. 0: one source found both accepting at the same time. None: no source knows both sites, or
+    a switchover or failover is under way.
+
+    Readings of different sources are not combined: after a failover the probe's last reading of the old writer is seconds old.
+    """
+    suffix = stack.environment_suffix
+    latest = newest(sample for sample in samples if sample.stack == suffix)
+    verdicts = [verdict for source in ("sql", "metric") if (verdict := _verdict(latest, suffix, source, at))]
+    both = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
+    found = both or next(iter(verdicts), None)
+    if found is None:
+        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", "not known of both sites")
+    moving = latest.get(f"{suffix}/global/topology/{TRANSITION}")
+    if found is both and moving is not None and moving.value == 1.0:
+        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", moving.note)
+    return found
+
+
+def _verdict(latest: dict[str, Sample], suffix: str, source: str, at: datetime) -> Sample | None:
+    readings = [latest.get(f"{suffix}/{site}/{source}/{CONNECTIVITY}") for site in SITES]
+    known = [reading for reading in readings if reading is not None and reading.value is not None]
+    if len(known) < len(SITES):
+        return None
+    older = min(reading.at for reading in known)
+    apart = (max(reading.at for reading in known) - older).total_seconds()
+    if apart > TOGETHER_SECONDS or (at - older).total_seconds() > FRESH_SECONDS:
+        return None
+    both = all(reading.value == 1.0 for reading in known)
+    note = f"{source} at both sites: {'both accept writes' if both else 'one at most accepts writes'}"
+    return Sample(older, suffix, "global", "writers", SINGLE_WRITER, 0.0 if both else 1.0, "bool", note)

@@ -1,0 +1,90 @@
+"""Source `writers`: both sites accepting writes at the same time, by one source; never by readings of different moments."""
+
+from __future__ import annotations
+
+import pytest
+
+from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.sources.writers import single_writer
+from dr_assets.stack import Stack
+from tests.support.monitoring import Run, S, at, healthy, sample
+
+
+def both(seconds: float, source: str = "sql", values: tuple[float | None, float | None] = (1.0, 1.0)) -> list[Sample]:
+    return [
+        sample(seconds, value, "connectivity", site, source)
+        for site, value in zip(("primary", "secondary"), values, strict=True)
+    ]
+
+
+def moving(seconds: float) -> Sample:
+    return Sample(at(seconds), S, "global", "topology", "transition", 1.0, "bool", "switching-over")
+
+
+def value(stack: Stack, samples: list[Sample], seconds: float = 0.0) -> float | None:
+    return single_writer(stack, at(seconds), samples).value
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((1.0, 1.0), 0.0), ((1.0, 0.0), 1.0), ((0.0, 1.0), 1.0), ((0.0, 0.0), 1.0), ((1.0, None), None)],
+)
+@pytest.mark.parametrize("source", ["sql", "metric"])
+def test_both_sites_must_be_known(
+    stack: Stack, source: str, values: tuple[float | None, float | None], expected: float | None
+) -> None:
+    assert value(stack, both(0, source, values)) == expected
+    assert value(stack, both(0, source, values)[:1]) is None
+
+
+def test_aws_17_an_old_reading_of_the_former_writer_is_no_second_writer(stack: Stack) -> None:
+    """After a failover its last reading stays in CloudWatch for a while."""
+    old, new = sample(0, 1.0, site="primary"), sample(30, 1.0, site="secondary")
+    assert value(stack, [old, new], 40) is None
+    assert value(stack, both(0, "metric"), 60) is None
+
+
+def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> None:
+    assert value(stack, [sample(0, 1.0), sample(0, 1.0, site="secondary", source="sql")]) is None
+
+
+def test_aws_17_two_writers_during_a_switchover_are_unknown(stack: Stack) -> None:
+    assert value(stack, [*both(0), moving(0)]) is None
+    assert value(stack, [*both(0, values=(1.0, 0.0)), moving(0)]) == 1.0
+
+
+@pytest.mark.parametrize("source", ["sql", "metric"])
+def test_case_b2_two_writers_are_a_critical_incident_within_the_detection_objective(stack: Stack, source: str) -> None:
+    run = Run(stack)
+    for second in range(0, 60, 5):
+        run.tick(second, [*healthy(second), single_writer(stack, at(second), both(second, source, (1.0, 0.0)))])
+    assert run.delivered == []
+    for second in range(60, 120, 5):
+        run.tick(second, [*healthy(second), single_writer(stack, at(second), both(second, source))])
+    opened = [(seconds, step) for seconds, step in run.steps if step == "two-writers opened"]
+    assert len(opened) == 1
+    assert opened[0][0] - 60 <= stack.detection_seconds
+    (incident,) = [each for each in run.last.state.incidents.values() if each.topic == "two-writers"]
+    assert incident.severity == "critical"
+
+
+def test_aws_17_one_reading_of_two_writers_in_the_instant_of_a_switchover_raises_nothing(stack: Stack) -> None:
+    run = Run(stack)
+    run.tick(0, [*healthy(0), single_writer(stack, at(0), both(0))])
+    for second in range(5, 60, 5):
+        now = both(second, values=(0.0, 1.0))
+        run.tick(second, [*healthy(second, "secondary"), single_writer(stack, at(second), now)])
+    assert "two-writers opened" not in run.delivered
+
+
+def test_case_b3_a_lost_reader_is_an_alert_of_its_own_within_the_detection_objective(stack: Stack) -> None:
+    run = Run(stack)
+    for second in range(0, 300, 5):
+        member = sample(second, 0.0 if second >= 60 else 1.0, "member", "secondary", "topology")
+        run.tick(second, [*healthy(second), member])
+    (opened,) = run.steps
+    assert opened[1] == "unprotected opened"
+    assert opened[0] - 60 <= stack.detection_seconds
+    (incident,) = run.last.state.incidents.values()
+    assert (incident.severity, incident.site) == ("critical", "secondary")
+    assert "secondary is not a member of the global cluster: unprotected" in incident.text
