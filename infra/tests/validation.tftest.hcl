@@ -206,18 +206,17 @@ run "what_aws_refuses" {
   command = plan
 
   variables {
-    environment_suffix       = "a--b"
-    database_name            = "select"
-    master_username          = "pg_monitor"
-    engine_version           = "19.99"
-    instance_class           = "db.r6gd"
-    vpc_cidr                 = { primary = "127.0.0.0/16", secondary = "10.1.0.0/16" }
-    application_subnet_cidrs = { primary = ["127.0.10.0/29"], secondary = ["10.1.10.0/24"] }
-    rpo_seconds              = 1e12
-    alarm_thresholds         = { connections = 1e12 }
-    alert_emails             = ["a@b@example.com"]
-    https_endpoints          = { primary = "https://app.example.com/" }
-    tags                     = { Environment = "a,b" }
+    environment_suffix = "a--b"
+    database_name      = "select"
+    master_username    = "pg_monitor"
+    engine_version     = "19.99"
+    instance_class     = "db.r6gd"
+    vpc_cidr           = { primary = "127.0.0.0/16", secondary = "10.1.0.0/16" }
+    rpo_seconds        = 1e12
+    alarm_thresholds   = { connections = 1e12 }
+    alert_emails       = ["a@b@example.com"]
+    https_endpoints    = { primary = "https://app.example.com/" }
+    tags               = { Environment = "a,b" }
   }
 
   expect_failures = [
@@ -227,7 +226,6 @@ run "what_aws_refuses" {
     var.engine_version,
     var.instance_class,
     var.vpc_cidr,
-    var.application_subnet_cidrs,
     var.rpo_seconds,
     var.alarm_thresholds,
     var.alert_emails,
@@ -339,6 +337,16 @@ run "application_subnets_over_each_other" {
 
   variables {
     application_subnet_cidrs = { primary = ["10.0.10.0/24", "10.0.10.64/26"], secondary = ["10.1.11.0/24"] }
+  }
+
+  expect_failures = [var.application_subnet_cidrs]
+}
+
+run "application_smaller_than_a_subnet" {
+  command = plan
+
+  variables {
+    application_subnet_cidrs = { primary = ["10.0.10.0/29"], secondary = ["10.1.11.0/24"] }
   }
 
   expect_failures = [var.application_subnet_cidrs]
