@@ -17,6 +17,7 @@ import click
 
 from dr_assets.cli.alert import alert
 from dr_assets.cli.drill import drill
+from dr_assets.cli.preflight import preflight
 from dr_assets.cli.report import report
 from dr_assets.errors import DrError
 
@@ -49,6 +50,7 @@ def main(stack_file: Path | None) -> None:
 
     \b
     Examples:
+      dr preflight                check account, regions, quotas and permissions before the first write
       dr up                       run the embedded AWS on this machine until Ctrl-C
       dr verify                   compare AWS with the stack; exit 2 when they differ
       dr provision                create what is absent, correct what differs
@@ -298,6 +300,7 @@ def ui(port: int) -> None:
 
 main.add_command(drill)
 main.add_command(alert)
+main.add_command(preflight)
 main.add_command(report)
 
 

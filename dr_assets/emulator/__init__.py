@@ -67,6 +67,13 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "VPCs, subnets, route tables, security groups (moto's own)",
         "VPC peering between regions: accepted in the other region, with filters and each side's own tags",
     ),
+    "Quotas, zones, regions": (
+        "quotas as AWS sets them, each a switch, and their use [Aurora user guide, Quotas and constraints; Service Quotas API; RDS API, "
+        "AccountQuota; Route 53 API, GetAccountLimit]; a quota without an applied value is refused by GetServiceQuota and has "
+        "its default [Service Quotas API, GetServiceQuota]; which quotas are such ones [guess]",
+        "availability zones that the account is not offered and regions that it has not enabled, as switches [EC2 API, "
+        "AvailabilityZone, Region]",
+    ),
     "DNS": (
         "health checks with alarm, missing-data rule, children, threshold, interval, regions, version and caller "
         "reference; the alarm must exist",
@@ -120,6 +127,8 @@ EMULATED: dict[str, tuple[str, ...]] = {
 """What is emulated beyond moto, one line each, by area."""
 
 DIFFERS: tuple[str, ...] = (
+    "quotas are shown and not enforced: nothing is refused because a quota is used up. A region that is not enabled shows as such in "
+    "DescribeRegions and still answers",
     "replication is PostgreSQL's WAL streaming, not Aurora's storage replication: lag, promotion and rebuild take other times. "
     "What carries over: a switchover loses no acknowledged write, how loss is counted, and the parts of the outage",
     "PostgreSQL 16 runs in place of the stack file's Aurora version; rds_superuser is a role without superuser rights, the "

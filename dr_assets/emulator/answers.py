@@ -29,6 +29,9 @@ class Answers:
     list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
     metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
     route53_calls_per_second: Route 53's API calls of one account, at the pace, before Throttling (developer guide, "Quotas"); 0: no limit.
+    quotas: values of quotas that differ from AWS's defaults, as `rds/L-952B80B8=1` or `us-west-2/rds/L-952B80B8=1`.
+    regions_not_enabled: regions that the account must enable first; calls there are answered all the same.
+    zones_not_offered: availability zones that this account is not offered.
     """
 
     lag_dimensions: str = "cluster+source-region"
@@ -52,6 +55,9 @@ class Answers:
     list_metrics_seconds: float = 900.0
     metric_delay_seconds: float = 0.0
     route53_calls_per_second: float = 0.0
+    quotas: tuple[str, ...] = ()
+    regions_not_enabled: tuple[str, ...] = ()
+    zones_not_offered: tuple[str, ...] = ()
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -12,6 +12,7 @@ from moto.ec2.exceptions import InvalidVPCPeeringConnectionIdError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.responses import EC2Response
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.extension import Extended, Extension
 
 
@@ -64,6 +65,27 @@ class PeeringSide:
 
 class DrEc2Response(EC2Response):  # type: ignore[misc]
     """The EC2 API."""
+
+    def describe_regions(self) -> ActionResult:
+        """Regions that the account has not enabled are shown with AllRegions alone."""
+        closed = answers().regions_not_enabled
+        found = self.ec2_backend.describe_regions(self._get_param("RegionNames", []) or [])
+        shown = [
+            {
+                "RegionName": region.name,
+                "RegionEndpoint": region.endpoint,
+                "OptInStatus": "not-opted-in" if region.name in closed else region.opt_in_status,
+            }
+            for region in found
+            if region.name not in closed or self._get_param("AllRegions")
+        ]
+        return ActionResult({"Regions": shown})
+
+    def describe_availability_zones(self) -> ActionResult:
+        """Without the zones that the account is not offered."""
+        result: dict[str, Any] = super().describe_availability_zones().result
+        zones = [zone for zone in result["AvailabilityZones"] if zone.name not in answers().zones_not_offered]
+        return ActionResult({"AvailabilityZones": zones})
 
     def describe_vpc_peering_connections(self) -> ActionResult:
         """moto: ignores filters, accepts unknown ids, shows the requester's tags."""

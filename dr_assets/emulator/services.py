@@ -49,6 +49,7 @@ TABLE: dict[str, Service] = {
     "sns": Service("sns", reads=("sqs", "kms")),
     "sqs": Service("sqs", shows_time=True),
     "logs": Service(),
+    "servicequotas": Service("service_quotas", warm=False),
     "secretsmanager": Service("secretsmanager"),
     "rds": Service("rds.backend", reads=("ec2", "kms", "secretsmanager", "sns")),
     "cloudwatch": Service("cloudwatch.backend", reads=("sns",), shows_time=True),

@@ -10,6 +10,7 @@ from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
 from dr_assets.emulator.rds import engines
+from dr_assets.emulator.rds.account import account_quotas
 
 
 class AuroraResponse(RDSResponse):  # type: ignore[misc]
@@ -56,6 +57,10 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
     def failover_global_cluster(self) -> ActionResult:
         """moto: not implemented."""
         return ActionResult({"GlobalCluster": self.backend.fail_over(self.params)})
+
+    def describe_account_attributes(self) -> ActionResult:
+        """moto: not implemented."""
+        return ActionResult({"AccountQuotas": account_quotas(self.backend)})
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 

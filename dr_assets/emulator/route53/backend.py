@@ -19,6 +19,7 @@ from moto.route53.responses import Route53
 from dr_assets.emulator import dark_regions
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.quotas import limit
 from dr_assets.emulator.route53 import health
 from dr_assets.emulator.route53.health import Observation
 from dr_assets.emulator.route53.records import apply_change
@@ -117,6 +118,11 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         super().__init__(region_name, account_id)
         # Caller references are used up: also a deleted check's cannot be used again.
         self.references: set[str] = set()
+
+    @property
+    def url_paths(self) -> dict[str, Any]:
+        """moto: no path for GetAccountLimit."""
+        return {**super().url_paths, r"/(?P<api_version>[\d_-]+)/accountlimit/(?P<type_>[^/]+)$": DrRoute53.dispatch}
 
     # -- health checks -------------------------------------------------------------------------------------------------
 
@@ -320,6 +326,15 @@ class DrRoute53(Route53):  # type: ignore[misc]
         """UpdateHealthCheck, with its version."""
         check = self.backend.change_check(self._get_param("HealthCheckId"), dict(self.params))
         return ActionResult({"HealthCheck": check})
+
+    def get_account_limit(self) -> ActionResult:
+        """moto: not implemented. Health checks and hosted zones alone are counted."""
+        kind = self._get_param("Type")
+        code, used = {
+            "MAX_HEALTH_CHECKS_BY_OWNER": ("L-ACB674F3", len(self.backend.health_checks)),
+            "MAX_HOSTED_ZONES_BY_OWNER": ("L-4EA4796A", len(self.backend.zones)),
+        }[kind]
+        return ActionResult({"Limit": {"Type": kind, "Value": int(limit("route53", code, "us-east-1"))}, "Count": used})
 
     def get_health_check_status(self) -> ActionResult:
         """The observation of every checker region. moto: always success."""
