@@ -75,7 +75,7 @@ def run() -> int:
         _provision(stack, stages, "heal")
         _verify(stack, stages, "verify once more", ())
         with _timed(stages, "outputs") as done:
-            values = service.read_outputs(stack)
+            values, _ = service.read_outputs(stack)
             render.outputs(values)
             missing = [name for name, value in values.items() if value is None]
             done(f"{len(values)} values" + (f", missing: {', '.join(missing)}" if missing else ""), not missing)

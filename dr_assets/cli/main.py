@@ -188,6 +188,8 @@ def destroy(suffix: str, as_json: bool, adopt: bool, poll: float) -> None:
 def outputs(as_json: bool) -> None:
     """Print endpoints, buckets, topics and keys: the same names as Terraform's outputs.
 
+    Exits 1 where one is unknown because AWS gave no usable answer; the others are printed.
+
     \b
     Example:
       dr outputs --json > outputs.json
@@ -196,11 +198,15 @@ def outputs(as_json: bool) -> None:
     from dr_assets.reconcile import service
     from dr_assets.stack import load_stack
 
-    values = service.read_outputs(load_stack())
+    values, unknown = service.read_outputs(load_stack())
     if as_json:
         click.echo(json.dumps(values, indent=2))
     else:
-        render.outputs(values)
+        render.outputs(values, unknown)
+    for name, reason in unknown.items():
+        click.echo(f"dr: {name} is unknown: {reason}", err=True)
+    if unknown:
+        sys.exit(EXIT_ERROR)
 
 
 @main.command()

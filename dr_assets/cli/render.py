@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +96,11 @@ def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def outputs(values: Mapping[str, Any]) -> None:
+def outputs(values: Mapping[str, Any], unknown: Collection[str] = ()) -> None:
     width = max(map(len, values))
     for name, value in values.items():
-        out.print(f"{name:<{width}}  {'(absent)' if value is None else value}", markup=False, soft_wrap=True)
+        missing = "(unknown)" if name in unknown else "(absent)"
+        out.print(f"{name:<{width}}  {missing if value is None else value}", markup=False, soft_wrap=True)
 
 
 def status(stack: Stack, result: Verification) -> None:

@@ -20,8 +20,21 @@ from dr_assets.errors import DrError
 from dr_assets.stack import load_stack
 
 HOME = Path(".dr") / "dagster"
-# No telemetry, no newsletter dialogue, and a slow sensor does not delay the others.
-SETTINGS = "telemetry:\n  enabled: false\nnux:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 8\n"
+# No telemetry, no newsletter dialogue; a slow sensor does not delay the others; a run whose worker is gone ends as failed.
+SETTINGS = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+sensors:
+  use_threads: true
+  num_workers: 8
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 180
+  cancel_timeout_seconds: 180
+  max_runtime_seconds: 14400
+"""
 
 
 def run(port: int) -> int:

@@ -87,6 +87,11 @@ class DrillLock:
                 self._store.delete(self._key(number))
         return self
 
+    def holder(self) -> str | None:
+        """The drill that holds the lock now. Raises DrError where the lease cannot be read."""
+        _, lease = self._highest()
+        return None if lease is None or self._expired(lease) else lease.drill
+
     def check(self) -> None:
         """Raises LockLostError when the right to act is gone. Called before every step that writes."""
         if self._lost:

@@ -42,6 +42,8 @@ from dr_assets.stack import SITES, Site, Stack
 LATE_SECONDS, PROBE_LATE_SECONDS = 240.0, 90.0
 # How old the last successful drill of a scenario may be, in days.
 DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
+# No drill ended in the middle and waits to be resumed or aborted.
+UNFINISHED = "unfinished"
 # For a subject that is reported once, when it changes: there is no second reading to wait for.
 _AT_ONCE: Mapping[str, Any] = {"hold": 0.0, "clear_hold": 0.0}
 
@@ -283,7 +285,7 @@ def event_rule(subject: str) -> Rule:
 
 
 def run_rule(subject: str) -> Rule:
-    """For a job: its last run failed."""
+    """For a job: its last run failed, was cancelled, or has been running for too long."""
     stack, site, source, job = subject.split("/", 3)
     return Rule(
         stack=stack,
@@ -291,7 +293,7 @@ def run_rule(subject: str) -> Rule:
         source=source,
         metric=job,
         topic=f"{RUNS}.{job}",
-        text=f"The job {job} failed",
+        text=f"The job {job} did not succeed",
         below=1.0,
         severity="critical" if "drill" in job else "warning",
         **_AT_ONCE,
@@ -316,10 +318,23 @@ def drift_rule(subject: str) -> Rule:
 
 
 def drill_rule(subject: str) -> Rule:
-    """For SCENARIO-age (days since its last successful drill) and for `readiness` (that proof still stands)."""
+    """For SCENARIO-age (days since its last successful drill), `readiness` (that proof still stands) and `unfinished`."""
     stack, site, source, metric = subject.split("/", 3)
     scenario = metric.removesuffix("-age")
     readiness = metric == "readiness"
+    if metric == UNFINISHED:
+        return Rule(
+            stack=stack,
+            site=site,
+            source=source,
+            metric=metric,
+            topic=f"{DRILLS}.{UNFINISHED}",
+            text="A drill ended in the middle and waits to be resumed or aborted",
+            below=1.0,
+            severity="critical",
+            resource="global/aurora/global-cluster",
+            **_AT_ONCE,
+        )
     return Rule(
         stack=stack,
         site=site,

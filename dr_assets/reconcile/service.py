@@ -91,16 +91,23 @@ def topology(state: StackState) -> Topology | None:
         return None
 
 
-def read_outputs(stack: Stack) -> dict[str, Any]:
-    """The stack's flat outputs by name; None where a resource is absent. Raises CredentialsError, UnansweredError."""
+def read_outputs(stack: Stack) -> tuple[dict[str, Any], dict[str, str]]:
+    """The stack's flat outputs by name, None where a resource is absent or unknown; and why each unknown one is.
+
+    Raises CredentialsError, UnansweredError.
+    """
     state = StackState(stack, Aws())
     wanted = outputs()
     state.snapshot({ref.key for ref in wanted.values()})
-    try:
-        values = {name: resolve(ref, state) for name, ref in wanted.items()}
-    except UnknownScope as error:
-        raise UnansweredError(str(error)) from error
-    return {name: plain(value) if is_resolved(value) else None for name, value in values.items()}
+    values: dict[str, Any] = {}
+    unknown: dict[str, str] = {}
+    for name, ref in wanted.items():
+        try:
+            value = resolve(ref, state)
+            values[name] = plain(value) if is_resolved(value) else None
+        except UnknownScope as error:
+            values[name], unknown[name] = None, str(error)
+    return values, unknown
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:

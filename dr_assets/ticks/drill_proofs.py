@@ -1,4 +1,4 @@
-"""Samples for the `drill_overdue` sensor: age of each scenario's last successful drill, and changes made since."""
+"""Samples for the `drill_overdue` sensor: age of each scenario's last successful drill, changes since, drills left unfinished."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dr_assets import utc
+from dr_assets.drills.journal import unfinished
+from dr_assets.drills.lock import DrillLock
 from dr_assets.history.store import Store
-from dr_assets.monitoring.rules import DRILL_DAYS
+from dr_assets.monitoring.rules import DRILL_DAYS, UNFINISHED
 from dr_assets.monitoring.samples import Sample
 
 # A scenario that never succeeded: overdue whatever its limit.
@@ -19,7 +21,8 @@ RECORDS_READ = 20
 def drill_samples(
     store: Store, stack: str, now: datetime, changed_since: Callable[[datetime], str | None]
 ) -> list[Sample]:
-    """The age of each scenario's last successful drill in days, and whether the newest proof still stands (1 or 0).
+    """The age of each scenario's last successful drill in days; whether the newest proof still stands, and whether no drill
+    waits to be resumed (1 or 0).
 
     `changed_since(proof)` names what changed after that time, or None. Raises DrError where the store does not answer.
     """
@@ -34,7 +37,14 @@ def drill_samples(
     change = changed_since(newest) if newest else None
     value = 0.0 if newest is None or change else 1.0
     note = change or ("nothing was ever proven" if newest is None else "")
-    return [*samples, Sample(now, stack, "global", "records", "readiness", value, "bool", note)]
+    running = DrillLock(store, stack, "").holder()
+    left = [drill for drill in unfinished(store, stack) if drill != running]
+    waiting = f"{', '.join(left)}: run `dr drill resume` or `dr drill abort`" if left else ""
+    return [
+        *samples,
+        Sample(now, stack, "global", "records", "readiness", value, "bool", note),
+        Sample(now, stack, "global", "records", UNFINISHED, 0.0 if left else 1.0, "bool", waiting),
+    ]
 
 
 def last_proofs(store: Store, stack: str) -> dict[str, datetime]:

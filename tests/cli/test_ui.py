@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from dr_assets.cli.ui import environment
+from dr_assets.cli.ui import SETTINGS, environment
 
 
 def test_nothing_emulated_leaves_the_embedded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +19,10 @@ def test_nothing_emulated_leaves_the_embedded_stack(tmp_path: Path, monkeypatch:
     assert not [name for name in found if name.startswith("DR_ALERT_")]
     assert found["DR_STACK__ENVIRONMENT_SUFFIX"] == "mine1234"
     assert found["DR_MODE"] == "provision"
+
+
+def test_aws_26_dagster_ends_runs_whose_worker_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text(SETTINGS)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_max_runtime_seconds == 14400

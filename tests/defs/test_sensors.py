@@ -206,6 +206,72 @@ def test_a_failed_run_alerts_once_until_the_job_succeeds(
     assert len(bench.sns.keys) == 3
 
 
+def store_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, hours: float = 0.0) -> str:
+    """A run as another process leaves it in the run storage: in that status, begun some hours ago."""
+    from dagster._core.test_utils import create_run_for_test
+
+    run = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTING)
+    begun = time.time() - hours * 3600
+    for kind, moment in ((dg.DagsterEventType.RUN_START, begun), (_ENDING.get(status), time.time())):
+        if kind is not None:
+            event = dg.DagsterEvent(event_type_value=kind.value, job_name=job, message="")
+            entry = dg.EventLogEntry(
+                error_info=None,
+                level="debug",
+                user_message="",
+                run_id=run.run_id,
+                timestamp=moment,
+                job_name=job,
+                dagster_event=event,
+            )
+            instance.handle_new_event(entry)
+    return str(run.run_id)
+
+
+_ENDING = {dg.DagsterRunStatus.CANCELED: dg.DagsterEventType.RUN_CANCELED}
+
+
+def test_aws_26_a_cancelled_run_alerts_until_the_job_succeeds(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("run_failure", now())
+    run = store_run(instance, "provision_stack", dg.DagsterRunStatus.CANCELED)
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
+    assert f"run {run} was cancelled" in bench.sns.sent[0].text
+    run_job(instance, "provision_stack", fails=False)
+    bench.tick("run_failure", now())
+    assert bench.sns.keys[-1] == f"{S}-runs.provision_stack-000001.resolved"
+
+
+def test_case_b5_a_drill_whose_worker_is_gone_alerts_although_dagster_shows_it_as_started(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    store_run(instance, "provision_stack", dg.DagsterRunStatus.STARTED, hours=2)
+    store_run(instance, "switchover_drill", dg.DagsterRunStatus.STARTED, hours=0.5)
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == []
+    run = store_run(instance, "failover_drill", dg.DagsterRunStatus.STARTED, hours=2)
+    bench.tick("run_failure", now())
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.failover_drill-000001.opened"]
+    assert f"run {run} has been STARTED for 2.0 h; its worker may be gone" in bench.sns.sent[0].text
+
+
+def test_case_b5_a_drill_that_waits_to_be_resumed_alerts_until_it_has_ended(bench: Bench) -> None:
+    for scenario in ("switchover", "failover", "failback"):
+        record(bench, 1, scenario)
+    key = f"drills/{S}/20261101T000000Z-failover-abc123.json"
+    journal = {"schema": "dr-assets/journal/1", "id": "20261101T000000Z-failover-abc123", "stack": S}
+    bench.store.write(key, json.dumps(journal).encode())
+    bench.tick("drill_overdue", 0)
+    assert bench.sns.keys == [f"{S}-drills.unfinished-000001.opened"]
+    assert "20261101T000000Z-failover-abc123: run `dr drill resume`" in bench.sns.sent[0].text
+    bench.store.write(key, json.dumps({**journal, "ended": "2026-11-01T01:00:00Z"}).encode())
+    bench.tick("drill_overdue", 300)
+    assert bench.sns.keys[-1] == f"{S}-drills.unfinished-000001.resolved"
+
+
 def test_drift_that_verification_found_names_the_lost_capability(
     bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
 ) -> None:

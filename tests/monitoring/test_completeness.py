@@ -42,7 +42,10 @@ RUNBOOKS = anchors((ROOT / "docs/runbooks.md").read_text(encoding="utf-8"))
 def every_rule(stack: Stack) -> list[Rule]:
     s = stack.environment_suffix
     later = [event_rule(f"{s}/{site}/events/{name}") for site in SITES for name in CONDITIONS]
-    drills = [drill_rule(f"{s}/global/records/{name}") for name in ("readiness", *(f"{d}-age" for d in DRILL_DAYS))]
+    drills = [
+        drill_rule(f"{s}/global/records/{name}")
+        for name in ("readiness", "unfinished", *(f"{d}-age" for d in DRILL_DAYS))
+    ]
     found = f"{s}/primary/dagster/matches:primary/aurora/cluster"
     return [*rules_for(stack), *later, *drills, run_rule(f"{s}/global/dagster/verify_stack"), drift_rule(found)]
 

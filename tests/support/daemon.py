@@ -24,7 +24,9 @@ from dr_assets.stack import SITES, Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 # As docs/alerts.md configures it: sensors run concurrently.
-INSTANCE = "telemetry:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 8\n"
+INSTANCE = (
+    "telemetry:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 8\nrun_monitoring:\n  enabled: true\n"
+)
 
 
 class WebhookReceiver:

@@ -33,6 +33,17 @@ from dr_assets.ticks.tick import TickResult
 
 FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
 RUNS_EACH_TICK = 50
+# A run in progress for longer is reported: its worker may be gone, which Dagster may never notice (dagster#17448). Drills take
+# minutes; a first provisioning with Aurora's instances takes up to an hour.
+LONG_DRILL_SECONDS, LONG_RUN_SECONDS = 3600.0, 4 * 3600.0
+_ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_IN_PROGRESS = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 # Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
 OVERLAP = timedelta(seconds=2)
 
@@ -100,14 +111,18 @@ def build_sensors(
         result = monitor().evaluate("drift", context.cursor, samples, drift_rule, since)
         return _result(context, monitor(), "drift", result)
 
-    @sensor("run_failure", SLOW_SECONDS, "Runs that failed, until the same job succeeds.")
+    @sensor("run_failure", SLOW_SECONDS, "Runs that failed, were cancelled or vanished, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "run_failure", None, monitor())
-        samples = [_run_sample(stack, run) for run in runs]
+        samples = [*(_run_sample(stack, run) for run in runs), *_long_runs(context, stack)]
         result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, since)
         return _result(context, monitor(), "run_failure", result)
 
-    @sensor("drill_overdue", DAILY_SECONDS, "Drills that are overdue, and proof that a later change made stale.")
+    @sensor(
+        "drill_overdue",
+        DAILY_SECONDS,
+        "Drills that are overdue or unfinished, and proof that a later change made stale.",
+    )
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         samples = drill_samples(
             monitor().store, stack.environment_suffix, monitor().clock(), lambda proof: _changed_since(context, proof)
@@ -226,9 +241,7 @@ def _runs(context: Any, sensor: str, jobs: Sequence[str] | None, monitor: Monito
     found: list[Any] = []
     full: list[float] = []
     for job in jobs or (None,):
-        wanted = dg.RunsFilter(
-            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE], updated_after=after
-        )
+        wanted = dg.RunsFilter(job_name=job, statuses=list(_ENDED), updated_after=after)
         page = context.instance.get_run_records(
             wanted, limit=RUNS_EACH_TICK, order_by="update_timestamp", ascending=True
         )
@@ -255,8 +268,26 @@ def _run_sample(stack: Stack, record: Any) -> Sample:
         run.job_name,
         1.0 if run.is_success else 0.0,
         "bool",
-        f"run {run.run_id} {'succeeded' if run.is_success else 'failed'}",
+        f"run {run.run_id} {_ENDINGS[run.status]}",
     )
+
+
+_ENDINGS = dict(zip(_ENDED, ("succeeded", "failed", "was cancelled"), strict=True))
+
+
+def _long_runs(context: Any, stack: Stack) -> Iterable[Sample]:
+    """A bad sample for each run that has been in progress for longer than its kind of job takes."""
+    now = utc.now()
+    found = context.instance.get_run_records(
+        dg.RunsFilter(statuses=list(_IN_PROGRESS)), limit=RUNS_EACH_TICK, ascending=True
+    )
+    for record in found:
+        run = record.dagster_run
+        begun = record.start_time or record.create_timestamp.replace(tzinfo=utc.UTC).timestamp()
+        seconds = now.timestamp() - begun
+        if seconds > (LONG_DRILL_SECONDS if "drill" in run.job_name else LONG_RUN_SECONDS):
+            note = f"run {run.run_id} has been {run.status.value} for {seconds / 3600:.1f} h; its worker may be gone"
+            yield Sample(now, stack.environment_suffix, "global", "dagster", run.job_name, 0.0, "bool", note)
 
 
 def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
