@@ -122,7 +122,7 @@ def _follow(
 ) -> Track:
     if not _applies(rule, roles):
         # The rule does not apply to this site now; once it does again, it starts afresh.
-        return Track(watched=clock)
+        return Track(watched=clock, other_role=clock)
     for sample in samples:
         track = _take(rule, track, sample, clock)
     silent = False
@@ -133,6 +133,8 @@ def _follow(
 
 def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
     at = min(sample.at.timestamp(), clock + FUTURE_SECONDS)
+    if track.other_role is not None and at < track.other_role + rule.settles:
+        return track
     if track.at is not None and (at < track.at or (at == track.at and sample.value == track.value)):
         return track
     value = sample.value

@@ -21,6 +21,7 @@ class Rule:
     above/below    breach beyond this value (exclusive); one of them is set, or neither where only silence matters
     clear          the value that ends a breach (inclusive): hysteresis. None: the threshold itself
     role           the role its site must have for the rule to apply; None: always
+    settles        how long after a change of roles its readings are still about the former role, and do not count
     hold           how long a breach must last, by the source's own clock, before it counts
     clear_hold     how long the values must be good before the breach ends
     unknown_after  silence that is itself worth an alert; None: silence is ignored
@@ -40,6 +41,7 @@ class Rule:
     clear: float | None = None
     unit: str = ""
     role: Role | None = None
+    settles: float = 0.0
     hold: float = HOLD_SECONDS
     clear_hold: float = CLEAR_SECONDS
     unknown_after: float | None = None

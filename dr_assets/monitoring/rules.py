@@ -40,6 +40,8 @@ from dr_assets.stack import SITES, Site, Stack
 
 # CloudWatch's one-minute metrics arrive up to two minutes late; the probe writes every few seconds.
 LATE_SECONDS, PROBE_LATE_SECONDS = 240.0, 90.0
+# Two periods of the connectivity alarm, the delay of Route 53's metric, and its own period.
+SETTLE_SECONDS = 300.0
 # How old the last successful drill of a scenario may be, in days.
 DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
 # No drill ended in the middle and waits to be resumed or aborted.
@@ -94,7 +96,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         name="health-check",
         metrics=(Metric("health-check"), Metric("health-check-lag", without_rule="decides DNS at the reader's site")),
         build=health_checks.health_check_asks,
-        actions=("route53:ListHealthChecks", "route53:GetHealthCheckStatus"),
+        actions=("route53:ListHealthChecks", "cloudwatch:GetMetricData"),
         scope="global",
     ),
     SourceKind(
@@ -231,6 +233,8 @@ def _writer_rules(stack: Stack, site: Site) -> Iterator[Rule]:
             text=text,
             below=1.0,
             role="writer",
+            # Both need minutes to notice that the site, which took no writes as a reader, takes them now.
+            settles=SETTLE_SECONDS if source in ("alarm", "health-check") else 0.0,
             hold=hold,
             unknown_after=unknown,
             severity="critical",

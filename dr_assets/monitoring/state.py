@@ -20,6 +20,7 @@ class Track:
     """What is remembered of one subject. Epoch seconds; `at`, `breach_at`, `good_at` by the source's clock, the others by ours.
 
     watched    since when a rule applies to it
+    other_role when its site last had another role than the rule's
     known      when its source gave a new value last
     since      beginning of the breach
     raised     in breach for as long as the rule's hold
@@ -30,6 +31,7 @@ class Track:
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     watched: float
+    other_role: float | None = None
     at: float | None = None
     value: float | None = None
     known: float | None = None

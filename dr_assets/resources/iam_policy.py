@@ -32,7 +32,7 @@ _SENSORS = (
     | permit("rds:DescribeGlobalClusters", on=ALL)
     # The topic is encrypted: who publishes to it needs its key (SNS developer guide, "Key management").
     | permit("kms:Decrypt", "kms:GenerateDataKey", on="kms.key")
-    | permit("route53:GetHealthCheckStatus", on="route53.health_check")
+    | permit("route53:ListHealthChecks", on=ALL)
     | permit("sns:Publish", on="sns.topic")
     | permit("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
     | _ALWAYS

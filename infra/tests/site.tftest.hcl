@@ -333,7 +333,7 @@ run "alarms_at_the_reader" {
       rpo-lag         = "AuroraGlobalDBRPOLag Maximum GreaterThanThreshold 60000"
       cpu             = "CPUUtilization Average GreaterThanThreshold 80"
       connections     = "DatabaseConnections Maximum GreaterThanThreshold 100"
-      connectivity    = "WriterConnectivity Minimum LessThanThreshold 1"
+      connectivity    = "WriterConnectivityMinute Minimum LessThanThreshold 1"
     }
     error_message = "Metrics, statistics and thresholds are those of the contract."
   }

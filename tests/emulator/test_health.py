@@ -1,11 +1,14 @@
 """Route 53's health checks: what they make of a metric, of their children and of silence; which record is answered."""
 
 import itertools
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from dr_assets.emulator import EmbeddedAws
@@ -140,11 +143,12 @@ class Bench:
         self.client("cloudwatch", region).put_metric_alarm(**{k: v for k, v in wanted.items() if v is not None})
         return f"{self.name}-{metric}"
 
-    def put(self, metric: str, *values: float, region: str = PRIMARY) -> None:
+    def put(self, metric: str, *values: float, region: str = PRIMARY, **more: Any) -> None:
         """Values of the last minutes, the newest last."""
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
         data = [
             {"MetricName": f"{self.name}-{metric}", "Value": v, "Timestamp": now - timedelta(minutes=len(values) - n)}
+            | more
             for n, v in enumerate(values)
         ]
         self.client("cloudwatch", region).put_metric_data(Namespace="Test", MetricData=data)
@@ -216,6 +220,75 @@ def test_silence(bench: Bench) -> None:
     assert bench.healthy(other)
     bench.aws.control.alarms(pace=600)
     assert not bench.healthy(other)
+
+
+def test_aws_07_a_check_is_blind_to_a_high_resolution_metric_and_refused_on_one(bench: Bench) -> None:
+    """ "Route 53 does not support high-resolution metrics" (Route 53 API, AlarmIdentifier)."""
+    bench.alarm("fast")
+    check = bench.check("fast", InsufficientDataHealthStatus="Healthy")
+    bench.put("fast", BAD, BAD)
+    assert not bench.healthy(check)
+    bench.put("fast", BAD, StorageResolution=1)
+    assert bench.healthy(check)  # there are no data for it any more
+    with pytest.raises(ClientError, match="high-resolution"):
+        bench.check("fast")
+    bench.put("slow", BAD, BAD, StorageResolution=60)
+    bench.alarm("slow")
+    assert not bench.healthy(bench.check("slow"))
+
+
+def status_of(bench: Bench, check: str) -> list[float]:
+    now = datetime.now(timezone.utc)
+    query = {
+        "Namespace": "AWS/Route53",
+        "MetricName": "HealthCheckStatus",
+        "Dimensions": [{"Name": "HealthCheckId", "Value": check}],
+    }
+    found = bench.client("cloudwatch", "us-east-1").get_metric_data(
+        MetricDataQueries=[{"Id": "s", "MetricStat": {"Metric": query, "Period": 60, "Stat": "Minimum"}}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=1),
+    )
+    return [float(value) for value in found["MetricDataResults"][0]["Values"]]
+
+
+def test_aws_08_every_check_has_a_metric_also_a_calculated_one(bench: Bench) -> None:
+    """Route 53 developer guide, "Monitoring health checks using CloudWatch": 1 healthy, 0 not; in us-east-1."""
+    bench.aws.control.answers(metric_delay_seconds=0.0)
+    bench.alarm("up")
+    check = bench.check("up")
+    parent = bench.create({"Type": "CALCULATED", "ChildHealthChecks": [check], "HealthThreshold": 1})
+    bench.put("up", BAD, BAD)
+    bench.aws.control.alarms(evaluate=True)
+    assert (status_of(bench, check), status_of(bench, parent)) == ([0.0], [0.0])
+    bench.aws.control.answers(metric_delay_seconds=120.0)
+    assert status_of(bench, check) == []
+    bench.aws.control.answers(metric_delay_seconds=0.0)
+
+
+def test_aws_08_route_53_takes_five_calls_a_second(bench: Bench) -> None:
+    """Developer guide, "Quotas": "Five requests per second per AWS account", then HTTP 400 with the code Throttling."""
+    bench.aws.control.answers(route53_calls_per_second=5.0)
+    once = boto3.client(
+        "route53",
+        "us-east-1",
+        endpoint_url=bench.aws.endpoint_url,
+        config=Config(retries={"total_max_attempts": 1}),
+        aws_access_key_id="AKIADRASSETSLOCAL000",
+        aws_secret_access_key="local",
+    )
+    codes = []
+    for _ in range(12):
+        try:
+            once.list_health_checks(MaxItems="1")
+            codes.append("")
+        except ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+            codes.append(error.response["Error"]["Code"])
+    assert set(codes) == {"", "Throttling"}
+    time.sleep(1.0)
+    assert once.list_health_checks(MaxItems="1")["HealthChecks"]
+    bench.aws.control.answers(route53_calls_per_second=0.0)
 
 
 def test_inverted_and_disabled(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.rules import sources_for
+from dr_assets.monitoring.sources.cloudwatch import METRICS
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.resources.catalog import catalog
@@ -54,6 +55,7 @@ def publish(stack: Stack, accepted: bool) -> None:
 
 def polled(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
     """The primary site's alarm and health check, through the poller: 1 good, 0 bad, None unknown."""
+    aws.control.answers(metric_delay_seconds=0.0)  # of the checks' own metric
     aws.control.alarms(evaluate=True)
     samples = {
         sample.subject: sample.value
@@ -73,6 +75,34 @@ def test_a_dead_probe_moves_no_traffic_and_its_readings_do(probed: EmbeddedAws, 
     assert polled(stack, probed) == (0.0, 0.0)
     probed.control.alarms(pace=600)
     assert polled(stack, probed) == (None, 0.0)
+
+
+def test_aws_07_health_checks_stand_on_a_standard_resolution_metric_and_sensors_on_a_fast_one(stack: Stack) -> None:
+    """Route 53 does not support high-resolution metrics, metric mathematics or extended statistics (Route 53 API, AlarmIdentifier)."""
+    put: list[dict[str, Any]] = []
+
+    class CloudWatch:
+        def client(self, service: str, region: str) -> Any:
+            return self
+
+        def put_metric_data(self, Namespace: str, MetricData: list[dict[str, Any]]) -> None:
+            put.extend({**datum, "Namespace": Namespace} for datum in MetricData)
+
+    publish_connectivity(CloudWatch(), stack, "primary", True, utc.now())  # type: ignore[arg-type]
+    fast = {(each["Namespace"], each["MetricName"]) for each in put if each.get("StorageResolution", 60) < 60}
+    slow = {(each["Namespace"], each["MetricName"]) for each in put if each.get("StorageResolution", 60) == 60}
+    assert not fast & slow
+    rows = {resource.name: resource.desired for resource in catalog(stack) if resource.kind == "cloudwatch.alarm"}
+    named = [r.desired["AlarmName"] for r in catalog(stack) if r.desired.get("Type") == "CLOUDWATCH_METRIC"]
+    probes = [rows[name] for name in named if rows[name]["Namespace"] == "DRAssets"]
+    assert len(probes) == 4
+    for alarm in probes:
+        assert (alarm["Namespace"], alarm["MetricName"]) in slow
+        assert alarm["Statistic"] in ("Average", "Minimum", "Maximum", "Sum", "SampleCount")
+        assert alarm["Period"] >= 60
+        assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
+    (sensor,) = [each for each in METRICS if each.name == "connectivity"]
+    assert (sensor.namespace, sensor.metric) in fast
 
 
 def test_a_silent_probe_alerts_as_unknown_and_not_as_an_outage(stack: Stack) -> None:

@@ -6,6 +6,7 @@ comparing them.
 
 import copy
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,10 @@ from moto.route53.models import FakeZone, Route53Backend, route53_backends
 from moto.route53.responses import Route53
 
 from dr_assets.emulator import dark_regions
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import clock
+from dr_assets.emulator.cloudwatch.alarms import dimension_set
+from dr_assets.emulator.cloudwatch.metrics import Series
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.quotas import limit
 from dr_assets.emulator.route53 import health
@@ -101,9 +105,31 @@ class CheckSchedule:
             # Parents after the others: they count their children's results.
             for check in sorted(backend.health_checks.values(), key=lambda each: each.type_ == "CALCULATED"):
                 backend.observe(check)
+                backend.publish(check)
 
 
 check_schedule = CheckSchedule()
+
+
+class Quota:
+    """Route 53's API calls of one account: five a second, "Throttling" beyond (developer guide, "Quotas", requests)."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, deque[float]] = {}
+
+    def admit(self, account: str) -> bool:
+        """Whether a call may pass now; it then counts."""
+        allowed, now = answers().route53_calls_per_second * clock.pace, time.monotonic()
+        calls = self._calls.setdefault(account, deque())
+        while calls and calls[0] <= now - 1.0:
+            calls.popleft()
+        if allowed and len(calls) >= allowed:
+            return False
+        calls.append(now)
+        return True
+
+
+quota = Quota()
 
 
 def resolve(name: str, kind: str) -> health.Answer | None:
@@ -175,7 +201,7 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
             alarm = self.alarm(identifier)
             if alarm is None:
                 raise InvalidInput(f"The alarm {identifier['Name']} was not found in {identifier['Region']}")
-            if (reason := health.unsupported(alarm)) is not None:
+            if (reason := health.unsupported(alarm) or self._high_resolution(alarm, identifier["Region"])) is not None:
                 raise InvalidInput(f"The alarm {identifier['Name']} cannot be used by a health check: {reason}")
             check.cloud_watch_alarm_configuration = {
                 "EvaluationPeriods": alarm.evaluation_periods,
@@ -194,6 +220,13 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
                     raise InvalidInput(f"The child health check {child} does not exist")
             if config.get("HealthThreshold") is None:
                 raise InvalidInput("HealthThreshold must be specified for health checks of type CALCULATED")
+
+    def _high_resolution(self, alarm: Any, region: str) -> str | None:
+        from moto.cloudwatch.models import cloudwatch_backends
+
+        series = Series(alarm.namespace, alarm.metric_name, dimension_set(alarm.dimensions))
+        known = series in cloudwatch_backends[self.account_id][region].store.high_resolution
+        return "its metric has high-resolution data, which is not supported" if known else None
 
     def alarm(self, identifier: dict[str, str]) -> Any:
         """The alarm a check names, or `None`."""
@@ -227,9 +260,21 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
         config, now = check.health_check_config, time.time()
         region = config["AlarmIdentifier"]["Region"]
         rule = health.metric_rule(check.cloud_watch_alarm_configuration or {}, clock.pace)
-        # A region that does not answer delivers no metrics.
-        data = [] if dark_regions.is_dark(region) else cloudwatch_backends[self.account_id][region].data(rule, now)
+        # A region that does not answer delivers no metrics, and high-resolution ones are not supported.
+        metrics = cloudwatch_backends[self.account_id][region]
+        blind = dark_regions.is_dark(region) or rule.series in metrics.store.high_resolution
+        data = [] if blind else metrics.data(rule, now)
         return health.observe_metric(data, rule, now, config["InsufficientDataHealthStatus"], check.last_known_healthy)
+
+    def publish(self, check: Check) -> None:
+        """The check's CloudWatch metric, in us-east-1, also of calculated ones (developer guide, "Monitoring health checks using
+        CloudWatch"): 1 healthy, 0 not."""
+        from moto.cloudwatch.models import cloudwatch_backends
+
+        value = {"HealthCheckStatus": 1.0 if self.healthy(check) else 0.0}
+        cloudwatch_backends[self.account_id]["us-east-1"].publish(
+            "AWS/Route53", {"HealthCheckId": check.id}, value, unit="None"
+        )
 
     @staticmethod
     def healthy(check: Check) -> bool:
@@ -316,6 +361,13 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
 
 class DrRoute53(Route53):  # type: ignore[misc]
     """The Route 53 API."""
+
+    def call_action(self) -> Any:
+        """Refuses calls beyond the account's quota. moto: has none."""
+        if quota.admit(self.current_account):
+            return super().call_action()
+        status, headers, body = self.serialized(ActionResult(Route53ClientError("Throttling", "Rate exceeded")))
+        return status, {**headers, "status": str(status)}, body
 
     def create_health_check(self) -> ActionResult:
         """CreateHealthCheck. moto: loses fields."""

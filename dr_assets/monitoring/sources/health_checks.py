@@ -1,10 +1,11 @@
-"""Source `health-check`: the status of the sites' Route 53 health checks, a few in each tick."""
+"""Source `health-check`: the status of the sites' Route 53 health checks, from their CloudWatch metric in us-east-1."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets.aws import Aws
@@ -15,11 +16,11 @@ from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.resources.row import GLOBAL_REGION
 from dr_assets.stack import SITES, Stack
 
-# Route 53 takes five calls a second for the whole account.
-CHECKS_PER_TICK = 4
+# The ids change only when a check is made anew. Route 53 takes five calls a second for the whole account.
 IDENTITY_SECONDS = 600.0
-# Route 53 considers a check healthy while more than 18 % of its checkers report success.
-HEALTHY_SHARE = 0.18
+QUERIES = 500  # of one GetMetricData call
+# A minute's datapoint is up to two minutes late, and followed by the next one a minute later.
+PERIOD_SECONDS, MAX_AGE_SECONDS = 60, 300
 
 
 def health_check_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
@@ -27,31 +28,52 @@ def health_check_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, 
 
 
 class HealthCheckSource:
-    """All stacks' health checks in turn. Calculated checks have no status of their own: their children are asked."""
+    """All stacks' health checks: one GetMetricData call for five hundred, and ListHealthChecks every ten minutes.
+
+    The metric exists for checks of every type, also calculated ones. GetHealthCheckStatus is "only intended for development", and
+    knows nothing of those (Route 53 API; developer guide, "Monitoring health checks using CloudWatch").
+    """
 
     def __init__(self, stacks: Sequence[Stack], aws: Aws) -> None:
         self._stacks, self._aws = stacks, aws
         self._checks: tuple[float, list[tuple[str, Sample]]] = (0.0, [])
-        self._turn = 0
 
     def __call__(self, at: datetime) -> Answer:
-        client, calls = self._aws.client("route53", GLOBAL_REGION), 0
+        calls = 0
         read, known = self._checks
         if not known or time.monotonic() - read > IDENTITY_SECONDS:
-            known = list(self._known_checks(client, at))
+            known = list(self._known_checks(self._aws.client("route53", GLOBAL_REGION), at))
             self._checks, calls = (time.monotonic(), known), 1
-        chosen = [known[(self._turn + n) % len(known)] for n in range(min(CHECKS_PER_TICK, len(known)))]
-        self._turn += len(chosen)
-        samples = []
-        for identity, sample in chosen:
-            answer = client.get_health_check_status(HealthCheckId=identity)
-            calls += 1
-            reports = [each["StatusReport"]["Status"] for each in answer["HealthCheckObservations"]]
-            good = sum(report.startswith("Success") for report in reports)
-            value = None if not reports else 1.0 if good / len(reports) > HEALTHY_SHARE else 0.0
-            note = f"{good} of {len(reports)} checkers: {reports[0][:120]}" if reports else "no checker reports"
-            samples.append(Sample(at, sample.stack, sample.site, sample.source, sample.metric, value, "bool", note))
+        samples: list[Sample] = []
+        for start in range(0, len(known), QUERIES):
+            batch = known[start : start + QUERIES]
+            newest, made = self._newest([identity for identity, _ in batch], at)
+            calls += made
+            samples += [_sample(check, newest.get(identity), at) for identity, check in batch]
         return samples, calls
+
+    def _newest(self, identities: Sequence[str], at: datetime) -> tuple[dict[str, tuple[datetime, float]], int]:
+        """Id -> its newest datapoint, and the number of calls."""
+        client, calls = self._aws.client("cloudwatch", GLOBAL_REGION), 0
+        found: dict[str, tuple[datetime, float]] = {}
+        page: dict[str, Any] = {}
+        while True:
+            answer = client.get_metric_data(
+                MetricDataQueries=[{"Id": f"q{n}", "MetricStat": _stat(each)} for n, each in enumerate(identities)],
+                StartTime=at - timedelta(seconds=MAX_AGE_SECONDS),
+                EndTime=at + timedelta(seconds=PERIOD_SECONDS),
+                ScanBy="TimestampDescending",
+                **page,
+            )
+            calls += 1
+            for result in answer["MetricDataResults"]:
+                identity = identities[int(result["Id"][1:])]
+                for when, value in zip(result["Timestamps"], result["Values"], strict=True):
+                    if identity not in found or when > found[identity][0]:
+                        found[identity] = (when, float(value))
+            if not answer.get("NextToken"):
+                return found, calls
+            page = {"NextToken": answer["NextToken"]}
 
     def _known_checks(self, client: Any, at: datetime) -> Iterator[tuple[str, Sample]]:
         # The setting for missing data is part of a check's identity: another one on the same alarm means something else.
@@ -69,3 +91,15 @@ class HealthCheckSource:
                 if found:
                     stack, site, name = found
                     yield check["Id"], Sample(at, stack.environment_suffix, site, "health-check", name, None, "bool")
+
+
+def _stat(identity: str) -> dict[str, Any]:
+    dimensions = [{"Name": "HealthCheckId", "Value": identity}]
+    metric = {"Namespace": "AWS/Route53", "MetricName": "HealthCheckStatus", "Dimensions": dimensions}
+    return {"Metric": metric, "Period": PERIOD_SECONDS, "Stat": "Minimum"}
+
+
+def _sample(check: Sample, found: tuple[datetime, float] | None, at: datetime) -> Sample:
+    if found is None:
+        return replace(check, at=at, note=f"no data in {MAX_AGE_SECONDS} s")
+    return replace(check, at=found[0], value=1.0 if found[1] >= 1.0 else 0.0, note="HealthCheckStatus")

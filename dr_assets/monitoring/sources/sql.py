@@ -20,7 +20,7 @@ from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import ResolutionError, Resolver
 from dr_assets.resources import names
-from dr_assets.resources.alarms.rows import PROBE_METRIC, PROBE_NAMESPACE
+from dr_assets.resources.alarms.rows import ALARM_PROBE_METRIC, PROBE_METRIC, PROBE_NAMESPACE
 from dr_assets.stack import SITES, Site, Stack
 
 SECRET_SECONDS = 900.0
@@ -49,8 +49,8 @@ _PLAIN = (
 
 
 def sql_asks(stacks: Sequence[Stack], aws: Aws, publish: bool) -> Iterator[tuple[str, Ask]]:
-    """One for each site. With `publish` each also puts the site's connectivity metric into CloudWatch at one-second
-    resolution: the connectivity alarms and health checks depend on it."""
+    """One for each site. With `publish` each also puts the site's connectivity metric into CloudWatch: the
+    connectivity alarms and health checks depend on it."""
     for stack in stacks:
         for site in SITES:
             yield stack.region(site), SqlView(stack, site, aws, Resolver(), publish)
@@ -164,17 +164,21 @@ def _lags_of(rows: Sequence[Sequence[Any]], region: str) -> tuple[tuple[Any, Any
 
 
 def publish_connectivity(aws: Aws, stack: Stack, site: Site, accepted: bool, at: datetime) -> None:
-    """Put the site's `WriterConnectivity` (1 or 0) at one-second resolution. Raises DrError."""
+    """Put the site's `WriterConnectivity` (1 or 0) at one-second resolution for the sensors, and `WriterConnectivityMinute` at one
+    minute for alarms and health checks. Raises DrError."""
     region = stack.region(site)
     dimensions = [{"Name": "Stack", "Value": stack.environment_suffix}, {"Name": "Site", "Value": site}]
-    datum = {
-        "MetricName": PROBE_METRIC,
-        "Dimensions": dimensions,
-        "Timestamp": at,
-        "Value": 1.0 if accepted else 0.0,
-        "StorageResolution": 1,
-    }
+    data = [
+        {
+            "MetricName": name,
+            "Dimensions": dimensions,
+            "Timestamp": at,
+            "Value": 1.0 if accepted else 0.0,
+            "StorageResolution": resolution,
+        }
+        for name, resolution in ((PROBE_METRIC, 1), (ALARM_PROBE_METRIC, 60))
+    ]
     try:
-        aws.client("cloudwatch", region).put_metric_data(Namespace=PROBE_NAMESPACE, MetricData=[datum])
+        aws.client("cloudwatch", region).put_metric_data(Namespace=PROBE_NAMESPACE, MetricData=data)
     except Exception as error:
         raise explain(error, "cloudwatch", "put_metric_data", region) from error

@@ -19,7 +19,9 @@ from dr_assets.stack import Site, Stack
 
 PERIOD_SECONDS, PERIODS = 60, 2
 PROBE_NAMESPACE = "DRAssets"
-PROBE_METRIC = "WriterConnectivity"
+# The probe's result twice: at one second for the sensors, and at one minute for the alarms, because Route 53 does not support
+# high-resolution metrics (Route 53 API, AlarmIdentifier) and its checks read the alarms' metric.
+PROBE_METRIC, ALARM_PROBE_METRIC = "WriterConnectivity", "WriterConnectivityMinute"
 # Not an alert: it is in ALARM wherever the writer is. Health checks read its data; it notifies no one.
 SIGNAL = "takes-writes"
 LOST = "problems would go unnoticed"
@@ -53,9 +55,9 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         periods = 1 if metric == SIGNAL else PERIODS
         topic = [] if metric == SIGNAL else [Ref(f"{site}/notifications/topic", "Arn")]
         desired = {
-            "Namespace": PROBE_NAMESPACE if source == PROBE_METRIC else "AWS/RDS",
+            "Namespace": PROBE_NAMESPACE if source == ALARM_PROBE_METRIC else "AWS/RDS",
             "MetricName": source,
-            "Dimensions": probe if source == PROBE_METRIC else replication if is_lag else cluster,
+            "Dimensions": probe if source == ALARM_PROBE_METRIC else replication if is_lag else cluster,
             "Statistic": statistic,
             "Threshold": float(threshold),
             "ComparisonOperator": operator,
@@ -96,6 +98,6 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield alarm("connections", "DatabaseConnections", limits.connections, title, twin='state["connections"]')
     title, below = "The probe's writes through this site's cluster endpoint are not accepted.", "LessThanThreshold"
     twin = 'state["connectivity"]'
-    yield alarm("connectivity", PROBE_METRIC, 1, title, twin=twin, statistic="Minimum", operator=below)
+    yield alarm("connectivity", ALARM_PROBE_METRIC, 1, title, twin=twin, statistic="Minimum", operator=below)
     title = "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."
-    yield alarm(SIGNAL, PROBE_METRIC, 1, title, twin="takes_writes", operator="GreaterThanOrEqualToThreshold")
+    yield alarm(SIGNAL, ALARM_PROBE_METRIC, 1, title, twin="takes_writes", operator="GreaterThanOrEqualToThreshold")

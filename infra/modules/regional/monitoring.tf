@@ -34,10 +34,11 @@ locals {
       threshold   = var.alarm_thresholds.connections
       description = "More than ${var.alarm_thresholds.connections} connections."
     }
-    # Dagster's probe publishes 1 for each write that this site's cluster endpoint accepts, 0 for each that it does not.
+    # Dagster's probe publishes 1 for each write that this site's cluster endpoint accepts, 0 for each that it does not: here at one
+    # minute, because Route 53's health checks do not support high-resolution metrics.
     connectivity = {
       namespace   = "DRAssets"
-      metric      = "WriterConnectivity"
+      metric      = "WriterConnectivityMinute"
       dimensions  = { Stack = var.suffix, Site = var.site }
       statistic   = "Minimum"
       comparison  = "LessThanThreshold"

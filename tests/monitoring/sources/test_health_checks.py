@@ -1,8 +1,9 @@
-"""Source `health-check`: Route 53's share of healthy checkers, and few calls in each tick."""
+"""Source `health-check`: the checks' own metric in CloudWatch, one call for all of them, and no call of Route 53's status API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,15 +12,15 @@ from dr_assets.monitoring.sources.health_checks import HealthCheckSource
 from dr_assets.resources import names
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack
-from tests.support.monitoring import at
+from tests.support.monitoring import Run, at, healthy, sample
 
 
-class Route53:
-    """The sites' checks of a stack, by ListHealthChecks; each has `good` of `checkers` that report success."""
+class Aws:
+    """The sites' checks of a stack by ListHealthChecks, and their metric by GetMetricData. `points`: of every check."""
 
-    def __init__(self, stack: Stack, good: int, checkers: int) -> None:
-        self.good, self.checkers = good, checkers
-        self.asked: list[str] = []
+    def __init__(self, stack: Stack, *points: tuple[datetime, float]) -> None:
+        self.points = points
+        self.calls: list[str] = []
         self.checks = [
             {
                 "Id": f"{name}-{site}",
@@ -33,45 +34,76 @@ class Route53:
             for name, metric, missing, _ in SITE_CHECKS
         ]
 
-    def client(self, service: str, region: str) -> Route53:
-        assert (service, region) == ("route53", "us-east-1")
+    def client(self, service: str, region: str) -> Aws:
+        # Route 53 publishes its metrics in us-east-1 alone (developer guide, "Monitoring health checks using CloudWatch").
+        assert region == "us-east-1"
         return self
 
-    def get_paginator(self, operation: str) -> Route53:
+    def get_paginator(self, operation: str) -> Aws:
         assert operation == "list_health_checks"
         return self
 
     def paginate(self) -> Iterator[dict[str, Any]]:
+        self.calls.append("ListHealthChecks")
         yield {"HealthChecks": self.checks}
 
-    def get_health_check_status(self, HealthCheckId: str) -> dict[str, Any]:
-        self.asked.append(HealthCheckId)
-        words = ["Success: HTTP Status Code 200, OK"] * self.good + ["Failure: timeout"] * (self.checkers - self.good)
-        return {
-            "HealthCheckObservations": [{"Region": "us-east-1", "StatusReport": {"Status": each}} for each in words]
-        }
+    def get_metric_data(self, **params: Any) -> dict[str, Any]:
+        self.calls.append("GetMetricData")
+        for query in params["MetricDataQueries"]:
+            metric = query["MetricStat"]["Metric"]
+            assert (metric["Namespace"], metric["MetricName"]) == ("AWS/Route53", "HealthCheckStatus")
+            assert [d["Name"] for d in metric["Dimensions"]] == ["HealthCheckId"]
+        times, values = [at for at, _ in self.points], [value for _, value in self.points]
+        results = [{"Id": q["Id"], "Timestamps": times, "Values": values} for q in params["MetricDataQueries"]]
+        return {"MetricDataResults": results}
 
 
 @pytest.mark.parametrize(
-    ("good", "checkers", "value"),
-    [(16, 16, 1.0), (3, 16, 1.0), (2, 16, 0.0), (18, 100, 0.0), (0, 16, 0.0), (0, 0, None)],
+    ("points", "value"),
+    [
+        ([(at(-120), 1.0)], 1.0),
+        ([(at(-180), 1.0), (at(-120), 0.0)], 0.0),
+        ([(at(-120), 1.0), (at(-180), 0.0)], 1.0),
+        ([], None),
+    ],
+    ids=["healthy", "newest unhealthy", "newest healthy", "no data"],
 )
-def test_more_than_18_percent_of_the_checkers_make_it_healthy(
-    stack: Stack, good: int, checkers: int, value: float | None
+def test_aws_08_the_newest_datapoint_counts_and_none_is_unknown(
+    stack: Stack, points: list[tuple[datetime, float]], value: float | None
 ) -> None:
-    """Route 53 developer guide, "How Amazon Route 53 determines whether a health check is healthy"."""
-    aws: Any = Route53(stack, good, checkers)
+    aws: Any = Aws(stack, *points)
     samples, _ = HealthCheckSource([stack], aws)(at(0))
+    assert len(samples) == 4
     assert {sample.value for sample in samples} == {value}
+    assert {sample.at for sample in samples} == {max((when for when, _ in points), default=at(0))}
 
 
-def test_four_checks_a_tick_and_each_has_its_turn(stack: Stack) -> None:
-    stacks = [stack, stack.model_copy(update={"environment_suffix": "other"})]
-    aws: Any = Route53(stack, 1, 1)
-    aws.checks += Route53(stacks[1], 1, 1).checks
-    for number, check in enumerate(aws.checks):
-        check["Id"] = str(number)
+def test_aws_08_one_call_a_tick_and_route_53_once_in_ten_minutes(stack: Stack) -> None:
+    """Route 53 takes five calls a second for the account, and GetHealthCheckStatus is for development (Route 53 API)."""
+    stacks = [stack.model_copy(update={"environment_suffix": f"s{n:03d}"}) for n in range(120)]
+    aws: Any = Aws(stack)
+    aws.checks = [
+        {**check, "Id": f"{number}-{check['Id']}"} for number, each in enumerate(stacks) for check in Aws(each).checks
+    ]
     source = HealthCheckSource(stacks, aws)
-    calls = [source(at(second))[1] for second in range(len(aws.checks) // 4)]
-    assert calls == [5] + [4] * (len(calls) - 1)  # the first one also lists them
-    assert sorted(aws.asked) == sorted(check["Id"] for check in aws.checks)
+    assert [source(at(second))[1] for second in range(3)] == [2, 1, 1]  # the first one also lists them
+    assert aws.calls == ["ListHealthChecks", "GetMetricData", "GetMetricData", "GetMetricData"]
+    assert len(source(at(3))[0]) == 480
+
+
+@pytest.mark.parametrize("source", ["health-check", "alarm"])
+def test_aws_17_a_reading_about_the_former_reader_is_no_outage_of_the_new_writer(stack: Stack, source: str) -> None:
+    """The alarm needs two periods to notice that the site takes writes, and the health check's metric is minutes late."""
+    metric = "health-check" if source == "health-check" else "connectivity"
+    run, late = Run(stack), 120 if source == "health-check" else 0
+    for second in range(0, 60, 10):
+        run.tick(second, [*healthy(second), sample(second - late, 0.0, metric, "secondary", source)])
+    for second in range(60, 360, 10):
+        value = 0.0 if second - late < 180 else 1.0
+        known = healthy(second, "secondary", without=[f"secondary/{source}/{metric}"])
+        run.tick(second, [*known, sample(second - late, value, metric, "secondary", source)])
+    assert run.delivered == []
+    for second in range(360, 600, 10):
+        known = healthy(second, "secondary", without=[f"secondary/{source}/{metric}"])
+        run.tick(second, [*known, sample(second - late, 0.0, metric, "secondary", source)])
+    assert run.delivered == ["writer opened"]
