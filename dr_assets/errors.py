@@ -45,3 +45,7 @@ class NoEffectError(AwsCallError):
 
 class RefusedError(DrError):
     """An action was blocked by a safety check. The text names the check and how to override it."""
+
+
+class WriterOutsideError(RefusedError):
+    """The writer of the global cluster is at neither site of the stack. Nothing may be written, and no override exists."""

@@ -19,7 +19,7 @@ from dr_assets.cli.alert import alert
 from dr_assets.cli.drill import drill
 from dr_assets.cli.preflight import preflight
 from dr_assets.cli.report import report
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, WriterOutsideError
 
 if TYPE_CHECKING:
     from dr_assets.reconcile.service import JobResult, Verification
@@ -29,14 +29,14 @@ EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
 
 
 class _Group(click.Group):
-    """Prints a DrError as one line and exits 1; only bugs show a traceback."""
+    """Prints a DrError as one line and exits 1 (2: the writer is outside the stack); only bugs show a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except DrError as error:
             click.echo(f"dr: {error}", err=True)
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(EXIT_NOT_IN_SYNC if isinstance(error, WriterOutsideError) else EXIT_ERROR)
         except KeyboardInterrupt:
             click.echo("dr: interrupted; run the same command again to continue where it stopped", err=True)
             ctx.exit(130)
@@ -314,10 +314,13 @@ def _run(job: str, run_config: dict[str, Any], verb: str, as_json: bool) -> None
     from dr_assets.aws import Aws
     from dr_assets.cli import render
     from dr_assets.cli.run_job import run_job
+    from dr_assets.reconcile.topology_reader import read_topology
     from dr_assets.stack import load_stack
 
     stack = load_stack()
-    Aws().account((stack.primary_region, stack.secondary_region))  # fails early, in one line, without credentials
+    aws = Aws()
+    aws.account((stack.primary_region, stack.secondary_region))  # fails early, in one line, without credentials
+    read_topology(stack, aws.reads()).refuse_outside()
     with render.progress(verb, _total(stack), quiet=as_json) as tick:
         result = run_job(stack, job, run_config, tick)
     _print_job(result, verb, as_json)

@@ -75,6 +75,9 @@ def verification(result: Verification) -> None:
         f"{n} {status.replace('_', ' ')}" for status, n in summary(result.outcomes).items() if status != "total"
     )
     writer = f"writer: {result.topology.writer or 'none yet'}" if result.topology else "writer: unknown"
+    if result.problem:
+        writer = "writer: outside both sites"
+        out.print(result.problem, soft_wrap=True, markup=False)
     out.print(
         f"{len(result.outcomes)} resources: {counts}; {writer}; {result.api_calls} AWS calls in {result.seconds:.1f} s"
     )
@@ -108,6 +111,8 @@ def status(stack: Stack, result: Verification) -> None:
     top = result.topology
     if top is None:
         out.print("Topology: unknown (AWS did not answer)")
+    elif top.problem:
+        out.print(f"Topology: {top.problem}", soft_wrap=True, markup=False)
     elif top.writer is None:
         out.print("Topology: no global cluster with a writer yet")
     else:

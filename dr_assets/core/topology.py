@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr_assets.core.expressions import Role
+from dr_assets.errors import WriterOutsideError
 from dr_assets.stack import Site, Stack
 
 HOME: Site = "primary"
@@ -17,23 +18,42 @@ HOME: Site = "primary"
 
 @dataclass(frozen=True)
 class Topology:
-    """`writer` is the site of the writing cluster; None when the global cluster has no member yet.
+    """`writer` is the site of the writing cluster; None when the global cluster has no member yet, and with `outside`.
 
     `members` maps a site to its cluster's ARN. `in_transition` carries AWS's FailoverState status while one is under way.
+    `outside` is the ARN of a writer at neither site: a global database may have up to ten secondary regions, and any of them
+    may become the writer (Aurora user guide, "Using Amazon Aurora Global Database").
     """
 
     writer: Site | None
     members: Mapping[Site, str]
     in_transition: str | None = None
+    outside: str | None = None
 
     def role(self, site: Site) -> Role:
         """The site's role. While nothing exists, the home site is the writer to be."""
-        return "writer" if site == (self.writer or HOME) else "reader"
+        return "writer" if not self.outside and site == (self.writer or HOME) else "reader"
 
     @property
     def away(self) -> bool:
         """True after a switchover or failover: the writer is not at its home site."""
-        return self.writer is not None and self.writer != HOME
+        return bool(self.outside) or (self.writer is not None and self.writer != HOME)
+
+    def refuse_outside(self) -> None:
+        """Raises WriterOutsideError where the writer is at neither site."""
+        if self.problem:
+            raise WriterOutsideError(self.problem)
+
+    @property
+    def problem(self) -> str | None:
+        """Where the writer is, if it is at neither site; else None."""
+        if self.outside is None:
+            return None
+        region = self.outside.split(":")[3]
+        return (
+            f"The writer of the global cluster is in {region}, outside both sites ({self.outside}). Nothing is written; switch "
+            "the global database over to a site of the stack first."
+        )
 
 
 NOTHING = Topology(writer=None, members={})
@@ -48,13 +68,17 @@ def parse_topology(stack: Stack, global_cluster: Mapping[str, Any] | None) -> To
         return NOTHING
     members: dict[Site, str] = {}
     writer: Site | None = None
+    outside: str | None = None
     for member in global_cluster.get("GlobalClusterMembers", []):
         arn = member.get("DBClusterArn", "")
-        site = stack.site_in(arn.split(":")[3]) if arn.count(":") >= 6 else None
+        if arn.count(":") < 6:
+            continue
+        site = stack.site_in(arn.split(":")[3])
         if site is None:
+            outside = arn if member.get("IsWriter") else outside
             continue
         members[site] = arn
         if member.get("IsWriter"):
             writer = site
     state = (global_cluster.get("FailoverState") or {}).get("Status")
-    return Topology(writer, members, state or None)
+    return Topology(writer, members, state or None, outside)

@@ -147,6 +147,11 @@ class AwsView:
         host = self.target_cluster.get("Endpoint") or self.target_cluster["ReaderEndpoint"]
         return self.resolver.resolve(str(host), self.credentials.port)
 
+    def target_hosts(self) -> tuple[str, ...]:
+        """Endpoints of the target's instances, any of which AWS may promote; its reader endpoint where none has one yet."""
+        instances = [(item.get("Endpoint") or {}).get("Address") for item in self.target_instances]
+        return tuple(host for host in instances if host) or (str(self.target_cluster["ReaderEndpoint"]),)
+
     def target_writer_endpoint(self) -> str | None:
         """The target's own writer endpoint, which its secret names; inactive until it is promoted."""
         try:

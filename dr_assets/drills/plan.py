@@ -90,6 +90,7 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
     settings that no plan has.
     """
     writer = topology.writer
+    topology.refuse_outside()
     if writer is None:
         raise RefusedError("There is no writer to move: the global cluster has no member. Run `dr provision` first.")
     if scenario == "failback" and writer == HOME:

@@ -29,6 +29,8 @@ def one_writer(view: AwsView) -> str | None:
     topology = view.topology
     if topology.in_transition:
         return f"a change of the writer is under way ({topology.in_transition}); wait for it to end"
+    if topology.problem:
+        return topology.problem
     if topology.writer is None:
         return "the global cluster has no writer; provision the stack"
     if topology.writer != view.from_site:

@@ -68,7 +68,9 @@ def prepare(stack: Stack, request: Request, aws: Aws | None = None) -> Prepared:
 
 def view_of_writer(stack: Stack, aws: Aws) -> AwsView:
     """The view with the present writer as its target. Raises RefusedError while there is none."""
-    writer = _topology(stack, aws).writer
+    topology = _topology(stack, aws)
+    writer = topology.writer
+    topology.refuse_outside()
     if writer is None:
         raise RefusedError("There is no writer: the global cluster has no member. Run `dr provision` first.")
     other = next(site for site in SITES if site != writer)

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 
 from dr_assets import utc
-from dr_assets.aws import explain
+from dr_assets.aws import RegionDarkError, explain
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import journal as results
 from dr_assets.drills import postconditions
@@ -30,8 +37,25 @@ from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
 POLL_SECONDS = 0.2
+# How long AWS may take to show a change whose call was answered with a 5xx, or not at all.
+OBSERVED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
 RESUMED_SECONDS = 30.0
+
+
+def _may_be_carried_out(error: Exception) -> bool:
+    """Whether a failed call says nothing about what AWS did: it answered with a 5xx, with something that botocore cannot read
+    (any exception of its parsers), or not at all. A 4xx is a refusal (AWS SDKs and tools reference guide, "Retry behavior")."""
+    if isinstance(error, ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= 500
+    unsent = (
+        NoCredentialsError,
+        CredentialRetrievalError,
+        ParamValidationError,
+        EndpointConnectionError,
+        RegionDarkError,
+    )
+    return not isinstance(error, unsent)
 
 
 class StepFailedError(DrError):
@@ -106,9 +130,11 @@ class DrillSteps:
         """One call, and never a second one that the first made needless."""
         _ = self.session
         state: results.Change = self._change() if again else "not begun"
+        # T3 is the time of the call that moved the writer; an earlier process may have died between its intent and the answer.
+        called = utc.now() if state == "not begun" else utc.parse(self._journal.document.steps.act.intended[-2])
         if state == "not begun":
-            self._journal.note(f"called in {self._plan.act_region}", "drill", "T3")
             self._call()
+        self._journal.note(f"called in {self._plan.act_region}", "drill", "T3", at=called)
         return results.Act(found=state)
 
     def _change(self) -> results.Change:
@@ -134,11 +160,23 @@ class DrillSteps:
             view.aws.act(Call("rds", operation, params), self._plan.act_region, "")
         except Exception as error:
             problem = explain(error, "rds", operation, self._plan.act_region)
-            # The request or its answer was lost: observe AWS before reporting that it was not carried out.
-            lost = isinstance(problem, UnansweredError) and not isinstance(error, ClientError)
             already = error_code(error) in ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault")
-            if not ((lost or already) and self._change() != "not begun"):
+            if not (_may_be_carried_out(error) or already):
                 raise problem from error
+            if not self._appears(0.0 if already else OBSERVED_SECONDS):
+                raise problem from error
+            self._journal.deviate(f"The call was carried out, though its answer was: {problem}")
+
+    def _appears(self, seconds: float) -> bool:
+        """Whether AWS shows the change within that time. A region that does not answer meanwhile is asked again."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with suppress(UnansweredError):
+                if self._change() != "not begun":
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
 
     def _follow(self, again: bool) -> results.Follow:
         """Until DescribeGlobalClusters names the target as writer, no change is under way, and SQL agrees."""
@@ -153,10 +191,11 @@ class DrillSteps:
                 self._note_events(view, events)
                 if topology.writer == self._plan.to_site and not topology.in_transition:
                     self._journal.note(f"the {self._plan.to_site} cluster is the writer", "DescribeGlobalClusters")
-                    if self.session.target_writable():
+                    why_not = self.session.why_not_writable()
+                    if why_not is None:
                         self._journal.note("SQL at the target agrees: it is not in recovery", "sql")
                         return results.Follow(events=tuple(sorted(events)))
-                    last = "the target is the writer, but SQL there reports that it is in recovery"
+                    last = f"the target is the writer, but SQL does not agree: {why_not}"
                 elif again and topology.writer == self._plan.from_site and not topology.in_transition:
                     last = f"AWS shows no change of the writer under way; it is still at the {topology.writer} site"
                     if time.monotonic() > deadline - self._plan.follow_seconds + RESUMED_SECONDS:

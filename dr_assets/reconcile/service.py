@@ -32,12 +32,18 @@ class Verification:
 
     @property
     def in_sync(self) -> bool:
-        return all(outcome.status == "in_sync" for outcome in self.outcomes)
+        return not self.problem and all(outcome.status == "in_sync" for outcome in self.outcomes)
+
+    @property
+    def problem(self) -> str | None:
+        """See `Topology.problem`."""
+        return self.topology.problem if self.topology else None
 
     def as_json(self) -> dict[str, Any]:
         """What `dr verify --json` prints."""
         return {
             "summary": summary(self.outcomes) | {"writer": self.topology.writer if self.topology else None},
+            **({"problem": self.problem} if self.problem else {}),
             "api_calls": self.api_calls,
             "seconds": round(self.seconds, 3),
             "resources": [outcome_json(outcome) for outcome in self.outcomes],
@@ -139,7 +145,8 @@ def status_json(stack: Stack, result: Verification) -> dict[str, Any]:
     return {
         "stack": stack.environment_suffix,
         "writer": top.writer if top else None,
-        "at_home": None if top is None or top.writer is None else not top.away,
+        "at_home": None if top is None or not (top.writer or top.outside) else not top.away,
+        **({"problem": top.problem} if top and top.problem else {}),
         "members": dict(top.members) if top else {},
         "in_transition": top.in_transition if top else None,
         "objectives": {

@@ -92,9 +92,12 @@ class StackState:
 
     def role(self, site: Site) -> Role:
         try:
-            return self.topology.role(site)
+            topology = self.topology
         except (UnansweredError, AwsCallError) as error:
             raise UnknownScope("global/aurora/global-cluster", str(error)) from error
+        if topology.problem:
+            raise UnknownScope("global/aurora/global-cluster", topology.problem)
+        return topology.role(site)
 
     def field(self, key: str, field: str) -> Any:
         try:
@@ -396,7 +399,11 @@ class StackState:
         return Outcome(resource.key, "waiting", reason="still being deleted", calls=tuple(calls))
 
     def refuse_away_from_home(self) -> None:
-        """Raises RefusedError while the writer is away from its home site: the lineage would run the wrong way."""
+        """Raises RefusedError while the writer is away from its home site: the lineage would run the wrong way.
+
+        A writer outside both sites cannot be overridden.
+        """
+        self.topology.refuse_outside()
         if self.topology.away and not self.allow_away:
             raise RefusedError(
                 f"The writer is at the {self.topology.writer} site, away from home, so nothing is written. Verify works; "

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from dr_assets.core.topology import parse_topology
+from dr_assets.errors import WriterOutsideError
 from dr_assets.stack import Stack
 
 
@@ -35,3 +38,22 @@ def test_members_elsewhere_are_not_ours(stack: Stack) -> None:
 def test_a_transition_is_shown(stack: Stack) -> None:
     top = parse_topology(stack, {"GlobalClusterMembers": [], "FailoverState": {"Status": "switching-over"}})
     assert top.in_transition == "switching-over"
+
+
+def test_aws_18_a_writer_in_a_third_region_is_named(stack: Stack) -> None:
+    """The member list of the RDS API reference's DescribeGlobalClusters, with a third member that has become the writer."""
+    members = [member("us-east-1", False), member("us-west-2", False), member("eu-west-1", True)]
+    top = parse_topology(stack, {"GlobalClusterMembers": members})
+    assert top.writer is None
+    assert set(top.members) == {"primary", "secondary"}
+    assert {top.role("primary"), top.role("secondary")} == {"reader"}
+    assert top.away
+    with pytest.raises(WriterOutsideError, match=r"in eu-west-1, outside both sites \(arn:aws:rds:eu-west-1:"):
+        top.refuse_outside()
+
+
+def test_aws_18_a_third_member_that_only_reads_changes_nothing(stack: Stack) -> None:
+    members = [member("us-east-1", True), member("us-west-2", False), member("eu-west-1", False)]
+    top = parse_topology(stack, {"GlobalClusterMembers": members})
+    assert (top.writer, top.problem) == ("primary", None)
+    top.refuse_outside()

@@ -14,6 +14,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
 from dr_assets.defs.definitions import build_definitions
@@ -22,6 +23,7 @@ from dr_assets.drills.journal import unfinished
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS
 from dr_assets.drills.request import Request
+from dr_assets.drills.steps import StepFailedError
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
@@ -291,6 +293,78 @@ def test_an_old_writer_that_still_accepts_writes_fails_the_drill(
     assert written.status == "failed"
     assert "old-writer-refuses: the old writer accepted a write" in written.reason
     assert written.corrective_actions
+
+
+@pytest.mark.parametrize("endpoint", ["unresolved", "resolves"])
+def test_aws_03_three_drills_pass_whether_or_not_the_inactive_writer_endpoint_resolves(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, endpoint: str
+) -> None:
+    """A secondary's DescribeDBClusters has no Endpoint (terraform-provider-aws#14219), its writer endpoint is inactive, and a
+    promotion may pick any instance of the target."""
+    aws.control.answers(
+        inactive_writer_endpoint=endpoint, promoted_instance="last" if endpoint == "resolves" else "first"
+    )
+    try:
+        for scenario, writer in (("switchover", "secondary"), ("failback", "primary"), ("failover", "secondary")):
+            written = runner.start(stack, store, request(scenario))
+            assert (written.status, written.reason) == ("succeeded", None)
+            assert aws.control.database()["writer"] == writer
+            assert {entry.mark for entry in written.timeline} >= {"T0", "T3", "T4", "T5", "T6"}
+            assert written.rto.met is True
+    finally:
+        aws.control.answers(inactive_writer_endpoint="unresolved", promoted_instance="last")
+
+
+def only_error(aws: EmbeddedAws, mode: str, operation: str, **more: Any) -> Callable[[str, str], None]:
+    """An `on_step` that puts the fault in place before `act`, once."""
+    put: list[str] = []
+
+    def on_step(step: str, text: str) -> None:
+        if step == "act" and not put:
+            put.append(aws.control.fault(mode, service="rds", operation=operation, **more))
+        if step == "follow":
+            aws.control.clear_faults()
+
+    return on_step
+
+
+@pytest.mark.parametrize("scenario", ["switchover", "failover"])
+@pytest.mark.parametrize("mode", ["error-after", "lost-after", "garbled"])
+def test_case_c4_a_call_that_was_carried_out_and_badly_answered_is_measured_on(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, scenario: str, mode: str
+) -> None:
+    """SwitchoverGlobalCluster carried out, then 500, a lost or an unreadable answer: the drill observes AWS before it says failed."""
+    operation = "SwitchoverGlobalCluster" if scenario == "switchover" else "FailoverGlobalCluster"
+    begun = time.time()
+    written = runner.start(stack, store, request(scenario), only_error(aws, mode, operation, times=1))
+    assert (written.status, written.reason) == ("succeeded", None)
+    assert moves(aws) == [operation]
+    assert any("was carried out" in each for each in written.deviations)
+    called = next(c for c in aws.control.calls() if c["operation"] == operation)
+    at = {entry.mark: utc.parse(entry.at).timestamp() for entry in written.timeline if entry.mark}
+    assert begun < at["T3"] <= utc.parse(called["at"]).timestamp() + 0.1
+    assert at["T3"] < at["T4"] <= at["T6"] + 0.2
+    assert written.rto.met is True
+
+
+def test_case_c4_a_call_that_was_certainly_refused_is_failed_at_once(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    """A 4xx is a refusal. The drill can be resumed, and T3 is then the call that moved the writer."""
+    refuse = only_error(aws, "error", "SwitchoverGlobalCluster", code="InvalidParameterValue", message="no", status=400)
+    begun = time.monotonic()
+    with pytest.raises(StepFailedError, match="InvalidParameterValue") as caught:
+        runner.start(stack, store, request("switchover"), refuse)
+    assert time.monotonic() - begun < 60
+    assert aws.control.database()["writer"] == "primary"
+    aws.control.clear_faults()
+    drill = unfinished(store, stack.environment_suffix)[0]
+    assert drill in str(caught.value)
+    resumed = time.time()
+    written = runner.resume(stack, store, drill)
+    assert written.status == "succeeded"
+    called = next(utc.parse(entry.at).timestamp() for entry in written.timeline if entry.mark == "T3")
+    assert called > resumed
 
 
 def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:

@@ -5,7 +5,7 @@ Times are seconds of the Unix epoch (UTC) where not said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -85,17 +85,22 @@ def split_brain(low_seconds: float) -> bool:
     return low_seconds < 0
 
 
-def recovered_at(attempts: Sequence[Attempt], new_ip: str, good: int) -> Attempt | None:
-    """The first of `good` consecutive good attempts at `new_ip`, or None while there are none."""
+def recovered_at(attempts: Sequence[Attempt], new_ips: Collection[str], good: int) -> Attempt | None:
+    """The first of `good` consecutive good attempts at the target's addresses, or None while there are none.
+
+    Any instance of the target may have been promoted, so it can have several addresses.
+    """
     run: list[Attempt] = []
     for attempt in attempts:
-        run = [*run, attempt] if attempt.good and attempt.ip == new_ip else []
+        run = [*run, attempt] if attempt.good and attempt.ip in new_ips else []
         if len(run) == good:
             return run[0]
     return None
 
 
-def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str, float]) -> MeasuredRto | None:
+def rto(
+    attempts: Sequence[Attempt], new_ips: Collection[str], good: int, marks: Mapping[str, float]
+) -> MeasuredRto | None:
     """From the attempts in the order in which they began, and the marks T3 (called), T4 (first write taken by the new writer)
     and T5 (name resolves to it), each where known.
 
@@ -103,10 +108,10 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
     decided before the first failure took nothing from the client. detect = T1 - T0, decide = T3 - T1, database = T4 - T3,
     traffic = T6 - T4; with T0 the begin of the last good attempt at the old writer and T6 the end of the first good one.
     """
-    first = recovered_at(attempts, new_ip, good)
+    first = recovered_at(attempts, new_ips, good)
     if first is None:
         return None
-    before = [attempt for attempt in attempts if attempt.good and attempt.ip != new_ip and attempt.begun < first.begun]
+    before = [each for each in attempts if each.good and each.ip not in new_ips and each.begun < first.begun]
     if not before:
         return None
     last = before[-1]
@@ -114,7 +119,7 @@ def rto(attempts: Sequence[Attempt], new_ip: str, good: int, marks: Mapping[str,
     failed = [a for a in attempts if not a.good and last.begun <= a.begun <= first.begun]
     noticed = failed[0].ended if failed else end
     low = max(0.0, failed[-1].begun - failed[0].ended) if failed else 0.0
-    both = [a.ended for a in attempts if a.good and a.ip != new_ip and a.begun > first.ended]
+    both = [a.ended for a in attempts if a.good and a.ip not in new_ips and a.begun > first.ended]
     if both:
         low = first.begun - max(both)
     called = marks.get("T3", noticed)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from dr_assets import utc
@@ -43,13 +45,15 @@ class MeasurementSession:
         self._credentials = view.credentials
         self._endpoint, self._port = view.writer_endpoint, view.credentials.port
         self._plain = view.resolver
-        self.target = view.target_address()
+        self._target_hosts = view.target_hosts()
+        self._target = cycle(self._target_hosts)
+        self._writer: Address | None = None
         baseline = journal.result(Baseline)
         self.old_address = Address(*baseline.from_address) if baseline else view.writer_address()
         folder = store.root / "work" if isinstance(store, FolderStore) else WORK
         self._folder = folder / journal.drill
         self._ledger_file = self._folder / "ledger.jsonl"
-        cached = Resolver(cache=True)
+        self._cached = cached = Resolver(cache=True)
 
         def secret() -> Credentials:
             return self._credentials
@@ -61,7 +65,7 @@ class MeasurementSession:
             journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl"
         )
         self._at_target = ClientProbe(
-            journal.drill, "target", lambda: self.target, secret, plan.probe_interval / 2, self._folder / "target.jsonl"
+            journal.drill, "target", self._next_target, secret, plan.probe_interval / 2, self._folder / "target.jsonl"
         )
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
@@ -84,8 +88,7 @@ class MeasurementSession:
         """T5: when the writer endpoint first leads to the target."""
         while not self._ending.is_set() and self._resolved_at is None:
             try:
-                found = self._plain.resolve(self._endpoint, self._port)
-                if (found.ip, found.port) == (self.target.ip, self.target.port):
+                if self._plain.resolve(self._endpoint, self._port).ip in self._target_ips():
                     self._resolved_at = time.time()
             except DrError:
                 pass
@@ -109,14 +112,34 @@ class MeasurementSession:
     def acknowledged(self) -> int:
         return self._ledger.acknowledged
 
-    def target_writable(self) -> bool:
-        """Whether PostgreSQL at the target reports that it is not in recovery."""
-        try:
-            with connect(self.target, self._credentials, read_only=True) as connection:
-                row = connection.execute("select pg_is_in_recovery()").fetchone()
-        except DrError:
-            return False
-        return row is not None and row[0] is False
+    def _next_target(self) -> Address:
+        """The target's instances in turn: AWS may promote any of them."""
+        return self._plain.resolve(next(self._target), self._port)
+
+    def _target_ips(self) -> set[str]:
+        """Addresses of the target's instances, and where the probe there was served."""
+        found = {attempt.ip for attempt in self._at_target.attempts if attempt.good and attempt.ip}
+        for host in self._target_hosts:
+            with suppress(DrError):
+                found.add(self._cached.resolve(host, self._port).ip)
+        return found
+
+    def why_not_writable(self) -> str | None:
+        """None once PostgreSQL at one of the target's instances reports that it is not in recovery; else the reason."""
+        reasons = []
+        for host in self._target_hosts:
+            try:
+                address = self._plain.resolve(host, self._port)
+                with connect(address, self._credentials, read_only=True) as connection:
+                    row = connection.execute("select pg_is_in_recovery()").fetchone()
+            except DrError as error:
+                reasons.append(str(error))
+                continue
+            if row is not None and row[0] is False:
+                self._writer = address
+                return None
+            reasons.append(f"{host} is in recovery")
+        return "; ".join(reasons)
 
     def recovered(self, seconds: float) -> str | None:
         """Wait until the client has written N times in a row at the target; None then, else why it has not.
@@ -124,7 +147,7 @@ class MeasurementSession:
         A client that the old writer still serves after the new one has accepted writes will never move: that ends the wait.
         """
         deadline = time.monotonic() + seconds
-        while recovered_at(self._client.attempts, self.target.ip, self._good_probes) is None:
+        while recovered_at(self._client.attempts, self._target_ips(), self._good_probes) is None:
             taken = next((attempt.ended for attempt in self._at_target.attempts if attempt.good), None)
             served = [a for a in self._client.attempts if a.good and a.ip == self.old_address.ip]
             if taken is not None and served and served[-1].begun > taken + SPLIT_SECONDS:
@@ -145,7 +168,7 @@ class MeasurementSession:
             marks["T4"] = taken[0]
         if self._resolved_at is not None:
             marks["T5"] = self._resolved_at
-        measured = rto(self._client.attempts, self.target.ip, self._good_probes, marks)
+        measured = rto(self._client.attempts, self._target_ips(), self._good_probes, marks)
         if measured is None:
             return None
         self._mark(measured)
@@ -174,7 +197,10 @@ class MeasurementSession:
         """End the measuring and count: what was acknowledged against what the new writer holds."""
         self.stop()
         fates = self._ledger.stop()
-        with connect(self.target, self._credentials, read_only=True) as connection:
+        if self._writer is None and (why_not := self.why_not_writable()):
+            raise DrError(f"The new writer's rows cannot be counted: {why_not}.")
+        assert self._writer is not None
+        with connect(self._writer, self._credentials, read_only=True) as connection:
             found = survivors(connection, self._journal.drill)
         counted = rpo(fates.acknowledged, found)
         key = f"drills/{self._plan.stack}/{self._journal.drill}-ledger.jsonl"

@@ -103,6 +103,7 @@ class PairDriver:
         for arn, member in list(self._clusters.items()):
             ip = self.pair.address(self._sites[arn])[0]
             found[str(member.reader_endpoint).lower()] = ip
+            found |= {str(instance.address).lower(): ip for instance in member.members}
             if not member.is_global_reader or answers().inactive_writer_endpoint == "resolves":
                 found[member.writer_endpoint.lower()] = ip
             whole = member.membership

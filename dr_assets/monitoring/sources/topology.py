@@ -42,6 +42,9 @@ class TopologySource:
     def _roles(self, stack: Stack, clusters: dict[str, Any], at: datetime) -> Iterator[Sample]:
         topology = parse_topology(stack, clusters.get(stack.global_cluster_name))
         if topology.writer is None:
+            if topology.problem:
+                for site in SITES:
+                    yield Sample(at, stack.environment_suffix, site, "topology", ROLE, None, "bool", topology.problem)
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
         suffix = stack.environment_suffix

@@ -70,11 +70,11 @@ def test_an_outage_is_seen_from_both_sides(servers: Servers, until: Until) -> No
     # The same address serves before and after, so the new one is known by its time.
     attempts = [a if a.begun < gone else type(a)(a.begun, a.ended, a.good, "after", a.error) for a in one.attempts]
     assert next(a.error for a in attempts if not a.good)
-    found = rto(attempts, "after", 5, {})
+    found = rto(attempts, {"after"}, 5, {})
     assert found is not None
     assert found.low_seconds <= started - killed
     assert found.high_seconds >= starting - gone
-    assert recovered_at(attempts, "after", 5) is not None
+    assert recovered_at(attempts, {"after"}, 5) is not None
 
 
 def test_a_frozen_server_is_given_up_after_a_second(servers: Servers, until: Until) -> None:

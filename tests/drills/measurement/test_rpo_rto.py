@@ -97,7 +97,7 @@ SERIES = [good(0.0, OLD), good(1.0, OLD), bad(2.0), bad(3.0), bad(4.0), good(5.0
 
 
 def test_an_outage_by_hand() -> None:
-    found = rto(SERIES, NEW, 3, {"T3": 3.5, "T4": 4.25})
+    found = rto(SERIES, {NEW}, 3, {"T3": 3.5, "T4": 4.25})
     assert found is not None
     # begun between 1.0 and 2.01 (the first failure), over between 4.0 (the last one) and 5.01
     assert (found.low_seconds, found.high_seconds) == (pytest.approx(4.0 - 2.01), pytest.approx(5.01 - 1.0))
@@ -108,27 +108,27 @@ def test_an_outage_by_hand() -> None:
 
 def test_recovered_only_after_n_in_a_row() -> None:
     flapping = [good(0, OLD), bad(1), good(2, NEW), bad(3, NEW), good(4, NEW), good(5, NEW)]
-    assert recovered_at(flapping, NEW, 2) == flapping[4]
-    assert recovered_at(flapping, NEW, 3) is None
-    found = rto(flapping, NEW, 2, {})
+    assert recovered_at(flapping, {NEW}, 2) == flapping[4]
+    assert recovered_at(flapping, {NEW}, 3) is None
+    found = rto(flapping, {NEW}, 2, {})
     assert found is not None
     assert found.marks["T6"] == 4
 
 
 def test_not_seen_from_both_sides_is_unknown() -> None:
-    assert rto(SERIES[2:], NEW, 3, {}) is None
-    assert rto(SERIES[:6], NEW, 3, {}) is None
-    assert rto([], NEW, 1, {}) is None
+    assert rto(SERIES[2:], {NEW}, 3, {}) is None
+    assert rto(SERIES[:6], {NEW}, 3, {}) is None
+    assert rto([], {NEW}, 1, {}) is None
 
 
 def test_a_move_between_two_attempts_may_have_taken_nothing() -> None:
-    found = rto([good(0.0, OLD), good(1.0, NEW)], NEW, 1, {})
+    found = rto([good(0.0, OLD), good(1.0, NEW)], {NEW}, 1, {})
     assert found is not None
     assert (found.low_seconds, found.high_seconds) == (0.0, pytest.approx(1.01))
 
 
 def test_an_old_writer_that_goes_on_is_a_negative_gap() -> None:
-    found = rto([good(0, OLD), bad(1), good(2, NEW), good(3, NEW), good(4, OLD), good(5, NEW)], NEW, 2, {})
+    found = rto([good(0, OLD), bad(1), good(2, NEW), good(3, NEW), good(4, OLD), good(5, NEW)], {NEW}, 2, {})
     assert found is not None
     assert split_brain(found.low_seconds)
     assert found.low_seconds == pytest.approx(2 - 4.01)
@@ -158,7 +158,7 @@ def test_the_interval_holds_the_true_gap_and_the_parts_add_up(
         else:
             attempts.append(Attempt(at, max(commits, at + hang), False, OLD))
         at = max(attempts[-1].ended, at + interval)
-    found = rto(attempts, NEW, 2, marks)
+    found = rto(attempts, {NEW}, 2, marks)
     if found is None:
         return
     assert found.low_seconds <= lasts + 1e-6 <= found.high_seconds + 2e-6

@@ -85,3 +85,14 @@ def test_a_stack_without_a_global_cluster_or_a_site_here_yields_nothing(stack: S
     assert TopologySource([stack], aws, stack.primary_region)(at(0)) == ([], 1)
     aws = Rds(ours(stack, "primary"))
     assert TopologySource([stack], aws, "eu-west-1")(at(0)) == ([], 1)
+
+
+def test_aws_18_with_the_writer_outside_both_sites_the_roles_are_unknown(stack: Stack) -> None:
+    """Any of up to ten secondary regions may be the writer (Aurora user guide)."""
+    found = ours(stack, "neither")
+    third = {"DBClusterArn": cluster_arn("third", "eu-west-1"), "IsWriter": True, "Readers": []}
+    found["GlobalClusterMembers"].append(third)
+    aws: Any = Rds(found)
+    samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
+    assert [(s.site, s.value) for s in samples] == [("primary", None), ("secondary", None)]
+    assert all("in eu-west-1, outside both sites" in s.note for s in samples)
