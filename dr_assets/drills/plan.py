@@ -36,6 +36,9 @@ _CALLS = {
 }
 
 
+LAG_GATE_MS = 1000.0
+
+
 class Plan(Part):
     """One drill. Rates are rows per second, times are seconds unless their name says otherwise."""
 
@@ -49,7 +52,7 @@ class Plan(Part):
     baseline_seconds: Number = 3.0
     good_probes: Whole = 5
     probe_interval: Number = 0.1
-    lag_gate_ms: Number = 1000.0
+    lag_gate_ms: Number = LAG_GATE_MS
     follow_seconds: Number = 900.0
     protect_seconds: Number = 3600.0
 
@@ -97,7 +100,7 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
         raise RefusedError("The writer is at home already: there is nothing to fail back.")
     target: Site = next(site for site in SITES if site != writer)
     try:
-        return Plan(
+        plan = Plan(
             scenario=scenario,
             stack=stack.environment_suffix,
             from_site=writer,
@@ -108,6 +111,12 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
         )
     except ValidationError as error:
         raise RefusedError(f"The settings of the {scenario} are wrong: {'; '.join(problems(error))}.") from error
+    if not 0 < plan.lag_gate_ms <= stack.rpo_seconds * 1000:
+        raise RefusedError(
+            f"A lag gate of {plan.lag_gate_ms:g} ms is none: it must lie above 0 and within the RPO of {stack.rpo_seconds} s. "
+            "To act in spite of the lag, override the precondition with a reason (--override lag=REASON)."
+        )
+    return plan
 
 
 def new_id(scenario: Scenario, at: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.documents import Part, storable
 from dr_assets.drills.parts import Condition, CorrectiveAction, Items, Kind, Override, UtcText
-from dr_assets.drills.plan import Plan, Scenario
+from dr_assets.drills.plan import LAG_GATE_MS, Plan, Scenario
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,22 @@ class Request:
     corrective_actions: tuple[CorrectiveAction, ...] = ()
     from_site: str | None = None
 
-    def approved(self, conditions: tuple[Condition, ...]) -> ApprovedRequest:
-        """The request as the journal keeps it."""
+    def approved(self, conditions: tuple[Condition, ...], lag_gate_ms: float = LAG_GATE_MS) -> ApprovedRequest:
+        """The request as the journal keeps it: a lag gate wider than the default is an override of its own."""
+        widened = (
+            Override(
+                precondition="lag-gate",
+                reason=f"{lag_gate_ms:g} ms in place of {LAG_GATE_MS:g} ms: {self.why}",
+                by=self.approved_by or self.operator,
+            ),
+        )
         approved = ApprovedRequest(
             kind=self.kind,
             operator=self.operator,
             approved_by=self.approved_by,
             why=self.why,
             conditions=conditions,
-            overrides=self.overrides,
+            overrides=self.overrides + (widened if lag_gate_ms > LAG_GATE_MS else ()),
             corrective_actions=self.corrective_actions,
             at=utc.now_text(),
         )

@@ -94,7 +94,9 @@ def begin(stack: Stack, store: Store, request: Request, on_step: OnStep | None =
     with _released_on_error(lock):
         prepared = prepare(stack, request)
         refuse(prepared, request)
-        journal = Journal.begin(store, drill, prepared.plan, request.approved(prepared.conditions))
+        journal = Journal.begin(
+            store, drill, prepared.plan, request.approved(prepared.conditions, prepared.plan.lag_gate_ms)
+        )
         decision = journal.document.request
         journal.note(f"{decision.operator} decided on a {request.scenario}: {decision.why}", "operator", "T2")
         return DrillRunner(stack, store, journal, lock, on_step)

@@ -19,7 +19,8 @@ from botocore.exceptions import (
 )
 
 from dr_assets import utc
-from dr_assets.aws import RegionDarkError, explain
+from dr_assets.aws import explain
+from dr_assets.circuit_breaker import RegionDarkError
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import journal as results
 from dr_assets.drills import postconditions

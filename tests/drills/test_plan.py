@@ -7,6 +7,7 @@ import pytest
 from dr_assets.core.topology import NOTHING, Topology
 from dr_assets.drills.call_planes import forbidden_in_recovery, plane_of
 from dr_assets.drills.plan import make_plan, new_id
+from dr_assets.drills.request import Request
 from dr_assets.errors import RefusedError
 from dr_assets.stack import Stack
 
@@ -79,3 +80,18 @@ def test_a_recovery_may_not_touch_the_failed_region_or_a_global_control_plane() 
     assert forbidden_in_recovery(calls[:2], "us-east-1") == []
     assert plane_of("secretsmanager", "get_secret_value") == "data"
     assert plane_of("secretsmanager", "put_secret_value") == "control"
+
+
+@pytest.mark.parametrize("value", [1e12, 60_001, 0, -1, float("nan")])
+def test_case_c3_a_lag_gate_that_gates_nothing_is_refused(stack: Stack, value: float) -> None:
+    """`--lag-gate nan` and `1e12` switched the gate off. The RPO (60 s) is the most that a gate may let through."""
+    with pytest.raises(RefusedError, match=r"lag gate|lag_gate_ms"):
+        make_plan(stack, "failover", HOME, lag_gate_ms=value)
+
+
+def test_case_c3_a_wider_gate_is_an_override_of_its_own() -> None:
+    request = Request("failover", "kim", "the region is gone", approved_by="lee")
+    assert request.approved((), 1000.0).overrides == ()
+    (override,) = request.approved((), 30_000.0).overrides
+    assert (override.precondition, override.by) == ("lag-gate", "lee")
+    assert override.reason == "30000 ms in place of 1000 ms: the region is gone"

@@ -18,7 +18,7 @@ from dr_assets.errors import DrError
 from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample, not_replicating
 from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
-from dr_assets.postgres.endpoints import ResolutionError, Resolver
+from dr_assets.postgres.endpoints import Address, ResolutionError, Resolver
 from dr_assets.resources import names
 from dr_assets.resources.alarms.rows import ALARM_PROBE_METRIC, PROBE_METRIC, PROBE_NAMESPACE
 from dr_assets.stack import SITES, Site, Stack
@@ -30,8 +30,18 @@ BEATS = 200
 
 log = logging.getLogger(__name__)
 
-# A commit that reaches the log on disk and leaves no row behind. It answers where in the log it stands.
-_WRITE = "SELECT pg_logical_emit_message(true, 'dr-assets', 'heartbeat') - '0/0'::pg_lsn"
+# One row for each site, overwritten. Not pg_logical_emit_message: below wal_level `logical` Aurora may refuse it, or give positions
+# that are wrong (pg_gather#9, powersync-service#135).
+_STATE = "SELECT pg_is_in_recovery(), to_regclass('dr_drill.dr_heartbeat') IS NOT NULL"
+_SCHEMA = """
+create schema if not exists dr_drill;
+create table if not exists dr_drill.dr_heartbeat (site text primary key, written_at timestamptz not null);
+"""
+_WRITE = (
+    "INSERT INTO dr_drill.dr_heartbeat (site, written_at) VALUES (%s, clock_timestamp()) "
+    "ON CONFLICT (site) DO UPDATE SET written_at = excluded.written_at"
+)
+_POSITION = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"  # not on Aurora, which reports its lag itself
 # The writer's view of every region: -1 is the writer itself, and `last_lag_calculation_time` says when the lags were calculated.
 # https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/aurora_global_db_status.html
 _AURORA = (
@@ -57,7 +67,7 @@ def sql_asks(stacks: Sequence[Stack], aws: Aws, publish: bool) -> Iterator[tuple
 
 
 class SqlView:
-    """One site's database, asked through its own cluster endpoint."""
+    """One site's database, asked through its own writer endpoint, as a reader through its reader endpoint."""
 
     def __init__(self, stack: Stack, site: Site, aws: Aws, resolver: Resolver, publish: bool = False) -> None:
         self._stack, self._site, self._aws = stack, site, aws
@@ -78,26 +88,42 @@ class SqlView:
 
     def _ask(self, at: datetime, credentials: Credentials) -> Iterator[Sample]:
         try:
-            address = self._resolver.resolve(credentials.host, credentials.port)
-            with connect(address, credentials) as connection:
-                if connection.execute("SELECT pg_is_in_recovery()").fetchone()[0]:  # type: ignore[index]
+            with connect(self._address(credentials), credentials) as connection:
+                reader, prepared = connection.execute(_STATE).fetchone()  # type: ignore[misc]
+                if reader:
                     yield self._sample(at, CONNECTIVITY, 0.0, "a reader: takes no writes")
                     return
+                if not prepared:
+                    connection.execute(_SCHEMA)
                 begun = time.monotonic()
-                position = int(connection.execute(_WRITE).fetchone()[0])  # type: ignore[index]
+                connection.execute(_WRITE, (self._site,))
                 yield self._sample(at, CONNECTIVITY, 1.0, "took a write")
-                yield from self._lags(at, connection, begun, position)
+                yield from self._lags(at, connection, begun)
         except (DatabaseError, ResolutionError) as error:
             yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
 
-    def _lags(self, at: datetime, connection: Any, begun: float, position: int) -> Iterator[Sample]:
+    def _address(self, credentials: Credentials) -> Address:
+        """Of the site's writer endpoint; while it is inactive its name need not resolve, and the reader endpoint's does.
+
+        Both are resolved at every call. Raises ResolutionError.
+        """
+        try:
+            return self._resolver.resolve(credentials.host, credentials.port)
+        except ResolutionError:
+            reader = credentials.host.replace(".cluster-", ".cluster-ro-", 1)
+            if reader == credentials.host:
+                raise
+            return self._resolver.resolve(reader, credentials.port)
+
+    def _lags(self, at: datetime, connection: Any, begun: float) -> Iterator[Sample]:
         """The other site's lag, as the writer reports it. A reader that is not attached is unknown."""
-        self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
         aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
         other: Site = "secondary" if self._site == "primary" else "primary"
         if aurora:
             row, problem = _lags_of(connection.execute(_AURORA).fetchall(), self._stack.region(other))
         else:
+            position = int(connection.execute(_POSITION).fetchone()[0])
+            self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
             row = self._arrived(connection, position)
             problem = "no reader is attached" if row is None else ""
         for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
@@ -118,14 +144,14 @@ class SqlView:
             row = connection.execute(_PLAIN).fetchone()
             if row is None:
                 return None
-            if all(each is not None and each > position for each in row) or time.monotonic() >= until:
+            if all(each is not None and each >= position for each in row) or time.monotonic() >= until:
                 now = time.monotonic()
                 replayed, stored = (self._age(each, now) for each in row)
                 return replayed, stored
             time.sleep(RETRY_SECONDS)
 
     def _age(self, reached: int | None, now: float) -> float | None:
-        there = [when for when, position in self._beats if reached is not None and position < reached]
+        there = [when for when, position in self._beats if reached is not None and position <= reached]
         return 1000 * (now - there[-1]) if there else None
 
     def _sample(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:

@@ -23,11 +23,12 @@ class Played:
     def __init__(self, **answers: Any) -> None:
         own = ("us-east-1", -1.0, -1.0, 1.79e9)  # the writer: -1, and the epoch as the time of its calculation
         status = [own, ("us-west-2", 12.5, 3.0, 0.2)]
-        self.answers = {"write": (100,), "recovery": (False,), "aurora": (True,), "status": status, **answers}
+        self.answers = {"write": (100,), "recovery": (False, True), "aurora": (True,), "status": status, **answers}
 
-    def execute(self, statement: str) -> Played:
+    def execute(self, statement: str, values: Any = None) -> Played:
         known = {
-            "emit_message": "write",
+            "INSERT INTO dr_drill.dr_heartbeat": "write",
+            "pg_current_wal_lsn": "write",
             "in_recovery": "recovery",
             "to_regproc": "aurora",
             "rpo_lag_in_msec": "status",
@@ -153,8 +154,34 @@ class TestPlainPostgres:
         assert lags(100, None) == (None, None)
 
 
+def test_aws_03_a_reader_whose_writer_endpoint_does_not_resolve_is_asked_through_its_reader_endpoint(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secondary's writer endpoint is inactive and may not resolve until it is promoted (RDS API, DBClusterEndpoint.Status)."""
+    writer = "aurora-secondary-x.cluster-c1.us-west-2.rds.amazonaws.com"
+    asked: list[str] = []
+
+    class Inactive(Names):
+        def resolve(self, host: str, port: int) -> Address:
+            asked.append(host)
+            if host == writer:
+                raise ResolutionError("no address")
+            return Address(host, "127.0.0.1", port)
+
+    view = SqlView(stack, "secondary", None, Inactive())  # type: ignore[arg-type]
+    address = view._address(Credentials("u", "p", writer, 5432, "db"))
+    assert asked == [writer, address.host]
+    assert address.host == "aurora-secondary-x.cluster-ro-c1.us-west-2.rds.amazonaws.com"
+
+
+def test_aws_23_the_heartbeat_is_a_plain_row() -> None:
+    """pg_logical_emit_message can be refused, or carry wrong positions, while wal_level < logical (pg_gather#9)."""
+    statements = (sql_view._STATE, sql_view._SCHEMA, sql_view._WRITE, sql_view._POSITION)
+    assert not [text for text in statements if "logical" in text]
+
+
 def test_a_standby_takes_no_writes_and_is_not_asked_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    played = Played(recovery=(True,), write=AssertionError("a standby must not be written to"))
+    played = Played(recovery=(True, True), write=AssertionError("a standby must not be written to"))
     assert ask(stack, monkeypatch, played) == {"primary connectivity": 0.0}
 
 
