@@ -1,0 +1,256 @@
+"""Provisioning on an AWS that refuses for a while, loses answers, ignores a field, or holds something that cannot be changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dr_assets.aws import Aws
+from dr_assets.cli.run_job import provision_config, run_job
+from dr_assets.emulator import EmbeddedAws
+from dr_assets.reconcile import progress, service
+from dr_assets.reconcile.stack_state import StackState
+from dr_assets.resources.catalog import catalog
+from dr_assets.stack import Stack, load_stack
+from tests.support.cli import dr
+from tests.support.stack import build, mutating
+
+# (service, operation, code, message) as in the issues and sources of terraform-provider-aws and in AWS's API references.
+NOT_YET = [
+    (
+        "rds",
+        "CreateDBInstance",
+        "InvalidParameterValue",
+        "IAM role ARN value is invalid or does not include the required permissions for: ENHANCED_MONITORING",
+    ),
+    (
+        "rds",
+        "CreateDBCluster",
+        "InvalidDBClusterStateFault",
+        "Source cluster is in a state which is not valid for this",
+    ),
+    (
+        "rds",
+        "CreateEventSubscription",
+        "SNSNoAuthorization",
+        "You do not have permission to publish to the SNS topic ARN",
+    ),
+    ("s3", "PutBucketVersioning", "NoSuchBucket", "The specified bucket does not exist"),
+    (
+        "s3",
+        "PutBucketReplication",
+        "InvalidRequest",
+        "Versioning must be 'Enabled' on the bucket to apply a replication configuration",
+    ),
+    ("kms", "CreateKey", "MalformedPolicyDocumentException", "Policy contains one or more invalid principals."),
+    ("kms", "CreateAlias", "NotFoundException", "Key does not exist"),
+    (
+        "secretsmanager",
+        "CreateSecret",
+        "InvalidRequestException",
+        "You can't create this secret because a secret with this name is already scheduled for deletion.",
+    ),
+    ("iam", "PutRolePolicy", "NoSuchEntity", "The role with name x cannot be found."),
+    ("iam", "AttachRolePolicy", "NoSuchEntity", "The role with name x cannot be found."),
+    ("ec2", "CreateSubnet", "InvalidVpcID.NotFound", "The vpc ID does not exist"),
+    ("ec2", "AcceptVpcPeeringConnection", "InvalidVpcPeeringConnectionID.NotFound", "The connection does not exist"),
+    (
+        "sqs",
+        "CreateQueue",
+        "AWS.SimpleQueueService.QueueDeletedRecently",
+        "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
+    ),
+    ("sns", "Subscribe", "NotFound", "Topic does not exist"),
+    (
+        "logs",
+        "CreateLogGroup",
+        "OperationAbortedException",
+        "A conflicting operation is in progress. Please try again.",
+    ),
+    ("route53", "ChangeResourceRecordSets", "PriorRequestNotComplete", "Route 53 is still processing a prior request."),
+]
+# Every call with which some kind is created; CREATED_BY asserts that no kind is forgotten.
+CREATING = (
+    ("cloudwatch", "PutMetricAlarm"),
+    *(
+        ("ec2", name)
+        for name in (
+            "CreateVpc",
+            "CreateSubnet",
+            "CreateRouteTable",
+            "AssociateRouteTable",
+            "CreateSecurityGroup",
+            "CreateVpcPeeringConnection",
+            "CreateRoute",
+        )
+    ),
+    *(("iam", name) for name in ("CreateRole", "AttachRolePolicy", "PutRolePolicy")),
+    *(("kms", name) for name in ("CreateKey", "CreateAlias")),
+    ("logs", "CreateLogGroup"),
+    *(
+        ("rds", name)
+        for name in (
+            "CreateGlobalCluster",
+            "CreateDBCluster",
+            "CreateDBInstance",
+            "CreateDBSubnetGroup",
+            "CreateDBClusterParameterGroup",
+            "CreateDBParameterGroup",
+            "CreateEventSubscription",
+        )
+    ),
+    *(("route53", name) for name in ("CreateHealthCheck", "CreateHostedZone", "ChangeResourceRecordSets")),
+    *(
+        ("s3", name)
+        for name in (
+            "CreateBucket",
+            "PutBucketVersioning",
+            "PutBucketEncryption",
+            "PutPublicAccessBlock",
+            "PutBucketPolicy",
+            "PutBucketLifecycleConfiguration",
+            "PutBucketReplication",
+        )
+    ),
+    *(("secretsmanager", name) for name in ("CreateSecret", "PutSecretValue")),
+    *(("sns", name) for name in ("CreateTopic", "SetTopicAttributes", "Subscribe")),
+    *(("sqs", name) for name in ("CreateQueue", "SetQueueAttributes")),
+)
+
+
+def things(stack: Stack) -> dict[str, int]:
+    """How many there are of what AWS lets exist twice under one name or tag."""
+    aws, count = Aws(), Counter[str]()
+    for region in (stack.primary_region, stack.secondary_region):
+        reads = aws.reads()
+        for name, operation, result in (
+            ("ec2.vpc", "describe_vpcs", "Vpcs"),
+            ("ec2.subnet", "describe_subnets", "Subnets"),
+            ("ec2.security_group", "describe_security_groups", "SecurityGroups"),
+            ("ec2.route_table", "describe_route_tables", "RouteTables"),
+        ):
+            filters = [{"Name": "tag:TaskID", "Values": [stack.environment_suffix]}]
+            count[name] += len(reads.pages("ec2", operation, region, result, Filters=filters))
+        for key in reads.pages("kms", "list_keys", region, "Keys"):
+            meta = reads.call("kms", "describe_key", region, KeyId=key["KeyId"])["KeyMetadata"]
+            count["kms.key"] += meta["KeyManager"] == "CUSTOMER"
+    count["route53.health_check"] = len(aws.reads().pages("route53", "list_health_checks", "us-east-1", "HealthChecks"))
+    count["route53.zone"] = len(aws.reads().pages("route53", "list_hosted_zones", "us-east-1", "HostedZones"))
+    return dict(count)
+
+
+def wanted(stack: Stack, found: dict[str, int]) -> dict[str, int]:
+    kinds = Counter(resource.kind for resource in catalog(stack))
+    return {name: kinds[name] for name in found}
+
+
+@pytest.mark.slow
+def test_aws_13_answers_that_mean_not_yet_are_waited_out_and_nothing_is_made_twice(
+    cloud: EmbeddedAws, stack: Stack
+) -> None:
+    for name, operation, code, message in NOT_YET:
+        cloud.control.fault("error", service=name, operation=operation, code=code, message=message, times=2)
+    build(stack)
+    assert [fault for fault in cloud.control.faults() if fault["times"]] == [], "every answer was given twice"
+    cloud.control.clear_faults()
+    assert service.verify(stack).in_sync
+    assert things(stack) == wanted(stack, things(stack))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["error-after", "lost-after"])
+def test_aws_16_every_creating_call_may_lose_its_answer_and_nothing_is_made_twice(
+    cloud: EmbeddedAws, stack: Stack, mode: str
+) -> None:
+    for name, operation in CREATING:
+        cloud.control.fault(mode, service=name, operation=operation, times=2)
+    build(stack)
+    left = [fault["operation"] for fault in cloud.control.faults() if fault["times"] == 2]
+    cloud.control.clear_faults()
+    assert left == []
+    assert service.verify(stack).in_sync
+    assert things(stack) == wanted(stack, things(stack))
+    operations = {(call["service"], call["operation"]) for call in mutating(cloud)}
+    creating = {item for item in operations if item[1].startswith(("Create", "Subscribe", "Allocate"))}
+    assert creating - {("ec2", "CreateTags")} <= set(CREATING)
+
+
+def test_case_d7_the_embedded_aws_takes_a_field_and_does_not_apply_it(
+    built: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SHOW_SECONDS", 0.3)
+    monkeypatch.setattr("dr_assets.reconcile.stack_state.SHOW_SECONDS", 0.3)
+    key = "primary/aurora/cluster"
+    aws = Aws()
+    rds = aws.client("rds", stack.primary_region, writing=True)
+    cluster = str(catalog_name(stack, key))
+    rds.modify_db_cluster(DBClusterIdentifier=cluster, BackupRetentionPeriod=7, ApplyImmediately=True)
+    built.control.clear_calls()
+    built.control.fault("ignored", service="rds", operation="ModifyDBCluster", parameter="BackupRetentionPeriod")
+    state = StackState(stack, aws)
+    outcome = state.reconcile(state.resources[key])
+    while outcome.status == "waiting":
+        outcome = state.reconcile(state.resources[key])
+    built.control.clear_faults()
+    assert [call["operation"] for call in mutating(built)] == ["ModifyDBCluster"] * 3
+    assert outcome.status == "drifted"
+    assert "BackupRetentionPeriod is 7, should be 30" in outcome.reason
+    healer = StackState(stack, Aws())
+    assert healer.reconcile(healer.resources[key]).status == "updated"
+
+
+def catalog_name(stack: Stack, key: str) -> Any:
+    return next(resource.name for resource in catalog(stack) if resource.key == key)
+
+
+@pytest.mark.slow
+def test_case_d4_what_cannot_be_corrected_stops_only_itself(
+    built: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster's database has another name than the stack file says; what needs the cluster is corrected all the same."""
+    alarm = str(catalog_name(stack, "primary/monitoring/alarm-cpu"))
+    cloudwatch = Aws().client("cloudwatch", stack.primary_region, writing=True)
+    monkeypatch.setenv("DR_STACK__DATABASE_NAME", "otherdb")
+    cloudwatch.delete_alarms(AlarmNames=[alarm])
+    try:
+        result = run_job(load_stack(), "provision_stack", provision_config(poll_seconds=0.05))
+        assert not result.success
+        statuses = {outcome.key: outcome.status for outcome in result.outcomes}
+        assert statuses.keys() == {resource.key for resource in catalog(stack)}, "no step was skipped"
+        assert statuses["primary/aurora/cluster"] == "drifted"
+        assert statuses["primary/monitoring/alarm-cpu"] == "created"
+        assert statuses["primary/credentials/version"] == "updated"
+        assert result.failed_checks == ("primary/aurora/cluster:desired_state",)
+        (text,) = result.failures
+        assert "primary/aurora/cluster: DatabaseName is 'transactiondb', should be 'otherdb'" in text
+        assert "snapshot" in text and "destroy" not in text and "delete it" not in text
+        done = dr("provision", "--poll", "0.1")
+        assert done.returncode == 1
+        assert "DatabaseName is 'transactiondb', should be 'otherdb'" in done.stderr
+    finally:
+        monkeypatch.delenv("DR_STACK__DATABASE_NAME")
+        build(stack)
+    assert service.verify(stack).in_sync
+
+
+def test_a_provision_with_nothing_to_change_writes_nothing_and_loads_no_dagster(
+    built: EmbeddedAws, stack: Stack
+) -> None:
+    code = (
+        "import sys; from dr_assets.cli.main import main\n"
+        "try: main(['provision', '--json'])\n"
+        "except SystemExit as end: print(end.code, 'dagster' in sys.modules, file=sys.stderr)"
+    )
+    import os
+    import subprocess
+    import sys
+
+    env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stderr.strip().endswith("0 False"), done.stderr
+    assert '"in_sync"' in done.stdout and '"success": true' in done.stdout
+    assert mutating(built) == []
