@@ -59,7 +59,7 @@ def is_open(breaker: Breaker, region: str = EAST) -> bool:
     return False
 
 
-def test_many_timeouts_at_once_are_not_yet_silence(breaker: Breaker, clock: Clock) -> None:
+def test_case_d6_many_timeouts_at_once_are_not_yet_silence(breaker: Breaker, clock: Clock) -> None:
     time_out(breaker, clock, 6.0, calls=16)
     assert not is_open(breaker)
 
@@ -169,7 +169,7 @@ def describe(aws: Aws, region: str = WEST) -> None:
     aws.reads().call("rds", "describe_global_clusters", region)
 
 
-def test_answers_slower_than_the_timeout_do_not_make_a_region_dark(cloud: EmbeddedAws) -> None:
+def test_case_d6_answers_slower_than_the_timeout_do_not_make_a_region_dark(cloud: EmbeddedAws) -> None:
     aws = Aws(read_timeout=1.0, attempts=1, silence=1.5)
     prompt = Aws()
     prompt.breaker = aws.breaker  # the same region, asked for something that it answers at once
