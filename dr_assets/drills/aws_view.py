@@ -69,6 +69,14 @@ class AwsView:
         except Exception as error:
             raise explain(error, service, operation, region) from error
 
+    def _part(self, service: str, operation: str, part: str, **params: Any) -> Any:
+        """One part of an answer in the target's region. Raises AwsCallError where AWS left it out, and like `call`."""
+        answer = self.call(service, operation, self.to_region, **params)
+        try:
+            return answer[part]
+        except KeyError as error:
+            raise explain(error, service, operation, self.to_region) from error
+
     def caller_arn(self) -> str:
         """The AWS identity that acts, from STS in the target's region; AWS requires no permission for it.
 
@@ -120,22 +128,23 @@ class AwsView:
         found = self.call(
             "rds", "describe_db_clusters", self.to_region, DBClusterIdentifier=self.cluster_id(self.to_site)
         )
-        cluster: dict[str, Any] = found["DBClusters"][0]
+        try:
+            cluster: dict[str, Any] = found["DBClusters"][0]
+        except (LookupError, TypeError) as error:
+            raise explain(error, "rds", "describe_db_clusters", self.to_region) from error
         return cluster
 
     @cached_property
     def target_instances(self) -> Sequence[dict[str, Any]]:
         filters = [{"Name": "db-cluster-id", "Values": [self.cluster_id(self.to_site)]}]
-        found: Sequence[dict[str, Any]] = self.call("rds", "describe_db_instances", self.to_region, Filters=filters)[
-            "DBInstances"
-        ]
+        found: Sequence[dict[str, Any]] = self._part("rds", "describe_db_instances", "DBInstances", Filters=filters)
         return found
 
     @cached_property
     def credentials(self) -> Credentials:
         """From the target site's secret, as an application at that site reads it."""
         name = names.secret(self.stack, self.to_site)
-        text = self.call("secretsmanager", "get_secret_value", self.to_region, SecretId=name)["SecretString"]
+        text = self._part("secretsmanager", "get_secret_value", "SecretString", SecretId=name)
         try:
             return Credentials.from_secret(json.loads(text))
         except ValueError:
