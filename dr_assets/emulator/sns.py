@@ -1,5 +1,6 @@
-"""SNS extension of moto: e-mail subscriptions stay pending until confirmed; RawMessageDelivery is kept."""
+"""SNS extension of moto: e-mail subscriptions stay pending until confirmed; queues receive what their policies let SNS send."""
 
+from collections.abc import Callable
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -8,6 +9,7 @@ from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.responses import SNSResponse
 
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions import may_publish
 
 _CONFIRMED_BY_HAND = frozenset({"email", "email-json", "http", "https"})
 
@@ -22,6 +24,8 @@ class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
             subscription.attributes.update(PendingConfirmation=True, ConfirmationWasAuthenticated=False)
             # Nothing is delivered before it is confirmed. moto: posts to the endpoint, and waits for its answer meanwhile.
             subscription.publish = lambda *_message, **_more: None
+        if protocol == "sqs":
+            subscription.publish = _if_permitted(subscription.publish, endpoint, topic_arn)
         return subscription
 
     def set_subscription_attributes(self, arn: str, name: str, value: Any) -> None:
@@ -29,6 +33,16 @@ class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
         if name == "RawMessageDelivery":
             value = str(value).lower() == "true"
         super().set_subscription_attributes(arn, name, value)
+
+
+def _if_permitted(publish: Callable[..., None], queue: str, topic: str) -> Callable[..., None]:
+    """Send unless the queue's policy, or that of its key, does not let SNS: then the message is lost. moto: always sends."""
+
+    def send(*message: Any, **more: Any) -> None:
+        if may_publish("sns.amazonaws.com", queue, topic) is None:
+            publish(*message, **more)
+
+    return send
 
 
 class _Listed:

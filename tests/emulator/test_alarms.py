@@ -13,6 +13,7 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.emulator.cloudwatch import alarms, metrics
 from dr_assets.emulator.cloudwatch.alarms import Point, Rule
 from dr_assets.emulator.cloudwatch.metrics import Datum, Series, Store
+from tests.support.principal import let_topic_send
 
 from .conftest import PRIMARY, SECONDARY, Clients
 
@@ -256,8 +257,8 @@ class Bench:
         self.cloudwatch, self.sns, self.sqs = (client(each, region) for each in ("cloudwatch", "sns", "sqs"))
         self.topic = self.sns.create_topic(Name=name)["TopicArn"]
         self.queue = self.sqs.create_queue(QueueName=name)["QueueUrl"]
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]
-        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+        arn = let_topic_send(self.sqs, self.queue, self.topic)
+        self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
 
     def alarm(self, **more: Any) -> None:
         """Twice over 10 is an alarm; the topic receives every state."""

@@ -317,7 +317,11 @@ def test_sns_topic(client: Clients, name: str) -> None:
 
 def test_sqs_queues_and_delivery(client: Clients, name: str) -> None:
     sqs, sns = client("sqs"), client("sns")
-    key = client("kms").create_key()["KeyMetadata"]["Arn"]
+    # Who sends to an encrypted queue needs its key, SNS as everybody (SQS developer guide, "Key management").
+    root = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+    service = {**root, "Principal": {"Service": "sns.amazonaws.com"}, "Action": ["kms:Decrypt", "kms:GenerateDataKey*"]}
+    key_policy = json.dumps({"Version": "2012-10-17", "Statement": [root, service]})
+    key = client("kms").create_key(Policy=key_policy)["KeyMetadata"]["Arn"]
     attributes = {"MessageRetentionPeriod": "1209600", "KmsMasterKeyId": key}
     tags = {"Name": name, "Site": "primary"}
     dead = sqs.create_queue(QueueName=f"{name}-dlq", Attributes=attributes, tags=tags)["QueueUrl"]
@@ -589,7 +593,9 @@ def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clien
         ({}, True),
         ({"Principal": {"AWS": "*"}}, True),
         ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/other"}}, False),
-        ({"Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, False),
+        # A negated operator holds where the request has no such key (IAM user guide, "Condition operators").
+        ({"Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, True),
+        ({"Condition": {"StringEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, False),
         ({"Effect": "Allow", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False),
         ({"Action": "s3:DeleteObject"}, False),
     ],

@@ -104,6 +104,21 @@ def acting_as(
                 os.environ[name] = value
 
 
+def let_topic_send(sqs: Any, queue_url: str, topic_arn: str) -> str:
+    """Give a queue the policy with which a topic may send to it (SNS developer guide); return the queue's ARN."""
+    arn = str(sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
+    return arn
+
+
 def denied_calls(calls: Iterable[Mapping[str, Any]]) -> list[str]:
     """What the call log (`Control.calls()`) has refused, one line each: operation, then the permissions that were missing."""
     return [

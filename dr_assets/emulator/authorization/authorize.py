@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr_assets.emulator.authorization import context as keys
+from dr_assets.emulator.authorization import reference
 from dr_assets.emulator.authorization.actions import checks
 from dr_assets.emulator.authorization.dependents import Permission, dependents
 from dr_assets.emulator.authorization.parameters import parameters
 from dr_assets.emulator.authorization.refusals import Refusal, refusal
-from dr_assets.emulator.permissions import principals
+from dr_assets.emulator.permissions import may_assume, principals
 from dr_assets.emulator.permissions.principals import ExpiredSessionError, Principal
 from dr_assets.emulator.permissions.resource_policies import SERVICES, of_resource
 from dr_assets.emulator.permissions.state import backend
 from dr_assets.emulator.policies.documents import Request
 from dr_assets.emulator.policies.evaluation import Verdict, decide
 
+# What of RDS concerns the root, too: keys, and roles that RDS must be able to assume.
+_RDS_CHECKED = (b"KmsKeyId", b"MonitoringRoleArn")
 # These are allowed always, even where a policy denies them (STS API reference, GetCallerIdentity).
 _ALWAYS = {("sts", "GetCallerIdentity")}
 
@@ -47,7 +50,11 @@ def authorize(
         known = principals.by_access_key(access_key)
     except ExpiredSessionError:
         return Decision(refusal=Refusal(403, "ExpiredToken", "The security token included in the request is expired"))
-    if known is None and service not in SERVICES and not (service == "rds" and b"KmsKeyId" in body):
+    if (
+        known is None
+        and service not in SERVICES
+        and not (service == "rds" and any(each in body for each in _RDS_CHECKED))
+    ):
         return Decision()
     arn = known.caller.arn if known is not None else None
     if (service, operation) in _ALWAYS:
@@ -68,8 +75,19 @@ def authorize(
         if known is not None or not verdict.allowed:
             shown.append({"action": permission.action, "resource": permission.resource, "allowed": verdict.allowed})
     if denied is None:
-        return Decision(arn, None, shown)
+        return Decision(arn, _unusable_role(service, params, region), shown)
     return Decision(arn, refusal(service, principal, denied[0], denied[1].why), shown)
+
+
+def _unusable_role(service: str, params: dict[str, Any], region: str) -> Refusal | None:
+    """RDS refuses a monitoring role that it cannot assume [terraform-provider-aws, resource aws_db_instance]."""
+    role, instance = str(params.get("MonitoringRoleArn") or ""), str(params.get("DBInstanceIdentifier") or "").lower()
+    if service != "rds" or not role:
+        return None
+    if may_assume("monitoring.rds.amazonaws.com", role, reference.arn("rds", "db", region, instance)) is None:
+        return None
+    text = "IAM role ARN value is invalid or does not include the required permissions for: ENHANCED_MONITORING"
+    return Refusal(400, "InvalidParameterValue", text)
 
 
 def _decide(principal: Principal, permission: Permission, common: keys.Values) -> Verdict:

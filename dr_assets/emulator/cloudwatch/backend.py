@@ -26,6 +26,7 @@ from dr_assets.emulator.cloudwatch import alarms, metrics
 from dr_assets.emulator.cloudwatch.alarms import Rule, dimension_set, epoch
 from dr_assets.emulator.cloudwatch.metrics import Datum, Series
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions import may_publish
 
 MINUTE = 60
 HISTORY_KEPT = 10_000
@@ -166,24 +167,34 @@ class DrCloudWatchBackend(Extended, CloudWatchBackend):  # type: ignore[misc]
             "INSUFFICIENT_DATA": alarm.insufficient_data_actions,
         }
         for arn in actions[alarm.state_value] or []:
-            done = self._publish(arn, alarm, before, now)
-            summary = "Successfully executed action" if done else "Failed to execute action"
-            state = {"actionState": "Succeeded" if done else "Failed", "notificationResource": arn}
-            self._note(alarm, "Action", f"{summary} {arn}", state)
+            failure = self._publish(arn, alarm, before, now)
+            summary = f"Successfully executed action {arn}"
+            if failure is not None:
+                summary = f"Failed to execute action {arn}" + (f'. Received error: "{failure}"' if failure else "")
+            state = {"actionState": "Succeeded" if failure is None else "Failed", "notificationResource": arn}
+            self._note(alarm, "Action", summary, state)
 
-    def _publish(self, arn: str, alarm: Any, before: str, now: float) -> bool:
-        """Publish to a topic; other actions are not emulated and fail."""
+    def _publish(self, arn: str, alarm: Any, before: str, now: float) -> str | None:
+        """Publish to a topic, or return the error that AWS writes into the history; other actions are not emulated and fail.
+
+        Source: AWS re:Post, "How do I troubleshoot SNS notifications from CloudWatch alarms?".
+        """
         from moto.sns.models import sns_backends
 
         parts = arn.split(":")
         if len(parts) < 6 or parts[2] != "sns":
-            return False
+            return ""
         topics = sns_backends[parts[4]][parts[3]]
         if arn not in topics.topics:
-            return False
+            return ""
+        denied = may_publish("cloudwatch.amazonaws.com", arn, alarm.alarm_arn)
+        if denied is not None and denied.kms:
+            return "CloudWatch Alarms does not have authorization to access the SNS topic encryption key."
+        if denied is not None:
+            return f"Resource: {alarm.alarm_arn} is not authorized to perform: SNS:Publish on resource: {arn}"
         message = alarms.notification(alarm, self.account_id, before, now)
         topics.publish(message=message, arn=arn, subject=alarms.subject(alarm))
-        return True
+        return None
 
     def _note(self, alarm: Any, kind: str, summary: str, data: dict[str, Any]) -> None:
         self.changes.append(

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from moto.core.utils import utcnow
 from moto.rds.exceptions import InvalidParameterCombination
 
+from dr_assets.emulator.permissions import may_publish
+
 MESSAGES = {
     "RDS-EVENT-0181": "Global switchover to DB cluster {cluster} in Region {region} started.",
     "RDS-EVENT-0182": "Old primary DB cluster {cluster} in Region {region} successfully shut down.",
@@ -77,7 +79,10 @@ class EventPublisher:
             if subscription.event_categories and CATEGORY not in subscription.event_categories:
                 continue
             topics = sns_backends[cluster.account_id][cluster.region]
-            if subscription.sns_topic_arn in topics.topics:
+            # Without permission the message is lost (RDS user guide, "Granting permissions to publish notifications").
+            if subscription.sns_topic_arn in topics.topics and not may_publish(
+                "events.rds.amazonaws.com", subscription.sns_topic_arn, event.source_arn
+            ):
                 topics.publish(
                     message=notification(event, cluster.region),
                     arn=subscription.sns_topic_arn,

@@ -1,5 +1,6 @@
 """Aurora clusters and instances: every field of the stack, statuses, snapshots and restores."""
 
+import json
 import time
 from typing import Any
 
@@ -90,7 +91,9 @@ def test_cluster_fields_and_changes(client: Clients, east: Site, name: str) -> N
 
 def test_instance_fields_and_changes(client: Clients, east: Site, name: str) -> None:
     east.rds.create_db_cluster(**writer_arguments(east, name))
-    role = f"arn:aws:iam::{ACCOUNT}:role/monitoring"
+    trusted = {"Effect": "Allow", "Principal": {"Service": "monitoring.rds.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    role = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     wanted: dict[str, Any] = {
         "DBParameterGroupName": east.instance_group,
         "AvailabilityZone": PRIMARY + "b",

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dr_assets.emulator import EmbeddedAws
+from tests.support.principal import let_topic_send
 
 from ..conftest import PRIMARY, SECONDARY, Clients
 from .aurora import ACCOUNT, ENGINE, Pair, Site, code_of, common, writer_arguments
@@ -271,7 +272,7 @@ def test_a_switchover_publishes_its_events_to_describe_events_and_to_the_topic(
     sns, sqs = client("sns", SECONDARY), client("sqs", SECONDARY)
     topic = sns.create_topic(Name=name)["TopicArn"]
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = let_topic_send(sqs, url, topic)
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     west.rds.create_event_subscription(
         SubscriptionName=name,
