@@ -88,7 +88,25 @@ EMULATED: dict[str, tuple[str, ...]] = {
     "Keys, secrets, identity": (
         "KMS keys, policies, rotation, aliases; a key pending deletion refuses changes",
         "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT",
-        "IAM roles with managed policies (AWS's own are loaded) and inline policies (moto's own; enforced for replication only)",
+        "IAM roles with managed policies (AWS's own are loaded) and inline policies (moto's own)",
+    ),
+    "Permissions": (
+        "every call of an IAM user or a role session needs what its policies grant: inline, managed, of groups, within its "
+        "permissions boundary and session policies [IAM user guide, Policy evaluation logic]",
+        "the policies of KMS keys, buckets, topics, queues and secrets and the trust policies of roles count with their conditions; "
+        "a key's policy must allow or delegate to the account [KMS developer guide, Key policies]",
+        "actions are checked against the types of resource that they support; a describe without identifier against the "
+        "wildcard of its type [Service Authorization Reference; awslabs/pireporter#8; terraform-provider-aws#8804]",
+        "what a call needs besides: tags on creation, iam:PassRole with iam:PassedToService, the keys of clusters, secrets, topics, "
+        "queues and objects with kms:ViaService, RDS's service-linked role [Service Authorization Reference, Dependent actions]",
+        "refusals have each service's own code, status and text [IAM user guide, Troubleshoot access denied error messages]",
+        "a key that nobody has acts as the account's root: explicit denies of resource policies and key policies hold for it, too "
+        "[IAM user guide, AWS account root user]",
+        "alarms and RDS events reach a topic, and a topic's messages a queue, only as their policies and those of their keys let the "
+        "service, with aws:SourceArn and aws:SourceAccount [SNS developer guide, Key management; AWS re:Post, CloudWatch alarms]",
+        "RDS must be able to assume an instance's monitoring role [terraform-provider-aws, aws_db_instance]",
+        "SimulatePrincipalPolicy and SimulateCustomPolicy answer as the calls do [IAM API, SimulatePrincipalPolicy]",
+        "the call log names the principal and every permission that was checked [emulator]",
     ),
     "Storage": (
         "bucket settings (moto's own), and replication configurations exactly as put, only with versioning enabled at both ends",
@@ -99,7 +117,6 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "replicas, deletions of versions, changes of replicas and objects older than the rule are not replicated",
         "S3 must be able to assume the role, and the role must allow read, list and replicate; a copy to or from a dark region "
         "waits",
-        "a bucket policy's Deny for everybody without a condition is enforced",
     ),
     "Messages, logs, metrics": (
         "topics, queues, redrive, delivery from topic to queue; subscriptions by e-mail and HTTP wait for confirmation and "
@@ -134,9 +151,13 @@ DIFFERS: tuple[str, ...] = (
     "PostgreSQL 16 runs in place of the stack file's Aurora version; rds_superuser is a role without superuser rights, the "
     "instances of a cluster are one server. TLS ends at a proxy in front of it: pg_stat_ssl shows none, and channel binding is not "
     "offered [libpq documentation, channel_binding]",
-    "IAM, key, topic and queue policies are stored and not enforced, except for the role of S3 replication, whose "
-    "conditions are not evaluated. Of bucket policies only statements for everybody without a condition are enforced: a "
-    "Deny without TLS refuses nothing, since loopback counts as TLS",
+    "one account: policies of organizations, access between accounts, ACLs, access points, grants of KMS keys and boundaries of "
+    "users are not evaluated. The root may assume roles, requests without a signature count as the root's, signatures are not "
+    "verified [IAM user guide, Policy evaluation logic]",
+    "loopback counts as TLS (aws:SecureTransport is true) unless the answer clear_text says otherwise [emulator]",
+    "tags of EC2, KMS, SNS, SQS, Secrets Manager, roles, clusters, instances and subnet groups are known to conditions "
+    "(aws:ResourceTag), those of other resources are not [emulator]",
+    "conditions of the S3 replication role's policies are not evaluated [emulator]",
     "how far back an alarm reads for missing data is a guess: two periods more than it evaluates, as in the user guide's "
     "examples. Where too few datapoints breach to decide, which the guide does not cover, the state is kept",
     "health checks on alarms treat missing data as missing: whether Route 53 uses the alarm's treatment is not documented, "

@@ -21,6 +21,13 @@ from dr_assets.emulator.policies.evaluation import Policies, decide
 class DrIamBackend(Extended, IAMBackend):  # type: ignore[misc]
     """IAM of one account."""
 
+    def create_service_linked_role(self, service_name: str, description: str, suffix: str) -> Any:
+        """moto: names that of RDS AWSServiceRoleForrds."""
+        role = super().create_service_linked_role(service_name, description, suffix)
+        if service_name == "rds.amazonaws.com":
+            role.name = "AWSServiceRoleForRDS"
+        return role
+
 
 class DrIamResponse(IamResponse):  # type: ignore[misc]
     """The IAM API."""

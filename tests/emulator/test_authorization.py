@@ -256,6 +256,20 @@ def test_aws_20_root_is_itself(aws: EmbeddedAws) -> None:
     assert client(aws, "sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
 
 
+def test_aws_20_rds_creates_its_service_linked_role_with_the_callers_rights() -> None:
+    with EmbeddedAws() as fresh:
+        iam = client(fresh, "iam")
+        create = {"DBClusterIdentifier": "a", "Engine": "aurora-postgresql", "MasterUsername": "u"}
+        create["MasterUserPassword"] = "password-1"
+        code, _, message = refusal(as_role(fresh, "rds", allow("rds:*")).create_db_cluster, **create)
+        assert (code, "create service linked role" in message) == ("InvalidParameterValue", True)
+        for_rds = {"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}}
+        may = allow("iam:CreateServiceLinkedRole", Condition=for_rds)
+        as_role(fresh, "rds", allow("rds:*"), may).create_db_cluster(**create)
+        iam.get_role(RoleName="AWSServiceRoleForRDS")
+        as_role(fresh, "rds", allow("rds:*")).create_db_cluster(**{**create, "DBClusterIdentifier": "b"})
+
+
 # -- keys --------------------------------------------------------------------------------------------------------------
 
 
@@ -329,7 +343,7 @@ def test_aws_20_an_encrypted_cluster_needs_a_grant_on_its_key(aws: EmbeddedAws, 
         "StorageEncrypted": True,
         "KmsKeyId": key,
     }
-    own = allow("rds:*")
+    own = allow("rds:*", "iam:CreateServiceLinkedRole")
     assert refusal(as_role(aws, "rds", own).create_db_cluster, **create)[0] == "KMSKeyNotAccessibleFault"
     direct = {"Bool": {"kms:GrantIsForAWSResource": "false"}}
     wrong = as_role(

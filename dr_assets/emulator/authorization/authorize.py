@@ -11,7 +11,7 @@ from typing import Any
 from dr_assets.emulator.authorization import context as keys
 from dr_assets.emulator.authorization import reference
 from dr_assets.emulator.authorization.actions import checks
-from dr_assets.emulator.authorization.dependents import Permission, dependents
+from dr_assets.emulator.authorization.dependents import RDS_ROLE, Permission, dependents
 from dr_assets.emulator.authorization.parameters import parameters
 from dr_assets.emulator.authorization.refusals import Refusal, refusal
 from dr_assets.emulator.permissions import may_assume, principals
@@ -22,7 +22,7 @@ from dr_assets.emulator.policies.documents import Request
 from dr_assets.emulator.policies.evaluation import Verdict, decide
 
 # What of RDS concerns the root, too: keys, and roles that RDS must be able to assume.
-_RDS_CHECKED = (b"KmsKeyId", b"MonitoringRoleArn")
+_RDS_CHECKED = (b"KmsKeyId", b"MonitoringRoleArn", b"Action=CreateDBCluster&", b"Action=CreateDBInstance&")
 # These are allowed always, even where a policy denies them (STS API reference, GetCallerIdentity).
 _ALWAYS = {("sts", "GetCallerIdentity")}
 
@@ -75,6 +75,8 @@ def authorize(
         if known is not None or not verdict.allowed:
             shown.append({"action": permission.action, "resource": permission.resource, "allowed": verdict.allowed})
     if denied is None:
+        if any(each.resource == RDS_ROLE for each in needed):
+            backend("iam").create_service_linked_role("rds.amazonaws.com", "", "")
         return Decision(arn, _unusable_role(service, params, region), shown)
     return Decision(arn, refusal(service, principal, denied[0], denied[1].why), shown)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from dr_assets.emulator.authorization.actions import Params, checks
 from dr_assets.emulator.authorization.reference import arn
+from dr_assets.emulator.permissions.principals import role_by_arn
 from dr_assets.emulator.permissions.resource_policies import kms_key, secret
-from dr_assets.emulator.permissions.state import PARTITION, backend
+from dr_assets.emulator.permissions.state import ACCOUNT, PARTITION, backend
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ _PASSED = {
     ("rds", "RoleArn"): "rds.amazonaws.com",
     ("rds", "IamRoleArn"): "export.rds.amazonaws.com",
 }
+# RDS creates it with the rights of the first caller who needs it (RDS user guide, "Using service-linked roles").
+RDS_ROLE = f"arn:{PARTITION}:iam::{ACCOUNT}:role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS"
 _RDS_WITH_KEY = ("CreateDBCluster", "CreateDBInstance", "RestoreDBClusterFromSnapshot", "RestoreDBClusterToPointInTime")
 
 
@@ -104,6 +107,8 @@ def _use(
 
 def _rds(operation: str, params: Params, region: str) -> Iterator[Permission]:
     """RDS encrypts with a grant that it creates with the caller's rights."""
+    if operation in ("CreateDBCluster", "CreateDBInstance") and role_by_arn(RDS_ROLE) is None:
+        yield Permission("iam:CreateServiceLinkedRole", RDS_ROLE, {"iam:awsservicename": ("rds.amazonaws.com",)})
     grants = {"kms:grantisforawsresource": ("true",)}
     if operation in _RDS_WITH_KEY and params.get("KmsKeyId"):
         yield from _use("rds", region, params["KmsKeyId"], ("kms:DescribeKey",))

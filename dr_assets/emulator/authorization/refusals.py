@@ -33,6 +33,12 @@ _KEY_CODES: dict[str, tuple[int, str, str]] = {
     "sqs": (400, "KMS.AccessDeniedException", "{text}"),
 }
 
+# RDS user guide, "Troubleshooting service-linked roles".
+_NO_SERVICE_ROLE = (
+    "Unable to create the resource. Verify that you have permission to create service linked role. Otherwise wait and try "
+    "again later."
+)
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -56,6 +62,8 @@ def refusal(service: str, principal: Principal, permission: Permission, why: str
     if permission.key and service in _KEY_CODES:
         status, code, template = _KEY_CODES[service]
         return Refusal(status, code, template.format(text=text, key=permission.resource))
+    if permission.action == "iam:CreateServiceLinkedRole" and service != "iam":
+        return Refusal(400, "InvalidParameterValue", _NO_SERVICE_ROLE)
     status, code = _CODES.get(service, _DENIED)
     if service == "ec2":
         text = f"You are not authorized to perform this operation. {text}"
