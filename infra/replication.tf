@@ -4,6 +4,18 @@
 locals {
   bucket_arns = [module.primary.bucket_arn, module.secondary.bucket_arn]
   object_arns = [for arn in local.bucket_arns : "${arn}/*"]
+
+  # Through S3, and only for what is in the site's bucket: the context is the object's ARN, or the bucket's with a bucket key.
+  replication_keys = {
+    for site, bucket in { primary = module.primary, secondary = module.secondary } : site => {
+      key                         = bucket.data_key_arn
+      any                         = "arn:${local.partition}:kms:${local.regions[site]}:${local.account_id}:key/*"
+      when = {
+        StringEquals = { "kms:ViaService" = "s3.${local.regions[site]}.amazonaws.com" }
+        StringLike   = { "kms:EncryptionContext:aws:s3:arn" = [bucket.bucket_arn, "${bucket.bucket_arn}/*"] }
+      }
+    }
+  }
 }
 
 resource "aws_iam_role" "replication" {
@@ -28,7 +40,7 @@ resource "aws_iam_role_policy" "replication" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid      = "ReadConfiguration"
         Effect   = "Allow"
@@ -47,7 +59,24 @@ resource "aws_iam_role_policy" "replication" {
         Action   = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
         Resource = local.object_arns
       },
-    ]
+      ], flatten([for site, use in local.replication_keys : [
+        {
+          # An export may be encrypted with any key of its region, so the bucket it is in confines this, not the key.
+          Sid       = "Decrypt${title(site)}"
+          Effect    = "Allow"
+          Action    = "kms:Decrypt"
+          Resource  = use.any
+          Condition = use.when
+        },
+        {
+          Sid       = "Encrypt${title(site)}"
+          Effect    = "Allow"
+          Action    = ["kms:Encrypt", "kms:GenerateDataKey"]
+          Resource  = use.key
+          Condition = use.when
+        },
+        ]
+    ]))
   })
 }
 
@@ -68,9 +97,20 @@ resource "aws_s3_bucket_replication_configuration" "from_primary" {
       status = "Enabled"
     }
 
+    # Without this S3 leaves SSE-KMS objects out, and all of ours are.
+    source_selection_criteria {
+      sse_kms_encrypted_objects {
+        status = "Enabled"
+      }
+    }
+
     destination {
       bucket        = module.secondary.bucket_arn
       storage_class = "STANDARD"
+
+      encryption_configuration {
+        replica_kms_key_id = module.secondary.data_key_arn
+      }
     }
   }
 
@@ -97,9 +137,20 @@ resource "aws_s3_bucket_replication_configuration" "from_secondary" {
       status = "Enabled"
     }
 
+    # Without this S3 leaves SSE-KMS objects out, and all of ours are.
+    source_selection_criteria {
+      sse_kms_encrypted_objects {
+        status = "Enabled"
+      }
+    }
+
     destination {
       bucket        = module.primary.bucket_arn
       storage_class = "STANDARD"
+
+      encryption_configuration {
+        replica_kms_key_id = module.primary.data_key_arn
+      }
     }
   }
 

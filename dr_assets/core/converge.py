@@ -127,6 +127,9 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
         return _step(kind.create(target), target, driver, "created", Outcome(resource.key, "absent", desired=desired))
     try:
         desired = dict(kind.refine(desired, observed))
+        released = kind.released(observed)
+        if released and not write:
+            return Outcome(resource.key, "absent", observed=observed, desired=desired, reason=released)
         drift = compare(desired, observed, kind.owned)
         former = () if write else _set_for_former_role(resource, driver, observed, drift)
         waiting = kind.waiting(observed)
@@ -214,6 +217,8 @@ def remove(resource: Resource, driver: Driver) -> Outcome:
     waiting = kind.waiting(observed)
     if waiting:
         return Outcome(resource.key, "waiting", observed=observed, reason=waiting)
+    if released := kind.released(observed):
+        return Outcome(resource.key, "absent", observed=observed, reason=released)
     call = kind.delete(target, kind.before_delete(driver.reads, target, observed))
     if call is None:
         return Outcome(resource.key, "absent", observed=observed, reason="goes with its parent")

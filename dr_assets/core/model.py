@@ -242,6 +242,13 @@ class Kind(ABC):
     def delete(self, target: Target, observed: Observed) -> Call | None:
         """The next single call on the way to absence; None where it goes with its parent."""
 
+    def released(self, observed: Observed) -> str | None:
+        """Why it counts as absent although AWS still shows it: destroyed, and recoverable for a while. None: it does not.
+
+        Provisioning recovers it by `update` instead of creating a second one.
+        """
+        return None
+
     def waiting(self, observed: Observed) -> str | None:
         """Why it cannot be used or changed yet (still being created …), or None when it is ready."""
         return None

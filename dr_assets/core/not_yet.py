@@ -130,6 +130,14 @@ NOT_YET: tuple[NotYet, ...] = (
         120,
         f"{_PROVIDER}kms/key.go, alias.go: propagationTimeout",
     ),
+    NotYet(
+        "kms",
+        r"cancel_key_deletion|enable_key.*|(create|update)_alias|tag_resource",
+        "KMSInvalidStateException",
+        "pending deletion",
+        120,
+        "AWS KMS API reference, CancelKeyDeletion: eventual consistency",
+    ),
     NotYet("kms", "enable_key_rotation", "DisabledException", "", 120, f"{_PROVIDER}kms/key.go: a key just enabled"),
     NotYet(
         "secretsmanager",

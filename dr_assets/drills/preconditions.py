@@ -13,6 +13,7 @@ from typing import Any
 
 from dr_assets import utc
 from dr_assets.drills.aws_view import AwsView
+from dr_assets.drills.bucket_replication import bucket_replicated
 from dr_assets.drills.parts import Condition, Override
 from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
@@ -123,18 +124,6 @@ def health_checks_attached(view: AwsView) -> str | None:
 
 def desired_state(view: AwsView) -> str | None:
     return view.out_of_sync()
-
-
-def bucket_replicated(view: AwsView) -> str | None:
-    """The newest objects of the writer's bucket have reached the other one (HeadObject's ReplicationStatus)."""
-    bucket = view.state.field(f"{view.from_site}/backup/bucket", "Name")
-    listed = view.call("s3", "list_objects_v2", view.from_region, Bucket=bucket).get("Contents", [])
-    late = []
-    for item in sorted(listed, key=lambda entry: entry["LastModified"], reverse=True)[:20]:
-        head = view.call("s3", "head_object", view.from_region, Bucket=bucket, Key=item["Key"])
-        if head.get("ReplicationStatus") in ("PENDING", "FAILED"):
-            late.append(f"{item['Key']} {head['ReplicationStatus'].lower()}")
-    return f"bucket {bucket} is backlogged: {', '.join(late[:5])}" if late else None
 
 
 PRECONDITIONS: Mapping[str, tuple[Check, tuple[Scenario, ...]]] = {

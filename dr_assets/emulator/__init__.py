@@ -86,8 +86,13 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "private zones with VPCs of several regions; a change of records is compared with the existing records",
     ),
     "Keys, secrets, identity": (
-        "KMS keys, policies, rotation, aliases; a key pending deletion refuses changes",
-        "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT",
+        "KMS keys, policies, rotation, aliases; what a disabled key and one pending deletion refuse, and the destruction of a key "
+        "with its aliases at its date (the control API moves the calendar) [KMS developer guide, Key states of AWS KMS keys]",
+        "a key policy that names a role or user that does not exist is refused [terraform-provider-aws#24697]",
+        "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT [Secrets "
+        "Manager API reference]",
+        "a secret in its recovery window refuses everything but restoring and deleting; a secret whose key cannot be used is "
+        "neither read nor written [Secrets Manager API reference, DeleteSecret and GetSecretValue]",
         "IAM roles with managed policies (AWS's own are loaded) and inline policies (moto's own)",
     ),
     "Permissions": (
@@ -110,11 +115,18 @@ EMULATED: dict[str, tuple[str, ...]] = {
     ),
     "Storage": (
         "bucket settings (moto's own), and replication configurations exactly as put, only with versioning enabled at both ends",
+        "a new bucket has SSE-S3 and all four public-access blocks [S3 user guide, Default encryption FAQ; FAQ of April 2023]",
+        "the key of an SSE-KMS object: the request's, else the bucket default's, AWS's own where a request names none; an object "
+        "whose key cannot be used is neither put nor read [S3 API reference, PutObject; List of error codes]",
+        "SSE-KMS objects are replicated where the rule selects them and names a key for the replicas, and the role may decrypt and "
+        "encrypt by its own and the keys' policies, with encryption context and bucket keys [S3 user guide, Replicating "
+        "encrypted objects]",
         "objects are replicated by the rule with the highest priority, with version, metadata and tags; rules filter by prefix "
         "and tags and set the storage class",
         "ReplicationStatus is PENDING, COMPLETED or FAILED at the source, REPLICA at the destination; delete markers are "
         "replicated where the rule enables it",
-        "replicas, deletions of versions, changes of replicas and objects older than the rule are not replicated",
+        "replicas, deletions of versions, changes of replicas and objects older than the rule are not replicated; what no rule "
+        "selected has no status [S3 user guide, What does Amazon S3 replicate?]",
         "S3 must be able to assume the role, and the role must allow read, list and replicate; a copy to or from a dark region "
         "waits",
     ),
@@ -157,7 +169,6 @@ DIFFERS: tuple[str, ...] = (
     "loopback counts as TLS (aws:SecureTransport is true) unless the answer clear_text says otherwise [emulator]",
     "tags of EC2, KMS, SNS, SQS, Secrets Manager, roles, clusters, instances and subnet groups are known to conditions "
     "(aws:ResourceTag), those of other resources are not [emulator]",
-    "conditions of the S3 replication role's policies are not evaluated [emulator]",
     "how far back an alarm reads for missing data is a guess: two periods more than it evaluates, as in the user guide's "
     "examples. Where too few datapoints breach to decide, which the guide does not cover, the state is kept",
     "health checks on alarms treat missing data as missing: whether Route 53 uses the alarm's treatment is not documented, "
@@ -167,13 +178,14 @@ DIFFERS: tuple[str, ...] = (
     "alarm actions other than topics fail; composite alarms and alarms on metric math or anomaly detection are stored and not "
     "evaluated, EvaluateLowSampleCountPercentile is ignored",
     "replication lag is the only one of AWS's own metrics: alarms on CPU and connections have no data",
-    "replication of objects ignores KMS keys, object locks, ownership and metrics, and takes the settle time",
+    "replication of objects ignores object locks, ownership and metrics, and takes the settle time",
     "parameter groups list only the parameters that were set",
     "everything is consistent at once: AWS may take seconds or minutes to show a change",
-    "a new bucket has no encryption and no public-access block; AWS enables both by default",
     "a queue's name can be reused at once after deletion; AWS refuses it for 60 s",
     "a cluster may join from another region without a pre-signed URL; AWS refuses that when it is encrypted",
-    "routes over a deleted peering stay active; a key pending deletion is never deleted",
+    "routes over a deleted peering stay active",
+    "a cluster goes on whatever becomes of its key; at AWS it stops once RDS needs the key, at a time that is not documented, and "
+    "is inaccessible-encryption-credentials-recoverable for seven days [Aurora user guide, AWS KMS key management]",
     "the error codes for a switchover in the wrong region are a guess: AWS's documents do not name them",
 )
 """Known differences from AWS."""

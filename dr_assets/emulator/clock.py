@@ -15,20 +15,22 @@ class Clock:
         request: counts API requests. A transition is always visible in the answer of the request that began it, also
             with a settle time of zero, because AWS's own answers show it (CreateDBCluster answers `creating`).
         pace: how many times faster than at AWS the minutes of alarms, AWS's metrics and health checks pass.
+        days: how far the calendar was moved forward, for what AWS destroys at the end of a waiting period (keys, secrets).
     """
 
     def __init__(self) -> None:
         self.settle_seconds = 0.0
         self.request = 0
         self.pace = 1.0
+        self.days = 0.0
 
     def now(self) -> float:
         """Monotonic seconds."""
         return time.monotonic()
 
     def reset(self) -> None:
-        """Forget the request count and the pace; the settle time is a setting and stays."""
-        self.request, self.pace = 0, 1.0
+        """Forget the request count, the pace and the calendar; the settle time is a setting and stays."""
+        self.request, self.pace, self.days = 0, 1.0, 0.0
 
 
 clock = Clock()

@@ -97,6 +97,10 @@ class Control:
         result: dict[str, Any] = self._request("POST" if data else "GET", "alarms", data or None)
         return result
 
+    def pass_days(self, days: float) -> None:
+        """Move the calendar forward: keys and secrets whose waiting period ends in that time are destroyed."""
+        self._request("POST", "calendar", {"days": days})
+
     def answers(self, **values: Any) -> dict[str, Any]:
         """Set how AWS answers where that is not documented (see `emulator.answers`); returns all settings."""
         result: dict[str, Any] = self._request("POST" if values else "GET", "answers", values or None)
@@ -110,7 +114,7 @@ class Control:
         return result
 
     def reset(self) -> None:
-        """Forget every resource, call and fault, the pace and the answers."""
+        """Forget every resource, call and fault, the pace, the calendar and the answers."""
         self._request("POST", "reset", {})
 
     def _request(self, method: str, route: str, data: object = None) -> Any:

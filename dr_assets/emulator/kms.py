@@ -1,69 +1,183 @@
-"""KMS extension of moto: a key pending deletion refuses changes."""
+"""KMS extension of moto: what each state of a key allows, and destruction at the end of the waiting period.
 
+Source: KMS developer guide, "Key states of AWS KMS keys" (the table and its footnotes), and the API reference of each operation.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
+from moto.core.utils import unix_time, utcnow
 from moto.kms import urls
 from moto.kms.models import KmsBackend, kms_backends
 
+from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+
+PENDING, DISABLED = "PendingDeletion", "Disabled"
 
 
 class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
-    """A key that waits for its deletion refuses changes and use; key ARNs work everywhere a key id does."""
+    """A key that waits for its deletion refuses changes and use; one that is disabled refuses use. ARNs work like ids."""
 
-    def _usable(self, key_id: str) -> str:
-        plain: str = self.get_key_id(key_id)
+    # -- destruction ---------------------------------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """moto's keys by id, without those whose waiting period has ended: with a key go its aliases and tags."""
+        today = utcnow() + timedelta(days=clock.days)
+        over = [key for key in self._keys.values() if key.key_state == PENDING and key.deletion_date <= today]
+        for key in over:
+            del self._keys[key.id]
+            self.tagger.delete_all_tags_for_resource(key.id)
+        return self._keys
+
+    @keys.setter
+    def keys(self, value: dict[str, Any]) -> None:
+        self._keys = value
+
+    def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
+        """moto: takes any window, and does not know the calendar."""
+        if not 7 <= pending_window_in_days <= 30:
+            raise JsonRESTError("ValidationException", "PendingWindowInDays must be between 7 and 30 days inclusive.")
+        key = self.keys[self._changeable(key_id)]
+        key.enabled, key.key_state = False, PENDING
+        key.deletion_date = utcnow() + timedelta(days=clock.days + pending_window_in_days)
+        return float(unix_time(key.deletion_date))
+
+    def cancel_key_deletion(self, key_id: str) -> None:
+        """The key is disabled afterwards. moto: takes a key that is not pending deletion, and no ARN."""
+        key_id = self.get_key_id(key_id)
+        key = self.keys[key_id]
+        if key.key_state != PENDING:
+            raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
+        super().cancel_key_deletion(key_id)
+
+    # -- what a state allows -------------------------------------------------------------------------------------------
+
+    def _changeable(self, key_id: str) -> str:
+        plain: str = self.any_id_to_key_id(key_id)
         key = self.keys.get(plain)
-        if key is not None and key.key_state == "PendingDeletion":
+        if key is not None and key.key_state == PENDING:
             raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
         return plain
 
-    def create_key(self, policy: Any, key_usage: Any, *args: Any, **kwargs: Any) -> Any:
-        """moto: omits a key's usage unless the caller gave it; AWS's default is ENCRYPT_DECRYPT."""
-        return super().create_key(policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
+    def usable(self, key_id: str) -> str:
+        """The plain id of a key that may be used for encryption. Raises as KMS does for one that may not."""
+        plain = self._changeable(key_id)
+        key = self.keys.get(plain)
+        if key is not None and key.key_state == DISABLED:
+            raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
+        return plain
 
     def enable_key_rotation(self, key_id: str) -> None:
-        """Refused while deletion is pending."""
-        super().enable_key_rotation(self._usable(key_id))
+        """Refused while the key is disabled or pending deletion."""
+        super().enable_key_rotation(self.usable(key_id))
 
     def disable_key_rotation(self, key_id: str) -> None:
-        """Refused while deletion is pending."""
-        super().disable_key_rotation(self._usable(key_id))
+        """Refused while the key is disabled or pending deletion."""
+        super().disable_key_rotation(self.usable(key_id))
+
+    def get_key_rotation_status(self, key_id: str) -> bool:
+        """False while deletion is pending; a cancelled deletion brings the former setting back."""
+        return self.keys[self.get_key_id(key_id)].key_state != PENDING and super().get_key_rotation_status(key_id)
 
     def enable_key(self, key_id: str) -> None:
         """Refused while deletion is pending."""
-        super().enable_key(self._usable(key_id))
+        super().enable_key(self._changeable(key_id))
 
     def disable_key(self, key_id: str) -> None:
         """Refused while deletion is pending."""
-        super().disable_key(self._usable(key_id))
+        super().disable_key(self._changeable(key_id))
+
+    def update_key_description(self, key_id: str, description: str) -> None:
+        """Refused while deletion is pending."""
+        super().update_key_description(self._changeable(key_id), description)
+
+    def tag_resource(self, arn: str, tags: dict[str, str]) -> None:
+        """Refused while deletion is pending."""
+        self._changeable(arn)
+        super().tag_resource(arn, tags)
+
+    def untag_resource(self, arn: str, tag_keys: list[str]) -> None:
+        """Refused while deletion is pending."""
+        self._changeable(arn)
+        super().untag_resource(arn, tag_keys)
 
     def create_alias(self, target_key_id: str, alias_name: str) -> Any:
         """Refused while deletion is pending."""
-        self._usable(target_key_id)
+        self._changeable(target_key_id)
         return super().create_alias(target_key_id, alias_name)
 
     def update_alias(self, target_key_id: str, alias_name: str) -> Any:
-        """Refused while deletion is pending, and for an alias that does not exist (moto: no error)."""
-        self._usable(target_key_id)
+        """Refused while the target's deletion is pending, and for an alias that does not exist (moto: no error)."""
+        self._changeable(target_key_id)
         if self.get_key_id_from_alias(alias_name) is None:
             raise JsonRESTError("NotFoundException", f"Alias {alias_name} is not found.")
         return super().update_alias(target_key_id, alias_name)
 
+    def create_grant(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Refused while the key is disabled or pending deletion."""
+        return super().create_grant(self.usable(key_id), *args, **kwargs)
+
     def encrypt(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
-        """Refused while deletion is pending."""
-        self._usable(self.any_id_to_key_id(key_id))
-        return super().encrypt(key_id, *args, **kwargs)
+        """Refused while the key is disabled or pending deletion. Data keys are made through it too."""
+        return super().encrypt(self.usable(key_id), *args, **kwargs)
 
-    def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
-        """Refused while deletion is pending."""
-        result: float = super().schedule_key_deletion(self._usable(key_id), pending_window_in_days)
-        return result
+    def decrypt(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused while the key is disabled or pending deletion."""
+        plaintext, arn = super().decrypt(*args, **kwargs)
+        self.usable(arn)
+        return plaintext, arn
 
-    def cancel_key_deletion(self, key_id: str) -> None:
-        """moto: KeyError for an ARN."""
-        super().cancel_key_deletion(self.get_key_id(key_id))
+    # -- key policies --------------------------------------------------------------------------------------------------
+
+    def create_key(self, policy: Any, key_usage: Any, *args: Any, **kwargs: Any) -> Any:
+        """moto: omits a key's usage unless the caller gave it; AWS's default is ENCRYPT_DECRYPT."""
+        self._check_principals(policy)
+        return super().create_key(policy, key_usage or "ENCRYPT_DECRYPT", *args, **kwargs)
+
+    def _generate_default_keys(self, alias_name: str) -> Any:
+        """moto: AWS's own keys (`alias/aws/…`) look like the customer's."""
+        key_id = super()._generate_default_keys(alias_name)
+        if key_id is not None:
+            self.keys[key_id].key_manager = "AWS"
+        return key_id
+
+    def put_key_policy(self, key_id: str, policy: str) -> None:
+        """moto: takes principals that do not exist. Allowed in every state of the key."""
+        self._check_principals(policy)
+        super().put_key_policy(key_id, policy)
+
+    def _check_principals(self, policy: str | None) -> None:
+        """KMS refuses roles and users that do not exist, or not everywhere yet (terraform-provider-aws#24697)."""
+        from moto.iam.models import iam_backends
+
+        iam = list(iam_backends[self.account_id].values())
+        for arn in _principals(policy):
+            kind, _, path = arn.rpartition(":")[2].partition("/")
+            name = path.rpartition("/")[2]
+            if arn.split(":")[4:5] != [self.account_id] or kind not in ("role", "user"):
+                continue
+            known = [
+                entry.name for backend in iam for entry in (backend.roles if kind == "role" else backend.users).values()
+            ]
+            if name not in known:
+                raise JsonRESTError(
+                    "MalformedPolicyDocumentException",
+                    "Policy contains a statement with one or more invalid principals.",
+                )
+
+
+def _principals(policy: str | None) -> Iterable[str]:
+    """The ARNs of IAM principals that a policy names."""
+    statements = json.loads(policy).get("Statement", []) if policy else []
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        named = statement.get("Principal")
+        listed = named.get("AWS", []) if isinstance(named, dict) else []
+        yield from (arn for arn in ([listed] if isinstance(listed, str) else listed) if arn.startswith("arn:"))
 
 
 EXTENSION = Extension(backends=kms_backends, backend=DrKmsBackend, urls=urls)

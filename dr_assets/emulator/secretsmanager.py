@@ -1,15 +1,104 @@
-"""Secrets Manager extension of moto: GetSecretValue and version changes follow the staging labels."""
+"""Secrets Manager extension of moto: staging labels decide what GetSecretValue answers; the recovery window of deleted secrets."""
 
+import time
 from typing import Any
 
+from moto.core.exceptions import JsonRESTError
+from moto.kms.models import kms_backends
 from moto.secretsmanager import urls
+from moto.secretsmanager.exceptions import InvalidRequestException
 from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
 
+from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+
+_DAY = 86400.0
 
 
 class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
-    """Moving AWSCURRENT moves what GetSecretValue answers, and no label of another version."""
+    """Moving AWSCURRENT moves what GetSecretValue answers, and no label of another version.
+
+    A secret that is scheduled for deletion shows itself, and takes nothing but RestoreSecret and DeleteSecret until its date
+    (Secrets Manager API reference, DeleteSecret; the messages as terraform-provider-aws matches them).
+    """
+
+    def _refuse_deleted(self, secret_id: str) -> None:
+        secret = self.secrets.get(secret_id)
+        if secret is not None and secret.is_deleted():
+            if secret.deleted_date <= time.time() + clock.days * _DAY:
+                self.secrets.pop(secret_id)
+                return
+            raise InvalidRequestException(
+                "You can't perform this operation on the secret because it was marked for deletion."
+            )
+
+    def _use_key(self, secret_id: str, code: str, what: str) -> None:
+        """Refuse while the customer managed key of the secret cannot be used (API reference, GetSecretValue: Errors)."""
+        secret = self.secrets.get(secret_id)
+        key_id = getattr(secret, "kms_key_id", None)
+        if not key_id or "alias/aws/" in key_id:
+            return
+        kms = kms_backends[self.account_id][self.region_name]
+        try:
+            found = kms.usable(key_id) in kms.keys
+        except JsonRESTError:
+            found = False
+        if not found:
+            raise JsonRESTError(code, f"Secrets Manager {what}.")
+
+    def create_secret(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: answers that a secret scheduled for deletion exists."""
+        try:
+            self._refuse_deleted(name)
+        except InvalidRequestException:
+            raise InvalidRequestException(
+                "You can't create this secret because a secret with this name is already scheduled for deletion."
+            ) from None
+        return super().create_secret(name, *args, **kwargs)
+
+    def get_secret_value(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: has the message of another operation, and needs no key."""
+        self._refuse_deleted(secret_id)
+        self._use_key(
+            secret_id, "DecryptionFailure", "can't decrypt the protected secret text using the provided KMS key"
+        )
+        return super().get_secret_value(secret_id, *args, **kwargs)
+
+    def put_secret_value(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: writes to a deleted secret, and needs no key."""
+        self._refuse_deleted(secret_id)
+        self._use_key(
+            secret_id, "EncryptionFailure", "can't encrypt the protected secret text using the provided KMS key"
+        )
+        return super().put_secret_value(secret_id, *args, **kwargs)
+
+    def update_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: has its own message."""
+        self._refuse_deleted(secret_id)
+        return super().update_secret(secret_id, *args, **kwargs)
+
+    def tag_resource(self, arn: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: tags a deleted secret."""
+        self._refuse_deleted(arn)
+        return super().tag_resource(arn, *args, **kwargs)
+
+    def describe_secret(self, secret_id: str) -> Any:
+        """moto: shows a deleted secret for ever."""
+        secret = self.secrets.get(secret_id)
+        if secret is not None and secret.is_deleted() and secret.deleted_date <= time.time() + clock.days * _DAY:
+            self.secrets.pop(secret_id)
+        return super().describe_secret(secret_id)
+
+    def delete_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: answers a date in the past of a calendar that was moved forward."""
+        arn, name, date = super().delete_secret(secret_id, *args, **kwargs)
+        secret = self.secrets.get(secret_id)
+        if secret is not None and secret.is_deleted():
+            date += clock.days * _DAY
+            secret.deleted_date = date
+        return arn, name, date
+
+    # -- staging labels ------------------------------------------------------------------------------------------------
 
     def _add_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto: a version that stops being current loses the labels of its owner's too."""

@@ -50,7 +50,7 @@ TABLE: dict[str, Service] = {
     "sqs": Service("sqs", shows_time=True),
     "logs": Service(),
     "servicequotas": Service("service_quotas", warm=False),
-    "secretsmanager": Service("secretsmanager"),
+    "secretsmanager": Service("secretsmanager", reads=("kms",)),
     "rds": Service("rds.backend", reads=("ec2", "kms", "secretsmanager", "sns")),
     "cloudwatch": Service("cloudwatch.backend", reads=("sns",), shows_time=True),
     "route53": Service("route53.backend", reads=("ec2", "cloudwatch"), shows_time=True),

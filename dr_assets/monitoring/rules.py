@@ -22,13 +22,14 @@ from dr_assets.monitoring.samples import (
     TRANSITION,
     Reading,
 )
-from dr_assets.monitoring.sources import cloudwatch, health_checks, topology
+from dr_assets.monitoring.sources import cloudwatch, health_checks, keys, topology
 from dr_assets.monitoring.sources.source import Ask, Metric, Source, SourceKind
 from dr_assets.monitoring.topics import (
     CAPACITY,
     DRIFT,
     DRILLS,
     EVENTS,
+    KEYS,
     REPLICATION,
     RUNS,
     SOURCES,
@@ -98,6 +99,9 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         build=health_checks.health_check_asks,
         actions=("route53:ListHealthChecks", "cloudwatch:GetMetricData"),
         scope="global",
+    ),
+    SourceKind(
+        name="key", metrics=tuple(Metric(name) for name in keys.KEYS), build=keys.key_asks, actions=("kms:DescribeKey",)
     ),
     SourceKind(
         name="sql",
@@ -173,6 +177,7 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
     yield from _replication_rules(stack, site)
     yield from _writer_rules(stack, site)
     yield from _capacity_rules(stack, site)
+    yield from _key_rules(stack, site)
 
 
 def _replication_rules(stack: Stack, site: Site) -> Iterator[Rule]:
@@ -262,6 +267,22 @@ def _capacity_rules(stack: Stack, site: Site) -> Iterator[Rule]:
             unknown_after=900.0,
             resource=f"{site}/aurora/cluster",
             covered_by=(WRITER,),
+        )
+
+
+def _key_rules(stack: Stack, site: Site) -> Iterator[Rule]:
+    for metric in keys.KEYS:
+        yield Rule(
+            stack=stack.environment_suffix,
+            site=site,
+            source="key",
+            metric=metric,
+            topic=KEYS,
+            text=f"The {metric.replace('-', ' ')} cannot be used; scheduled for deletion, it takes what it encrypts with it",
+            below=1.0,
+            severity="critical",
+            resource=f"{site}/encryption/{metric}",
+            **_AT_ONCE,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
-TWO_WRITERS, UNPROTECTED = "two-writers", "unprotected"
+TWO_WRITERS, UNPROTECTED, KEYS = "two-writers", "unprotected", "keys"
 EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
 ON_CALL, DATABASE, PLATFORM = "on-call", "database", "platform"
 
@@ -48,6 +48,7 @@ TOPICS: dict[str, Topic] = {
         ),
         Topic(CAPACITY, "replication_lag", DATABASE, "capacity", "The writer is close to its limits"),
         Topic(SOURCES, "health_checks", PLATFORM, "a-source-is-silent", "A source has stopped answering"),
+        Topic(KEYS, "health_checks", ON_CALL, "a-key-cannot-be-used", "A key is disabled or scheduled for deletion"),
         Topic(EVENTS, "event_queue", ON_CALL, "events", "RDS or an event queue reports a failure"),
         Topic(DRIFT, "drift", PLATFORM, "drift", "A resource differs from the stack file"),
         Topic(RUNS, "run_failure", PLATFORM, "a-run-failed", "A run failed and has not succeeded since"),

@@ -21,7 +21,7 @@ _DRILLS = (
     permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "rds:DescribeEvents", on=ALL)
     | permit("rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster", on=("rds.global_cluster", "rds.cluster"))
     | permit("s3:GetObject", on=_OBJECTS)
-    | permit("s3:ListBucket", on="s3.bucket")
+    | permit("s3:ListBucket", "s3:ListBucketVersions", on="s3.bucket")
     | permit("secretsmanager:GetSecretValue", on="secretsmanager.secret")
     | permit("sns:ListSubscriptionsByTopic", on="sns.topic")
 )
@@ -31,14 +31,18 @@ _SENSORS = (
     # Asked for all global clusters at once: IAM checks a describe without an identifier against every one of them.
     | permit("rds:DescribeGlobalClusters", on=ALL)
     # The topic is encrypted: who publishes to it needs its key (SNS developer guide, "Key management").
-    | permit("kms:Decrypt", "kms:GenerateDataKey", on="kms.key")
+    | permit("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", on="kms.key")
     | permit("route53:ListHealthChecks", on=ALL)
     | permit("sns:Publish", on="sns.topic")
     | permit("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
     | _ALWAYS
 )
+# The buckets encrypt with the site's key: who puts into them needs it (S3 API, PutObject: permissions).
 _REPORTS = (
-    permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL) | permit("s3:PutObject", on=_OBJECTS) | _ALWAYS
+    permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL)
+    | permit("kms:Decrypt", "kms:GenerateDataKey", on="kms.key")
+    | permit("s3:PutObject", on=_OBJECTS)
+    | _ALWAYS
 )
 
 

@@ -64,6 +64,11 @@ def notifications_key(stack: Stack, site: Site) -> str:
     return f"sns-{stack.region(site)}-{stack.environment_suffix}"
 
 
+def key_arn(stack: Stack, site: Site) -> Text:
+    """Any key of the account in the site's region: KMS chooses the ids."""
+    return Text(arn("kms", "key/*", region=stack.region(site), account=ACCOUNT))
+
+
 def monitoring_role(stack: Stack, site: Site) -> str:
     return f"rds-monitoring-role-{site}-{stack.environment_suffix}"
 
@@ -123,6 +128,10 @@ def bucket_arn(stack: Stack, site: Site, tail: str = "") -> Text:
 
 def replication_role(stack: Stack) -> str:
     return f"s3-replication-role-{stack.environment_suffix}"
+
+
+def replication_role_arn(stack: Stack) -> Text:
+    return Text(arn("iam", f"role/{replication_role(stack)}", account=ACCOUNT, home=stack.primary_region))
 
 
 # --- notifications, alarms -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ ANSWERS = [
         "InvalidDBClusterStateFault",
         "Cannot modify engine version without a healthy primary instance",
     ),
+    ("kms", "enable_key", "KMSInvalidStateException", "arn:aws:kms:us-east-1:123456789012:key/x is pending deletion."),
     ("rds", "create_global_cluster", "InvalidDBClusterStateFault", "Source cluster is not in available state"),
     (
         "rds",

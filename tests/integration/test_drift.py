@@ -21,7 +21,8 @@ from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
-from dr_assets.stack import Stack, load_stack
+from dr_assets.stack import Site, Stack, load_stack
+from tests.support.stack import mutating, provision
 
 Field = tuple[str, str]
 EVERYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}
@@ -65,7 +66,6 @@ WRONG: dict[Field, Any] = {
     ("rds.instance", "PerformanceInsights"): None,  # off
     ("route53.health_check", "InsufficientDataHealthStatus"): "Unhealthy",
     ("route53.record", "Value"): "elsewhere.example.com",
-    ("s3.encryption", "SSEAlgorithm"): "aws:kms",
     ("s3.lifecycle", "Rules"): [{"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3}}],
     ("s3.replication", "Role"): "arn:aws:iam::123456789012:role/other",
     ("secretsmanager.version", "Username"): "other",
@@ -80,6 +80,7 @@ POINT_ELSEWHERE: dict[Field, tuple[str, str]] = {
     ("rds.event_subscription", "SnsTopicArn"): ("secondary/notifications/topic", "Arn"),
     ("route53.health_check", "AlarmName"): ("primary/monitoring/alarm-cpu", "AlarmName"),
     ("route53.record", "HealthCheckId"): ("primary/dns/health-check-lag", "HealthCheckId"),
+    ("s3.encryption", "KMSMasterKeyID"): ("primary/encryption/notifications-key", "Arn"),
     ("secretsmanager.secret", "KmsKeyId"): ("primary/encryption/notifications-key", "Arn"),
     ("sns.topic", "KmsMasterKeyId"): ("primary/encryption/data-key", "Arn"),
     ("sqs.queue", "KmsMasterKeyId"): ("primary/encryption/data-key", "Arn"),
@@ -88,10 +89,13 @@ POINT_ELSEWHERE: dict[Field, tuple[str, str]] = {
 NOT_ALONE: dict[Field, str] = {
     ("ec2.peering", "Accepted"): "an accepted peering cannot be un-accepted, only deleted",
     ("ec2.route", "State"): "follows the peering's state",
+    ("kms.key", "Enabled"): "hides what the key encrypts: see below",
+    ("kms.key", "DeletionDate"): "hides what the key encrypts: see below",
     ("rds.event_subscription", "SourceType"): "the sources' type: RDS refuses sources of another",
     ("route53.health_check", "AlarmRegion"): "one field in Route 53 with AlarmName",
     ("route53.health_check", "HealthThreshold"): "covered by the calculated check below",
     ("route53.record", "Failover"): "Route 53 allows one PRIMARY and one SECONDARY",
+    ("s3.encryption", "SSEAlgorithm"): "with SSE-S3 goes the key: see below",
     ("s3.versioning", "Status"): "S3 refuses it while replication is configured: see below",
     ("secretsmanager.secret", "DeletionScheduled"): "hides what is in the secret: see below",
     ("secretsmanager.version", "PasswordMatchesPrimary"): "test_secrets.py",
@@ -187,7 +191,6 @@ BY_HAND: dict[Field, Saboteur] = {
     ("ec2.route", "VpcPeeringConnectionId"): _another_peering,
     ("ec2.route_table", "ForeignRoutes"): _foreign_route,
     ("ec2.route_table_association", "RouteTableId"): _another_table,
-    ("kms.key", "Enabled"): _call("kms", "disable_key", lambda state, r: {"KeyId": _observed(state, r)["KeyId"]}),
     ("kms.key", "KeyRotationEnabled"): _call(
         "kms", "disable_key_rotation", lambda state, r: {"KeyId": _observed(state, r)["KeyId"]}
     ),
@@ -400,6 +403,16 @@ def test_tags_of_others_are_left_alone(built: EmbeddedAws, stack: Stack) -> None
     assert service.verify(stack).in_sync
 
 
+def test_a_bucket_without_our_key_is_found_and_corrected(built: EmbeddedAws, stack: Stack) -> None:
+    state, s3 = StackState(stack, Aws()), Aws().client("s3", stack.primary_region, writing=True)
+    s3.delete_bucket_encryption(Bucket=state.field("primary/backup/bucket", "Name"))  # brings SSE-S3 back
+    found = {(o.key, d.field) for o in service.verify(stack).outcomes for d in o.drift}
+    state.reconcile(state.resources["primary/backup/encryption"])
+    fields = ("BucketKeyEnabled", "KMSMasterKeyID", "SSEAlgorithm")
+    assert found == {("primary/backup/encryption", field) for field in fields}
+    assert service.verify(stack).in_sync
+
+
 def test_suspended_versioning_is_found_and_enabled(built: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
     state = StackState(stack, aws)
@@ -426,4 +439,51 @@ def test_a_secret_scheduled_for_deletion_is_found_and_restored(built: EmbeddedAw
     assert bad.keys() == {"secondary/credentials/secret", "secondary/credentials/version"}
     assert [d.field for d in bad["secondary/credentials/secret"].drift] == ["DeletionScheduled"]
     assert bad["secondary/credentials/version"].status == "unknown"
+    assert service.verify(stack).in_sync
+
+
+def customer_keys(stack: Stack) -> dict[str, str]:
+    """Key id -> state of every customer managed key in both regions."""
+    found = {}
+    for region in (stack.primary_region, stack.secondary_region):
+        kms = Aws().client("kms", region)
+        for key in kms.list_keys()["Keys"]:
+            meta = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            if meta["KeyManager"] == "CUSTOMER":
+                found[meta["KeyId"]] = meta["KeyState"]
+    return found
+
+
+@pytest.mark.parametrize("site", ["primary", "secondary"])
+@pytest.mark.parametrize("how", ["disabled", "scheduled for deletion", "scheduled, alias removed"])
+def test_case_a1_a_doomed_key_is_recovered_and_nothing_else_is_touched(
+    built: EmbeddedAws, stack: Stack, site: Site, how: str
+) -> None:
+    """Never a second key: what the first one encrypts (cluster, secret, exports, snapshots) cannot be read with another."""
+    state, aws = StackState(stack, Aws()), Aws()
+    keys = customer_keys(stack)
+    key, region = str(state.field(f"{site}/encryption/data-key", "KeyId")), stack.region(site)
+    kms = aws.client("kms", region, writing=True)
+    if how == "disabled":
+        kms.disable_key(KeyId=key)
+    else:
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    if "alias removed" in how:
+        kms.delete_alias(AliasName=f"alias/rds-aurora-{region}-{stack.environment_suffix}")
+    bad = {o.key: o for o in service.verify(stack).outcomes if o.status != "in_sync"}
+    found = bad[f"{site}/encryption/data-key"]
+    assert found.status == ("absent" if "alias removed" in how else "drifted")
+    # What the key encrypts cannot be read meanwhile: unknown, not drifted.
+    assert bad[f"{site}/credentials/version"].status == "unknown"
+    assert "destroy the" not in found.reason and "provision it again" not in found.reason
+    if how == "scheduled for deletion":
+        assert "KMS destroys this key on 20" in found.reason and "dr provision" in found.reason
+        assert {d.field for d in found.drift} == {"DeletionDate", "Enabled", "KeyRotationEnabled"}
+    built.control.clear_calls()
+    result = provision(stack)
+    assert result.success, result.failures
+    expected = ["EnableKey"] if how == "disabled" else ["CancelKeyDeletion", "EnableKey"]
+    made = [call["operation"] for call in mutating(built)]
+    assert made == [*expected, *(["CreateAlias"] if "alias removed" in how else [])]
+    assert customer_keys(stack) == keys
     assert service.verify(stack).in_sync

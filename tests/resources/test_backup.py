@@ -136,7 +136,13 @@ def in_sync(stack: Stack, what: str) -> dict[str, Any]:
     if what == "versioning":
         return {"Status": "Enabled"}
     if what == "encryption":
-        by_default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}
+        by_default = {
+            "ApplyServerSideEncryptionByDefault": {
+                "SSEAlgorithm": "aws:kms",
+                "KMSMasterKeyID": "primary/encryption/data-key#Arn",
+            },
+            "BucketKeyEnabled": True,
+        }
         return {"ServerSideEncryptionConfiguration": {"Rules": [by_default]}}
     if what == "public-access-block":
         return {"PublicAccessBlockConfiguration": dict(want)}
@@ -175,11 +181,11 @@ def test_making_and_mending_are_the_same_call(stack: Stack, what: str, site: Sit
     assert made[1]["Bucket"] == f"db-exports-{site}-l6p3z2w4-{ACCOUNT}"
 
 
-def test_a_new_buckets_own_encryption_differs_in_the_bucket_key_only(stack: Stack) -> None:
+def test_a_new_buckets_own_encryption_is_not_ours(stack: Stack) -> None:
     of = target(stack, "primary/backup/encryption")
     fresh = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     reads = FakeReads(KINDS[of.kind], get_bucket_encryption={"ServerSideEncryptionConfiguration": fresh})
-    assert fields(of, look(reads, of)) == ["BucketKeyEnabled"]
+    assert fields(of, look(reads, of)) == ["BucketKeyEnabled", "KMSMasterKeyID", "SSEAlgorithm"]
 
 
 @pytest.mark.parametrize("what", ["versioning", "encryption"])
@@ -235,9 +241,49 @@ def test_a_rule_with_a_prefix_is_not_taken_for_everything(stack: Stack) -> None:
 
 def test_the_replication_role_may_do_nothing_but_replicate_between_the_two_buckets(stack: Stack) -> None:
     policy = target(stack, "global/backup/replication-role-policy").desired["Policy"]
+    of_s3 = [statement for statement in policy["Statement"] if statement["Action"][0].startswith("s3:")]
     actions = {action for statement in policy["Statement"] for action in statement["Action"]}
-    resources = {arn for statement in policy["Statement"] for arn in statement["Resource"]}
+    resources = {arn for statement in of_s3 for arn in statement["Resource"]}
     both = {f"arn:aws:s3:::db-exports-{site}-l6p3z2w4-{ACCOUNT}" for site in SITES}
     assert resources == both | {f"{arn}/*" for arn in both}
     assert not any("*" in action or action.startswith(("s3:Put", "s3:Delete")) for action in actions)
     assert {statement["Effect"] for statement in policy["Statement"]} == {"Allow"}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_aws_15_the_replication_role_decrypts_and_encrypts_through_s3_for_the_sites_bucket_only(
+    stack: Stack, site: Site
+) -> None:
+    """S3 user guide, "Replicating encrypted objects": kms:Decrypt at the source's key, kms:Encrypt at the replica's, and with a
+    bucket key the bucket's ARN in the encryption context and kms:Decrypt at the replica's key."""
+    region, bucket = stack.region(site), f"arn:aws:s3:::db-exports-{site}-l6p3z2w4-{ACCOUNT}"
+    policy = target(stack, "global/backup/replication-role-policy").desired["Policy"]
+    found = {statement["Sid"]: statement for statement in policy["Statement"]}
+    decrypt, encrypt = found[f"Decrypt{site.capitalize()}"], found[f"Encrypt{site.capitalize()}"]
+    assert decrypt["Action"] == ["kms:Decrypt"]
+    assert "kms:Encrypt" in encrypt["Action"]
+    assert decrypt["Resource"] == [f"arn:aws:kms:{region}:{ACCOUNT}:key/*"]
+    assert encrypt["Resource"] == [f"{site}/encryption/data-key#Arn"]
+    for statement in (decrypt, encrypt):
+        assert statement["Condition"] == {
+            "StringEquals": {"kms:ViaService": [f"s3.{region}.amazonaws.com"]},
+            "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]},
+        }
+
+
+@pytest.mark.parametrize(("site", "other"), [("primary", "secondary"), ("secondary", "primary")])
+def test_aws_15_the_rule_selects_sse_kms_objects_and_names_the_other_sites_key(
+    stack: Stack, site: Site, other: Site
+) -> None:
+    of = target(stack, f"global/backup/replication-from-{site}")
+    _, params = creation(of)
+    (rule,) = params["ReplicationConfiguration"]["Rules"]
+    assert rule["SourceSelectionCriteria"] == {"SseKmsEncryptedObjects": {"Status": "Enabled"}}
+    assert rule["Destination"]["EncryptionConfiguration"] == {"ReplicaKmsKeyID": f"{other}/encryption/data-key#Arn"}
+    # A rule of earlier versions, without either, is a difference.
+    old = {name: value for name, value in rule.items() if name != "SourceSelectionCriteria"}
+    reads = FakeReads(
+        KINDS[of.kind],
+        get_bucket_replication={"ReplicationConfiguration": {"Role": of.desired["Role"], "Rules": [old]}},
+    )
+    assert fields(of, look(reads, of)) == ["Rules"]

@@ -1,6 +1,7 @@
 """KMS: how a key without a name is found, what is done about each difference, and who may use it."""
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -9,7 +10,18 @@ from botocore.exceptions import ClientError
 from dr_assets.core.model import Target
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import SITES, Site, Stack
-from tests.support.aws_double import ACCOUNT, FakeReads, creation, deletion, error, fields, look, next_call, target
+from tests.support.aws_double import (
+    ACCOUNT,
+    FakeReads,
+    creation,
+    deletion,
+    drift,
+    error,
+    fields,
+    look,
+    next_call,
+    target,
+)
 
 OURS, THEIRS = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 AT = "primary/encryption"
@@ -43,7 +55,10 @@ class Region:
         def metadata(KeyId: str) -> dict[str, Any]:
             state = self.keys[KeyId]["state"]
             arn = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KeyId}"
-            return {"KeyMetadata": {"KeyId": KeyId, "Arn": arn, "KeyState": state, "Enabled": state == "Enabled"}}
+            shown = {"KeyId": KeyId, "Arn": arn, "KeyState": state, "Enabled": state == "Enabled"}
+            if state == "PendingDeletion":
+                shown["DeletionDate"] = self.keys[KeyId].get("date", datetime(2026, 12, 3, 20, tzinfo=timezone.utc))
+            return {"KeyMetadata": shown}
 
         def tags(KeyId: str) -> dict[str, Any]:
             if KeyId not in self.keys:
@@ -87,16 +102,73 @@ def test_an_alias_that_leads_to_another_key_does_not_mislead(key: Target) -> Non
     assert look(region.reads(), key) is None
 
 
-@pytest.mark.parametrize("gone", [True, False])
-def test_an_alias_may_outlive_its_key(key: Target, gone: bool) -> None:
+def test_an_alias_may_outlive_its_key(key: Target) -> None:
     """Else every run would make one more key: the alias, which is corrected afterwards, never shows the new one."""
     region = Region(key).named(THEIRS)
-    if not gone:
-        region.add(THEIRS, state="PendingDeletion")
     assert look(region.reads(), key) is None
     found = look(region.add(OURS).reads(), key)
     assert found is not None
     assert found["KeyId"] == OURS
+
+
+@pytest.mark.parametrize("how", ["alias", "tags", "alias, Name tag changed"])
+def test_case_a1_a_key_scheduled_for_deletion_is_recovered_and_never_replaced(key: Target, how: str) -> None:
+    """KMS API reference: CancelKeyDeletion leaves the key disabled, EnableKey must follow; no other call before."""
+    region = Region(key).add(OURS, state="PendingDeletion", rotation=False)
+    if how != "tags":
+        region.named(OURS)
+    if "changed" in how:
+        region.add(OURS, state="PendingDeletion", rotation=False, Name="renamed").named(OURS)
+    seen = []
+    for state in ("Disabled", "Enabled"):
+        found = look(region.reads(), key)
+        assert found is not None and found["KeyId"] == OURS
+        operation, params = next_call(key, found)
+        seen.append((operation, params))
+        region.keys[OURS]["state"] = state
+        region.keys[OURS]["rotation"] = True  # as it was before
+    assert seen == [("cancel_key_deletion", {"KeyId": OURS}), ("enable_key", {"KeyId": OURS})]
+    assert fields(key, look(region.reads(), key)) == (["Tags.Name"] if "changed" in how else [])
+
+
+def test_case_a1_the_date_and_the_remedy_are_named(key: Target) -> None:
+    region = Region(key).add(OURS, state="PendingDeletion").named(OURS)
+    found = look(region.reads(), key)
+    assert found is not None
+    assert {"DeletionDate", "Enabled"} <= set(fields(key, found))
+    text = KINDS["kms.key"].explain(drift(key, found), found)
+    assert "KMS destroys this key on 2026-12-03T20:00:00.000Z" in text
+    assert "dr provision" in text and f"cancel-key-deletion --key-id {OURS}" in text
+    assert "destroy " not in text and "delete" not in text
+
+
+def test_case_a1_a_usable_key_comes_before_those_on_their_way_out_and_the_last_of_these_before_the_others(
+    key: Target,
+) -> None:
+    region = Region(key).add(THEIRS, state="PendingDeletion").add(OURS, state="PendingDeletion")
+    region.keys[OURS]["date"] = datetime(2026, 12, 4, tzinfo=timezone.utc)
+    found = look(region.reads(), key)
+    assert found is not None and found["KeyId"] == OURS
+    region.keys[THEIRS]["state"] = "Disabled"
+    found = look(region.reads(), key)
+    assert found is not None and found["KeyId"] == THEIRS
+
+
+def test_what_destroy_leaves_counts_as_absent_and_a_key_that_its_alias_still_leads_to_does_not(key: Target) -> None:
+    kind, region = KINDS["kms.key"], Region(key).add(OURS, state="PendingDeletion")
+    found = look(region.reads(), key)
+    assert found is not None
+    assert "until then provisioning recovers it" in str(kind.released(found))
+    found = look(region.named(OURS).reads(), key)
+    assert found is not None
+    assert kind.released(found) is None
+
+
+def test_a_key_that_is_destroyed_while_it_is_read_is_absent(key: Target) -> None:
+    region = Region(key).add(OURS, state="PendingDeletion")
+    reads = region.reads()
+    reads._answers["get_key_policy"] = error("NotFoundException")
+    assert look(reads, key) is None
 
 
 @pytest.mark.parametrize("name", [None, "renamed"])
@@ -180,6 +252,18 @@ def test_data_is_used_through_rds_of_its_region_by_this_account_only(stack: Stac
         tests = found[sid]["Condition"]["StringEquals"]
         assert tests == {"kms:CallerAccount": [ACCOUNT], "kms:ViaService": [f"rds.{stack.region(site)}.amazonaws.com"]}
     assert found["GrantsForRDS"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": ["true"]}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_aws_15_the_replication_role_may_use_the_data_key_through_s3_and_no_one_else_by_this_policy(
+    stack: Stack, site: Site
+) -> None:
+    found = statements(stack, site, "data")["ReplicateThroughS3"]
+    assert {"kms:Decrypt", "kms:Encrypt"} <= set(found["Action"])
+    tests = found["Condition"]
+    assert tests["ArnEquals"] == {"aws:PrincipalArn": [f"arn:aws:iam::{ACCOUNT}:role/s3-replication-role-l6p3z2w4"]}
+    assert tests["StringEquals"]["kms:ViaService"] == [f"s3.{stack.region(site)}.amazonaws.com"]
+    assert tests["StringEquals"]["kms:CallerAccount"] == [ACCOUNT]
 
 
 @pytest.mark.parametrize("site", SITES)

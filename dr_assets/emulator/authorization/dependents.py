@@ -161,7 +161,8 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Permission]:
     place = f"arn:{PARTITION}:s3:::{bucket.name}/{params.get('Key')}"
     if operation in ("PutObject", "CopyObject", "CreateMultipartUpload"):
         algorithm, key, bucket_key = _default_encryption(bucket)
-        algorithm = str(params.get("ServerSideEncryption") or algorithm)
+        if chosen := params.get("ServerSideEncryption"):  # without a key of its own it means alias/aws/s3
+            algorithm, key = str(chosen), None
         key = params.get("SSEKMSKeyId") or key
         if algorithm.startswith("aws:kms"):
             context = {
@@ -174,7 +175,10 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Permission]:
         wanted = params.get("VersionId")
         item = next((each for each in reversed(versions) if wanted in (None, getattr(each, "version_id", None))), None)
         if str(getattr(item, "encryption", None) or "").startswith("aws:kms"):
-            context = {"kms:encryptioncontext:aws:s3:arn": (place,)}
+            of_bucket = str(getattr(item, "bucket_key_enabled", "")).lower() == "true"
+            context = {
+                "kms:encryptioncontext:aws:s3:arn": (f"arn:{PARTITION}:s3:::{bucket.name}" if of_bucket else place,)
+            }
             yield from _use("s3", region, getattr(item, "kms_key_id", None), ("kms:Decrypt",), **context)
 
 

@@ -243,6 +243,12 @@ class Gateway:
                     raise ValueError("seconds must not be negative")
                 clock.settle_seconds = seconds
                 return {"seconds": seconds}
+            case "POST", "calendar":
+                if float(data["days"]) < 0:
+                    raise ValueError("days must not be negative")
+                with self._lock:
+                    clock.days += float(data["days"])
+                return {"days": clock.days}
             case "GET", "answers":
                 return answers.change({})
             case "POST", "answers":

@@ -1,4 +1,4 @@
-"""S3 extension of moto: replication configuration, versioning rules, bucket-policy enforcement; copying is in `replication`."""
+"""S3 extension of moto: defaults of a bucket, replication configuration, versioning rules, bucket-policy enforcement."""
 
 import json
 from typing import Any
@@ -7,10 +7,11 @@ from moto.core.responses import ActionResult
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3 import urls
 from moto.s3.exceptions import InvalidBucketState, ReplicationConfigurationNotFoundError, S3ClientError
-from moto.s3.models import S3Backend, s3_backends
+from moto.s3.models import PublicAccessBlock, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.s3 import encryption as sse
 from dr_assets.emulator.s3.replication import HEADER, replicator, status
 
 
@@ -18,15 +19,21 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
     """Replication as AWS guards it: versioning on at both ends, and not to be suspended while it is configured."""
 
     def create_bucket(self, *args: Any, **kwargs: Any) -> Any:
-        """moto: takes a statement of a bucket's policy for unconditional, and so refuses everything to TLS-only buckets."""
+        """SSE-S3 and all four public-access blocks from the first day (S3 user guide: since January and April 2023).
+
+        moto: takes a statement of a bucket's policy for unconditional, and so refuses everything to TLS-only buckets.
+        """
         bucket = super().create_bucket(*args, **kwargs)
+        bucket.encryption = sse.DEFAULT
+        bucket.public_access_block = PublicAccessBlock("true", "true", "true", "true")
         bucket.get_permission = lambda action, resource: _permission(bucket, action, resource)
         return bucket
 
     def put_bucket_replication(self, bucket_name: str, replication: dict[str, Any]) -> None:
-        """moto: checks the source bucket only."""
+        """moto: checks the source bucket only. That the role and the keys can be used is not checked, as in the user guide."""
         rules = replication["Rule"]
         for rule in [rules] if isinstance(rules, dict) else rules:
+            _check_encryption(rule)
             target = rule["Destination"]["Bucket"].rsplit(":", 1)[-1]
             if target == bucket_name:
                 raise S3ClientError("InvalidRequest", "Destination bucket cannot be the same as the source bucket.")
@@ -45,11 +52,25 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
             )
         super().put_bucket_versioning(bucket_name, status)
 
+    def delete_bucket_encryption(self, bucket_name: str) -> None:
+        """Brings back SSE-S3: a bucket is never without encryption. moto: leaves it without."""
+        self.get_bucket(bucket_name).encryption = sse.DEFAULT
+
     # -- what is replicated --------------------------------------------------------------------------------------------
 
-    def put_object(self, bucket_name: str, *args: Any, **kwargs: Any) -> Any:
-        """moto: copies nothing. Also what copies and multipart uploads end in."""
+    def put_object(
+        self,
+        bucket_name: str,
+        *args: Any,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        bucket_key_enabled: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """moto: copies nothing, and takes the bucket's key where AWS takes its own. Also what copies and multipart uploads end in."""
+        wanted = sse.Settings(self.account_id, self.get_bucket(bucket_name), encryption, kms_key_id, bucket_key_enabled)
         key = super().put_object(bucket_name, *args, **kwargs)
+        key.encryption, key.kms_key_id, key.bucket_key_enabled = wanted.algorithm, wanted.key, wanted.bucket_key
         replicator.enqueue(self, bucket_name, key)
         return key
 
@@ -78,6 +99,20 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
         return marker
 
 
+def _check_encryption(rule: dict[str, Any]) -> None:
+    """S3 refuses one half of the settings for SSE-KMS without the other."""
+    selected = ((rule.get("SourceSelectionCriteria") or {}).get("SseKmsEncryptedObjects") or {}).get("Status")
+    configured = rule["Destination"].get("EncryptionConfiguration")
+    if selected == "Enabled" and not (configured or {}).get("ReplicaKmsKeyID"):
+        raise S3ClientError(
+            "InvalidRequest", "ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present."
+        )
+    if configured is not None and not selected:
+        raise S3ClientError(
+            "InvalidRequest", "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present."
+        )
+
+
 def _permission(bucket: Any, action: str, resource: str) -> Any:
     """The permission by the policy's statements for everybody without a condition.
 
@@ -100,10 +135,13 @@ class DrS3Response(S3Response):  # type: ignore[misc]
     """The S3 API."""
 
     def get_object(self) -> Any:
-        """moto: has no replication status."""
-        code, headers, body = super().get_object()
+        """moto: has no replication status, and reads objects whose key cannot be used."""
         version = self.querystring.get("versionId", [None])[0]
         key = self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=version)
+        if getattr(key, "kms_key_id", None):
+            region = self.backend.get_bucket(self.bucket_name).region_name
+            sse.usable_key(self.backend.account_id, region, key.kms_key_id)
+        code, headers, body = super().get_object()
         return code, _with_status(headers, key), body
 
     def head_object(self, bucket_name: str, query: dict[str, Any], key_name: str, headers: dict[str, Any]) -> Any:
@@ -133,7 +171,8 @@ def _with_status(headers: dict[str, Any], key: Any) -> dict[str, Any]:
 
 
 def _shown_rule(rule: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {key: rule[key] for key in ("ID", "Priority", "Status", "Destination") if key in rule}
+    as_put = ("ID", "Priority", "Status", "Destination", "SourceSelectionCriteria")
+    shown: dict[str, Any] = {key: rule[key] for key in as_put if key in rule}
     shown["Priority"] = int(rule.get("Priority", 1))
     if "Prefix" in rule:  # the first version of the rules: no filter, no setting for delete markers
         return {**shown, "Prefix": rule["Prefix"] or ""}

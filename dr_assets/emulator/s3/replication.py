@@ -3,19 +3,20 @@
 Source: S3 User Guide,
 "What does Amazon S3 replicate?", "Getting replication status information" and "Setting up permissions for live replication".
 Copies are made before the next request after the settle time; a copy that cannot reach its region stays PENDING and is retried,
-one that is not permitted or has no destination is FAILED for good. Replicas and objects older than the rule are not replicated.
+one that is not permitted or has no destination is FAILED for good. Replicas, objects older than the rule, and SSE-KMS objects that
+the rule does not select are not replicated and have no status ("Replicating encrypted objects").
 """
 
 import copy
-import json
 import tempfile
 import threading
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from dr_assets.emulator import dark_regions
 from dr_assets.emulator.clock import clock
+from dr_assets.emulator.permissions.service_calls import may_assume, role_may
+from dr_assets.emulator.s3 import encryption
 
 Status = Literal["PENDING", "COMPLETED", "FAILED", "REPLICA"]
 HEADER = "x-amz-replication-status"
@@ -98,19 +99,28 @@ class Replicator:
             return "FAILED"
         if dark_regions.is_dark(target.region_name):
             return "PENDING"
-        rights = Rights.of(task.backend.account_id, role)
-        if not target.is_versioned or rights is None or not rights.to_copy(task.bucket, end, task.name, task.marker):
+        if not target.is_versioned or not _may_copy(role, task.bucket, end, task.name, task.marker):
             return "FAILED"
         there = target.keys.getlist(task.name, [])
         same = next((each for each in there if each.version_id == task.item.version_id), None)
+        key = None
+        if _kms(task.item) and not task.marker:
+            key = encryption.replica_key(role, task.backend.buckets[task.bucket], target, task.item, rule)
+            if key is None:
+                return "FAILED"
         if same is None:
             same = _replica_of_marker(task, there) if task.marker else _replica(task, target, rule)
+            if key is not None:
+                same.kms_key_id = key
+                same.bucket_key_enabled = str(encryption.replica_has_bucket_key(target, task.item)).lower()
             # Versions stand in the order in which they were made, whenever they arrive.
             target.keys.setlist(task.name, sorted([*there, same], key=lambda each: each.last_modified))
         if not task.marker:
             tagger = task.backend.tagger
             tagger.delete_all_tags_for_resource(same.arn)
-            if rights.to_read_tags(task.bucket, task.name):  # else the object goes without them
+            if _may(
+                role, "s3:GetObjectVersionTagging", f"{task.bucket}/{task.name}"
+            ):  # else the object goes without them
                 tagger.copy_tags(task.item.arn, same.arn)
         return "COMPLETED"
 
@@ -159,71 +169,31 @@ def _about(rule: dict[str, Any], name: str, tags: dict[str, str], item: Any, mar
         # Rules without a filter are of the first version, which always copies delete markers; tags rule them out.
         enabled = (rule.get("DeleteMarkerReplication") or {}).get("Status") == "Enabled"
         return first_version or (enabled and not wanted)
-    if str(getattr(item, "encryption", None)).startswith("aws:kms"):
+    if _kms(item):
         selected = (rule.get("SourceSelectionCriteria") or {}).get("SseKmsEncryptedObjects") or {}
         if selected.get("Status") != "Enabled":
             return False
     return all(tags.get(tag["Key"]) == (tag.get("Value") or "") for tag in wanted)
 
 
-@dataclass(frozen=True)
-class Rights:
-    """The statements of a role's policies. Conditions are not evaluated; a Deny wins."""
-
-    statements: list[dict[str, Any]]
-
-    @classmethod
-    def of(cls, account: str, role: str) -> "Rights | None":
-        """The rights of a role by its ARN; `None` if it does not exist or S3 may not assume it."""
-        from moto.iam.models import iam_backends
-
-        for backend in list(iam_backends[account].values()):
-            for found in list(backend.roles.values()):
-                if found.arn == role:
-                    documents = [*found.policies.values(), *(each.document for each in found.managed_policies.values())]
-                    trusted = any(_trusts_s3(each) for each in _statements(found.assume_role_policy_document))
-                    return cls([each for text in documents for each in _statements(text)]) if trusted else None
-        return None
-
-    def to_copy(self, source: str, target: str, name: str, marker: bool) -> bool:
-        """Whether an object, or its delete marker, may go from a bucket to another."""
-        return (
-            self.allow("s3:GetReplicationConfiguration", source)
-            and self.allow("s3:ListBucket", source)
-            and self.allow("s3:GetObjectVersionForReplication", f"{source}/{name}")
-            and self.allow("s3:ReplicateDelete" if marker else "s3:ReplicateObject", f"{target}/{name}")
-        )
-
-    def to_read_tags(self, source: str, name: str) -> bool:
-        """Whether the tags may go with it. s3:ReplicateTags is not needed: s3:ReplicateObject implies it."""
-        return self.allow("s3:GetObjectVersionTagging", f"{source}/{name}")
-
-    def allow(self, action: str, place: str) -> bool:
-        """One action on a bucket or an object."""
-        effects = {
-            statement.get("Effect")
-            for statement in self.statements
-            if any(fnmatchcase(action.lower(), str(each).lower()) for each in _listed(statement.get("Action")))
-            and any(fnmatchcase(f"arn:aws:s3:::{place}", str(each)) for each in _listed(statement.get("Resource")))
-        }
-        return effects == {"Allow"}
+def _kms(item: Any) -> bool:
+    return str(getattr(item, "encryption", None)).startswith("aws:kms")
 
 
-def _statements(document: Any) -> list[dict[str, Any]]:
-    parsed = json.loads(document) if isinstance(document, str) else document or {}
-    return _listed(parsed.get("Statement"))
+def _may_copy(role: str, source: str, target: str, name: str, marker: bool) -> bool:
+    """Whether S3 may assume the role for the bucket, and the role may take an object, or its delete marker, to the other."""
+    return (
+        may_assume("s3.amazonaws.com", role, f"arn:aws:s3:::{source}") is None
+        and _may(role, "s3:GetReplicationConfiguration", source)
+        and _may(role, "s3:ListBucket", source)
+        and _may(role, "s3:GetObjectVersionForReplication", f"{source}/{name}")
+        # s3:ReplicateTags is not needed: s3:ReplicateObject implies it.
+        and _may(role, "s3:ReplicateDelete" if marker else "s3:ReplicateObject", f"{target}/{name}")
+    )
 
 
-def _trusts_s3(statement: dict[str, Any]) -> bool:
-    principal = statement.get("Principal")
-    services = _listed(principal.get("Service")) if isinstance(principal, dict) else []
-    return statement.get("Effect") == "Allow" and "s3.amazonaws.com" in services
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]
+def _may(role: str, action: str, place: str) -> bool:
+    return role_may(role, encryption.SESSION, action, f"arn:aws:s3:::{place}")
 
 
 replicator = Replicator()

@@ -152,14 +152,18 @@ class Encryption(_Setting):
 
     def _observe(self, answer: Mapping[str, Any]) -> Observed | None:
         rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]
+        by_default = rule["ApplyServerSideEncryptionByDefault"]
         return {
-            "SSEAlgorithm": rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"],
+            "SSEAlgorithm": by_default["SSEAlgorithm"],
+            "KMSMasterKeyID": by_default.get("KMSMasterKeyID"),
             "BucketKeyEnabled": rule.get("BucketKeyEnabled", False),
         }
 
     def create(self, target: Target) -> Call:
         rule = {
-            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": target.desired["SSEAlgorithm"]},
+            "ApplyServerSideEncryptionByDefault": {
+                field: target.desired[field] for field in ("SSEAlgorithm", "KMSMasterKeyID")
+            },
             "BucketKeyEnabled": target.desired["BucketKeyEnabled"],
         }
         return Call(
@@ -230,7 +234,10 @@ class Lifecycle(_Setting):
 
 
 class Replication(_Setting):
-    """`Rules` and `Role`. S3 refuses it until both buckets are versioned, and versioning cannot be suspended under it."""
+    """`Rules` and `Role`. S3 refuses it until both buckets are versioned, and versioning cannot be suspended under it.
+
+    S3 takes any ReplicaKmsKeyID; with one that it cannot use, every replication fails ("Replicating encrypted objects").
+    """
 
     name = "s3.replication"
     label = "bucket replication"

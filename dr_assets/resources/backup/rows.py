@@ -47,9 +47,13 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield setting(
         "encryption",
         "s3.encryption",
-        {"SSEAlgorithm": "AES256", "BucketKeyEnabled": True},
+        {
+            "SSEAlgorithm": "aws:kms",
+            "KMSMasterKeyID": Ref(f"{site}/encryption/data-key", "Arn"),
+            "BucketKeyEnabled": True,
+        },
         "server_side_encryption_configuration",
-        "Every object encrypted at rest.",
+        "Every object encrypted at rest with the site's data key; its replica with the other site's.",
     )
     blocks = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     yield setting(
@@ -148,12 +152,22 @@ def _replication_rule(stack: Stack, site: Site) -> dict[str, Any]:
         "Status": "Enabled",
         "Filter": {"Prefix": ""},
         "DeleteMarkerReplication": {"Status": "Enabled"},
-        "Destination": {"Bucket": names.bucket_arn(stack, other(site)), "StorageClass": "STANDARD"},
+        # Without this S3 leaves SSE-KMS objects out, and all of ours are.
+        "SourceSelectionCriteria": {"SseKmsEncryptedObjects": {"Status": "Enabled"}},
+        "Destination": {
+            "Bucket": names.bucket_arn(stack, other(site)),
+            "StorageClass": "STANDARD",
+            "EncryptionConfiguration": {"ReplicaKmsKeyID": Ref(f"{other(site)}/encryption/data-key", "Arn")},
+        },
     }
 
 
 def _replication_policy(stack: Stack) -> dict[str, Any]:
-    """What S3 needs (user guide, "Setting up permissions for live replication"), on these two buckets only."""
+    """What S3 needs (user guide, "Setting up permissions for live replication" and "Replicating encrypted objects"), on these
+    two buckets only.
+
+    An export may be encrypted with any key of its region, so reading is confined by the bucket it is in, not by the key.
+    """
     buckets = [names.bucket_arn(stack, site) for site in SITES]
     objects = [names.bucket_arn(stack, site, "/*") for site in SITES]
     reading = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"]
@@ -162,4 +176,24 @@ def _replication_policy(stack: Stack) -> dict[str, Any]:
         statement(["s3:GetReplicationConfiguration", "s3:ListBucket"], buckets, sid="ReadConfiguration"),
         statement(reading, objects, sid="ReadObjects"),
         statement(writing, objects, sid="Replicate"),
+        *(part for site in SITES for part in _use_of_keys(stack, site)),
     )
+
+
+def _use_of_keys(stack: Stack, site: Site) -> Iterator[dict[str, Any]]:
+    """Decrypt what lies in the site's bucket, and encrypt the replicas that arrive there with the site's data key.
+
+    The encryption context is the object's ARN, or the bucket's with a bucket key; S3 then also decrypts the bucket key of
+    the replica before it uses it.
+    """
+    region, bucket = stack.region(site), names.bucket_arn(stack, site)
+    through_s3 = {
+        "StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket, names.bucket_arn(stack, site, "/*")]},
+    }
+    label = site.capitalize()
+    yield statement("kms:Decrypt", names.key_arn(stack, site), sid=f"Decrypt{label}", condition=through_s3)
+    # The documents name Encrypt alone for replicas; objects put under a bucket key take GenerateDataKey.
+    encrypt = ["kms:Encrypt", "kms:GenerateDataKey"]
+    key = Ref(f"{site}/encryption/data-key", "Arn")
+    yield statement(encrypt, key, sid=f"Encrypt{label}", condition=through_s3)

@@ -1,17 +1,23 @@
 """KMS: customer managed keys and their aliases.
 
 A key has no name: ours is found through its alias, or, while that is missing or leads elsewhere, by the tags that are set
-in the call that creates it. So neither a crash between key and alias, nor an alias that still leads to a key on its way
-out, nor a removed Name tag ever makes a second key. A key that is scheduled for deletion counts as absent.
+in the call that creates it. So neither a crash between key and alias nor a removed Name tag ever makes a second key.
+
+A key that is scheduled for deletion can be recovered until its date, and everything encrypted with it is lost afterwards. It is
+observed as what it is, and recovered (CancelKeyDeletion, which leaves it disabled, then EnableKey) instead of being replaced:
+also the one that a destroyed stack left behind, since its snapshots and exports cannot be read with another.
+Source: KMS developer guide, "Deleting AWS KMS keys", and API reference, CancelKeyDeletion.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from dr_assets import utc
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import (
     ALL,
@@ -40,7 +46,10 @@ def aliases(reads: Reads, region: str) -> dict[str, str]:
 
 
 class Key(Kind):
-    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a disabled key."""
+    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a disabled key.
+
+    `DeletionDate` is the time at which KMS destroys the key; None where that is not scheduled.
+    """
 
     name = "kms.key"
     unnamed = True
@@ -56,7 +65,12 @@ class Key(Kind):
         "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"
     ) | permit("kms:ListAliases", "kms:ListKeys", on=ALL)
     write_actions = permit(
-        "kms:TagResource", "kms:EnableKey", "kms:EnableKeyRotation", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"
+        "kms:TagResource",
+        "kms:CancelKeyDeletion",
+        "kms:EnableKey",
+        "kms:EnableKeyRotation",
+        "kms:PutKeyPolicy",
+        "kms:ScheduleKeyDeletion",
     ) | permit("kms:CreateKey", on=ALL)
     least_reads = (4, 0)  # describe, policy, rotation, tags
     terraform = ("aws_kms_key",)
@@ -72,10 +86,10 @@ class Key(Kind):
         through_alias = names.get(target.identity["AliasName"])
         behind = self._tags(reads, region, through_alias) if through_alias else {}
         if through_alias and behind.get("Name") == target.name:
-            found = self._observe(reads, region, through_alias, behind)
+            found = self._observe(reads, region, through_alias, behind, aliased=True)
             if found:
                 return found
-        readable, closed = 0, None
+        readable, closed, pending = 0, None, []
         for key in reads.pages("kms", "list_keys", region, "Keys"):
             try:
                 tags = self._tags(reads, region, key["KeyId"])
@@ -87,15 +101,17 @@ class Key(Kind):
                 continue
             readable += 1
             if (tags.get("Name"), tags.get("TaskID")) == (target.name, task):
-                found = self._observe(reads, region, key["KeyId"], tags)
-                if found:
+                found = self._observe(reads, region, key["KeyId"], tags, aliased=key["KeyId"] == through_alias)
+                if found and not found["DeletionDate"]:
                     return found
+                pending += [found] if found else []
         if closed and not readable:
             raise closed  # no key may be read: ours could be among them, so "absent" would be a guess
         # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
         if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
-            return self._observe(reads, region, through_alias, behind)
-        return None
+            return self._observe(reads, region, through_alias, behind, aliased=True)
+        # Of several that wait for deletion, the one in use last.
+        return max(pending, key=lambda found: str(found["DeletionDate"]), default=None)
 
     def _tags(self, reads: Reads, region: str, key_id: str) -> dict[str, str]:
         try:
@@ -105,17 +121,22 @@ class Key(Kind):
                 return {}  # gone since it was listed
             raise
 
-    def _observe(self, reads: Reads, region: str, key_id: str, tags: dict[str, str]) -> Observed | None:
-        meta = reads.call("kms", "describe_key", region, KeyId=key_id)["KeyMetadata"]
-        if meta["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion"):
-            return None
-        policy = reads.call("kms", "get_key_policy", region, KeyId=key_id, PolicyName="default")["Policy"]
-        rotation = reads.call("kms", "get_key_rotation_status", region, KeyId=key_id)
+    def _observe(self, reads: Reads, region: str, key_id: str, tags: dict[str, str], aliased: bool) -> Observed | None:
+        try:
+            meta = reads.call("kms", "describe_key", region, KeyId=key_id)["KeyMetadata"]
+            policy = reads.call("kms", "get_key_policy", region, KeyId=key_id, PolicyName="default")["Policy"]
+            rotation = reads.call("kms", "get_key_rotation_status", region, KeyId=key_id)
+        except ClientError as error:
+            if error_code(error) == "NotFoundException":
+                return None  # destroyed since it was listed
+            raise
         return {
             "KeyId": meta["KeyId"],
             "Arn": meta["Arn"],
             "Status": meta["KeyState"],
             "Enabled": meta["Enabled"],
+            "DeletionDate": _deletion_date(meta),
+            "Aliased": aliased,
             "KeyRotationEnabled": rotation["KeyRotationEnabled"],
             "Policy": normal_policy(json.loads(policy)),
             "Tags": tags,
@@ -132,7 +153,9 @@ class Key(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         changed = changed_fields(drift)
         key = {"KeyId": observed["KeyId"]}
-        # Rotation can be switched on for an enabled key only, so that comes first.
+        # Nothing else can be changed before; rotation can be switched on for an enabled key only.
+        if "DeletionDate" in changed:
+            return Call("kms", "cancel_key_deletion", key)
         if "Enabled" in changed:
             return Call("kms", "enable_key", key)
         if "KeyRotationEnabled" in changed:
@@ -148,8 +171,31 @@ class Key(Kind):
     def delete(self, target: Target, observed: Observed) -> Call:
         return Call("kms", "schedule_key_deletion", {"KeyId": observed["KeyId"], "PendingWindowInDays": DELETION_DAYS})
 
+    def released(self, observed: Observed) -> str | None:
+        """What `destroy` leaves: a key without its alias, on its way out."""
+        if observed["DeletionDate"] is None or observed["Aliased"]:
+            return None
+        return f"scheduled for deletion on {observed['DeletionDate']}; until then provisioning recovers it"
+
+    def explain(self, drift: Sequence[Drift], observed: Observed) -> str:
+        if "DeletionDate" not in changed_fields(drift):
+            return ""
+        return (
+            f"scheduled for deletion: KMS destroys this key on {observed['DeletionDate']}, and nothing that it encrypts can be read again after "
+            f"that. Run `dr provision`, which cancels the deletion and enables the key, or at once: aws kms "
+            f"cancel-key-deletion --key-id {observed['KeyId']}, then aws kms enable-key"
+        )
+
     def waiting(self, observed: Observed) -> str | None:
         return f"the key is {observed['Status']}" if observed["Status"] in ("Creating", "Updating") else None
+
+
+def _deletion_date(meta: Mapping[str, Any]) -> str | None:
+    """The date as text. A key whose replicas have to go first has none yet."""
+    if meta["KeyState"] not in ("PendingDeletion", "PendingReplicaDeletion"):
+        return None
+    at = meta.get("DeletionDate")
+    return utc.to_text(at) if at else "the day its replicas are gone"
 
 
 class Alias(Kind):

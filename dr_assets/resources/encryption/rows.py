@@ -33,7 +33,7 @@ def _pair(stack: Stack, site: Site, purpose: str, name: str, document: dict[str,
         f"{at}/{purpose}-key",
         "kms.key",
         name,
-        {"Enabled": True, "KeyRotationEnabled": True, "Policy": document},
+        {"Enabled": True, "DeletionDate": None, "KeyRotationEnabled": True, "Policy": document},
         identity={"AliasName": f"alias/{name}", "TaskID": stack.environment_suffix},
         settings={"Description": f"DR Assets: {purpose} of the {site} site"},
         terraform=f"module.{site}.aws_kms_key.{purpose}",
@@ -58,16 +58,23 @@ def _root(stack: Stack) -> dict[str, Any]:
 
 
 def _data_policy(stack: Stack, site: Site) -> dict[str, Any]:
-    """RDS acts with the caller's rights (kms:ViaService), and creates grants for the volumes it keeps encrypted."""
+    """RDS acts with the caller's rights (kms:ViaService), and creates grants for the volumes it keeps encrypted.
+
+    S3 acts with the replication role, which is named by a condition: as a principal it would have to exist before the key.
+    """
     region, everyone = stack.region(site), {"AWS": "*"}
     via_rds = {"kms:CallerAccount": Text(names.ACCOUNT), "kms:ViaService": f"rds.{region}.amazonaws.com"}
     use = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
     grants = ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"]
     for_aws = {"StringEquals": via_rds, "Bool": {"kms:GrantIsForAWSResource": "true"}}
+    via_s3 = {**via_rds, "kms:ViaService": f"s3.{region}.amazonaws.com"}
+    replication = {"StringEquals": via_s3, "ArnEquals": {"aws:PrincipalArn": names.replication_role_arn(stack)}}
+    copying = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
     return policy(
         _root(stack),
         statement(use, "*", sid="UseThroughRDS", principal=everyone, condition={"StringEquals": via_rds}),
         statement(grants, "*", sid="GrantsForRDS", principal=everyone, condition=for_aws),
+        statement(copying, "*", sid="ReplicateThroughS3", principal=everyone, condition=replication),
     )
 
 

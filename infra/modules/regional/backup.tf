@@ -1,6 +1,5 @@
 resource "aws_s3_bucket" "exports" {
   #checkov:skip=CKV_AWS_18:Access is recorded by CloudTrail data events where wanted; an access-log bucket would be one more to replicate.
-  #checkov:skip=CKV_AWS_145:Encrypted with S3's own keys on purpose: an export must stay readable at the other site without this region's key.
   #checkov:skip=CKV_AWS_144:Replicated to the other site by the root module.
   #checkov:skip=CKV2_AWS_62:Nothing acts on single objects.
   bucket        = "db-exports-${var.site}-${var.suffix}-${var.account_id}"
@@ -30,7 +29,9 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "exports" {
     bucket_key_enabled = true
 
     apply_server_side_encryption_by_default {
-      sse_algorithm = "AES256"
+      # A replica is encrypted with the other site's key: it stays readable there without this region.
+      sse_algorithm     = "aws:kms"
+      kms_master_key_id = aws_kms_key.data.arn
     }
   }
 }

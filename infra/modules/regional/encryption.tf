@@ -45,6 +45,23 @@ resource "aws_kms_key" "data" {
           Bool         = { "kms:GrantIsForAWSResource" = "true" }
         }
       },
+      {
+        # Named by a condition: as a principal the role would have to exist before the key.
+        Sid       = "ReplicateThroughS3"
+        Effect    = "Allow"
+        Principal = { AWS = "*" }
+        Action    = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = {
+            "kms:CallerAccount" = var.account_id
+            "kms:ViaService"    = "s3.${var.region}.amazonaws.com"
+          }
+          ArnEquals = {
+            "aws:PrincipalArn" = "arn:${var.partition}:iam::${var.account_id}:role/s3-replication-role-${var.suffix}"
+          }
+        }
+      },
     ]
   })
 

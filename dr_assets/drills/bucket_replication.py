@@ -1,0 +1,100 @@
+"""Whether the two export buckets hold the same: every page of both listings, and the replication status of what differs.
+
+A version that S3 replicated has the same key and version id at both sites (S3 user guide, "What does Amazon S3 replicate?"). One
+that no rule selected has no ReplicationStatus at its source: that is not replicated, and stays so ("Getting replication status
+information"). Calls: one for each 1,000 versions of each bucket, and at most STATUS_CALLS for statuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dr_assets import utc
+from dr_assets.drills.aws_view import AwsView
+from dr_assets.errors import AwsCallError
+from dr_assets.resources.row import other
+from dr_assets.stack import SITES, Site
+
+# S3 replicates most objects within 15 minutes (user guide, "Using S3 Replication Time Control").
+GRACE = timedelta(minutes=15)
+STATUS_CALLS = 20
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object. Delete markers are left out: each site's lifecycle rule sets its own."""
+
+    key: str
+    id: str
+    at: datetime
+    latest: bool
+
+
+def bucket_replicated(view: AwsView) -> str | None:
+    """Why the export buckets do not hold the same, or None. What has been on its way for less than GRACE is no reason."""
+    held = {site: list(_versions(view, site)) for site in SITES}
+    young = utc.now() - GRACE
+    budget, problems = STATUS_CALLS, []
+    for site in (view.from_site, view.to_site):
+        there = {(item.key, item.id) for item in held[other(site)]}
+        missing = [item for item in held[site] if item.latest and (item.key, item.id) not in there]
+        # Newest first: the older ones have no excuse, whatever their status.
+        for item in sorted(missing, key=lambda item: item.at, reverse=True):
+            status = _status(view, site, item) if budget else "PENDING"
+            budget = max(0, budget - 1)
+            # "gone": deleted meanwhile. REPLICA: its original was deleted for good.
+            if status not in ("gone", "REPLICA") and not (status == "PENDING" and item.at > young):
+                problems.append(f"{item.key} is at the {site} site only ({_words(status)})")
+    newest = sorted((item for item in held[view.from_site] if item.latest), key=lambda item: item.at, reverse=True)
+    problems += [
+        f"{item.key} of the {view.from_site} site is not up to date at the other (replication failed)"
+        for item in newest[:budget]
+        if _status(view, view.from_site, item) == "FAILED"
+    ]
+    if not problems:
+        return None
+    more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+    return (
+        f"exports are not replicated: {'; '.join(problems[:_NAMED])}{more}. S3 does not catch up by itself: copy each object "
+        "onto itself at its site, or run an S3 Batch Replication job"
+    )
+
+
+def _versions(view: AwsView, site: Site) -> Iterator[Version]:
+    position: dict[str, str] = {}
+    while True:
+        page = view.call("s3", "list_object_versions", view.stack.region(site), Bucket=_bucket(view, site), **position)
+        for item in page.get("Versions", ()):
+            yield Version(item["Key"], item["VersionId"], item["LastModified"], bool(item["IsLatest"]))
+        if not page.get("IsTruncated"):
+            return
+        position = {"KeyMarker": page["NextKeyMarker"]}
+        if page.get("NextVersionIdMarker"):
+            position["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+
+def _bucket(view: AwsView, site: Site) -> str:
+    return str(view.state.field(f"{site}/backup/bucket", "Name"))
+
+
+def _status(view: AwsView, site: Site, item: Version) -> str | None:
+    """`ReplicationStatus` of the latest version of a key; None: no rule selected it; "gone": it was deleted meanwhile."""
+    try:
+        head = view.call("s3", "head_object", view.stack.region(site), Bucket=_bucket(view, site), Key=item.key)
+    except AwsCallError as error:
+        if "404" in str(error):
+            return "gone"
+        raise
+    found = head.get("ReplicationStatus")
+    return "COMPLETED" if found == "COMPLETE" else found  # S3's API spells it both ways
+
+
+def _words(status: str | None) -> str:
+    return {
+        None: "no rule selected it",
+        "PENDING": f"for more than {GRACE.seconds // 60} minutes",
+        "FAILED": "replication failed",
+    }.get(status, "its replica was deleted")

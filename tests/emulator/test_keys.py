@@ -1,0 +1,201 @@
+"""KMS keys and secrets on their way out, and what their keys' states mean for those who use them."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dr_assets.emulator import EmbeddedAws
+
+from .conftest import SECONDARY, Clients
+
+
+def code(call: Any, **params: Any) -> str:
+    """The error code of a call, or "" where it succeeds."""
+    try:
+        call(**params)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
+
+
+@pytest.fixture
+def calendar(aws: EmbeddedAws) -> EmbeddedAws:
+    """The calendar only moves forward, and other tests share this AWS: they have no waiting periods."""
+    return aws
+
+
+def test_aws_14_what_each_state_of_a_key_allows(client: Clients) -> None:
+    """KMS developer guide, "Key states of AWS KMS keys": the table and its footnotes 1, 3, 4 and 10."""
+    kms = client("kms")
+    key = kms.create_key(Tags=[{"TagKey": "a", "TagValue": "b"}])["KeyMetadata"]["KeyId"]
+    secret = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    kms.enable_key_rotation(KeyId=key)
+    policy = kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    use: list[tuple[Any, dict[str, Any]]] = [
+        (kms.encrypt, {"KeyId": key, "Plaintext": b"x"}),
+        (kms.decrypt, {"CiphertextBlob": secret}),
+        (kms.generate_data_key, {"KeyId": key, "KeySpec": "AES_256"}),
+        (
+            kms.create_grant,
+            {"KeyId": key, "GranteePrincipal": "arn:aws:iam::123456789012:root", "Operations": ["Decrypt"]},
+        ),
+        (kms.enable_key_rotation, {"KeyId": key}),
+        (kms.disable_key_rotation, {"KeyId": key}),
+    ]
+    change: list[tuple[Any, dict[str, Any]]] = [
+        (kms.enable_key, {"KeyId": key}),
+        (kms.disable_key, {"KeyId": key}),
+        (kms.schedule_key_deletion, {"KeyId": key, "PendingWindowInDays": 7}),
+        (kms.create_alias, {"AliasName": f"alias/{key}", "TargetKeyId": key}),
+        (kms.tag_resource, {"KeyId": key, "Tags": [{"TagKey": "a", "TagValue": "c"}]}),
+        (kms.untag_resource, {"KeyId": key, "TagKeys": ["a"]}),
+        (kms.update_key_description, {"KeyId": key, "Description": "d"}),
+    ]
+    assert code(kms.cancel_key_deletion, KeyId=key) == "KMSInvalidStateException"
+    kms.disable_key(KeyId=key)
+    assert {code(call, **params) for call, params in use} == {"DisabledException"}
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is True
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert {code(call, **params) for call, params in use + change} == {"KMSInvalidStateException"}
+    # It still exists, shows itself, and takes a policy. Its rotation status is false for the time being.
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["DeletionDate"]
+    assert kms.list_resource_tags(KeyId=key)["Tags"] == [{"TagKey": "a", "TagValue": "b"}]
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is False
+    assert code(kms.put_key_policy, KeyId=key, PolicyName="default", Policy=policy) == ""
+    kms.cancel_key_deletion(KeyId=key)
+    shown = kms.describe_key(KeyId=key)["KeyMetadata"]
+    assert (shown["KeyState"], shown["Enabled"], shown.get("DeletionDate")) == ("Disabled", False, None)
+    assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is True
+    assert code(kms.decrypt, CiphertextBlob=secret) == "DisabledException"
+    kms.enable_key(KeyId=key)
+    assert kms.decrypt(CiphertextBlob=secret)["Plaintext"] == b"x"
+
+
+def test_aws_14_a_key_is_destroyed_at_its_date_with_its_aliases_and_not_before(
+    calendar: EmbeddedAws, client: Clients, name: str
+) -> None:
+    kms = client("kms", SECONDARY)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+    secret = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    assert code(kms.schedule_key_deletion, KeyId=key, PendingWindowInDays=6) == "ValidationException"
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    calendar.control.pass_days(6)
+    assert kms.describe_key(KeyId=f"alias/{name}")["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    calendar.control.pass_days(1.01)
+    for call, params in (
+        (kms.describe_key, {"KeyId": key}),
+        (kms.cancel_key_deletion, {"KeyId": key}),
+        (kms.describe_key, {"KeyId": f"alias/{name}"}),
+        (kms.decrypt, {"CiphertextBlob": secret}),
+    ):
+        assert code(call, **params) in ("NotFoundException", "AccessDeniedException")
+    assert key not in [item["KeyId"] for item in kms.list_keys()["Keys"]]
+
+
+def test_aws_13_a_key_policy_may_name_only_principals_that_exist(client: Clients, name: str) -> None:
+    """terraform-provider-aws#24697: also a role that was created a moment ago, until it has spread."""
+    policy = f"""{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": "kms:*", "Resource": "*",
+        "Principal": {{"AWS": ["arn:aws:iam::123456789012:root", "arn:aws:iam::123456789012:role/{name}"]}}}}]}}"""
+    kms, iam = client("kms"), client("iam")
+    assert code(kms.create_key, Policy=policy) == "MalformedPolicyDocumentException"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+    assert code(kms.create_key, Policy=policy) == ""
+
+
+def test_aws_14_a_secret_cannot_be_read_or_written_while_its_key_cannot_be_used(client: Clients, name: str) -> None:
+    """Secrets Manager API reference, GetSecretValue and PutSecretValue: errors."""
+    kms, secrets = client("kms"), client("secretsmanager")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    secrets.create_secret(Name=name, KmsKeyId=key, SecretString="s")
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert code(secrets.get_secret_value, SecretId=name) == "DecryptionFailure"
+    assert code(secrets.put_secret_value, SecretId=name, SecretString="t") == "EncryptionFailure"
+    assert secrets.describe_secret(SecretId=name)["KmsKeyId"] == key
+    kms.cancel_key_deletion(KeyId=key)
+    kms.enable_key(KeyId=key)
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == "s"
+
+
+def test_aws_13_a_secret_in_its_recovery_window_takes_nothing_but_restoring(
+    calendar: EmbeddedAws, client: Clients, name: str
+) -> None:
+    """Messages as terraform-provider-aws matches them (internal/service/secretsmanager)."""
+    secrets = client("secretsmanager", SECONDARY)
+    secrets.create_secret(Name=name, SecretString="s")
+    secrets.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+    with pytest.raises(ClientError, match=r"InvalidRequestException.*a secret with this name is already scheduled for"):
+        secrets.create_secret(Name=name)
+    tag = [{"Key": "a", "Value": "b"}]
+    for call, params in (
+        (secrets.get_secret_value, {}),
+        (secrets.put_secret_value, {"SecretString": "t"}),
+        (secrets.update_secret, {"Description": "d"}),
+        (secrets.tag_resource, {"Tags": tag}),
+    ):
+        with pytest.raises(ClientError, match=r"InvalidRequestException.*because it was marked for deletion"):
+            call(SecretId=name, **params)
+    assert secrets.describe_secret(SecretId=name)["DeletedDate"]
+    secrets.restore_secret(SecretId=name)
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == "s"
+    secrets.delete_secret(SecretId=name, RecoveryWindowInDays=7)
+    calendar.control.pass_days(7.01)
+    assert code(secrets.describe_secret, SecretId=name) == "ResourceNotFoundException"
+    assert code(secrets.create_secret, Name=name) == ""
+
+
+# -- S3 ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_bucket_is_encrypted_and_not_public(client: Clients, name: str) -> None:
+    """S3 user guide: SSE-S3 since January 2023, the public-access blocks since April 2023."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket=name)
+    rules = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules == [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]
+    assert set(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert s3.put_object(Bucket=name, Key="a")["ServerSideEncryption"] == "AES256"
+    own = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=own)
+    s3.delete_bucket_encryption(Bucket=name)
+    assert s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"] == rules
+
+
+def test_the_key_of_an_object(client: Clients, name: str) -> None:
+    """aws:kms without a key means AWS's own, even where the bucket's default names one (S3 API, PutObject: SSEKMSKeyId)."""
+    s3, kms = client("s3"), client("kms")
+    s3.create_bucket(Bucket=name)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    rules = {"Rules": [{**default, "BucketKeyEnabled": True}]}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=rules)
+
+    def put(**more: Any) -> tuple[Any, ...]:
+        s3.put_object(Bucket=name, Key="a", Body=b"x", **more)
+        shown = s3.head_object(Bucket=name, Key="a")
+        return shown["ServerSideEncryption"], shown.get("SSEKMSKeyId"), shown.get("BucketKeyEnabled")
+
+    own = kms.describe_key(KeyId="alias/aws/s3")["KeyMetadata"]["Arn"]
+    assert put(ServerSideEncryption="aws:kms") == ("aws:kms", own, True)
+    assert put(ServerSideEncryption="AES256") == ("AES256", None, None)
+    assert put(ServerSideEncryption="aws:kms", SSEKMSKeyId=key, BucketKeyEnabled=False) == ("aws:kms", key, False)
+    assert put() == ("aws:kms", key, True)
+
+
+def test_aws_14_objects_cannot_be_read_or_put_while_their_key_cannot_be_used(client: Clients, name: str) -> None:
+    """Codes: S3 API reference, "List of error codes" (KMS.*)."""
+    s3, kms = client("s3"), client("kms")
+    s3.create_bucket(Bucket=name)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    settings = {"Bucket": name, "Key": "a", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    s3.put_object(**settings, Body=b"x")
+    kms.disable_key(KeyId=key)
+    assert code(s3.get_object, Bucket=name, Key="a") == "KMS.DisabledException"
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert code(s3.get_object, Bucket=name, Key="a") == "KMS.KMSInvalidStateException"
+    assert code(s3.put_object, **settings) == "KMS.KMSInvalidStateException"
+    assert code(s3.put_object, **{**settings, "SSEKMSKeyId": key[:-4] + "0000"}) == "KMS.NotFoundException"
+    kms.cancel_key_deletion(KeyId=key)
+    kms.enable_key(KeyId=key)
+    assert s3.get_object(Bucket=name, Key="a")["Body"].read() == b"x"
