@@ -145,6 +145,27 @@ def test_aws_13_a_secret_in_its_recovery_window_takes_nothing_but_restoring(
     assert code(secrets.create_secret, Name=name) == ""
 
 
+def test_aws_14_no_cluster_is_created_with_a_key_on_its_way_out(client: Clients, name: str) -> None:
+    """RDS API reference, CreateDBCluster: KMSKeyNotAccessibleFault."""
+    kms, rds = client("kms"), client("rds")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    settings = {
+        "DBClusterIdentifier": name,
+        "Engine": "aurora-postgresql",
+        "EngineVersion": "14.13",
+        "MasterUsername": "dbadmin",
+        "MasterUserPassword": "a-password-of-the-test",
+        "StorageEncrypted": True,
+        "KmsKeyId": key,
+    }
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert code(rds.create_db_cluster, **settings) == "KMSKeyNotAccessibleFault"
+    kms.cancel_key_deletion(KeyId=key)
+    assert code(rds.create_db_cluster, **settings) == "KMSKeyNotAccessibleFault"  # disabled
+    kms.enable_key(KeyId=key)
+    assert code(rds.create_db_cluster, **settings) == ""
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 

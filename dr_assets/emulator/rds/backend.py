@@ -5,6 +5,7 @@ Overrides only what moto 5.2.5 lacks or gets wrong; each method names it.
 
 from typing import Any
 
+from moto.core.exceptions import JsonRESTError
 from moto.ec2.models import ec2_backends
 from moto.rds import urls
 from moto.rds.exceptions import (
@@ -18,6 +19,7 @@ from moto.rds.exceptions import (
     InvalidDBInstanceEngine,
     InvalidParameterCombination,
     InvalidParameterValue,
+    KMSKeyNotAccessibleFault,
     RDSClientError,
 )
 from moto.rds.models import RDSBackend, rds_backends
@@ -84,6 +86,15 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         return select_events(self.events, params)
 
     # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def _validate_kms_key(self, kms_key_id: str) -> str:
+        """moto: takes a key that is disabled or pending deletion (RDS API reference, CreateDBCluster: errors)."""
+        arn = str(super()._validate_kms_key(kms_key_id))
+        try:
+            self.kms.usable(arn)
+        except JsonRESTError:
+            raise KMSKeyNotAccessibleFault(kms_key_id) from None
+        return arn
 
     def create_db_cluster(self, kwargs: dict[str, Any]) -> AuroraCluster:
         """moto: overwrites a cluster of the same name, checks no group, key or membership."""
