@@ -7,7 +7,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from dr_assets.core.model import Sensitive, Target
+from dr_assets.core.converge import remedy
+from dr_assets.core.model import Drift, Sensitive, Target
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import SITES, Site, Stack, parse_stack
@@ -556,3 +557,13 @@ def test_the_order_is_in_the_lineage(stack: Stack) -> None:
         assert f"{site}/aurora/log-group" in needs[f"{site}/aurora/cluster"]
         assert f"{site}/encryption/data-key" in needs[f"{site}/aurora/cluster"]
         assert f"{site}/identity/monitoring-attachment" in needs[f"{site}/aurora/instance-1"]
+
+
+def test_case_a1_a_cluster_on_another_key_is_told_to_recover_that_key_and_never_to_be_replaced(stack: Stack) -> None:
+    of = target(stack, "primary/aurora/cluster")
+    differs = (
+        Drift("KmsKeyId", "arn:aws:kms:us-east-1:123456789012:key/new", "arn:aws:kms:us-east-1:123456789012:key/old"),
+    )
+    text = remedy(KINDS[of.kind], differs)
+    assert "cancel-key-deletion" in text and "make the other site the writer" in text
+    assert not any(word in text for word in ("destroy", "provision it again", "delete it"))

@@ -6,7 +6,7 @@ What is written and what is read have different names in RDS's API; each differe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
@@ -142,6 +142,13 @@ class Cluster(Kind):
         "Correct the stack file if that is right. Otherwise keep the cluster and move the data: restore a snapshot beside it, or "
         "use a blue/green deployment; AWS Support can help."
     )
+    remedies: ClassVar[Mapping[str, str]] = {
+        "KmsKeyId": (
+            "the storage stays encrypted with the key it was made with. Recover that key if it is disabled or scheduled for "
+            "deletion (aws kms cancel-key-deletion, then enable-key). If it no longer exists, do not stop, restart or modify "
+            "this cluster, which RDS could not open again: make the other site the writer, whose copy has a key of its own."
+        )
+    }
     label = "Aurora cluster"
     compute_kinds = ("aurora", "postgres")
     owned = frozenset({"EngineVersion", "ReplicationSourceIdentifier"})
