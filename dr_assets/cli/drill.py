@@ -93,7 +93,7 @@ def _command(scenario: Scenario, text: str) -> click.Command:
                 )
             overridden.append(Override(precondition=name, reason=reason.strip(), by=person))
 
-        def request(approved_by: str | None) -> Request:
+        def request(approved_by: str | None, from_site: str | None = None) -> Request:
             return Request(
                 scenario=scenario,
                 operator=person,
@@ -102,8 +102,10 @@ def _command(scenario: Scenario, text: str) -> click.Command:
                 overrides=tuple(overridden),
                 settings=settings,
                 kind="incident" if incident else "drill",
+                from_site=from_site,
             )
 
+        shown = None
         if dry_run or not yes:
             prepared = runner.prepare(stack, request(None))
             if dry_run and as_json:
@@ -116,7 +118,8 @@ def _command(scenario: Scenario, text: str) -> click.Command:
                 f"Carry this {scenario} out on {stack.environment_suffix}?", err=True
             ):
                 raise DrError("Nothing was done.")
-        finish(runner.start(stack, open_store(), request(person), render.step), as_json)
+            shown = prepared.plan.from_site  # what was shown and approved, or nothing: the writer may move meanwhile
+        finish(runner.start(stack, open_store(), request(person, shown), render.step), as_json)
 
     return run
 

@@ -36,6 +36,8 @@ from dr_assets.stack import SITES, Stack
 
 # A read that hangs must not hold the recovery up: seconds for one answer, attempts for one read.
 READ_TIMEOUT, ATTEMPTS = 3.0, 3
+# How long an approval holds for a drill that has not acted yet.
+APPROVAL_SECONDS = 3600.0
 # The steps between the decision and traffic flowing again: what they call is the recovery path.
 RECOVERY_STEPS = ("act", "follow", "recovered")
 
@@ -117,8 +119,9 @@ def refuse(prepared: Prepared, request: Request) -> None:
 
 
 def resume(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None) -> Record:
-    """Go on with a drill whose process ended, to its record. Raises like `reopen` and `start`."""
+    """Go on with a drill whose process ended, to its record. Raises like `reopen`, `start` and `confirm`."""
     with reopen(stack, store, drill, on_step) as again:
+        again.confirm()
         return again.run()
 
 
@@ -185,6 +188,29 @@ class DrillRunner:
         """End the measuring and release the lock. The drill can be reopened."""
         self._steps.close()
         self.lock.release()
+
+    def confirm(self) -> None:
+        """Evaluate the preconditions again while nothing has been called: what was checked is what is done.
+
+        Raises RefusedError where one blocks by now, or the approval has expired; the drill can be aborted then.
+        """
+        if self.journal.document.steps.act.intended:
+            return
+        request = self.journal.document.request
+        age = (utc.now() - utc.parse(request.at)).total_seconds()
+        way_out = f"Abort with `dr drill abort {self.journal.drill}`, and decide again."
+        if not -60 <= age <= APPROVAL_SECONDS:  # within the skew of two clocks
+            raise RefusedError(
+                f"The {self.plan.scenario} was approved at {request.at}, which holds for {APPROVAL_SECONDS / 60:.0f} min. {way_out}"
+            )
+        tls_authorities()
+        bad = blocking(evaluate(_view(self.stack, self.aws, self.plan)), request.overrides)
+        if bad:
+            reasons = "\n".join(f"  {item.name}: {item.reason}" for item in bad)
+            raise RefusedError(
+                f"The {self.plan.scenario} was not resumed; preconditions block it by now:\n{reasons}\n{way_out}"
+            )
+        self.journal.note("every precondition holds again", "drill")
 
     def run(self) -> Record:
         """Every step that is not done yet, then the record."""

@@ -8,10 +8,11 @@ import pytest
 from dr_assets.drills import record, runner
 from dr_assets.drills.journal import Act, Journal
 from dr_assets.drills.lock import DrillLock
+from dr_assets.drills.parts import Condition
 from dr_assets.drills.plan import Plan
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.steps import DrillSteps, StepFailedError
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
 
@@ -120,3 +121,37 @@ def test_a_result_of_the_wrong_type_names_the_step_and_how_to_go_on(
         with pytest.raises(StepFailedError, match=rf"Step act of {DRILL} failed: found: .*`dr drill resume {DRILL}`"):
             drill.take("act")
         assert not drill.journal.is_done("act")
+
+
+def test_case_c1_a_resumed_drill_that_has_called_nothing_is_checked_again(
+    store: FolderStore, stack: Stack, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in `baseline`, then the lag grew: the resumed drill acted on the old preconditions and lost commits."""
+    journal.intend("baseline")
+    grown = Condition(name="lag", passed=False, reason="replication is 5000 ms behind; the gate is 1000 ms")
+    monkeypatch.setattr(runner, "tls_authorities", lambda: "ca.pem")
+    monkeypatch.setattr(runner, "evaluate", lambda *_: [grown])
+    monkeypatch.setattr(DrillSteps, "take", fail)
+    with pytest.raises(RefusedError, match=rf"block it by now:\n  lag: .*\nAbort with `dr drill abort {DRILL}`"):
+        runner.resume(stack, store, DRILL)
+    assert Journal.load(store, stack.environment_suffix, DRILL).document.steps.act.intended == ()
+    assert_free(store, stack)
+
+
+def test_case_c1_an_approval_expires(
+    store: FolderStore, stack: Stack, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = REQUEST.approved(()).model_copy(update={"at": "2026-11-23T19:02:11Z"})
+    Journal.begin(store, DRILL, plan, old)
+    with pytest.raises(RefusedError, match="was approved at 2026-11-23T19:02:11Z, which holds for 60 min"):
+        runner.resume(stack, store, DRILL)
+    assert runner.abort(stack, store, DRILL, "kim").status == "aborted"
+
+
+def test_case_c1_once_it_has_called_it_goes_on(
+    store: FolderStore, stack: Stack, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.intend("act")
+    monkeypatch.setattr(runner, "evaluate", fail)
+    with runner.reopen(stack, store, DRILL) as again:
+        again.confirm()

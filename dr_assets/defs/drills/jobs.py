@@ -55,6 +55,7 @@ class DrillSession(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The drill of that id: the one this run began, or, when an earlier run's process ended, reopened."""
         if self._drill is None or self._drill.journal.drill != drill:
             self._drill = runner.reopen(load_stack(), open_store(), drill, on_step)
+            self._drill.confirm()
         return self._drill
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
