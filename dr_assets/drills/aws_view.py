@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -18,7 +19,7 @@ from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.topology import Topology, parse_topology
 from dr_assets.drills.plan import Scenario
-from dr_assets.errors import DrError
+from dr_assets.errors import AwsCallError, DrError, UnansweredError
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
 from dr_assets.reconcile.stack_state import StackState
@@ -170,7 +171,23 @@ class AwsView:
 
     def writer_address(self) -> Address:
         """Where the global writer endpoint leads now."""
-        return self.resolver.resolve(self.writer_endpoint, self.credentials.port)
+        found = self.resolver.resolve(self.writer_endpoint, self.credentials.port)
+        return replace(found, also=self.cluster_endpoints)
+
+    @cached_property
+    def cluster_endpoints(self) -> tuple[str, ...]:
+        """Writer endpoints of the clusters that the global writer endpoint may lead to: AWS does not document whether their
+        certificates cover that name. The other site's is left out of a failover, whose region may be gone, and unless it answers.
+        """
+        found: list[str | None] = []
+        with suppress(UnansweredError, AwsCallError):
+            found.append(self.target_writer_endpoint())
+        if self.scenario != "failover":
+            there = self.cluster_id(self.from_site)
+            with suppress(UnansweredError, AwsCallError):
+                clusters = self.call("rds", "describe_db_clusters", self.from_region, DBClusterIdentifier=there)
+                found.append(clusters["DBClusters"][0].get("Endpoint"))
+        return tuple(name for name in found if name)
 
     def lag(self) -> tuple[float, datetime] | None:
         """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or its

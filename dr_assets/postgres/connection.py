@@ -8,8 +8,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,16 @@ class TlsError(DrError):
     """The server could not be verified, so nothing was sent to it. It is no outage: whether the database works is unknown."""
 
 
+class NameMismatchError(TlsError):
+    """The server's certificate is signed by a known authority and covers other host names."""
+
+
+_MISMATCH = "does not match host name"
 # Part of libpq's text (fe-secure-openssl.c, fe-secure-common.c, fe-connect.c, fe-auth.c; the same in libpq 16 to 18) -> remedy.
 # A server that dies within the handshake is an outage: "SSL SYSCALL error", "unexpected eof" and the like are not listed.
 _UNVERIFIED = {
     "certificate verify failed": f"{CA_VARIABLE} must hold the authority that signed its certificate. {FETCH}",
-    "does not match host name": "Connect by an endpoint name of the cluster, over a tunnel with DR_RESOLVE=NAME=IP:PORT.",
+    _MISMATCH: "Connect by an endpoint name of the cluster, over a tunnel with DR_RESOLVE=NAME=IP:PORT.",
     "server does not support SSL": "Check that the address is Aurora's.",
     "invalid response to SSL negotiation": "Check that the address is Aurora's.",
     "authentication method requirement": "Check that the address is Aurora's, and that password_encryption is scram-sha-256.",
@@ -106,12 +111,24 @@ def _check_authorities(path: str, _changed: int) -> None:
 def open_connection(
     address: Address, credentials: Credentials, application_name: str = "dr-assets"
 ) -> psycopg.Connection[Any]:
-    """A connection in autocommit to that very address, whose certificate covers `address.host`.
+    """A connection in autocommit to that very address, whose certificate covers `address.host` or a name in `address.also`.
 
     No setting of libpq's own (PGSSLMODE, PGREQUIREAUTH, PGGSSENCMODE, a service file) weakens it. Keepalives do not notice a
     frozen server: see `impatient`. Raises TlsError, psycopg.OperationalError.
     """
     authorities = tls_authorities()
+    try:
+        return _open(address, credentials, application_name, authorities)
+    except NameMismatchError:
+        for name in address.also:
+            with suppress(NameMismatchError):
+                return _open(replace(address, host=name), credentials, application_name, authorities)
+        raise
+
+
+def _open(
+    address: Address, credentials: Credentials, application_name: str, authorities: str
+) -> psycopg.Connection[Any]:
     try:
         return psycopg.connect(
             host=address.host,
@@ -139,7 +156,8 @@ def open_connection(
         if remedy is None:
             raise
         where = f"{address.host} ({address.ip}:{address.port})"
-        raise TlsError(
+        kind = NameMismatchError if _MISMATCH in str(error) else TlsError
+        raise kind(
             f"PostgreSQL at {where} cannot be trusted and received no password: {_last_line(error)}. {remedy}"
         ) from error
 

@@ -26,12 +26,16 @@ class ResolutionError(DrError):
 
 @dataclass(frozen=True)
 class Address:
-    """What a name resolves to now. `ttl` is in seconds: how long an application may keep it."""
+    """What a name resolves to now. `ttl` is in seconds: how long an application may keep it.
+
+    `also`: names of the servers behind `host` as AWS's API gives them, one of which a certificate may cover in place of `host`.
+    """
 
     host: str
     ip: str
     port: int
     ttl: float = 0.0
+    also: tuple[str, ...] = ()
 
 
 class Resolver:

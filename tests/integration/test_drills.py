@@ -315,6 +315,20 @@ def test_aws_03_three_drills_pass_whether_or_not_the_inactive_writer_endpoint_re
         aws.control.answers(inactive_writer_endpoint="unresolved", promoted_instance="last")
 
 
+def test_aws_25_a_switchover_passes_where_no_certificate_covers_the_global_writer_endpoint(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore
+) -> None:
+    """Not documented by AWS: then the name of the cluster behind it is verified, from a list that AWS's API gave."""
+    aws.control.answers(certificate_names_global_endpoint=False)
+    try:
+        for scenario in ("switchover", "failback"):
+            written = runner.start(stack, store, request(scenario))
+            assert (written.status, written.reason) == ("succeeded", None)
+            assert written.rto.met is True
+    finally:
+        aws.control.answers(certificate_names_global_endpoint=True)
+
+
 def only_error(aws: EmbeddedAws, mode: str, operation: str, **more: Any) -> Callable[[str, str], None]:
     """An `on_step` that puts the fault in place before `act`, once."""
     put: list[str] = []

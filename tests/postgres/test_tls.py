@@ -14,6 +14,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -180,6 +181,21 @@ def test_aws_25_the_session_is_encrypted_and_over_a_tunnel_the_name_is_verified(
     with (
         pytest.raises(TlsError, match="Connect by an endpoint name"),
         connect(Address("127.0.0.1", "127.0.0.1", server.port), server.credentials),
+    ):
+        pass
+
+
+def test_aws_25_a_name_that_aws_gave_for_the_same_server_may_stand_in(servers: Servers) -> None:
+    """The certificate of a cluster may not cover the global writer endpoint; any other name is refused all the same."""
+    server = servers[0]
+    through = Address(
+        "x.global-y.global.rds.amazonaws.com", "127.0.0.1", server.port, also=("other.example.test", HOST)
+    )
+    with connect(through, server.credentials) as connection:
+        assert connection.pgconn.ssl_in_use
+    with (
+        pytest.raises(TlsError, match="does not match"),
+        connect(replace(through, also=("other.example.test",)), server.credentials),
     ):
         pass
 

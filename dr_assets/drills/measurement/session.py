@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -49,7 +49,8 @@ class MeasurementSession:
         self._target = cycle(self._target_hosts)
         self._writer: Address | None = None
         baseline = journal.result(Baseline)
-        self.old_address = Address(*baseline.from_address) if baseline else view.writer_address()
+        self._names = view.cluster_endpoints
+        self.old_address = Address(*baseline.from_address, also=self._names) if baseline else view.writer_address()
         folder = store.root / "work" if isinstance(store, FolderStore) else WORK
         self._folder = folder / journal.drill
         self._ledger_file = self._folder / "ledger.jsonl"
@@ -58,8 +59,7 @@ class MeasurementSession:
         def secret() -> Credentials:
             return self._credentials
 
-        through_dns = partial(self._plain.resolve, self._endpoint, self._port)
-        as_application = partial(cached.resolve, self._endpoint, self._port)
+        through_dns, as_application = partial(self._through, self._plain), partial(self._through, cached)
         self._ledger = CommitLedger(journal.drill, self._ledger_file, through_dns, secret, plan.rate)
         self._client = ClientProbe(
             journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl"
@@ -70,6 +70,9 @@ class MeasurementSession:
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
         self._resolved_at: float | None = None
+
+    def _through(self, resolver: Resolver) -> Address:
+        return replace(resolver.resolve(self._endpoint, self._port), also=self._names)
 
     def start(self) -> None:
         self._ledger.start()
