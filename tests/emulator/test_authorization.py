@@ -135,6 +135,21 @@ def test_aws_20_arns_alone_do_not_allow_an_action_without_resources(aws: Embedde
     assert refusal(ec2.describe_vpcs)[0] == "UnauthorizedOperation"
 
 
+def test_aws_20_an_association_is_checked_as_its_route_table_and_subnet(aws: EmbeddedAws) -> None:
+    ec2 = client(aws, "ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    association = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    own = [
+        f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:route-table/{table}",
+        f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:subnet/{subnet}",
+    ]
+    only_table = as_role(aws, "ec2", allow("ec2:DisassociateRouteTable", on=own[0]))
+    assert own[1] in refusal(only_table.disassociate_route_table, AssociationId=association)[2]
+    as_role(aws, "ec2", allow("ec2:DisassociateRouteTable", on=own)).disassociate_route_table(AssociationId=association)
+
+
 def test_aws_20_tags_on_creation_need_the_permission_to_tag(aws: EmbeddedAws) -> None:
     ec2 = as_role(aws, "ec2", allow("ec2:CreateVpc"))
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": "a", "Value": "b"}]}]

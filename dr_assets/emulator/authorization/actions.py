@@ -151,7 +151,10 @@ def _resources(prefix: str, action: str, params: Params, region: str, types: dic
         return
     named = {kind: list(_named(prefix, action, kind, params, region)) for kind in types}
     # Optional types count only where they are named, or where there is no other and all of them are meant (describe).
-    all_meant = not any(named.values()) and not any(types.values())
+    nothing = not any(named.values()) and not any(types.values())
+    all_meant = nothing and action.startswith(("Describe", "List", "Get", "Batch"))
+    if nothing and not all_meant:
+        yield "*"
     for kind, required in types.items():
         if named[kind]:
             yield from named[kind]
@@ -168,6 +171,8 @@ def _named(prefix: str, action: str, kind: str, params: Params, region: str) -> 
                 yield _arn_of(prefix, kind, str(value), region)
     if prefix == "kms":
         yield from _of_alias(action, kind, params, region)
+    if prefix == "ec2" and params.get("AssociationId"):
+        yield from _of_association(str(params["AssociationId"]), kind, region)
     if (action, kind) == ("CreateVpcPeeringConnection", "vpc") and params.get("PeerRegion", region) == region:
         # A VPC of another region is checked when it accepts.
         yield arn(prefix, kind, region, str(params.get("PeerVpcId")))
@@ -175,6 +180,15 @@ def _named(prefix: str, action: str, kind: str, params: Params, region: str) -> 
         peering = backend("ec2", region).vpc_pcxs.get(params.get("VpcPeeringConnectionId"))
         if peering is not None:
             yield arn(prefix, kind, region, peering.accepter_vpc_info["VpcId"])
+
+
+def _of_association(association: str, kind: str, region: str) -> Iterator[str]:
+    """The route table and the subnet of a route table's association."""
+    for table in list(backend("ec2", region).route_tables.values()):
+        if association in table._associations:
+            found = {"route-table": table.id, "subnet": table._associations[association]}.get(kind)
+            if found:
+                yield arn("ec2", kind, region, str(found))
 
 
 def _arn_of(prefix: str, kind: str, value: str, region: str) -> str:
