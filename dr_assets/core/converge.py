@@ -24,7 +24,7 @@ from dr_assets.core.model import (
     Target,
     changed_fields,
 )
-from dr_assets.errors import AwsCallError, ForeignResourceError, RefusedError, UnansweredError
+from dr_assets.errors import AwsCallError, ForeignResourceError, NoEffectError, RefusedError, UnansweredError
 from dr_assets.stack import Site
 
 LOG = logging.getLogger(__name__)
@@ -155,7 +155,15 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
     if not changeable:
         raise RefusedError(f"{resource.key}: {shown(drift)}. {remedy(kind, drift)}")
     target = _target(resource, driver, desired)
-    return _step(kind.update(target, observed, changeable), target, driver, "updated", drifted)
+    ineffective: NoEffectError | None = None
+    # A field that AWS takes and never shows keeps the others from nothing: each is corrected on its own then.
+    names = sorted(changed_fields(changeable))
+    for part in (changeable, *([item for item in changeable if changed_fields([item]) == {name}] for name in names)):
+        try:
+            return _step(kind.update(target, observed, part), target, driver, "updated", drifted)
+        except NoEffectError as error:
+            ineffective = ineffective or error
+    raise ineffective or RefusedError(f"{resource.key}: {shown(drift)}.")
 
 
 def fixed(kind: Kind, item: Drift) -> bool:

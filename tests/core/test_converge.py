@@ -8,7 +8,7 @@ import pytest
 from dr_assets.core.converge import converge, remove
 from dr_assets.core.expressions import ByRole, Ref, UnknownScope, Unresolved
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
-from dr_assets.errors import ForeignResourceError, RefusedError, UnansweredError
+from dr_assets.errors import ForeignResourceError, NoEffectError, RefusedError, UnansweredError
 
 TAGS = {"ManagedBy": "dr-assets", "TaskID": "s1"}
 
@@ -144,6 +144,23 @@ def test_what_can_be_changed_goes_first() -> None:
     driver = Driver(seen(Zone="b", Size=2))
     converge(thing(Zone="a"), driver, write=True)
     assert driver.calls == [Call("test", "update", {"Size": 1})]
+
+
+class Deaf(Driver):
+    """Takes every call that sets Colour, and has taken it often enough."""
+
+    def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
+        if "Colour" in call.params:
+            raise NoEffectError("Colour is 'red', should be 'blue'")
+        super().act(target, call, drift)
+
+
+def test_case_d7_a_field_without_effect_keeps_the_others_from_nothing() -> None:
+    driver = Deaf(seen(Colour="red", Size=2))
+    assert converge(thing(Colour="blue"), driver, write=True).status == "updated"
+    assert driver.calls == [Call("test", "update", {"Size": 1})]
+    with pytest.raises(NoEffectError, match="Colour"):
+        converge(thing(Colour="blue"), Deaf(seen(Colour="red")), write=True)
 
 
 def test_owned_fields_are_no_drift() -> None:
