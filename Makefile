@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo ui test test-all lint format bench clean
+.PHONY: demo ui test test-all test-answers independent lint format bench clean
 
 demo: $(STAMP)
 	$(BIN)/dr demo
@@ -15,9 +15,22 @@ ui: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
-# Also those that take minutes: the demonstration, kills and faults at every turn, random schedules.
-test-all: $(STAMP)
+# Also those that take minutes: the demonstration, kills and faults at every turn, random schedules, other people's emulators.
+test-all: $(STAMP) independent
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The integration tests under each answer that AWS may give where its documents do not say.
+test-answers: $(STAMP)
+	$(BIN)/python -m tests.support.answers
+
+# Emulators of AWS that other people wrote, each in an environment of its own. Without a package index their tests are skipped.
+independent:
+	@for each in ministack==1.5.33 localemu==1.3.2; do \
+	  folder=.venv-independent/$${each%%=*}; [ ! -e $$folder/.installed ] || continue; \
+	  python=$$($(PYTHON) -c 'import shutil, sys; print(sys.executable if sys.version_info >= (3, 13) else shutil.which("python3.13") or "")'); \
+	  case $$each in ministack*) python=$(PYTHON);; esac; \
+	  if [ -n "$$python" ] && $$python -m venv $$folder 2>/dev/null && $$folder/bin/python -m pip install --quiet --disable-pip-version-check $$each; \
+	  then touch $$folder/.installed; else rm -rf $$folder; echo "$$each is not installed; its tests are skipped"; fi; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,7 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/alerts.py
 
 clean:
-	rm -rf $(VENV) .dr build *.egg-info
+	rm -rf $(VENV) .venv-independent .dr build *.egg-info
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12 (for example).")'
