@@ -126,6 +126,9 @@ resource "aws_rds_cluster" "secondary" {
   vpc_security_group_ids          = [module.secondary.security_group_id]
   db_cluster_parameter_group_name = module.secondary.cluster_parameter_group_name
 
+  # Without the source region's leave RDS lets no encrypted cluster join: the provider signs a second request with this.
+  source_region = var.primary_region
+
   # A key of its own region: keys do not leave theirs, and this one must work when the other region does not.
   storage_encrypted = true
   kms_key_id        = module.secondary.data_key_arn
@@ -149,11 +152,13 @@ resource "aws_rds_cluster" "secondary" {
   ]
 
   lifecycle {
-    # The same three as on the primary: with them on one cluster alone, a plan after a switchover would promote the other.
+    # The first three as on the primary: with them on one cluster alone, a plan after a switchover would promote the other.
     ignore_changes = [
       replication_source_identifier,
       global_cluster_identifier,
       engine_version,
+      # Of the creation alone: AWS never answers it, and after an import Terraform would replace the database.
+      source_region,
     ]
   }
 }

@@ -222,7 +222,7 @@ def remove(resource: Resource, driver: Driver) -> Outcome:
         str(resolve(resource.name, driver)),
         resolve(resource.identity, driver),
     )
-    waiting = kind.waiting(observed)
+    waiting = kind.waiting_to_delete(observed)
     if waiting:
         return Outcome(resource.key, "waiting", observed=observed, reason=waiting)
     if released := kind.released(observed):

@@ -253,6 +253,10 @@ class Kind(ABC):
         """Why it cannot be used or changed yet (still being created …), or None when it is ready."""
         return None
 
+    def waiting_to_delete(self, observed: Observed) -> str | None:
+        """Why it cannot be deleted yet, or None. By default what `waiting` answers."""
+        return self.waiting(observed)
+
     def arn(self, target: Target, observed: Observed) -> str | None:
         return observed.get("Arn")
 

@@ -16,6 +16,8 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "refusals: change already in progress, no available instance at the target, wrong region, not a member",
         "ModifyGlobalCluster (version, deletion protection, name), RemoveFromGlobalCluster in the member's region, "
         "DeleteGlobalCluster only when empty",
+        'a cluster that leaves is a writable one of its own [Aurora user guide, "Removing a cluster"]; up to ten regions may join, and '
+        'any may be the writer [Aurora user guide, "Overview of Amazon Aurora Global Database"]',
         "the roles swap when the database behind the API has moved; a switchover that cannot be proven lossless fails, and the "
         "writer stays",
     ),
@@ -46,6 +48,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "terraform-provider-aws#28189]; what runs keeps a version that is no longer offered [Aurora user guide]",
         "a reader cluster refuses user name, password, database name and managed password; it requires a key of its region, "
         "and a writer that is available and has an instance",
+        "identifiers of the wrong form are refused [RDS API, CreateDBCluster; anomalyco/sst#1702]",
+        "an encrypted cluster joins from another region only with a pre-signed URL for it, whose signature itself is not checked "
+        "[cloudformation-coverage-roadmap#719]",
         "members: one writer instance in the writer's cluster, replicas only in a reader; MultiAZ from the zones "
         "[Aurora user guide, global databases]",
         "endpoints in AWS's format; a cluster that is created again has the same endpoints [guess]",
@@ -56,7 +61,17 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "backup and maintenance windows may touch; windows that overlap are refused",
     ),
     "RDS groups and subscriptions": (
-        "parameter groups of clusters and instances: modify, reset, Source=user, apply methods, refused while in use",
+        "parameter groups of clusters and instances: modify, reset, apply methods [RDS API, ModifyDBParameterGroup], refused "
+        "while in use [RDS API, DeleteDBParameterGroup]",
+        "every parameter of the family is listed, with its source; a value that is the default keeps Source=system "
+        "[terraform-provider-aws#23335, #12742]; filter by parameter-name [RDS API, DescribeDBClusterParameters]",
+        "static parameters, and a group that is exchanged, wait for RebootDBInstance: pending-reboot [RDS API, "
+        "DBParameterGroupStatus, ModifyDBCluster]",
+        "a cluster created with a cluster parameter group that was made moments before has not its parameters in force, on demand "
+        "[RDS API, CreateDBClusterParameterGroup; the effect is a guess]",
+        "without ApplyImmediately a change waits in PendingModifiedValues; the maintenance window itself never comes [RDS API, "
+        "ModifyDBInstance]",
+        "RDS makes the log group of an export where it is missing, without tags or retention [terraform-provider-aws#42858]",
         "subnet groups: at least two zones, refused while in use",
         "event subscriptions: create, modify, add and remove sources; the topic must exist",
         "events of a switchover or failover (0181 to 0187, 0238 to 0241, 0397), in DescribeEvents and at the subscribed "
@@ -179,10 +194,10 @@ DIFFERS: tuple[str, ...] = (
     "evaluated, EvaluateLowSampleCountPercentile is ignored",
     "replication lag is the only one of AWS's own metrics: alarms on CPU and connections have no data",
     "replication of objects ignores object locks, ownership and metrics, and takes the settle time",
-    "parameter groups list only the parameters that were set",
+    "parameter groups list a selection of each family's parameters [RDS API, DescribeDBClusterParameters]",
     "everything is consistent at once: AWS may take seconds or minutes to show a change",
     "a queue's name can be reused at once after deletion; AWS refuses it for 60 s",
-    "a cluster may join from another region without a pre-signed URL; AWS refuses that when it is encrypted",
+    "a third member of a global cluster has no database: the roles move there and the servers stay as they are",
     "routes over a deleted peering stay active",
     "a cluster goes on whatever becomes of its key; at AWS it stops once RDS needs the key, at a time that is not documented, and "
     "is inaccessible-encryption-credentials-recoverable for seven days [Aurora user guide, AWS KMS key management]",

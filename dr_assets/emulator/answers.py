@@ -19,6 +19,9 @@ class Answers:
     lag_dimensions: dimensions of the AuroraGlobalDB* metrics: DBClusterIdentifier and SourceRegion (AWS's labs and console),
         SourceRegion alone (older labs), DBClusterIdentifier alone (many published alarms).
     inactive_writer_endpoint: whether the name of a secondary cluster's inactive writer endpoint resolves before promotion.
+    new_cluster_group_seconds: for so long after a cluster parameter group was made, instances of a cluster that is created with it do
+        not have its parameters in force before their reboot. The user guide asks for five minutes and names DescribeDBClusterParameters
+        as the check that is enough, so the default is 0.
     engine_versions: Aurora PostgreSQL versions that can be created; `us-west-2/14.20` is offered in that region alone. Default: those
         of August 2026 from another emulator's snapshot of AWS (ministackorg/ministack#1299), and 14.13, which was current once.
     instance_classes: classes that can be created with each of them, written likewise.
@@ -39,6 +42,7 @@ class Answers:
     promoted_instance: str = "last"
     clear_text: bool = False
     certificate_names_global_endpoint: bool = True
+    new_cluster_group_seconds: float = 0.0
     engine_versions: tuple[str, ...] = (
         *("14.6", "14.13", "14.17", "14.18", "14.19", "14.20", "14.22", "14.23"),
         *("15.12", "15.13", "15.14", "16.8", "16.9", "16.10", "17.4", "17.5", "17.6"),

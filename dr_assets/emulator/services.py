@@ -51,7 +51,7 @@ TABLE: dict[str, Service] = {
     "logs": Service(),
     "servicequotas": Service("service_quotas", warm=False),
     "secretsmanager": Service("secretsmanager", reads=("kms",)),
-    "rds": Service("rds.backend", reads=("ec2", "kms", "secretsmanager", "sns")),
+    "rds": Service("rds.backend", reads=("ec2", "kms", "logs", "secretsmanager", "sns")),
     "cloudwatch": Service("cloudwatch.backend", reads=("sns",), shows_time=True),
     "route53": Service("route53.backend", reads=("ec2", "cloudwatch"), shows_time=True),
 }

@@ -19,9 +19,10 @@ from dr_assets.core.model import Call, Resource, Target
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
+from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
-from dr_assets.stack import Site, Stack, load_stack
+from dr_assets.stack import SITES, Site, Stack, load_stack
 from tests.support.stack import mutating, provision
 
 Field = tuple[str, str]
@@ -92,6 +93,10 @@ NOT_ALONE: dict[Field, str] = {
     ("kms.key", "Enabled"): "hides what the key encrypts: see below",
     ("kms.key", "DeletionDate"): "hides what the key encrypts: see below",
     ("rds.event_subscription", "SourceType"): "the sources' type: RDS refuses sources of another",
+    (
+        "route53.health_check",
+        "AlarmConfiguration",
+    ): "Route 53's copy of the alarm, which no call sets: tests/resources/test_dns.py",
     ("route53.health_check", "AlarmRegion"): "one field in Route 53 with AlarmName",
     ("route53.health_check", "HealthThreshold"): "covered by the calculated check below",
     ("route53.record", "Failover"): "Route 53 allows one PRIMARY and one SECONDARY",
@@ -99,6 +104,12 @@ NOT_ALONE: dict[Field, str] = {
     ("s3.versioning", "Status"): "S3 refuses it while replication is configured: see below",
     ("secretsmanager.secret", "DeletionScheduled"): "hides what is in the secret: see below",
     ("secretsmanager.version", "PasswordMatchesPrimary"): "test_secrets.py",
+}
+
+# Exchanging a parameter group leaves parameters that wait for a reboot, which a person makes.
+WAITS_FOR_REBOOT: dict[Field, str] = {
+    ("rds.cluster", "DBClusterParameterGroup"): "DBClusterParameterGroupStatus",
+    ("rds.instance", "DBParameterGroup"): "ParameterApplyStatus",
 }
 
 Saboteur = Callable[[Aws, StackState, Resource], Any]
@@ -306,7 +317,7 @@ def sabotage(aws: Aws, state: StackState, field: Field, resource: Resource) -> N
         resolve(resource.settings, state),
     )
     for _ in range(5):  # a rule list takes two calls: open the new, close the old
-        drift = compare(desired, observed, kind.owned)
+        drift = [item for item in compare(desired, observed, kind.owned) if item.field not in kind.immutable]
         if not drift:
             return
         call: Call = kind.update(target, observed, drift)
@@ -328,6 +339,51 @@ def test_every_changeable_field_has_a_sabotage(stack: Stack) -> None:
     } - {"sns.subscription"}
 
 
+def reboot_instances(aws: Aws, stack: Stack) -> None:
+    for site in SITES:
+        rds = aws.client("rds", stack.region(site), writing=True)
+        for n in range(stack.instances_per_cluster, 0, -1):
+            rds.reboot_db_instance(DBInstanceIdentifier=names.instance(stack, site, n))
+
+
+def test_aws_09_test_case_a5_a_pending_reboot_is_reported_and_never_made(built: EmbeddedAws, stack: Stack) -> None:
+    """A static parameter that was changed and changed back: the group is right, the instances still wait for their reboot."""
+    aws = Aws()
+    rds = aws.client("rds", stack.primary_region, writing=True)
+    group = names.parameter_group(stack, "primary", "cluster")
+    for value in ("pg_stat_statements,auto_explain", "pg_stat_statements"):
+        parameter = {"ParameterName": "shared_preload_libraries", "ParameterValue": value}
+        rds.modify_db_cluster_parameter_group(
+            DBClusterParameterGroupName=group, Parameters=[{**parameter, "ApplyMethod": "pending-reboot"}]
+        )
+    state = StackState(stack, aws)
+    outcome = state.reconcile(state.resources["primary/aurora/cluster"])
+    assert (outcome.status, outcome.calls) == ("drifted", ()) and "aws rds reboot-db-instance" in outcome.reason
+    (drifted,) = [outcome for outcome in service.verify(stack).outcomes if outcome.status != "in_sync"]
+    assert (drifted.key, [item.field for item in drifted.drift]) == (
+        "primary/aurora/cluster",
+        ["DBClusterParameterGroupStatus"],
+    )
+    assert "RebootDBInstance" not in {call["operation"] for call in built.control.calls()}
+    reboot_instances(aws, stack)
+    assert service.verify(stack).in_sync
+
+
+def test_aws_12_a_log_group_that_rds_made_again_is_adopted(built: EmbeddedAws, stack: Stack) -> None:
+    """RDS makes a missing one without tags or retention (terraform-provider-aws#42858); it gets both back."""
+    aws = Aws()
+    aws.client("logs", stack.secondary_region, writing=True).delete_log_group(
+        logGroupName=names.log_group(stack, "secondary")
+    )
+    aws.client("rds", stack.secondary_region).describe_db_clusters()
+    key = "secondary/aurora/log-group"
+    found = {item.field.split(".")[0] for o in service.verify(stack).outcomes for item in o.drift if o.key == key}
+    assert found == {"RetentionInDays", "Tags"}
+    healer = StackState(stack, aws)
+    assert healer.reconcile(healer.resources[key]).status == "updated"
+    assert service.verify(stack).in_sync
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(rounds())))
 def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, stack: Stack, number: int) -> None:
@@ -337,6 +393,7 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
     for field, resource in plan:
         sabotage(aws, state, field, resource)
     expected = {(resource.key, field[1]) for field, resource in plan}
+    expected |= {(resource.key, WAITS_FOR_REBOOT[field]) for field, resource in plan if field in WAITS_FOR_REBOOT}
     found = {
         (outcome.key, item.field.split(".")[0])
         for outcome in service.verify(stack).outcomes
@@ -345,9 +402,16 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
     }
     healer = StackState(stack, aws)
     healed = {resource.key: healer.reconcile(resource) for _, resource in plan}
+    if any(field in WAITS_FOR_REBOOT for field, _ in plan):
+        waiting = {(o.key, item.field) for o in service.verify(stack).outcomes for item in o.drift}
+        assert waiting == {(r.key, WAITS_FOR_REBOOT[field]) for field, r in plan if field in WAITS_FOR_REBOOT}
+        reboot_instances(aws, stack)
     after = service.verify(stack)
     assert found == expected
-    assert {key: outcome.status for key, outcome in healed.items()} == dict.fromkeys(healed, "updated")
+    left = {resource.key for field, resource in plan if field in WAITS_FOR_REBOOT}
+    assert {key: outcome.status for key, outcome in healed.items()} == {
+        key: "drifted" if key in left else "updated" for key in healed
+    }
     assert [(o.key, o.status, o.drift) for o in after.outcomes if o.status != "in_sync"] == []
 
 

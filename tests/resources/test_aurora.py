@@ -41,7 +41,9 @@ def arn(of: Target) -> str:
 SCOPES = {"cluster": ("db_cluster_parameter", "DBCluster"), "instance": ("db_parameter", "DB")}
 
 
-def group_reads(of: Target, parameters: dict[str, str], static: tuple[str, ...] = (), **tags: str) -> FakeReads:
+def group_reads(
+    of: Target, parameters: dict[str, str], static: tuple[str, ...] = (), system: tuple[str, ...] = (), **tags: str
+) -> FakeReads:
     thing, api = SCOPES[of.kind.removeprefix("rds.").removesuffix("_parameter_group")]
     group = {
         f"{api}ParameterGroupName": of.name,
@@ -52,9 +54,18 @@ def group_reads(of: Target, parameters: dict[str, str], static: tuple[str, ...] 
         {"ParameterName": name, "ParameterValue": value, "ApplyType": "static" if name in static else "dynamic"}
         for name, value in parameters.items()
     ]
+
+    def listed(**params: Any) -> dict[str, Any]:
+        """AWS lists by source or by name; a parameter at its family's default has Source=system."""
+        names = next((item["Values"] for item in params.get("Filters", ())), None)
+        shown = [{**row, "Source": "system" if row["ParameterName"] in system else "user"} for row in rows]
+        if names is not None:
+            return {"Parameters": [row for row in shown if row["ParameterName"] in names]}
+        return {"Parameters": [row for row in shown if row["Source"] == params["Source"]]}
+
     answers: dict[str, Answer] = {
         f"describe_{thing}_groups": {f"{api}ParameterGroups": [group]},
-        f"describe_{thing}s": {"Parameters": rows},
+        f"describe_{thing}s": listed,
         "list_tags_for_resource": {"TagList": tag_list({**of.desired["Tags"], **tags})},
     }
     return FakeReads(KINDS[of.kind], **answers)
@@ -72,6 +83,20 @@ def test_a_parameter_group(stack: Stack, scope: str) -> None:
     assert deletion(of, found) == (f"delete_{thing}_group", {f"{api}ParameterGroupName": of.name})
     found = look(group_reads(of, dict(of.desired["Parameters"]), Site="elsewhere"), of)
     assert next_call(of, found)[0] == "add_tags_to_resource"
+
+
+def test_aws_02_a_parameter_at_its_family_s_default_is_read_by_name(stack: Stack) -> None:
+    """Source=user does not list shared_preload_libraries=pg_stat_statements (terraform-provider-aws#23335, #12742)."""
+    of = target(stack, "primary/aurora/cluster-parameter-group")
+    reads = group_reads(
+        of, dict(of.desired["Parameters"]), ("shared_preload_libraries",), ("shared_preload_libraries",)
+    )
+    found = look(reads, of)
+    assert found is not None and fields(of, found) == [] and found["Static"] == ["shared_preload_libraries"]
+    assert len(reads.calls) == 4
+    other = {**of.desired["Parameters"], "shared_preload_libraries": "pg_tle"}
+    found = look(group_reads(of, other, (), ("shared_preload_libraries",)), of)
+    assert fields(of, found) == ["Parameters.shared_preload_libraries"]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -195,6 +220,7 @@ def cluster_answer(of: Target, **other: Any) -> dict[str, Any]:
         "Status": "available",
         "Endpoint": f"{of.name}.cluster-x.{of.region}.rds.amazonaws.com",
         "VpcSecurityGroups": [{"VpcSecurityGroupId": each, "Status": "active"} for each in want["VpcSecurityGroupIds"]],
+        "DBClusterMembers": [{"DBInstanceIdentifier": "one", "DBClusterParameterGroupStatus": "in-sync"}],
         "TagList": tag_list(want["Tags"]),
         **other,
     }
@@ -503,6 +529,49 @@ def test_the_instances_next_call(instance: Target) -> None:
 def test_a_change_of_class_under_way_is_waited_for(instance: Target) -> None:
     found = look(instance_reads(instance, PendingModifiedValues={"DBInstanceClass": "db.r6g.xlarge"}), instance)
     assert KINDS["rds.instance"].waiting(found or {}) == "the instance has changes pending: DBInstanceClass"
+
+
+def test_aws_11_a_change_that_waits_for_the_maintenance_window_keeps_nothing_from_being_deleted(
+    instance: Target,
+) -> None:
+    found = look(instance_reads(instance, PendingModifiedValues={"DBInstanceClass": "db.r6g.xlarge"}), instance)
+    assert KINDS["rds.instance"].waiting_to_delete(found or {}) is None
+    found = look(instance_reads(instance, DBInstanceStatus="modifying"), instance)
+    assert KINDS["rds.instance"].waiting_to_delete(found or {}) == "the instance is modifying"
+
+
+def statuses(status: str) -> list[dict[str, str]]:
+    return [{"DBParameterGroupName": "own", "ParameterApplyStatus": status}]
+
+
+def test_aws_09_test_case_a5_parameters_that_wait_for_a_reboot_are_a_difference_with_a_remedy(
+    stack: Stack, instance: Target, primary: Target
+) -> None:
+    """RDS API, DBParameterGroupStatus and DBClusterMember. Nothing reboots a production writer by itself."""
+    kind = KINDS["rds.instance"]
+    group = instance.desired["DBParameterGroup"]
+    shown = [{"DBParameterGroupName": group, "ParameterApplyStatus": "pending-reboot"}]
+    found = look(instance_reads(instance, DBParameterGroups=shown), instance)
+    assert [(d.field, d.observed) for d in drift(instance, found)] == [("ParameterApplyStatus", "pending-reboot")]
+    assert "ParameterApplyStatus" in kind.immutable and kind.waiting(found or {}) is None
+    assert "reboot-db-instance" in kind.remedies["ParameterApplyStatus"]
+    found = look(instance_reads(instance, DBParameterGroups=statuses("applying")), instance)
+    assert kind.waiting(found or {}) == "the instance's parameters are being applied"
+
+    kind = KINDS["rds.cluster"]
+    members = [
+        {"DBInstanceIdentifier": "b", "DBClusterParameterGroupStatus": "pending-reboot"},
+        {"DBInstanceIdentifier": "a", "DBClusterParameterGroupStatus": "pending-reboot"},
+        {"DBInstanceIdentifier": "c", "DBClusterParameterGroupStatus": "in-sync"},
+    ]
+    found = look(cluster_reads(primary, DBClusterMembers=members), primary)
+    assert [(d.field, d.observed) for d in drift(primary, found)] == [
+        ("DBClusterParameterGroupStatus", "pending-reboot at a, b")
+    ]
+    assert "DBClusterParameterGroupStatus" in kind.immutable
+    assert "readers one at a time, then its writer" in kind.remedies["DBClusterParameterGroupStatus"]
+    found = look(cluster_reads(primary, DBClusterMembers=[{"DBInstanceIdentifier": "a"}]), primary)
+    assert fields(primary, found) == ["DBClusterParameterGroupStatus"], "a status that AWS does not give is no good one"
 
 
 def test_an_instance_that_failed_is_a_drift_and_can_be_deleted(instance: Target) -> None:

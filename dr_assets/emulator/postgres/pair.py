@@ -131,6 +131,14 @@ class PostgresPair(Servers):
             finally:
                 self._aim_heartbeat()
 
+    def separate(self, site: str) -> None:
+        """Make the standby a writer of its own beside the other one. Nothing happens where the site is no standby."""
+        with self._lock:
+            if self._standby == site:
+                self._promote(self._node(site))
+                self._standby = None
+                self._aim_heartbeat()
+
     def _promote(self, node: Node) -> None:
         if self._slow and self._ending.wait(self._slow):
             raise DrError("The pair was stopped before the promotion.")

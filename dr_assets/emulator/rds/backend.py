@@ -3,10 +3,12 @@
 Overrides only what moto 5.2.5 lacks or gets wrong; each method names it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
 from moto.ec2.models import ec2_backends
+from moto.logs.models import logs_backends
 from moto.rds import urls
 from moto.rds.exceptions import (
     DBClusterNotFoundError,
@@ -24,12 +26,16 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import RDSBackend, rds_backends
 
+from dr_assets.emulator.answers import answers
+from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.rds import engines, roles
+from dr_assets.emulator.rds.checks import check_identifier, check_presigned_url
 from dr_assets.emulator.rds.events import select_events
 from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
-from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, AuroraInstance, available
+from dr_assets.emulator.rds.instances import DEFERRED, AuroraInstance
+from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, available
 from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
 from dr_assets.emulator.rds.windows import window_error
@@ -79,7 +85,20 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
                 del resources[name]
         for item in list(self.global_clusters.values()):
             item.settle()
+        self._make_log_groups()
         roles.driver().observe(self.global_store.values())
+
+    def _make_log_groups(self) -> None:
+        """RDS makes the log group of an export where it is missing, without tags or retention, as soon as an instance writes
+        (terraform-provider-aws#42858)."""
+        for cluster in self.clusters.values():
+            if isinstance(cluster, AuroraCluster) and cluster.status == "available" and available(cluster.members):
+                logs = logs_backends[self.account_id][self.region_name]
+                for name in cluster.log_groups:
+                    if name not in logs.groups:
+                        logs.create_log_group(name, {})
+                        # moto: a group made anew has the tags of the one that was deleted.
+                        logs.tagger.delete_all_tags_for_resource(logs.groups[name].arn)
 
     def describe_events(self, **params: Any) -> list[Any]:
         """DescribeEvents: of the last hour by default."""
@@ -100,7 +119,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         """moto: overwrites a cluster of the same name, checks no group, key or membership."""
         params = dict(kwargs)
         identifier = params["db_cluster_identifier"].lower()
-        self._validate_db_identifier(identifier)
+        check_identifier("DBClusterIdentifier", identifier)
         if identifier in self.clusters:
             raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
         if not str(params.get("engine", "")).startswith("aurora"):
@@ -125,6 +144,8 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         elif params.get("kms_key_id"):
             raise InvalidParameterCombination("KmsKeyId can only be specified when StorageEncrypted is true")
         cluster = AuroraCluster(self, item, **params)
+        made = getattr(self.db_cluster_parameter_groups.get(cluster.parameter_group), "made", None)
+        cluster.group_too_new = made is not None and clock.now() - made < answers().new_cluster_group_seconds
         self.clusters[identifier] = cluster
         if item is not None:
             item.join(cluster)
@@ -162,6 +183,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise InvalidParameterCombination(
                 "KmsKeyId should be explicitly specified for cross region replication cluster"
             )
+        check_presigned_url(params, writer, self.region_name)
         if writer.status != "available" or not available(writer.members):
             raise InvalidDBClusterStateFault(
                 f"Source cluster: {writer.arn} is in a state which is not valid for physical replication"
@@ -209,16 +231,19 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
                     f"{cluster.resource_id} is read-only: change the password at the writer"
                 )
             cluster.master_user_password = params["master_user_password"]
-        for key, field in _CLUSTER_FIELDS.items():
-            if params.get(key) is not None:
-                setattr(cluster, field, params[key])
+        if params.get("db_cluster_parameter_group_name") not in (None, cluster.parameter_group):
+            for member in cluster._members:
+                member.pending_reboot.add("cluster")
+        self._modify(cluster, _CLUSTER_FIELDS, params)
         if params.get("preferred_maintenance_window"):
             cluster.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
         exports = params.get("cloudwatch_logs_export_configuration") or {}
         off, on = set(exports.get("DisableLogTypes") or []), list(exports.get("EnableLogTypes") or [])
         kept = [name for name in cluster.enabled_cloudwatch_logs_exports if name not in off]
         cluster.enabled_cloudwatch_logs_exports = kept + [name for name in on if name not in kept]
-        if (name := params.get("new_db_cluster_identifier")) and name.lower() != cluster.resource_id:
+        if name := params.get("new_db_cluster_identifier"):
+            check_identifier("NewDBClusterIdentifier", name)
+        if name and name.lower() != cluster.resource_id:
             members = cluster._members
             del self.clusters[cluster.resource_id]
             cluster.db_cluster_identifier = name
@@ -276,6 +301,19 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             found = [end for end in found if end[field[name]].lower() in values]
         return found
 
+    @staticmethod
+    def _modify(item: Any, fields: Mapping[str, str], params: dict[str, Any]) -> None:
+        """Change the fields that the request names. Some wait for the maintenance window unless it says ApplyImmediately, which
+        also applies those that wait already (RDS API, ModifyDBInstance)."""
+        wanted = {field: params[key] for key, field in fields.items() if params.get(key) is not None}
+        at_once = params.get("apply_immediately")
+        later = {} if at_once else {field: value for field, value in wanted.items() if field in DEFERRED}
+        now = {**(item.deferred if at_once else {}), **{k: v for k, v in wanted.items() if k not in later}}
+        for field, value in now.items():
+            setattr(item, field, value)
+        item.deferred = {} if at_once else {**item.deferred, **later}
+        item.deferred = {field: value for field, value in item.deferred.items() if getattr(item, field) != value}
+
     def _cluster(self, identifier: str) -> Any:
         name = identifier.rsplit(":", 1)[-1].lower()
         if name not in self.clusters:
@@ -291,7 +329,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         if owner is None or not isinstance(self.clusters.get(owner), AuroraCluster):
             return super().create_db_instance(db_kwargs)
         identifier = params["db_instance_identifier"].lower()
-        self._validate_db_identifier(identifier)
+        check_identifier("DBInstanceIdentifier", identifier)
         if identifier in self.databases:
             raise DBInstanceAlreadyExists()
         cluster = self._cluster(owner)
@@ -321,6 +359,8 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise InvalidParameterValue(message)
         instance = AuroraInstance(self, **params)
         instance.check_monitoring()
+        if cluster.group_too_new:
+            instance.pending_reboot.add("cluster")
         self.databases[identifier] = instance
         cluster.designate_writer()
         return instance
@@ -340,9 +380,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             engines.check_class(instance.cluster, params["db_instance_class"])
         before = {field: getattr(instance, field) for field in _INSTANCE_FIELDS.values()}
         try:
-            for key, field in _INSTANCE_FIELDS.items():
-                if params.get(key) is not None:
-                    setattr(instance, field, params[key])
+            self._modify(instance, _INSTANCE_FIELDS, params)
             if params.get("monitoring_interval") == 0:
                 instance.monitoring_role_arn = None
             instance.check_monitoring()
@@ -351,9 +389,12 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             for field, value in before.items():
                 setattr(instance, field, value)
             raise
+        if instance.db_parameter_group_name != before["db_parameter_group_name"]:
+            instance.pending_reboot.add("instance")
         if params.get("preferred_maintenance_window"):
             instance.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
         if name := params.get("new_db_instance_identifier"):
+            check_identifier("NewDBInstanceIdentifier", name)
             del self.databases[instance.resource_id]
             instance.db_instance_identifier = name
             self.databases[instance.resource_id] = instance
@@ -390,6 +431,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         instance = self.describe_db_instances(db_instance_identifier)[0]
         if isinstance(instance, AuroraInstance):
             instance.begin("rebooting")
+            instance.pending_reboot.clear()
         return instance
 
 

@@ -6,12 +6,14 @@ in which the clusters joined their global cluster; one global cluster has one pa
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, get_args
 
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.postgres import PostgresPair
 from dr_assets.emulator.rds.events import Trouble, event_publisher
+from dr_assets.emulator.rds.parameters import effective
 from dr_assets.emulator.rds.roles import RoleChange
 
 SITES = ("primary", "secondary")
@@ -31,6 +33,7 @@ class PairDriver:
         self._region_dark = region_dark
         self._sites: dict[str, str] = {}
         self._clusters: dict[str, Any] = {}
+        self._apart: set[str] = set()  # ARNs of clusters that left their global cluster
         self._password: str | None = None
         self._lock = threading.RLock()
         self._work: dict[tuple[str, int], tuple[threading.Thread, list[BaseException]]] = {}
@@ -45,16 +48,21 @@ class PairDriver:
             if not mine:
                 if self.pair.running:
                     self.pair.stop()
-                self._sites, self._clusters = {}, {}
+                self._sites, self._clusters, self._apart = {}, {}, set()
                 if not members:
                     return
             for item, member in members:
                 self._follow(item, member)
+            self._separate({str(member.arn) for _, member in members})
 
     def _follow(self, item: Any, member: Any) -> None:
         arn = str(member.arn)
         if not member.members:
             return
+        if arn in self._apart:  # it joins anew, or one of the same name does
+            self.pair.attach(self._sites[arn])
+            self._apart.discard(arn)
+            self._clusters[arn] = member
         if arn not in self._sites:
             site = SITES[len(self._sites)] if len(self._sites) < len(SITES) else None
             if site is None:
@@ -87,8 +95,15 @@ class PairDriver:
         if answers().certificate_names_global_endpoint:
             names.append(str(item.endpoint))
         group = member.backend.db_cluster_parameter_groups.get(member.parameter_group)
-        forced = group.parameters["rds.force_ssl"].get("ParameterValue") if group else None
+        forced = effective(group).get("rds.force_ssl") if group else None
         self.pair.configure_tls(site, names, forced in ("1", "on"))
+
+    def _separate(self, members: set[str]) -> None:
+        """RemoveFromGlobalCluster leaves a writable cluster of its own (Aurora user guide): both servers take writes then."""
+        for arn in self._sites.keys() - members - self._apart:
+            site = self._sites[arn]
+            self._apart.add(arn)
+            self._start(("separate", clock.request), partial(self.pair.separate, site))
 
     def site(self, arn: str) -> str | None:
         """The pair's site of a cluster, None where it has none (yet)."""
@@ -173,10 +188,14 @@ class PairDriver:
     # --- RoleDriver ------------------------------------------------------------------------------------------------------
 
     def begin(self, change: RoleChange) -> None:
-        """Start moving the writer in a thread of its own."""
+        """Start moving the writer in a thread of its own.
+
+        A third member has no server. When the writer moves there, and back to where it was, the servers stay as they are.
+        """
         to = self._sites.get(change.to_arn)
-        if to is None:
-            raise RuntimeError(f"{change.to_arn} has no server: it needs an instance first")
+        if to is None or to == self.pair.writer:
+            self._start(("move", change.request), lambda: None)
+            return
         move = self.pair.switchover if change.kind == "switchover" else self.pair.failover
         self._start(("move", change.request), lambda: move(to))
 
@@ -195,8 +214,8 @@ class PairDriver:
         """Rebuild the old writer once its region answers; true when it streams again."""
         site = self._sites.get(change.from_arn)
         key = ("rebuild", change.request)
-        if site is None:
-            return False
+        if site is None or site == self.pair.writer:  # a third member takes part: nothing has moved
+            return clock.now() >= change.started + 2 * clock.settle_seconds
         entry = self._work.get(key)
         if entry is None or entry[1]:  # not begun, or failed and tried again
             region = change.from_arn.split(":")[3]

@@ -15,6 +15,7 @@ from moto.rds.exceptions import (
 )
 
 from dr_assets.emulator.rds import engines
+from dr_assets.emulator.rds.checks import check_identifier
 from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, available
 
 HOME_REGION = "us-east-1"
@@ -69,6 +70,7 @@ class GlobalClusters:
     def new_global_cluster(self, params: dict[str, Any]) -> AuroraGlobalCluster:
         """CreateGlobalCluster. moto: overwrites a global cluster of the same name, loses tags and DatabaseName."""
         identifier = params["global_cluster_identifier"].lower()
+        check_identifier("GlobalClusterIdentifier", identifier)
         if identifier in self.global_store:
             raise RDSClientError("GlobalClusterAlreadyExistsFault", f"Global cluster {identifier} already exists")
         source = None

@@ -3,34 +3,22 @@
 A mixin of `rds.backend.AuroraBackend`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moto.rds.exceptions import (
     DBClusterParameterGroupNotFoundError,
     DBParameterGroupNotFoundError,
     DBSubnetGroupNotFoundError,
-    InvalidParameterValue,
     RDSClientError,
     SubscriptionNotFoundError,
 )
 from moto.rds.models import RDSBackend
 
-# Static parameters of Aurora PostgreSQL that a stack may set: they take effect with a reboot only. AWS refuses the apply
-# method `immediate` for them. (aws rds describe-engine-default-cluster-parameters, ApplyType static.)
-STATIC_PARAMETERS = frozenset(
-    {
-        "shared_preload_libraries",
-        "max_connections",
-        "rds.logical_replication",
-        "wal_buffers",
-        "shared_buffers",
-        "max_wal_senders",
-        "max_replication_slots",
-        "max_worker_processes",
-        "track_activity_query_size",
-    }
-)
+from dr_assets.emulator.clock import clock
+from dr_assets.emulator.rds.checks import check_identifier
+from dr_assets.emulator.rds.instances import AuroraInstance
+from dr_assets.emulator.rds.parameters import check_changes, effective, waits_for_reboot
 
 
 class Groups:
@@ -47,38 +35,34 @@ class Groups:
 
     # -- parameter groups ----------------------------------------------------------------------------------------------
 
-    def parameters(self, group: Any, source: str | None) -> list[dict[str, Any]]:
-        """DescribeDB(Cluster)Parameters. moto: echoes what was sent, without Source, ApplyType and the Source filter."""
-        shown = [{"ParameterName": name, **values} for name, values in sorted(group.parameters.items())]
-        for parameter in shown:
-            parameter["Source"] = "user"
-            parameter["ApplyType"] = "static" if parameter["ParameterName"] in STATIC_PARAMETERS else "dynamic"
-            parameter["DataType"] = "string"
-            parameter["IsModifiable"] = True
-        # Engine defaults are not emulated: only what a user has set is known.
-        return shown if source in (None, "", "user") else []
-
     def set_parameters(self, group: Any, parameters: Iterable[dict[str, Any]]) -> None:
-        """Modify with AWS's checks: at most 20 at a time, static ones only with `pending-reboot`."""
+        """Modify with AWS's checks. Static ones wait for a reboot, and dynamic ones that were sent as `pending-reboot`."""
         wanted = list(parameters)
-        if len(wanted) > 20:
-            raise InvalidParameterValue("You can only modify 20 parameters in a single request")
-        for parameter in wanted:
-            if not parameter.get("ParameterName") or not parameter.get("ApplyMethod"):
-                raise InvalidParameterValue("ParameterName and ApplyMethod must be provided and must not be blank.")
-            static = parameter["ParameterName"] in STATIC_PARAMETERS
-            if static and parameter["ApplyMethod"] == "immediate":
-                raise RDSClientError(
-                    "InvalidParameterCombination", "cannot use immediate apply method for static parameter"
-                )
+        check_changes(wanted)
+        before = effective(group)
         for parameter in wanted:
             kept = {key: parameter[key] for key in ("ParameterValue", "ApplyMethod") if key in parameter}
             group.parameters[parameter["ParameterName"]].update(kept)
+        later = [item["ParameterName"] for item in wanted if item["ApplyMethod"] == "pending-reboot"]
+        self._wait_for_reboot(group, before, later)
 
     def reset_parameters(self, group: Any, names: Iterable[str] | None) -> None:
         """ResetDB(Cluster)ParameterGroup. moto: lacks it. `None` resets all."""
+        before = effective(group)
         for name in list(group.parameters) if names is None else names:
             group.parameters.pop(name, None)
+        self._wait_for_reboot(group, before, ())
+
+    def _wait_for_reboot(self, group: Any, before: Mapping[str, str | None], later: Iterable[str]) -> None:
+        if not waits_for_reboot(before, effective(group), later):
+            return
+        for instance in self.databases.values():
+            if not isinstance(instance, AuroraInstance):
+                continue
+            if group is self.db_parameter_groups.get(instance.db_parameter_group_name or ""):
+                instance.pending_reboot.add("instance")
+            if group is self.db_cluster_parameter_groups.get(instance.cluster.parameter_group):
+                instance.pending_reboot.add("cluster")
 
     def instance_group(self, name: str) -> Any:
         """A DB parameter group, else DBParameterGroupNotFound."""
@@ -91,6 +75,23 @@ class Groups:
         if name not in self.db_cluster_parameter_groups:
             raise DBClusterParameterGroupNotFoundError(name)
         return self.db_cluster_parameter_groups[name]
+
+    def create_db_parameter_group(self, db_parameter_group_kwargs: dict[str, Any]) -> Any:
+        """moto: takes any name."""
+        check_identifier("DBParameterGroupName", db_parameter_group_kwargs["db_parameter_group_name"], 255)
+        return RDSBackend.create_db_parameter_group(self, db_parameter_group_kwargs)  # type: ignore[arg-type]
+
+    def create_db_cluster_parameter_group(self, db_cluster_parameter_group_name: str, *args: Any, **params: Any) -> Any:
+        """moto: takes any name."""
+        check_identifier("DBClusterParameterGroupName", db_cluster_parameter_group_name, 255)
+        group = RDSBackend.create_db_cluster_parameter_group(
+            self,  # type: ignore[arg-type]
+            db_cluster_parameter_group_name,
+            *args,
+            **params,
+        )
+        group.made = clock.now()
+        return group
 
     def delete_db_parameter_group(self, db_parameter_group_name: str) -> Any:
         """moto: also while instances use it."""

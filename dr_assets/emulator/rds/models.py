@@ -1,4 +1,4 @@
-"""Aurora clusters, instances and global clusters as AWS shows them, over moto's RDS models.
+"""Aurora clusters and global clusters as AWS shows them, over moto's RDS models.
 
 Each override names what moto 5.2.5 lacks.
 """
@@ -8,17 +8,15 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from moto.rds.exceptions import InvalidParameterCombination, InvalidParameterValue
-from moto.rds.models import DBCluster, DBInstanceClustered, GlobalCluster, RDSBackend
-from moto.utilities.utils import get_partition
+from moto.rds.models import DBCluster, GlobalCluster, RDSBackend
 
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import Settling, clock
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.events import event_publisher
+from dr_assets.emulator.rds.instances import DEFERRED
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
 
 
 def endpoint_hash(account_id: str, region: str) -> str:
@@ -34,6 +32,8 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
         self.membership = global_cluster
         self._replication_source: str | None = None
         self._read_replicas: list[str] = []
+        self.group_too_new = False  # its parameter group had just been made: see `Answers.new_cluster_group_seconds`
+        self.deferred: dict[str, Any] = {}
         super().__init__(backend, **kwargs)
         # moto: a random text for each cluster, so the endpoint of a cluster created anew would differ.
         self.url_identifier = endpoint_hash(self.account_id, self.region)
@@ -138,6 +138,11 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
         return super().scaling_configuration_info if self.scaling_configuration else None
 
     @property
+    def pending_modified_values(self) -> dict[str, Any] | None:
+        """What ModifyDBCluster without ApplyImmediately left for the maintenance window. moto: lacks it."""
+        return {DEFERRED[field]: value for field, value in self.deferred.items()} or None
+
+    @property
     def global_write_forwarding_status(self) -> str | None:
         """moto: lacks it."""
         if not self.is_global_reader:
@@ -161,6 +166,21 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     def status(self, value: str) -> None:
         self._settled_status = value
 
+    @property
+    def db_cluster_members(self) -> list[dict[str, Any]]:
+        """moto: the cluster parameter group is always in sync."""
+        waits = {item.db_instance_identifier for item in self._members if "cluster" in item.pending_reboot}
+        status = {True: "pending-reboot", False: "in-sync"}
+        return [
+            {**member, "DBClusterParameterGroupStatus": status[member["DBInstanceIdentifier"] in waits]}
+            for member in super().db_cluster_members
+        ]
+
+    @property
+    def log_groups(self) -> list[str]:
+        """Names of the log groups that its exports are written to."""
+        return [f"/aws/rds/cluster/{self.resource_id}/{kind}" for kind in self.enabled_cloudwatch_logs_exports]
+
     def designate_writer(self) -> None:
         """Lowest promotion tier first, when there is no instance writer. moto: also at a read-only global member."""
         if any(member.chosen_writer for member in self._members) or not self._members:
@@ -178,102 +198,6 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     def answer(self) -> "AuroraCluster":
         """A copy for the answer of a request that ends this cluster's life."""
         return copy.copy(self)
-
-
-class AuroraInstance(Settling, DBInstanceClustered):  # type: ignore[misc]
-    """An instance of an Aurora cluster."""
-
-    def __init__(self, backend: RDSBackend, db_cluster_identifier: str, **kwargs: Any) -> None:
-        self.chosen_writer = False
-        # moto: no promotion tier but 1 when the caller gives none explicitly (AWS: 1 as well), kept as given.
-        super().__init__(db_cluster_identifier=db_cluster_identifier, backend=backend, **kwargs)
-        # moto: the same resource id for every instance.
-        seed = f"{self.arn}/{self.created.isoformat()}"
-        self.dbi_resource_id = "db-" + hashlib.sha256(seed.encode()).hexdigest()[:26].upper()
-        self.ca_certificate_identifier = kwargs.get("ca_certificate_identifier") or "rds-ca-rsa2048-g1"
-        self.availability_zone = kwargs.get("availability_zone") or self._emptiest_zone()
-        self.engine_lifecycle_support = "open-source-rds-extended-support"
-        # moto: Performance Insights is not kept.
-        self.performance_insights_enabled = bool(kwargs.get("enable_performance_insights"))
-        self.performance_insights_kms_key_id = kwargs.get("performance_insights_kms_key_id")
-        self.performance_insights_retention_period = kwargs.get("performance_insights_retention_period")
-        self.database_insights_mode = kwargs.get("database_insights_mode") or "standard"
-        self.check_insights()
-        self.begin("creating")
-
-    def check_insights(self) -> None:
-        """Resolve the key and the defaults of Performance Insights."""
-        if not self.performance_insights_enabled:
-            self.performance_insights_kms_key_id = None
-            self.performance_insights_retention_period = None
-            return
-        key = self.performance_insights_kms_key_id or "alias/aws/rds"
-        self.performance_insights_kms_key_id = self.backend._validate_kms_key(key)
-        days = self.performance_insights_retention_period = self.performance_insights_retention_period or 7
-        if days not in (7, 731) and not (days % 31 == 0 and 31 <= days <= 23 * 31):
-            raise InvalidParameterValue(
-                f"Invalid Performance Insights Retention period. Valid values are: [7, 731] or a month * 31, not {days}"
-            )
-
-    def check_monitoring(self) -> None:
-        """Refuse what AWS refuses: an interval that is not offered, or one without a role."""
-        if self.monitoring_interval not in MONITORING_INTERVALS:
-            raise InvalidParameterValue(f"Invalid value for MonitoringInterval: {self.monitoring_interval}")
-        if self.monitoring_interval and not self.monitoring_role_arn:
-            raise InvalidParameterCombination(
-                "A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0."
-            )
-
-    def _emptiest_zone(self) -> str:
-        """AWS spreads instances over the subnet group's zones. moto: always zone `a`."""
-        group = self.backend.subnet_groups.get(self.cluster.db_subnet_group_name)
-        zones = sorted({subnet.availability_zone for subnet in group._subnets}) if group else [f"{self.region}a"]
-        used = [instance.availability_zone for instance in self.cluster._members]
-        return str(min(zones, key=used.count))
-
-    @property
-    def is_cluster_writer(self) -> bool:
-        """One in the writer's cluster, none in a read-only global member (those have readers only)."""
-        return self.chosen_writer and not self.cluster.is_global_reader
-
-    @is_cluster_writer.setter
-    def is_cluster_writer(self, value: bool) -> None:
-        self.chosen_writer = value
-
-    @property
-    def address(self) -> str:
-        """moto: `aaaaaaaaaa` for everyone."""
-        return f"{self.db_instance_identifier}.{self.cluster.url_identifier}.{self.region}.rds.amazonaws.com"
-
-    @property
-    def db_subnet_group(self) -> Any:
-        """The cluster's. moto: only what CreateDBInstance named."""
-        return self.backend.subnet_groups.get(self.cluster.db_subnet_group_name)
-
-    @db_subnet_group.setter
-    def db_subnet_group(self, value: Any) -> None:
-        """The cluster's, whatever CreateDBInstance named."""
-
-    @property
-    def iam_database_authentication_enabled(self) -> bool:
-        """The cluster's. moto: the instance's own."""
-        return bool(self.cluster.iam_database_authentication_enabled)
-
-    @property
-    def enhanced_monitoring_resource_arn(self) -> str | None:
-        """moto: lacks it."""
-        if not self.monitoring_interval:
-            return None
-        log_stream = f"log-group:RDSOSMetrics:log-stream:{self.dbi_resource_id}"
-        return f"arn:{get_partition(self.region)}:logs:{self.region}:{self.account_id}:{log_stream}"
-
-    @property
-    def certificate_details(self) -> dict[str, Any]:
-        """moto: lacks it."""
-        return {"CAIdentifier": self.ca_certificate_identifier}
-
-    def save_automated_backup(self) -> None:
-        """moto: takes an instance snapshot; Aurora backs up the cluster's volume."""
 
 
 class AuroraGlobalCluster(Settling, GlobalCluster):  # type: ignore[misc]

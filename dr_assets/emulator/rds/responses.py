@@ -5,12 +5,13 @@ moto finds an action by its method name, so adding a method adds an action.
 
 from typing import Any
 
-from moto.core.responses import ActionResult, PaginatedResult
+from moto.core.responses import ActionResult
 from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
 from dr_assets.emulator.rds import engines
 from dr_assets.emulator.rds.account import account_quotas
+from dr_assets.emulator.rds.parameters import listed
 
 
 class AuroraResponse(RDSResponse):  # type: ignore[misc]
@@ -21,6 +22,12 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
         for backend in list(rds_backends[self.current_account].values()):
             backend.settle()
         return super().call_action()
+
+    def _page(self, name: str, items: list[dict[str, Any]]) -> ActionResult:
+        """One page of at most MaxRecords, 100 by default, with a Marker where more follow."""
+        start, size = int(self.params.get("Marker") or 0), int(self.params.get("MaxRecords") or 100)
+        more = {"Marker": str(start + size)} if start + size < len(items) else {}
+        return ActionResult({name: items[start : start + size], **more})
 
     # -- global clusters -----------------------------------------------------------------------------------------------
 
@@ -82,23 +89,23 @@ class AuroraResponse(RDSResponse):  # type: ignore[misc]
 
     def describe_db_engine_versions(self) -> ActionResult:
         """moto: not implemented."""
-        return PaginatedResult({"DBEngineVersions": engines.describe_versions(self.region, self.params)})
+        return self._page("DBEngineVersions", engines.describe_versions(self.region, self.params))
 
     def describe_orderable_db_instance_options(self) -> ActionResult:
         """moto: versions and classes of 2021."""
-        return PaginatedResult({"OrderableDBInstanceOptions": engines.describe_orderable(self.region, self.params)})
+        return self._page("OrderableDBInstanceOptions", engines.describe_orderable(self.region, self.params))
 
     # -- parameter groups ----------------------------------------------------------------------------------------------
 
     def describe_db_parameters(self) -> ActionResult:
-        """moto: omits Source and ApplyType."""
+        """See `parameters.listed`."""
         group = self.backend.instance_group(self.params["DBParameterGroupName"])
-        return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
+        return self._page("Parameters", listed(group, self.params))
 
     def describe_db_cluster_parameters(self) -> ActionResult:
-        """moto: omits Source and ApplyType."""
+        """See `parameters.listed`."""
         group = self.backend.cluster_group(self.params["DBClusterParameterGroupName"])
-        return ActionResult({"Parameters": self.backend.parameters(group, self.params.get("Source"))})
+        return self._page("Parameters", listed(group, self.params))
 
     def modify_db_parameter_group(self) -> ActionResult:
         """Refuse what AWS refuses; see `Groups.set_parameters`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
@@ -28,14 +28,15 @@ class Instance(Kind):
     """identity: Cluster. One call describes all instances of a cluster.
 
     `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
-    two of which vanish with the first. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
+    two of which vanish with the first. `ParameterApplyStatus` is of its parameter group. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
     names what RDS has accepted but not done yet.
     """
 
     name = "rds.instance"
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
-    immutable = frozenset({"AvailabilityZone", "Condition"})
+    immutable = frozenset({"AvailabilityZone", "Condition", "ParameterApplyStatus"})
+    remedies: ClassVar[Mapping[str, str]] = {"ParameterApplyStatus": states.REBOOT}
     parity = ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade")
     resource_arn = "rds:{region}:{account}:db:{name}"
     # Asked for by cluster, not by name: IAM checks such a call against all instances.
@@ -77,7 +78,7 @@ class Instance(Kind):
         return {t.key: self._observe(found[t.name]) if t.name in found else None for t in batch}
 
     def _observe(self, instance: Mapping[str, Any]) -> Observed:
-        groups = [group["DBParameterGroupName"] for group in instance.get("DBParameterGroups", ())]
+        groups = instance.get("DBParameterGroups", ())
         return {
             **{name: instance.get(name) for name in self._fields},
             "PerformanceInsights": {
@@ -90,7 +91,8 @@ class Instance(Kind):
             "Status": instance["DBInstanceStatus"],
             "Condition": states.condition(instance["DBInstanceStatus"]),
             "Endpoint": (instance.get("Endpoint") or {}).get("Address"),
-            "DBParameterGroup": groups[0] if groups else None,
+            "DBParameterGroup": groups[0]["DBParameterGroupName"] if groups else None,
+            "ParameterApplyStatus": groups[0].get("ParameterApplyStatus") if groups else None,
             "Pending": sorted(instance.get("PendingModifiedValues") or ()),
             "Tags": from_tag_list(instance.get("TagList")),
         }
@@ -128,7 +130,13 @@ class Instance(Kind):
         return Call("rds", "delete_db_instance", {"DBInstanceIdentifier": target.name, "SkipFinalSnapshot": True})
 
     def waiting(self, observed: Observed) -> str | None:
+        if observed["ParameterApplyStatus"] == states.APPLYING:
+            return "the instance's parameters are being applied"
         return states.waiting("instance", observed)
+
+    def waiting_to_delete(self, observed: Observed) -> str | None:
+        # What waits for the maintenance window, for days perhaps, keeps nothing from being deleted.
+        return self.waiting({**observed, "Pending": ()})
 
 
 def _insights(wanted: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -133,7 +133,8 @@ class Cluster(Kind):
     `GlobalClusterIdentifier` is asserted from the global cluster's member list: a detached member cannot be put back in
     place, so a difference is reported and never healed. SourceRegion is botocore's own: it signs a second request with it
     (PreSignedUrl), without which RDS lets no encrypted cluster join from another region.
-    `Condition` is "usable", or the status in which the cluster is stuck. `Endpoint` is the writer endpoint whatever the role,
+    `Condition` is "usable", or the status in which the cluster is stuck. `DBClusterParameterGroupStatus` is "in-sync", or what its
+    parameter group waits for at which instances. `Endpoint` is the writer endpoint whatever the role,
     `EndpointStatus` its status: `inactive` at a reader.
     """
 
@@ -147,7 +148,8 @@ class Cluster(Kind):
             "the storage stays encrypted with the key it was made with. Recover that key if it is disabled or scheduled for "
             "deletion (aws kms cancel-key-deletion, then enable-key). If it no longer exists, do not stop, restart or modify "
             "this cluster, which RDS could not open again: make the other site the writer, whose copy has a key of its own."
-        )
+        ),
+        "DBClusterParameterGroupStatus": states.REBOOT,
     }
     label = "Aurora cluster"
     compute_kinds = ("aurora", "postgres")
@@ -161,6 +163,7 @@ class Cluster(Kind):
             "KmsKeyId",
             "DBSubnetGroup",
             "GlobalClusterIdentifier",
+            "DBClusterParameterGroupStatus",
             "Condition",
         }
     )
@@ -220,6 +223,7 @@ class Cluster(Kind):
             "Arn": cluster["DBClusterArn"],
             "Status": cluster["Status"],
             "Condition": states.condition(cluster["Status"]),
+            "DBClusterParameterGroupStatus": _parameter_status(cluster.get("DBClusterMembers", ())),
             "Pending": sorted(cluster.get("PendingModifiedValues") or ()),
             "GlobalStatus": (top or {}).get("Status") if member else None,
             "StorageEncrypted": cluster.get("StorageEncrypted", False),
@@ -293,17 +297,37 @@ class Cluster(Kind):
         # While members come, go or swap roles, RDS takes no other change of a member; its own status may not show that.
         if observed["GlobalStatus"] not in (None, *states.READY):
             return f"the global cluster it belongs to is {observed['GlobalStatus']}"
+        if observed["DBClusterParameterGroupStatus"].startswith(states.APPLYING):
+            return f"its parameters are {observed['DBClusterParameterGroupStatus']}"
         return states.waiting("cluster", observed)
+
+    def waiting_to_delete(self, observed: Observed) -> str | None:
+        # What waits for the maintenance window, for days perhaps, keeps nothing from being deleted.
+        return self.waiting({**observed, "Pending": ()})
+
+
+def _parameter_status(members: Sequence[Mapping[str, Any]]) -> str:
+    """`in-sync`, or the statuses of the cluster's parameter group that are not, each with its instances."""
+    at: dict[str, list[str]] = {}
+    for member in members:
+        status = str(member.get("DBClusterParameterGroupStatus") or "unknown")
+        at.setdefault(status, []).append(member["DBInstanceIdentifier"])
+    at.pop(states.IN_SYNC, None)
+    return "; ".join(f"{status} at {', '.join(sorted(at[status]))}" for status in sorted(at)) or states.IN_SYNC
 
 
 class LogGroup(Kind):
-    """Made before the cluster: else RDS makes it, to be kept for ever."""
+    """Made before the cluster: else RDS makes it, to be kept for ever, without tags (terraform-provider-aws#42858).
+
+    That one is adopted: no one else can own the name.
+    """
 
     name = "logs.log_group"
     keeps_data = "Correct the stack file, or export the logs to a bucket before anything else."
     label = "log group"
     compute_kinds = ("cloudwatch",)
     parity = ("RetentionInDays",)
+    adopts_untagged = True
     # CloudWatch Logs checks some actions against the ARN with ":*" at its end, some without.
     resource_arn = "logs:{region}:{account}:log-group:{name}*"
     read_actions = permit("logs:ListTagsForResource") | permit("logs:DescribeLogGroups", on=ALL)

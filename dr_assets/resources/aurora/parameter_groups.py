@@ -16,7 +16,12 @@ MOST = 20
 
 
 class _ParameterGroup(Kind):
-    """`Parameters`: those set by a user (Source=user), name -> value as text. `Static`: which of them need a restart."""
+    """identity: Parameters (the names that the stack sets).
+
+    `Parameters`: those set by a user (Source=user) and those that the stack names, name -> value as text. A parameter set to its
+    family's default keeps Source=system, as `shared_preload_libraries=pg_stat_statements` does (terraform-provider-aws#23335,
+    #12742). Reading all sources would take a page for every 100 parameters. `Static`: which of them need a restart.
+    """
 
     compute_kinds = ("rds", "postgres")
     immutable = frozenset({"DBParameterGroupFamily"})
@@ -38,6 +43,13 @@ class _ParameterGroup(Kind):
         own = reads.pages(
             "rds", f"describe_{self._thing}s", target.region, "Parameters", **self._name(target), Source="user"
         )
+        own = list(own)
+        if others := sorted({*target.identity["Parameters"]} - {p["ParameterName"] for p in own}):
+            filters = [{"Name": "parameter-name", "Values": others}]
+            named = reads.pages(
+                "rds", f"describe_{self._thing}s", target.region, "Parameters", **self._name(target), Filters=filters
+            )
+            own += [parameter for parameter in named if parameter["ParameterName"] in others]
         tags = rds_tags(reads, target, arn)
         return {
             "Name": target.name,
@@ -93,6 +105,7 @@ class ClusterParameterGroup(_ParameterGroup):
         "rds:DeleteDBClusterParameterGroup",
         "rds:AddTagsToResource",
     )
+    least_reads = (4, 0)  # describe, parameters set by a user, one that is at its default, tags
     terraform = ("aws_rds_cluster_parameter_group",)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
-from dr_assets.resources.aurora.states import USABLE
+from dr_assets.resources.aurora.states import IN_SYNC, USABLE
 from dr_assets.resources.credentials.kinds import StoredPassword
 from dr_assets.resources.credentials.rows import PORT
 from dr_assets.resources.row import resource
@@ -52,6 +52,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             f"rds.{scope}_parameter_group",
             names.parameter_group(stack, site, scope),
             {"DBParameterGroupFamily": stack.parameter_group_family, "Parameters": parameters},
+            identity={"Parameters": sorted(parameters)},
             settings={"Description": f"Aurora PostgreSQL {scope} parameters of the {site} site"},
             terraform=f"module.{site}.aws_{'rds_cluster' if scope == 'cluster' else 'db'}_parameter_group.this",
             lost=_lost(site),
@@ -110,6 +111,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         "CopyTagsToSnapshot": True,
         "Port": PORT,
         "GlobalClusterIdentifier": stack.global_cluster_name,
+        "DBClusterParameterGroupStatus": IN_SYNC,
         "Condition": USABLE,
     }
     settings: dict[str, Any] = {}
@@ -124,8 +126,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         # AWS wants a writer that runs before it lets a second region join.
         after = (*after, *(f"primary/aurora/instance-{n}" for n in range(1, stack.instances_per_cluster + 1)))
     ignored = {"replication_source_identifier", "global_cluster_identifier", "engine_version"}
-    if site == "primary":
-        ignored |= {"database_name", "master_username"}
+    ignored |= {"database_name", "master_username"} if site == "primary" else {"source_region"}
     return resource(
         stack,
         f"{site}/aurora/cluster",
@@ -162,6 +163,7 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
             },
             "AutoMinorVersionUpgrade": False,
             "PromotionTier": min(n - 1, 15),
+            "ParameterApplyStatus": IN_SYNC,
             "Condition": USABLE,
         },
         identity={"Cluster": names.cluster(stack, site)},

@@ -28,6 +28,12 @@ _BROKEN = frozenset(
     }
 )
 USABLE = "usable"
+# Of a parameter group at an instance (RDS API, DBParameterGroupStatus). `applying` passes by waiting, the others do not.
+IN_SYNC, APPLYING = "in-sync", "applying"
+REBOOT = (
+    "Parameters that take effect with a restart wait for it (aws rds reboot-db-instance). Reboot the site's readers one at a time, "
+    "then its writer, which interrupts writes for some seconds. Nothing is rebooted for you."
+)
 CONSOLE = "https://{region}.console.aws.amazon.com/rds/home?region={region}#database:id={name}"
 # Create and modify calls are checked against the option group too, which is the default one here.
 OPTION_GROUPS = "rds:{region}:{account}:og:*"
@@ -43,5 +49,6 @@ def waiting(what: str, observed: Observed) -> str | None:
     if observed["Status"] not in READY:
         return f"the {what} is {observed['Status']}"
     if observed.get("Pending"):
+        # At once, or in the maintenance window where a change came without ApplyImmediately.
         return f"the {what} has changes pending: {', '.join(observed['Pending'])}"
     return None

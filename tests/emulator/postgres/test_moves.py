@@ -38,6 +38,18 @@ def test_a_switchover_under_load_loses_nothing(pair: PostgresPair) -> None:
     replicated(pair, len(survived))  # the old one follows
 
 
+def test_aws_17_a_standby_that_is_separated_is_a_second_writer(pair: PostgresPair) -> None:
+    """RemoveFromGlobalCluster leaves a writable cluster of its own (Aurora user guide, "Removing a cluster")."""
+    pair.separate(SECOND)
+    for number, site in enumerate((FIRST, SECOND)):
+        pair.exec(site, f"insert into entry values ({number})")
+    assert [pair.exec(site, "select id from entry") for site in (FIRST, SECOND)] == [[(0,)], [(1,)]]
+    pair.separate(SECOND)  # harmless
+    assert pair.writer == FIRST and pair.lag() is None
+    pair.attach(SECOND)
+    until(lambda: pair.exec(SECOND, "select id from entry") == [(0,)])
+
+
 def test_a_switchover_in_a_partition_interrupts_no_client(pair: PostgresPair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_module, "CATCH_UP_SECONDS", 0.5)
     pair.partition()

@@ -30,7 +30,13 @@ def pair(east: Site, west: Site, name: str) -> Iterator[Pair]:
     east.rds.create_db_cluster(**writer_arguments(east, made.primary, GlobalClusterIdentifier=name))
     for n in (1, 2):
         east.add_instance(made.primary, n, AvailabilityZone=east.region + "abc"[n - 1], PromotionTier=n - 1)
-    reader = {**ENGINE, **common(west), "DBClusterIdentifier": made.secondary, "GlobalClusterIdentifier": name}
+    reader = {
+        **ENGINE,
+        **common(west),
+        "DBClusterIdentifier": made.secondary,
+        "GlobalClusterIdentifier": name,
+        "SourceRegion": PRIMARY,
+    }
     west.rds.create_db_cluster(**reader)
     for n in (1, 2):
         west.add_instance(made.secondary, n, AvailabilityZone=west.region + "abc"[n - 1], PromotionTier=n - 1)

@@ -12,7 +12,7 @@ from dr_assets.emulator import EmbeddedAws
 from tests.support.principal import let_topic_send
 
 from ..conftest import PRIMARY, SECONDARY, Clients
-from .aurora import ACCOUNT, ENGINE, Pair, Site, code_of, common, writer_arguments
+from .aurora import ACCOUNT, ENGINE, Pair, Site, code_of, common, make_site, writer_arguments
 
 
 def test_global_cluster_is_the_same_everywhere(pair: Pair) -> None:
@@ -182,6 +182,7 @@ def test_secondary_cluster_refusals(east: Site, west: Site, name: str) -> None:
     rds = west.rds
     east.rds.create_global_cluster(GlobalClusterIdentifier=name, StorageEncrypted=True, **ENGINE)
     reader = {**ENGINE, **common(west), "DBClusterIdentifier": name + "-s", "GlobalClusterIdentifier": name}
+    reader["SourceRegion"] = PRIMARY
 
     def refused(**changes: Any) -> str:
         with pytest.raises(ClientError) as caught:
@@ -298,3 +299,54 @@ def test_a_switchover_publishes_its_events_to_describe_events_and_to_the_topic(
             received.append(json.loads(json.loads(message["Body"])["Message"])["Event ID"].rsplit("#", 1)[1])
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert received == ["RDS-EVENT-0181", "RDS-EVENT-0184", "RDS-EVENT-0185", "RDS-EVENT-0397"]
+
+
+def test_an_encrypted_cluster_joins_only_with_the_source_region_s_leave(
+    pair: Pair, west: Site, name: str, client: Clients
+) -> None:
+    """cloudformation-coverage-roadmap#719, terraform-provider-aws#16362. botocore signs the URL with SourceRegion."""
+    far = make_site(client, "eu-west-1", name, "10.2")
+    third = {**ENGINE, **common(far), "DBClusterIdentifier": name, "GlobalClusterIdentifier": pair.name}
+    for wrong, code, text in (
+        (
+            {},
+            "InvalidParameterCombination",
+            f"Source cluster {pair.arn(pair.east)} is encrypted; pre-signed URL has to be specified",
+        ),
+        ({"SourceRegion": "us-west-2"}, "InvalidParameterValue", "PreSignedUrl could not be authenticated."),
+    ):
+        with pytest.raises(ClientError) as caught:
+            far.rds.create_db_cluster(**third, **wrong)
+        assert (code_of(caught), caught.value.response["Error"]["Message"]) == (code, text)
+
+
+def test_aws_18_a_third_region_joins_and_may_be_the_writer(
+    pair: Pair, east: Site, west: Site, name: str, client: Clients
+) -> None:
+    """Up to ten secondary regions (Aurora user guide, "Overview of Amazon Aurora Global Database")."""
+    far = make_site(client, "eu-west-1", name, "10.2")
+    third = {**ENGINE, **common(far), "DBClusterIdentifier": f"{name}-t", "GlobalClusterIdentifier": pair.name}
+    far.rds.create_db_cluster(**third, SourceRegion=PRIMARY)
+    far.add_instance(f"{name}-t")
+    arn = f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster:{name}-t"
+    assert pair.roles() == {pair.arn(east): True, pair.arn(west): False, arn: False}
+    readers = next(m["Readers"] for m in pair.shown()["GlobalClusterMembers"] if m["IsWriter"])
+    assert readers == [pair.arn(west), arn]
+    east.rds.switchover_global_cluster(GlobalClusterIdentifier=pair.name, TargetDbClusterIdentifier=arn)
+    assert pair.roles() == {pair.arn(east): False, pair.arn(west): False, arn: True}
+    pair.fail(west, west, AllowDataLoss=True)
+    assert pair.roles()[pair.arn(west)] is True
+    far.rds.failover_global_cluster(
+        GlobalClusterIdentifier=pair.name, TargetDbClusterIdentifier=arn, AllowDataLoss=True
+    )
+    assert pair.roles()[arn] is True
+
+
+def test_aws_17_a_cluster_that_leaves_is_a_writer_of_its_own(pair: Pair, west: Site) -> None:
+    """Aurora user guide, "Removing a cluster from an Amazon Aurora global database"."""
+    assert "Endpoint" not in west.cluster(pair.secondary)
+    west.rds.remove_from_global_cluster(GlobalClusterIdentifier=pair.name, DbClusterIdentifier=pair.arn(west))
+    left = west.cluster(pair.secondary)
+    assert left["Endpoint"] and sum(member["IsClusterWriter"] for member in left["DBClusterMembers"]) == 1
+    assert "ReplicationSourceIdentifier" not in left
+    assert endpoints(west, pair.secondary)["WRITER"] == (left["Endpoint"], "available")
