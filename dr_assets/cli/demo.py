@@ -59,6 +59,8 @@ def run() -> int:
     stages: list[Stage] = []
     begun = utc.now()
     with EmbeddedAws(settle_seconds=0.3, databases=True) as embedded, environment(embedded.env()):
+        # AWS's metrics are a minute late, and the demonstration has no minute to wait before each drill.
+        embedded.control.answers(metric_delay_seconds=0.0)
         stack = load_stack()
         render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
         _provision(stack, stages, "provision")

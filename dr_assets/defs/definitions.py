@@ -36,7 +36,7 @@ def build_definitions(stack: Stack) -> dg.Definitions:
             *build_drill_jobs(),
             *build_report_jobs(),
         ],
-        schedules=[build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules()],
+        schedules=[build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules(stack=stack)],
         # All start stopped: alerts need a recipient first. They recommend a failover and launch none until the automatic
         # failover of this stack is armed (`dr alert arm`).
         sensors=build_sensors(stack, failover_job="failover_drill"),

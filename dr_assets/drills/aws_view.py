@@ -39,7 +39,8 @@ class AwsView:
         scenario: what is to be done.
         from_site / to_site: the writer now, and the writer to be.
         lag_gate_ms: the most replication lag at which the drill may act (milliseconds).
-        lag_fresh_seconds: how old a lag reading may be.
+        lag_fresh_seconds: how old a lag reading may be. A minute's datapoint bears the time of its beginning, comes up to two minutes
+            after its end, and is the newest for another minute.
     """
 
     stack: Stack
@@ -48,7 +49,7 @@ class AwsView:
     from_site: Site
     to_site: Site
     lag_gate_ms: float = 1000.0
-    lag_fresh_seconds: float = 180.0
+    lag_fresh_seconds: float = 300.0
     resolver: Resolver = field(default_factory=Resolver)
 
     @property

@@ -29,7 +29,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "a failover fences the old writer and promotes what the standby has; the old writer's data are quarantined before "
         "pg_rewind makes it a standby",
         "CloudWatch's AuroraGlobalDBReplicationLag and AuroraGlobalDBRPOLag of the reader are the lag measured on the pair; each "
-        "newer sample replaces that of the running minute",
+        "newer sample replaces that of the running minute [guess]",
+        "their dimensions are one of three shapes, a setting: DBClusterIdentifier and SourceRegion, SourceRegion, "
+        "DBClusterIdentifier; SourceRegion is the writer's region [AWS labs, Aurora Global Database; Neptune user guide]",
         "a nameserver on loopback (DR_NAMESERVER) for cluster, reader and global writer endpoints, with a TTL of 1 s; on "
         "Linux each site has a loopback address of its own",
         "TLS with an authority of its own (DR_TLS_CA), a certificate for each server that names its instance, cluster and reader "
@@ -94,7 +96,13 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "reference; the alarm must exist",
         "a CLOUDWATCH_METRIC check reads the metric of its alarm, not the alarm's state (SetAlarmState moves no traffic), "
         "with the alarm's settings as of the last update of the check; without data its status is "
-        "InsufficientDataHealthStatus; alarms with M out of N, percentiles, short periods or metric math are refused",
+        "InsufficientDataHealthStatus [Route 53 API, AlarmIdentifier; terraform-provider-aws#29251]",
+        "alarms with M out of N, percentiles, short periods, metric math or high-resolution data are refused, and a check "
+        "has no data once its metric is put at high resolution [Route 53 API, AlarmIdentifier]",
+        "HealthCheckStatus of every check, calculated ones included, as a metric in us-east-1 [Route 53 developer guide, "
+        "Monitoring health checks using CloudWatch]",
+        "five API calls a second for the account, at the pace, then Throttling; the limit is a setting [Route 53 developer "
+        "guide, Quotas]",
         "CALCULATED checks count their children; Inverted and Disabled (always healthy, inverted never)",
         "the nameserver answers from the hosted zones, failover records by their checks: the primary while it is healthy, "
         "also when neither is; a check reads its metric every 10 s",
@@ -156,6 +164,10 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "only a transition runs actions; topics receive CloudWatch's message; a state set by SetAlarmState lasts until the "
         "next evaluation, one or two minutes later; DescribeAlarmHistory",
         "the pace of alarms, AWS's own metrics and health checks is a setting of the control API: 1 to 600 times AWS's",
+        "AWS's own metrics become readable after a delay of 0 to 120 s, at the pace, 60 s unless set, and fill in; what "
+        "PutMetricData puts is there at once [telegraf#2704]",
+        "ListMetrics shows a metric 15 minutes after its first sample, at the pace (a setting), and for two weeks after its "
+        "last [CloudWatch API, ListMetrics]",
         "metric samples are kept for 15 days, at most 30,000 for each metric; GetMetricData over a day takes milliseconds",
     ),
     "Faults on demand": (
@@ -192,7 +204,8 @@ DIFFERS: tuple[str, ...] = (
     "answer every client, not their VPCs only",
     "alarm actions other than topics fail; composite alarms and alarms on metric math or anomaly detection are stored and not "
     "evaluated, EvaluateLowSampleCountPercentile is ignored",
-    "replication lag is the only one of AWS's own metrics: alarms on CPU and connections have no data",
+    "replication lag and the status of health checks are the only ones of AWS's own metrics: alarms on CPU and connections have "
+    "no data",
     "replication of objects ignores object locks, ownership and metrics, and takes the settle time",
     "parameter groups list a selection of each family's parameters [RDS API, DescribeDBClusterParameters]",
     "everything is consistent at once: AWS may take seconds or minutes to show a change",

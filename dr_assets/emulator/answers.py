@@ -57,8 +57,8 @@ class Answers:
         ),
     )
     list_metrics_seconds: float = 900.0
-    metric_delay_seconds: float = 0.0
-    route53_calls_per_second: float = 0.0
+    metric_delay_seconds: float = 60.0
+    route53_calls_per_second: float = 5.0
     quotas: tuple[str, ...] = ()
     regions_not_enabled: tuple[str, ...] = ()
     zones_not_offered: tuple[str, ...] = ()

@@ -84,15 +84,17 @@ def import_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, no
 
 
 def incomplete_days(store: Store, stack: Stack, now: dt.datetime) -> list[dt.date]:
-    """The days (UTC) that are over, still in CloudWatch at one minute, and without a known RPO reading of every minute.
+    """The days (UTC) since the first one with samples that are over, still in CloudWatch at one minute, and without a known RPO
+    reading of every minute.
 
     A day is incomplete when its import was early (AWS's metrics are up to two minutes late), a region did not answer, or nothing
     was imported. A gap in AWS's own data leaves it incomplete until CloudWatch has forgotten the day. Raises DrError where the
     store does not answer.
     """
     today = now.astimezone(utc.UTC).date()
+    first = next(iter(samples.days(store, stack.environment_suffix, FAMILY)), today)
     days = (today - dt.timedelta(days=n) for n in range(RETENTION.days - 1, 0, -1))
-    return [day for day in days if _known_minutes_of(store, stack, day) < 24 * 60]
+    return [day for day in days if day >= first and _known_minutes_of(store, stack, day) < 24 * 60]
 
 
 def _known_minutes_of(store: Store, stack: Stack, day: dt.date) -> int:

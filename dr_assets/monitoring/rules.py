@@ -39,8 +39,9 @@ from dr_assets.monitoring.topics import (
 )
 from dr_assets.stack import SITES, Site, Stack
 
-# CloudWatch's one-minute metrics arrive up to two minutes late; the probe writes every few seconds.
-LATE_SECONDS, PROBE_LATE_SECONDS = 240.0, 90.0
+# CloudWatch's one-minute metrics arrive up to two minutes late, so the first one after a change of roles up to three minutes after
+# its minute began; the probe writes every few seconds.
+LATE_SECONDS, PROBE_LATE_SECONDS = 300.0, 90.0
 # Two periods of the connectivity alarm, the delay of Route 53's metric, and its own period.
 SETTLE_SECONDS = 300.0
 # How old the last successful drill of a scenario may be, in days.

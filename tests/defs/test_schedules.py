@@ -1,19 +1,24 @@
 """The schedules: names, cron expressions in UTC, which of them run by themselves, and what they request."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.drills.schedules import build_drill_schedules, drill_config, is_production
 from dr_assets.defs.reports.schedules import build_report_schedules
 from dr_assets.defs.stack.schedules import build_verify_schedule
+from dr_assets.history import samples
+from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack, parse_stack
+from tests.support.monitoring import S
 
 
 def schedules(stack: Stack) -> list[dg.ScheduleDefinition]:
-    return [build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules()]
+    return [build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules(stack=stack)]
 
 
 def test_schedules_are_utc_and_stopped_but_for_verification_and_history(stack: Stack) -> None:
@@ -57,6 +62,35 @@ def test_history_requests_yesterday() -> None:
         )
         (request,) = daily.evaluate_tick(context).run_requests or ()
     assert request.partition_key == "2026-11-23"
+
+
+def test_aws_05_incomplete_days_are_requested_again_while_cloudwatch_has_them(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudWatch keeps one-minute datapoints for 15 days (CloudWatch API, GetMetricData)."""
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    row = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "metric"}
+    for day, minutes in (("2026-11-01", 3), ("2026-11-20", 1440), ("2026-11-21", 1438), ("2026-11-22", 1440)):
+        begin = datetime.fromisoformat(f"{day}T00:00:00+00:00")
+        rows = [{"at": begin + timedelta(minutes=n), "value": 1.0, **row} for n in range(minutes)]
+        samples.merge_day(FolderStore(tmp_path), S, "lag", begin.date(), samples.to_table(rows), [])
+
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-11-01"))
+    def history_asset() -> None: ...
+
+    job = dg.define_asset_job("history", selection=dg.AssetSelection.assets(history_asset))
+    daily = next(each for each in build_report_schedules("history", stack) if each.name == "history_daily")
+    definitions = dg.Definitions(assets=[history_asset], jobs=[job], schedules=[daily])
+    moment = datetime(2026, 11, 24, 0, 30, tzinfo=timezone.utc)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+        )
+        requests = daily.evaluate_tick(context).run_requests or ()
+    asked = [str(request.partition_key) for request in requests]
+    assert asked[0] == "2026-11-23"
+    assert asked[1:] == [*(f"2026-11-{day:02}" for day in range(10, 20)), "2026-11-21"]
+    assert len({request.run_key for request in requests}) == len(requests)
 
 
 def test_the_report_covers_the_month_before() -> None:

@@ -5,6 +5,7 @@ import json
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
@@ -585,3 +586,48 @@ def test_mathematics_statistics_and_lists_of_metrics_are_still_answered(bench: B
     ]
     bench.aws.control.answers(list_metrics_seconds=900.0)
     assert bench.name in [each["MetricName"] for each in named]
+
+
+def test_aws_05_a_metric_of_aws_is_late_and_fills_in(aws: EmbeddedAws, client: Clients) -> None:
+    """AWS's own metrics are up to two minutes late (telegraf#2704); what is put by PutMetricData is there at once."""
+    aws.control.answers(metric_delay_seconds=60.0)
+    aws.control.alarms(pace=60)  # a minute of AWS's takes a second
+    route53, cloudwatch = client("route53", "us-east-1"), client("cloudwatch", "us-east-1")
+    check = route53.create_health_check(
+        CallerReference=uuid4().hex, HealthCheckConfig={"Type": "TCP", "IPAddress": "192.0.2.1", "Port": 5432}
+    )["HealthCheck"]["Id"]
+    dimensions = [{"Name": "HealthCheckId", "Value": check}]
+
+    def newest() -> list[datetime]:
+        metric = {"Namespace": "AWS/Route53", "MetricName": "HealthCheckStatus", "Dimensions": dimensions}
+        now = datetime.now(timezone.utc)
+        found = cloudwatch.get_metric_data(
+            MetricDataQueries=[{"Id": "s", "MetricStat": {"Metric": metric, "Period": 1, "Stat": "Minimum"}}],
+            StartTime=now - timedelta(minutes=2),
+            EndTime=now + timedelta(minutes=1),
+        )
+        return list(found["MetricDataResults"][0]["Timestamps"])
+
+    begun = time.monotonic()
+    aws.control.alarms(evaluate=True)
+    assert newest() == []
+    while not newest():
+        assert time.monotonic() - begun < 30
+        time.sleep(0.1)
+    assert time.monotonic() - begun >= 1.0
+    late = datetime.now(timezone.utc) - max(newest())
+    assert late >= timedelta(seconds=1)
+    for nonsense in (-1.0, 121.0):
+        with pytest.raises(ValueError, match="between 0 and 120"):
+            aws.control.answers(metric_delay_seconds=nonsense)
+    bench_metric = {"MetricName": "own", "Value": 1.0}
+    cloudwatch.put_metric_data(Namespace="Test", MetricData=[bench_metric])
+    listed = cloudwatch.get_metric_statistics(
+        Namespace="Test",
+        MetricName="own",
+        StartTime=datetime.now(timezone.utc) - timedelta(minutes=5),
+        EndTime=datetime.now(timezone.utc) + timedelta(minutes=1),
+        Period=600,
+        Statistics=["Sum"],
+    )
+    assert listed["Datapoints"]

@@ -262,6 +262,7 @@ def test_failover_records(client: Clients, name: str) -> None:
 def named_aws() -> Iterator[EmbeddedAws]:
     """One with a nameserver. No cluster is made in it, so no database is started."""
     with EmbeddedAws(databases=True) as aws:
+        aws.control.answers(route53_calls_per_second=0.0)
         yield aws
 
 

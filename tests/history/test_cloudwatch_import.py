@@ -245,6 +245,9 @@ def test_aws_05_a_day_imported_too_early_is_imported_again(store: FolderStore, s
 
 def test_aws_05_what_cloudwatch_has_forgotten_is_not_imported_again(store: FolderStore, stack: Stack) -> None:
     """One-minute datapoints are kept for 15 days (CloudWatch API, GetMetricData); today is not over."""
+    assert incomplete_days(store, stack, NOW) == []  # nothing was ever imported
+    old = BEGIN - dt.timedelta(days=20)
+    pull(store, stack, CloudWatch(lag(stack, 5, begin=old)), day=old.date(), now=old + dt.timedelta(days=2))
     days = incomplete_days(store, stack, NOW)
     assert days == [NOW.date() - dt.timedelta(days=n) for n in range(14, 0, -1)]
 

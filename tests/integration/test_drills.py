@@ -43,6 +43,7 @@ STALLED = (Override(precondition="lag", reason="replication was stalled on purpo
 def pair_aws() -> Iterator[EmbeddedAws]:
     """The whole stack, with databases."""
     with EmbeddedAws(databases=True) as aws:
+        aws.control.answers(metric_delay_seconds=0.0)  # drill after drill, each with a lag of now
         with environment(aws.env()):
             build(load_stack())
         yield aws

@@ -1,24 +1,39 @@
 """Schedules of the daily history import and the monthly evidence report (UTC)."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
 
 from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB, report_config
+from dr_assets.errors import DrError
+from dr_assets.history.cloudwatch_import import incomplete_days
+from dr_assets.history.store import open_store
 from dr_assets.reports.evidence import last_month
+from dr_assets.stack import Stack
 
 
-def build_report_schedules(history_job: str = HISTORY_JOB) -> list[dg.ScheduleDefinition]:
+def build_report_schedules(history_job: str = HISTORY_JOB, stack: Stack | None = None) -> list[dg.ScheduleDefinition]:
     """`history_daily`, which runs in a fresh instance without being started, and `report_monthly`, which starts stopped.
 
     Args:
         history_job: a job partitioned by day (`YYYY-MM-DD`); the schedule requests yesterday's partition.
+        stack: requests its incomplete earlier days as well, while CloudWatch still has them.
     """
 
-    def yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def days(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         # At 00:30 the day is over and CloudWatch has its last minutes.
-        day = f"{context.scheduled_execution_time - timedelta(days=1):%Y-%m-%d}"
-        return dg.RunRequest(run_key=f"history-{day}", partition_key=day)
+        now = context.scheduled_execution_time
+        yesterday = (now - timedelta(days=1)).date()
+        try:
+            found = incomplete_days(open_store(), stack, now) if stack else []
+        except DrError as error:
+            context.log.warning(f"Incomplete days are not imported again: {error}")
+            found = []
+        yield dg.RunRequest(run_key=f"history-{yesterday}", partition_key=f"{yesterday}")
+        for day in found:
+            if day < yesterday:
+                yield dg.RunRequest(run_key=f"history-{day}-{yesterday}", partition_key=f"{day}")
 
     def month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         start, end = last_month(context.scheduled_execution_time)
@@ -30,9 +45,9 @@ def build_report_schedules(history_job: str = HISTORY_JOB) -> list[dg.ScheduleDe
             job_name=history_job,
             cron_schedule="30 0 * * *",
             execution_timezone="UTC",
-            execution_fn=yesterday,
+            execution_fn=days,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Yesterday's samples, every day at 00:30 UTC.",
+            description="Yesterday's samples, every day at 00:30 UTC, and earlier days that are incomplete.",
         ),
         dg.ScheduleDefinition(
             name="report_monthly",

@@ -106,7 +106,9 @@ def series_of(table: Any, metric: str) -> list[Series]:
         rows = np.flatnonzero(metrics == names.index(metric))
     at = table["at"].cast("int64").to_numpy()[rows]
     values = table["value"].to_numpy()[rows].astype(np.float64, copy=True)
-    values[~np.isfinite(values)] = np.nan
+    values[~(np.isfinite(values) & (values >= 0))] = (
+        np.nan
+    )  # a lag below zero is a mark: -1 stands for "not replicating"
     units, unit_names = _codes(table, "unit")
     if len(unit_names) == 1:
         values /= _divisor(unit_names[0], metric)

@@ -32,6 +32,12 @@ def report(table: Any, seconds: int, start: dt.datetime = START, **more: Any) ->
     return rpo_report("x", table, start, start + seconds * SECOND, 60, **more)
 
 
+def test_aws_06_a_lag_below_zero_in_the_history_is_unknown_time() -> None:
+    """-1 stands for "not replicating" (Aurora user guide, aurora_global_db_status); older histories hold it as a value."""
+    row = report(readings((0, 1.0), (60, -1.0), (120, 2.0)), 180).summary.iloc[0]
+    assert (row["known_seconds"], row["unknown_seconds"]) == (120, 60)
+
+
 def test_by_hand_a_gap_a_breach_and_what_is_known() -> None:
     # 0-60: 1 s, 60-120: 90 s (breach), 120-240: 2 s held for two periods, 240-300: unknown, 300-360: 60 s (breach: not under it)
     found = report(readings((0, 1.0), (60, 90.0), (120, 2.0), (300, 60.0)), 360)
