@@ -289,7 +289,7 @@ def test_aws_08_route_53_takes_five_calls_a_second(bench: Bench) -> None:
     assert set(codes) == {"", "Throttling"}
     assert codes[:5] == [""] * 5
     time.sleep(1.1)
-    assert once.list_health_checks(MaxItems="1")["HealthChecks"]
+    assert "HealthChecks" in once.list_health_checks(MaxItems="1")  # admitted again
     bench.aws.control.answers(route53_calls_per_second=0.0)
 
 
