@@ -3,7 +3,6 @@
 Overrides only what moto 5.2.5 lacks or gets wrong; each method names it.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
@@ -34,43 +33,12 @@ from dr_assets.emulator.rds.checks import check_identifier, check_presigned_url
 from dr_assets.emulator.rds.events import select_events
 from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
-from dr_assets.emulator.rds.instances import DEFERRED, AuroraInstance
+from dr_assets.emulator.rds.instances import AuroraInstance
 from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, available
+from dr_assets.emulator.rds.modifications import CLUSTER_FIELDS, INSTANCE_FIELDS, modify
 from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
 from dr_assets.emulator.rds.windows import window_error
-
-# ModifyDBCluster parameter -> the field it changes.
-_CLUSTER_FIELDS = {
-    "backup_retention_period": "backup_retention_period",
-    "port": "port",
-    "preferred_backup_window": "preferred_backup_window",
-    "deletion_protection": "deletion_protection",
-    "copy_tags_to_snapshot": "copy_tags_to_snapshot",
-    "enable_iam_database_authentication": "iam_auth",
-    "vpc_security_group_ids": "vpc_security_group_ids",
-    "db_cluster_parameter_group_name": "parameter_group",
-    "enable_global_write_forwarding": "_global_write_forwarding_requested",
-    "engine_version": "engine_version",
-    "storage_type": "storage_type",
-}
-# ModifyDBInstance parameter -> the field it changes.
-_INSTANCE_FIELDS = {
-    "db_instance_class": "db_instance_class",
-    "auto_minor_version_upgrade": "auto_minor_version_upgrade",
-    "publicly_accessible": "publicly_accessible",
-    "promotion_tier": "promotion_tier",
-    "ca_certificate_identifier": "ca_certificate_identifier",
-    "monitoring_interval": "monitoring_interval",
-    "monitoring_role_arn": "monitoring_role_arn",
-    "db_parameter_group_name": "db_parameter_group_name",
-    "enable_performance_insights": "performance_insights_enabled",
-    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
-    "performance_insights_retention_period": "performance_insights_retention_period",
-    "database_insights_mode": "database_insights_mode",
-    "copy_tags_to_snapshot": "copy_tags_to_snapshot",
-    "deletion_protection": "deletion_protection",
-}
 
 
 class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # type: ignore[misc]
@@ -234,7 +202,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         if params.get("db_cluster_parameter_group_name") not in (None, cluster.parameter_group):
             for member in cluster._members:
                 member.pending_reboot.add("cluster")
-        self._modify(cluster, _CLUSTER_FIELDS, params)
+        modify(cluster, CLUSTER_FIELDS, params)
         if params.get("preferred_maintenance_window"):
             cluster.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
         exports = params.get("cloudwatch_logs_export_configuration") or {}
@@ -301,19 +269,6 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             found = [end for end in found if end[field[name]].lower() in values]
         return found
 
-    @staticmethod
-    def _modify(item: Any, fields: Mapping[str, str], params: dict[str, Any]) -> None:
-        """Change the fields that the request names. Some wait for the maintenance window unless it says ApplyImmediately, which
-        also applies those that wait already (RDS API, ModifyDBInstance)."""
-        wanted = {field: params[key] for key, field in fields.items() if params.get(key) is not None}
-        at_once = params.get("apply_immediately")
-        later = {} if at_once else {field: value for field, value in wanted.items() if field in DEFERRED}
-        now = {**(item.deferred if at_once else {}), **{k: v for k, v in wanted.items() if k not in later}}
-        for field, value in now.items():
-            setattr(item, field, value)
-        item.deferred = {} if at_once else {**item.deferred, **later}
-        item.deferred = {field: value for field, value in item.deferred.items() if getattr(item, field) != value}
-
     def _cluster(self, identifier: str) -> Any:
         name = identifier.rsplit(":", 1)[-1].lower()
         if name not in self.clusters:
@@ -378,9 +333,9 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise DBParameterGroupNotFoundError(group)
         if params.get("db_instance_class"):
             engines.check_class(instance.cluster, params["db_instance_class"])
-        before = {field: getattr(instance, field) for field in _INSTANCE_FIELDS.values()}
+        before = {field: getattr(instance, field) for field in INSTANCE_FIELDS.values()}
         try:
-            self._modify(instance, _INSTANCE_FIELDS, params)
+            modify(instance, INSTANCE_FIELDS, params)
             if params.get("monitoring_interval") == 0:
                 instance.monitoring_role_arn = None
             instance.check_monitoring()

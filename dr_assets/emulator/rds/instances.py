@@ -8,17 +8,8 @@ from moto.rds.models import DBInstanceClustered, RDSBackend
 from moto.utilities.utils import get_partition
 
 from dr_assets.emulator.clock import Settling
+from dr_assets.emulator.rds.modifications import DEFERRED
 
-# Fields whose change waits for the maintenance window without ApplyImmediately -> member of PendingModifiedValues (RDS user guide,
-# "Settings for DB instances"; RDS API, ClusterPendingModifiedValues). Everything else is applied at once.
-DEFERRED = {
-    "backup_retention_period": "BackupRetentionPeriod",
-    "ca_certificate_identifier": "CACertificateIdentifier",
-    "db_instance_class": "DBInstanceClass",
-    "engine_version": "EngineVersion",
-    "iam_auth": "IAMDatabaseAuthenticationEnabled",
-    "storage_type": "StorageType",
-}
 MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
 
 

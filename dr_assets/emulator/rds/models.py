@@ -14,7 +14,7 @@ from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import Settling, clock
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.events import event_publisher
-from dr_assets.emulator.rds.instances import DEFERRED
+from dr_assets.emulator.rds.modifications import DEFERRED
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
