@@ -135,9 +135,11 @@ def verify(as_json: bool) -> None:
 @click.option("--adopt", is_flag=True, help="Also change resources that Terraform manages.")
 @click.option("--allow-away", is_flag=True, help="Write although the writer is not at its home site.")
 @click.option("--poll", default=15.0, show_default=True, help="Seconds between reads of a resource that is not ready.")
-def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None:
+@click.option("--skip", "skips", multiple=True, metavar="NAME=REASON", help="Leave a check of the preflight out.")
+def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float, skips: tuple[str, ...]) -> None:
     """Create what is absent and correct what differs, in lineage order.
 
+    Nothing is written unless the preflight passes (`dr preflight --help`).
     Safe to interrupt and to repeat: nothing is created twice. Never deletes. What cannot be corrected is listed with its
     remedy and leaves the rest to be provisioned; the exit code is 1 then.
 
@@ -145,10 +147,12 @@ def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None
     Example:
       dr provision
     """
+    from dr_assets.preflight.service import parse_skips
     from dr_assets.reconcile.service import nothing_to_provision
     from dr_assets.stack import load_stack
     from dr_assets.terraform import working_directory
 
+    chosen = parse_skips(skips)
     # Dagster costs more than the whole comparison: it is loaded where something differs, or a run is to be recorded.
     if not os.environ.get("DAGSTER_HOME") and working_directory() is None:
         unchanged = nothing_to_provision(load_stack())
@@ -156,7 +160,7 @@ def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float) -> None
             _print_job(unchanged, "provisioning", as_json)
     from dr_assets.cli.run_job import provision_config
 
-    _run("provision_stack", provision_config(adopt, allow_away, poll), "provisioning", as_json)
+    _run("provision_stack", provision_config(adopt, allow_away, poll, chosen), "provisioning", as_json)
 
 
 @main.command()

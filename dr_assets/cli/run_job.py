@@ -3,7 +3,7 @@
 With DAGSTER_HOME set the run is recorded in that instance and visible in its UI; without it nothing is kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import environ
 from typing import Any
 
@@ -17,9 +17,12 @@ from dr_assets.reconcile.service import JobResult
 from dr_assets.stack import Stack
 
 
-def provision_config(adopt: bool = False, allow_away: bool = False, poll_seconds: float = 15.0) -> dict[str, Any]:
-    """Run config of `provision_stack`."""
-    return mode_config("provision", adopt=adopt, allow_away=allow_away, poll_seconds=poll_seconds)
+def provision_config(
+    adopt: bool = False, allow_away: bool = False, poll_seconds: float = 15.0, skips: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run config of `provision_stack`. `skips`: checks of the preflight to leave out, with their reasons."""
+    more = {"preflight_skips": dict(skips)} if skips else {}
+    return mode_config("provision", adopt=adopt, allow_away=allow_away, poll_seconds=poll_seconds, **more)
 
 
 def destroy_config(suffix: str, adopt: bool = False, poll_seconds: float = 15.0) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dr_assets.aws import PROVISIONING_SILENCE, READ_ATTEMPTS, Aws
 from dr_assets.aws_session import AwsSession
 from dr_assets.core.model import Outcome
 from dr_assets.errors import DrError, UnansweredError
+from dr_assets.preflight.report import PreflightReport
+from dr_assets.preflight.service import before_writing
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import load_stack
 
@@ -49,10 +51,15 @@ class AwsStack(ResourceWithBoto3Configuration):
         default=15.0, description="Seconds between observations of a resource that is not ready"
     )
     wait_seconds: float = Field(default=3600.0, description="Seconds a resource may take to become ready")
+    preflight_skips: dict[str, str] = Field(
+        default={}, description="Checks of the preflight to leave out, each with its reason"
+    )
     role_arn: str | None = Field(default=None, description="IAM role to assume; default: those of DR_ROLE_ARN")
 
     _stack_state: StackState | None = PrivateAttr(default=None)
     _snapshot_taken: bool = PrivateAttr(default=False)
+    _preflight: PreflightReport | DrError | None = PrivateAttr(default=None)
+    _preflight_done: bool = PrivateAttr(default=False)
     _unhealed: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -87,6 +94,24 @@ class AwsStack(ResourceWithBoto3Configuration):
             with as_dagster_failure():
                 state.snapshot(None if selected is None else selected & state.resources.keys())
         return state
+
+    def preflight(self, selected: frozenset[str] | None) -> PreflightReport | None:
+        """The report of the run's preflight, the first time it is asked for; None later, and where nothing is to be written.
+
+        Raises dg.Failure for every step of the run where it does not pass: nothing is written then.
+        """
+        first, self._preflight_done = not self._preflight_done, True
+        if first:
+            state = self.snapshot(selected)
+            keys = None if selected is None else selected & state.resources.keys()
+            try:
+                self._preflight = before_writing(state, keys, self.preflight_skips)
+            except DrError as error:
+                self._preflight = error
+        with as_dagster_failure():
+            if isinstance(self._preflight, DrError):
+                raise self._preflight
+        return self._preflight if first else None
 
     def run_step(self, context: Any, key: str, step: Callable[[], Outcome], writes: bool) -> Outcome:
         """The outcome of `step`, in Dagster's terms, and reported to PROGRESS.

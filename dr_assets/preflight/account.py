@@ -10,7 +10,7 @@ from dr_assets.core.converge import check_owner
 from dr_assets.core.expressions import UnknownScope, is_resolved, resolve
 from dr_assets.core.model import error_code
 from dr_assets.errors import AwsCallError, CredentialsError, ForeignResourceError, RefusedError, UnansweredError
-from dr_assets.preflight.permissions import allowed
+from dr_assets.preflight.permissions import allowed, caller_identity
 from dr_assets.preflight.survey import Check, Finding, Survey, fails, joined, not_yet, ok, unknown
 from dr_assets.resources import names
 from dr_assets.resources.registry import KINDS
@@ -41,10 +41,13 @@ NAME_LIMITS: dict[str, tuple[int, str]] = {
 }
 
 
+_ZONED = ("ec2.subnet", "rds.instance")
+
+
 def credentials(survey: Survey) -> Finding:
     try:
         account = survey.state.account
-        caller = survey.reads.call("sts", "get_caller_identity", survey.stack.primary_region)
+        caller = caller_identity(survey)
     except CredentialsError as error:
         return fails(str(error).rstrip("."), "")
     partition = str(caller["Arn"]).split(":")[1]
@@ -72,6 +75,8 @@ def zones(survey: Survey) -> Finding:
     """EC2 API, AvailabilityZone: State, OptInStatus, ZoneType. An account sees only some of a region's zones."""
 
     def at(site: Site, region: str) -> Finding:
+        if not survey.everything and not survey.creates(*_ZONED, region=region):
+            return ok(f"nothing is to be created in a zone of {region}")
         answer = survey.reads.call("ec2", "describe_availability_zones", region)
         there = [
             zone["ZoneName"]
@@ -270,7 +275,7 @@ CHECKS = (
     Check("regions", "both regions are enabled", regions),
     Check("availability-zones", "the zones of the stack file", zones, essential=True),
     Check("name-limits", "names within AWS's limits", name_limits, essential=True),
-    Check("conflicts", "nothing of these names belongs to others", conflicts, essential=True, when="write"),
+    Check("conflicts", "nothing of these names belongs to others", conflicts, when="first"),
     Check("address-ranges", "no address range overlaps", address_ranges),
     Check("kms-keys", "keys usable and not about to be destroyed", keys, when="report"),
     Check("service-linked-role", "the service-linked role of RDS", service_linked_role),

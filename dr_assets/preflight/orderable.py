@@ -47,6 +47,8 @@ def engine_version(survey: Survey) -> Finding:
         return {name for name, item in offered(survey, region).items() if item.get("SupportsGlobalDatabases")}
 
     def at(_: Site, region: str) -> Finding:
+        if not survey.creates(*_DATABASE_KINDS, region=region):
+            return ok(f"no database is to be created in {region}")
         versions = offered(survey, region)
         if wanted in versions and versions[wanted].get("SupportsGlobalDatabases"):
             return ok(f"{region} offers {wanted}")
@@ -71,6 +73,8 @@ def instance_class(survey: Survey) -> Finding:
         return ok("no instance is to be created")
 
     def at(site: Site, region: str) -> Finding:
+        if not survey.creates("rds.instance", region=region):
+            return ok(f"no instance is to be created in {region}")
         if stack.engine_version not in offered(survey, region):
             return not_yet(f"{region} does not offer {stack.engine_version}: see engine-version")
         query = {"Engine": ENGINE, "EngineVersion": stack.engine_version, "Vpc": True}

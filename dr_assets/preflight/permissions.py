@@ -12,12 +12,15 @@ from typing import Any
 from dr_assets.core.model import error_code
 from dr_assets.preflight.survey import Check, Finding, Survey, fails, ok, unknown
 from dr_assets.resources.iam_policy import policy
+from dr_assets.resources.names import arn as arn_of
 from dr_assets.resources.registry import KINDS
 from dr_assets.resources.row import GLOBAL_REGION
+from dr_assets.stack import SITES
 
 _CLOSED = ("AccessDenied", "AccessDeniedException", "NoSuchEntity", "InvalidInput")
 # Operators whose value satisfies the condition as it is; others (null tests, negations) are left out and found missing.
 _POSITIVE = (
+    "Bool",
     "StringEquals",
     "StringLike",
     "ArnEquals",
@@ -27,19 +30,30 @@ _POSITIVE = (
 )
 
 
+def caller_identity(survey: Survey) -> Mapping[str, Any]:
+    """GetCallerIdentity, from the first of the stack's regions that answers."""
+    regions = [survey.stack.region(site) for site in SITES]
+    try:
+        return survey.reads.call("sts", "get_caller_identity", regions[0])
+    except Exception as error:
+        if error_code(error):
+            raise
+        return survey.reads.call("sts", "get_caller_identity", regions[1])
+
+
 def principal(survey: Survey) -> str | None:
     """The user or role whose policies count; None for the root user, whom no identity policy binds.
 
-    A session's ARN is that of the role without its path ("sts::…:assumed-role/NAME/SESSION"), so IAM is asked for the role's.
+    A session's ARN names the role without its path ("sts::…:assumed-role/NAME/SESSION"): a role with a path is not found, and
+    the simulation is unknown then.
     """
-    arn = str(survey.reads.call("sts", "get_caller_identity", survey.stack.primary_region)["Arn"])
+    arn = str(caller_identity(survey)["Arn"])
     kind, _, rest = arn.split(":", 5)[5].partition("/")
     if kind == "root":
         return None
     if kind != "assumed-role":
         return arn
-    role = survey.reads.call("iam", "get_role", GLOBAL_REGION, RoleName=rest.split("/")[0])
-    return str(role["Role"]["Arn"])
+    return arn_of("iam", f"role/{rest.split('/')[0]}", account=arn.split(":")[4])
 
 
 def simulate(
@@ -87,7 +101,7 @@ def allowed(survey: Survey, actions: Sequence[str], resource: str, context: Mapp
 
 
 def permissions(survey: Survey) -> Finding:
-    remedy = "Grant iam:SimulatePrincipalPolicy and iam:GetRole on the caller, or --skip permissions=REASON."
+    remedy = "Grant iam:SimulatePrincipalPolicy on the caller, or pass --skip permissions=REASON."
     try:
         source = principal(survey)
         if source is None:
@@ -132,7 +146,10 @@ def _statements(survey: Survey) -> Iterator[tuple[list[str], list[str], dict[str
 
 
 def _context(condition: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    return {key: _listed(value) for operator in _POSITIVE for key, value in condition.get(operator, {}).items()}
+    found = {key: _listed(value) for operator in _POSITIVE for key, value in condition.get(operator, {}).items()}
+    # A key that must be there, whatever its value.
+    present = [key for key, absent in condition.get("Null", {}).items() if str(absent).lower() == "false"]
+    return {key: ["any"] for key in present} | found
 
 
 def _listed(value: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from dr_assets import utc
 from dr_assets.core.converge import converge
 from dr_assets.core.expressions import plain
-from dr_assets.errors import CredentialsError, DrError, RefusedError
+from dr_assets.core.model import Status
+from dr_assets.errors import DrError, RefusedError
 from dr_assets.preflight import account, drill_needs, observations, orderable, permissions, quotas
 from dr_assets.preflight.report import AnswerLine, CheckLine, PreflightReport
 from dr_assets.preflight.survey import Check, Finding, Survey, guarded
@@ -26,6 +28,8 @@ CHECKS: tuple[Check, ...] = (
     *drill_needs.CHECKS,
 )
 _THREADS = 8
+# How often an essential check that is unknown is asked before it blocks.
+ATTEMPTS = 3
 
 
 class PreflightError(RefusedError):
@@ -50,12 +54,9 @@ def examine(state: StackState, skips: Mapping[str, str] | None = None, answers: 
     """Every check and, with `answers`, every open question. Writes nothing; raises nothing for what AWS answers."""
     started, before = time.monotonic(), len(state.aws.log)
     survey = Survey(state)
-    try:
+    # Each check has what it could not read.
+    with contextlib.suppress(DrError):
         state.snapshot()
-    except CredentialsError:
-        pass  # the check of the credentials says so
-    except DrError:
-        pass  # each check says what it could not read
     lines = _lines(survey, CHECKS, skips or {})
     asked = observations.OBSERVATIONS if answers else ()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="preflight") as pool:
@@ -80,18 +81,37 @@ def before_writing(
         PreflightError: a check fails, or an essential one is unknown. Nothing was written.
     """
     started, before = time.monotonic(), len(state.aws.log)
-    wanted = [key for key in state.resources if keys is None or key in set(keys)]
-    differing = {key: converge(state.resources[key], state, write=False).status for key in wanted}
-    if all(status in ("in_sync", "waiting") for status in differing.values()):
+    chosen = state.resources.keys() if keys is None else set(keys)
+    wanted = [key for key in state.resources if key in chosen]
+    statuses = {converge(state.resources[key], state, write=False).status for key in wanted}
+    if statuses <= {"in_sync", "waiting"}:
         return None
-    creates = any(status in ("absent", "unknown") for status in differing.values())
-    survey = Survey(state, only=wanted)
-    needed = [check for check in CHECKS if check.when == "write" or (check.when == "create" and creates)]
-    lines = _lines(survey, needed, skips or {})
-    report = _report(survey, lines, (), len(state.aws.log) - before, time.monotonic() - started)
+    needed = _needed(statuses)
+    lines: dict[str, CheckLine] = {}
+    for attempt in range(ATTEMPTS):
+        survey = Survey(state, only=wanted)  # its reads are made anew
+        lines |= {line.name: line for line in _lines(survey, needed, skips or {})}
+        # A garbled or late answer is no verdict: an essential check is asked again before it blocks.
+        needed = [check for check in needed if check.essential and lines[check.name].status == "unknown"]
+        if not needed:
+            break
+        if attempt < ATTEMPTS - 1:
+            time.sleep(0.2 * 2**attempt)
+    ordered = tuple(lines[check.name] for check in CHECKS if check.name in lines)
+    report = _report(survey, ordered, (), len(state.aws.log) - before, time.monotonic() - started)
     if not report.passes:
         raise PreflightError(refusal(report))
     return report
+
+
+def _needed(statuses: set[Status]) -> list[Check]:
+    """The checks before a run in which resources have these statuses."""
+    stages = {"write"}
+    if "absent" in statuses:
+        stages.add("create")
+        if not statuses & {"in_sync", "waiting"}:
+            stages.add("first")
+    return [check for check in CHECKS if check.when in stages]
 
 
 def refusal(report: PreflightReport) -> str:

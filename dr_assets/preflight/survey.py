@@ -88,7 +88,7 @@ class Survey:
         return self.state.observe(self.state.resources[key])
 
     def absent(self, kind: str, region: str | None = None) -> list[Resource]:
-        """Resources of this kind that provisioning would create. An unknown one counts as absent: it may have to be."""
+        """Resources of this kind that provisioning would create. For a report, an unknown one counts: it may have to be."""
         return [row for row in self.rows(kind, region) if self._wanted(row) and self._missing(row)]
 
     def rows(self, kind: str, region: str | None = None) -> list[Resource]:
@@ -108,7 +108,8 @@ class Survey:
         try:
             return self.state.observe(row) is None
         except (UnansweredError, AwsCallError, UnknownScope, CredentialsError):
-            return True
+            # A region that does not answer must not keep what is healthy from being corrected.
+            return self.everything
 
     def each_site(self, check: Callable[[Site, str], Finding]) -> Finding:
         """The check for both sites as one finding. Where AWS does not answer for one, the other still counts."""
@@ -140,7 +141,8 @@ class Check:
     """One line of the preflight.
 
     essential  an unknown result blocks provisioning too, not a failure alone
-    when       `create`: before something is created; `write`: before any write; `report`: never blocks provisioning
+    when       `write`: before any write; `create`: before something is created; `first`: before the first resource of the stack
+               is created (later, each step refuses for itself, and the others go on); `report`: never blocks provisioning
                (what a drill needs, and what provisioning itself repairs)
     """
 
@@ -148,4 +150,4 @@ class Check:
     title: str
     run: Callable[[Survey], Finding]
     essential: bool = False
-    when: Literal["create", "write", "report"] = "create"
+    when: Literal["write", "create", "first", "report"] = "create"

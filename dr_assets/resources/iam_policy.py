@@ -25,6 +25,23 @@ _DRILLS = (
     | permit("secretsmanager:GetSecretValue", on="secretsmanager.secret")
     | permit("sns:ListSubscriptionsByTopic", on="sns.topic")
 )
+# What the preflight asks before provisioning creates something, beyond what verification reads (docs/preflight.md). None of it names a
+# resource of the stack; SimulatePrincipalPolicy is asked of the caller itself, whose ARN is not known here.
+_PREFLIGHT = permit(
+    "ec2:DescribeAvailabilityZones",
+    "ec2:DescribeRegions",
+    "iam:GetAccountSummary",
+    "iam:SimulatePrincipalPolicy",
+    "rds:DescribeAccountAttributes",
+    "rds:DescribeDBEngineVersions",
+    "rds:DescribeOrderableDBInstanceOptions",
+    "route53:GetAccountLimit",
+    "s3:ListAllMyBuckets",
+    "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:GetServiceQuota",
+    "sns:ListTopics",
+    on=ALL,
+)
 _SENSORS = (
     permit("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics", on=ALL)
     | permit("cloudwatch:PutMetricData", on=ALL)
@@ -70,7 +87,8 @@ def policy(
     kinds = [(name, kind) for name, kind in KINDS.items() if rows[name]]
     grants = [("Verify", _ALWAYS, "")] + [("Verify", kind.read_actions, name) for name, kind in kinds]
     if write:
-        grants += [("Provision", kind.write_actions, name) for name, kind in kinds] + [("Drills", _DRILLS, "")]
+        grants += [("Provision", kind.write_actions, name) for name, kind in kinds]
+        grants += [("Provision", _PREFLIGHT, ""), ("Drills", _DRILLS, "")]
     if sensors:
         grants.append(("Sensors", _SENSORS, ""))
     if reports:

@@ -14,6 +14,7 @@ from dr_assets.core.converge import converge
 from dr_assets.core.expressions import digest, is_resolved, resolve
 from dr_assets.core.model import Drift, Outcome, Resource, Target
 from dr_assets.defs.resources import AwsStack, run_selection
+from dr_assets.defs.stack.preflight import record_preflight
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack
@@ -58,6 +59,8 @@ def build_asset(stack: Stack, resource: Resource) -> dg.AssetsDefinition:
     )
     def _asset(context: dg.AssetExecutionContext, aws: AwsStack) -> dg.MaterializeResult:  # type: ignore[type-arg]
         state = aws.snapshot(run_selection(context))
+        if aws.writes:
+            record_preflight(context, aws.preflight(run_selection(context)))
         calls, started = len(state.aws.log), time.monotonic()
 
         def step() -> Outcome:

@@ -184,8 +184,10 @@ class Cluster(Kind):
             on=(OWN, "rds.global_cluster", "rds.cluster_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
         )
         | permit("kms:CreateGrant", "kms:DescribeKey", on="kms.key")
-        # The first cluster of an account makes RDS create its service-linked role.
-        | permit("iam:CreateServiceLinkedRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*")
+        # The first cluster of an account makes RDS create its service-linked role; the preflight asks whether it exists.
+        | permit(
+            "iam:CreateServiceLinkedRole", "iam:GetRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*"
+        )
     )
     least_reads = (
         1,
