@@ -13,7 +13,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.postgres.endpoints import Resolver
-from dr_assets.preflight.orderable import offered
+from dr_assets.preflight.orderable import ENGINE, offered
 from dr_assets.preflight.survey import Finding, Survey, not_yet, ok
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site
@@ -172,12 +172,13 @@ def parameters(survey: Survey) -> Finding:
     return ok(f"{sum(map(len, facts.values()))} parameters read", value=facts)
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
 def versions(survey: Survey) -> Finding:
     def at(site: Site) -> list[str]:
-        return sorted(
-            offered(survey, survey.stack.region(site)),
-            key=lambda text: [int(p) for p in text.split(".") if p.isdigit()],
-        )
+        return sorted(offered(survey, survey.stack.region(site)), key=_numbers)
 
     facts = {survey.stack.region(site): at(site) for site in SITES}
     return ok(
@@ -185,16 +186,71 @@ def versions(survey: Survey) -> Finding:
     )
 
 
+def classes(survey: Survey) -> Finding:
+    """The classes that can be ordered with the stack's version, or with the newest that the region offers."""
+    facts: dict[str, Any] = {}
+    for site in SITES:
+        region = survey.stack.region(site)
+        there = sorted(offered(survey, region), key=_numbers)
+        if not there:
+            continue
+        version = survey.stack.engine_version if survey.stack.engine_version in there else there[-1]
+        found = survey.reads.pages(
+            "rds",
+            "describe_orderable_db_instance_options",
+            region,
+            "OrderableDBInstanceOptions",
+            Engine=ENGINE,
+            EngineVersion=version,
+            Vpc=True,
+        )
+        facts[region] = {
+            version: sorted({item["DBInstanceClass"] for item in found if item.get("SupportsGlobalDatabases")})
+        }
+    if not facts:
+        return not_yet("no region offers a version")
+    return ok(
+        "; ".join(f"{r}: {sum(map(len, f.values()))}" for r, f in facts.items()) + " classes for global databases",
+        value=facts,
+    )
+
+
 OBSERVATIONS: tuple[Observation, ...] = (
-    Observation("versions", "Which Aurora PostgreSQL versions can be created in each region?", versions),
+    Observation(
+        "versions",
+        "Which Aurora PostgreSQL versions can be created in each region?",
+        versions,
+        switch="engine_versions",
+    ),
+    Observation("classes", "Which classes can be ordered for global databases?", classes, switch="instance_classes"),
     Observation(
         "lag-dimensions", "Which dimensions do the lag metrics carry?", lag_dimensions, switch="lag_dimensions"
     ),
-    Observation("datapoint-age", "How old is the newest datapoint of the lag metrics?", datapoint_age),
+    Observation(
+        "datapoint-age",
+        "How old is the newest datapoint of the lag metrics?",
+        datapoint_age,
+        switch="metric_delay_seconds",
+    ),
     Observation("endpoint-status", "Which status do the clusters' endpoints have?", endpoint_status),
-    Observation("inactive-endpoint", "Does a secondary's inactive writer endpoint resolve?", inactive_endpoint),
+    Observation(
+        "inactive-endpoint",
+        "Does a secondary's inactive writer endpoint resolve?",
+        inactive_endpoint,
+        switch="inactive_writer_endpoint",
+    ),
     Observation("parameters", "Which value and source do the cluster's parameters show?", parameters),
 )
 
-# Settings of the embedded AWS that no read-only call can decide, and why.
-NOT_READABLE: Mapping[str, str] = {}
+# Each setting of the embedded AWS -> the check or observation that tells AWS's answer, or why no read-only call does.
+SWITCHES: Mapping[str, str] = {
+    **{each.switch: each.name for each in OBSERVATIONS if each.switch},
+    "certificate_names_global_endpoint": "not readable: only a TLS connection to the database shows its certificate",
+    "clear_text": "not readable: a property of the request, not of AWS",
+    "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
+    "promoted_instance": "not readable: it takes a promotion",
+    "quotas": "quota-db-clusters",
+    "regions_not_enabled": "regions",
+    "route53_calls_per_second": "not readable: it takes more calls than AWS accepts",
+    "zones_not_offered": "availability-zones",
+}

@@ -59,12 +59,18 @@ def principal(survey: Survey) -> str | None:
 def simulate(
     survey: Survey, source: str, actions: Sequence[str], resources: Sequence[str], context: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    """Action -> decision: allowed, explicitDeny, implicitDeny, or `unknown` where a denial depends on a value that was not given."""
+    """Action -> decision: allowed, explicitDeny, implicitDeny, or `unknown` where a denial depends on a value that was not given.
+
+    A statement joins actions that apply to different types of resource, so one allowed resource in each region is enough.
+    """
     entries = [
-        {"ContextKeyName": key, "ContextKeyValues": list(values), "ContextKeyType": "string"}
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": list(values),
+            "ContextKeyType": "boolean" if set(values) <= {"true", "false"} else "string",
+        }
         for key, values in context.items()
     ]
-    found: dict[str, str] = {}
     results = survey.reads.pages(
         "iam",
         "simulate_principal_policy",
@@ -73,16 +79,27 @@ def simulate(
         PolicySourceArn=source,
         ActionNames=list(actions),
         ResourceArns=list(resources),
+        MaxItems=1000,
         **({"ContextEntries": entries} if entries else {}),
     )
+    decisions: dict[str, dict[str, set[str]]] = {}
     for result in results:
         decision = str(result["EvalDecision"])
         if decision == "implicitDeny" and result.get("MissingContextValues"):
             decision = "unknown"
-        # One allowed resource is enough: a statement joins actions that apply to different types of resource.
-        if found.get(result["EvalActionName"]) != "allowed":
-            found[result["EvalActionName"]] = decision
-    return found
+        region = (str(result.get("EvalResourceName", "")).split(":") + [""] * 4)[3]
+        decisions.setdefault(result["EvalActionName"], {}).setdefault(region, set()).add(decision)
+    return {action: _decided(by_region) for action, by_region in decisions.items()}
+
+
+def _decided(by_region: Mapping[str, set[str]]) -> str:
+    """The worst of the regions, each as good as its best resource. Resources without a region count only where there is no other."""
+    regional = [found for region, found in by_region.items() if region] or list(by_region.values())
+    best = [
+        next(each for each in ("allowed", "unknown", "implicitDeny", "explicitDeny") if each in found)
+        for found in regional
+    ]
+    return next(each for each in ("explicitDeny", "implicitDeny", "unknown", "allowed") if each in best)
 
 
 def allowed(survey: Survey, actions: Sequence[str], resource: str, context: Mapping[str, Sequence[str]]) -> bool | None:
