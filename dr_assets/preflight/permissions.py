@@ -159,7 +159,16 @@ def _statements(survey: Survey) -> Iterator[tuple[list[str], list[str], dict[str
             if action != "iam:CreateServiceLinkedRole" and (survey.everything or action.split(":")[0] in services)
         ]
         if actions and statement["Effect"] == "Allow":
-            yield actions, _listed(statement["Resource"]), _context(statement.get("Condition", {}))
+            resources = [each for arn in _listed(statement["Resource"]) for each in _in_each_region(survey, arn)]
+            yield actions, resources, _context(statement.get("Condition", {}))
+
+
+def _in_each_region(survey: Survey, resource: str) -> list[str]:
+    """An ARN whose region is a wildcard, as one for each region of the stack: a simulation takes the wildcard for a name."""
+    parts = resource.split(":", 4)
+    if len(parts) < 5 or parts[3] != "*":
+        return [resource]
+    return [":".join([*parts[:3], survey.stack.region(site), parts[4]]) for site in SITES]
 
 
 def _context(condition: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
