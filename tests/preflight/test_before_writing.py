@@ -45,8 +45,11 @@ def test_what_is_skipped_and_unknown_stands_in_the_runs_tags(
         def add_run_tags(self, run_id: str, added: dict[str, str]) -> None:
             tags.update(added)
 
+    class Run:
+        run_id = "r"
+
     class Context:
-        run_id, instance = "r", Instance()
+        run, instance = Run(), Instance()
         log = dg.get_dagster_logger()
 
     record_preflight(Context(), report)

@@ -19,5 +19,5 @@ def record_preflight(context: Any, report: PreflightReport | None) -> None:
         context.log.warning(f"preflight: {name} was skipped: {reason}")
     tags = {TAG: "passed"} | {f"{TAG}/{name}": f"skipped: {reason}" for name, reason in skipped.items()}
     tags |= {f"{TAG}/{line.name}": "unknown" for line in unknown}
-    context.instance.add_run_tags(context.run_id, tags)
+    context.instance.add_run_tags(context.run.run_id, tags)
     context.log.info(f"preflight passed: {len(report.checks)} checks, {report.api_calls} AWS calls")
