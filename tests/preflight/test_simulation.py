@@ -7,11 +7,12 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.preflight import permissions
+from dr_assets.preflight.service import before_writing
 from dr_assets.preflight.survey import Survey
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.iam_policy import policy
 from dr_assets.stack import Stack
-from tests.support.principal import acting_as
+from tests.support.principal import acting_as, denied_calls
 
 ACCOUNT = "123456789012"
 
@@ -29,7 +30,7 @@ ALL = {"Version": "2012-10-17", "Statement": [{"Sid": "Everything", "Effect": "A
     [
         ([], "ok", ""),
         ([deny("rds:CreateDBCluster")], "fails", "rds:CreateDBCluster"),
-        ([deny("rds:CreateDBCluster", "arn:aws:rds:us-west-2:*")], "fails", "rds:CreateDBCluster"),
+        ([deny("rds:CreateDBCluster", "arn:aws:rds:us-west-2:*:*")], "fails", "rds:CreateDBCluster"),
         ([deny("iam:SimulatePrincipalPolicy")], "unknown", "cannot be simulated"),
     ],
     ids=["all allowed", "denied", "denied in one region", "simulation denied"],
@@ -49,6 +50,17 @@ def test_the_printed_policy_is_enough(empty_aws: EmbeddedAws, stack: Stack) -> N
     with acting_as(empty_aws, [policy(stack, write=True, account=ACCOUNT)]):
         found = permissions.permissions(Survey(StackState(stack, Aws())))
     assert found.status == "ok", found
+
+
+def test_the_preflight_itself_needs_no_more_than_the_printed_policy(empty_aws: EmbeddedAws, stack: Stack) -> None:
+    with acting_as(empty_aws, [policy(stack, write=True, account=ACCOUNT)]):
+        state = StackState(stack, Aws())
+        state.snapshot()
+        empty_aws.control.clear_calls()
+        report = before_writing(state)
+    assert report is not None
+    assert denied_calls(empty_aws.control.calls()) == []
+    assert [line.name for line in report.checks if line.status != "ok"] == []
 
 
 def test_the_root_user_is_not_simulated(empty_aws: EmbeddedAws, stack: Stack) -> None:

@@ -15,6 +15,7 @@ S3_ACTIONS = {
     "GetBucketReplication": "GetReplicationConfiguration",
     "PutBucketReplication": "PutReplicationConfiguration",
     "DeleteBucketReplication": "PutReplicationConfiguration",
+    "ListBuckets": "ListAllMyBuckets",
     "ListObjectVersions": "ListBucketVersions",
     "DeleteObjects": "DeleteObjectVersion",
     "GetBucketTagging": "GetBucketTagging",

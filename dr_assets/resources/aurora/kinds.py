@@ -184,9 +184,12 @@ class Cluster(Kind):
             on=(OWN, "rds.global_cluster", "rds.cluster_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
         )
         | permit("kms:CreateGrant", "kms:DescribeKey", on="kms.key")
-        # The first cluster of an account makes RDS create its service-linked role; the preflight asks whether it exists.
+        # The first cluster of an account makes RDS create its service-linked role. The preflight asks whether it exists; IAM knows
+        # a role that does not exist by its name alone.
+        | permit("iam:CreateServiceLinkedRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*")
         | permit(
-            "iam:CreateServiceLinkedRole", "iam:GetRole", on="iam::{account}:role/aws-service-role/rds.amazonaws.com/*"
+            "iam:GetRole",
+            on=("iam::{account}:role/aws-service-role/rds.amazonaws.com/*", "iam::{account}:role/AWSServiceRoleForRDS"),
         )
     )
     least_reads = (
