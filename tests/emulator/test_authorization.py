@@ -372,6 +372,26 @@ def test_aws_20_an_encrypted_cluster_needs_a_grant_on_its_key(aws: EmbeddedAws, 
     ).create_db_cluster(**create)
 
 
+def test_aws_20_encrypted_objects_need_their_key_through_s3(aws: EmbeddedAws, key: str, name: str) -> None:
+    s3 = client(aws, "s3")
+    s3.create_bucket(Bucket=name)
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=rules)
+    both = allow("s3:PutObject", "s3:GetObject", on=f"arn:aws:s3:::{name}/*")
+    without = as_role(aws, "s3", both)
+    found = refusal(without.put_object, Bucket=name, Key="a", Body=b"x")
+    assert found[0] == "AccessDenied" and "kms:GenerateDataKey" in found[2]
+    through = {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}}
+    through["StringEquals"]["kms:EncryptionContext:aws:s3:arn"] = f"arn:aws:s3:::{name}/a"
+    permitted = as_role(aws, "s3", both, allow("kms:GenerateDataKey", "kms:Decrypt", on=key, Condition=through))
+    permitted.put_object(Bucket=name, Key="a", Body=b"x")
+    assert permitted.get_object(Bucket=name, Key="a")["Body"].read() == b"x"
+    assert "kms:Decrypt" in refusal(without.get_object, Bucket=name, Key="a")[2]
+    assert refusal(permitted.put_object, Bucket=name, Key="b", Body=b"x")[0] == "AccessDenied"
+    without.put_object(Bucket=name, Key="c", Body=b"x", ServerSideEncryption="AES256")
+
+
 # -- buckets, topics, queues, secrets ----------------------------------------------------------------------------------
 
 

@@ -157,29 +157,25 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Permission]:
     bucket = backend("s3").buckets.get(str(params.get("Bucket")))
     if bucket is None:
         return
-    region = str(bucket.region_name)
-    place = f"arn:{PARTITION}:s3:::{bucket.name}/{params.get('Key')}"
+    region, place = str(bucket.region_name), f"arn:{PARTITION}:s3:::{bucket.name}"
     if operation in ("PutObject", "CopyObject", "CreateMultipartUpload"):
-        algorithm, key, bucket_key = _default_encryption(bucket)
-        if chosen := params.get("ServerSideEncryption"):  # without a key of its own it means alias/aws/s3
-            algorithm, key = str(chosen), None
-        key = params.get("SSEKMSKeyId") or key
-        if algorithm.startswith("aws:kms"):
-            context = {
-                "kms:encryptioncontext:aws:s3:arn": (f"arn:{PARTITION}:s3:::{bucket.name}" if bucket_key else place,)
-            }
-            actions = ("kms:GenerateDataKey", *(("kms:Decrypt",) if operation == "CreateMultipartUpload" else ()))
-            yield from _use("s3", region, key, actions, **context)
+        algorithm, key, whole = _default_encryption(bucket)
+        if asked := params.get("ServerSideEncryption"):
+            # Without a key it means AWS's own, also where the bucket's default names one (S3 user guide, "Specifying SSE-KMS").
+            algorithm, key = str(asked), params.get("SSEKMSKeyId")
+        whole = whole if params.get("BucketKeyEnabled") is None else bool(params["BucketKeyEnabled"])
+        actions = ("kms:GenerateDataKey", *(("kms:Decrypt",) if operation == "CreateMultipartUpload" else ()))
     elif operation == "GetObject":
         versions = bucket.keys.getlist(str(params.get("Key")), [])
         wanted = params.get("VersionId")
         item = next((each for each in reversed(versions) if wanted in (None, getattr(each, "version_id", None))), None)
-        if str(getattr(item, "encryption", None) or "").startswith("aws:kms"):
-            of_bucket = str(getattr(item, "bucket_key_enabled", "")).lower() == "true"
-            context = {
-                "kms:encryptioncontext:aws:s3:arn": (f"arn:{PARTITION}:s3:::{bucket.name}" if of_bucket else place,)
-            }
-            yield from _use("s3", region, getattr(item, "kms_key_id", None), ("kms:Decrypt",), **context)
+        algorithm, key = str(getattr(item, "encryption", None) or ""), getattr(item, "kms_key_id", None)
+        whole, actions = str(getattr(item, "bucket_key_enabled", None)).lower() == "true", ("kms:Decrypt",)
+    else:
+        return
+    if algorithm.startswith("aws:kms"):
+        context = {"kms:encryptioncontext:aws:s3:arn": (place if whole else f"{place}/{params.get('Key')}",)}
+        yield from _use("s3", region, key, actions, **context)
 
 
 def _default_encryption(bucket: Any) -> tuple[str, Any, bool]:

@@ -1,10 +1,9 @@
-"""S3 extension of moto: defaults of a bucket, replication configuration, versioning rules, bucket-policy enforcement."""
+"""S3 extension of moto: defaults of a bucket, replication configuration, versioning rules."""
 
-import json
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.access_control import PermissionResult
 from moto.s3 import urls
 from moto.s3.exceptions import InvalidBucketState, ReplicationConfigurationNotFoundError, S3ClientError
 from moto.s3.models import PublicAccessBlock, S3Backend, s3_backends
@@ -21,12 +20,12 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
     def create_bucket(self, *args: Any, **kwargs: Any) -> Any:
         """SSE-S3 and all four public-access blocks from the first day (S3 user guide: since January and April 2023).
 
-        moto: takes a statement of a bucket's policy for unconditional, and so refuses everything to TLS-only buckets.
+        Policies are evaluated before the call. moto: takes their statements for unconditional, and refuses TLS-only buckets.
         """
         bucket = super().create_bucket(*args, **kwargs)
         bucket.encryption = sse.DEFAULT
         bucket.public_access_block = PublicAccessBlock("true", "true", "true", "true")
-        bucket.get_permission = lambda action, resource: _permission(bucket, action, resource)
+        bucket.get_permission = lambda _action, _resource: PermissionResult.NEUTRAL
         return bucket
 
     def put_bucket_replication(self, bucket_name: str, replication: dict[str, Any]) -> None:
@@ -111,24 +110,6 @@ def _check_encryption(rule: dict[str, Any]) -> None:
         raise S3ClientError(
             "InvalidRequest", "SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present."
         )
-
-
-def _permission(bucket: Any, action: str, resource: str) -> Any:
-    """The permission by the policy's statements for everybody without a condition.
-
-    moto: takes every principal for everybody, and refuses when it cannot evaluate a condition, also what is allowed.
-    Conditions are not evaluated here; the usual one denies plain HTTP, and loopback counts as TLS.
-    """
-    if bucket.policy is None:
-        return PermissionResult.NEUTRAL
-    document = json.loads(bucket.policy)
-    found = document["Statement"]
-    document["Statement"] = [each for each in (found if isinstance(found, list) else [found]) if _enforced(each)]
-    return IAMPolicy(json.dumps(document)).is_action_permitted(action, resource)
-
-
-def _enforced(statement: dict[str, Any]) -> bool:
-    return statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]}) and not statement.get("Condition")
 
 
 class DrS3Response(S3Response):  # type: ignore[misc]
