@@ -18,9 +18,12 @@ module "primary" {
   availability_zones = var.availability_zones.primary
   vpc_cidr           = var.vpc_cidr.primary
 
-  suffix                 = local.suffix
-  account_id             = local.account_id
-  partition              = local.partition
+  suffix     = local.suffix
+  account_id = local.account_id
+  partition  = local.partition
+
+  permissions_boundary_arn = aws_iam_policy.boundary.arn
+
   ingress_cidrs          = local.ingress_cidrs
   port                   = local.port
   parameter_group_family = local.parameter_group_family
@@ -47,9 +50,12 @@ module "secondary" {
   availability_zones = var.availability_zones.secondary
   vpc_cidr           = var.vpc_cidr.secondary
 
-  suffix                 = local.suffix
-  account_id             = local.account_id
-  partition              = local.partition
+  suffix     = local.suffix
+  account_id = local.account_id
+  partition  = local.partition
+
+  permissions_boundary_arn = aws_iam_policy.boundary.arn
+
   ingress_cidrs          = local.ingress_cidrs
   port                   = local.port
   parameter_group_family = local.parameter_group_family

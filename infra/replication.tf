@@ -22,6 +22,8 @@ resource "aws_iam_role" "replication" {
   name        = "s3-replication-role-${local.suffix}"
   description = "S3 replication between the sites' export buckets"
 
+  permissions_boundary = aws_iam_policy.boundary.arn
+
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -11,7 +11,6 @@ import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 import click
 
@@ -255,24 +254,37 @@ def graph(dot: bool, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--write", is_flag=True, help="Also what provision and destroy need. Default: verify only.")
-@click.option("--sensors", is_flag=True, help="Also what the sensors need.")
-@click.option("--reports", is_flag=True, help="Also what the history and the reports need.")
+@click.argument("duties", nargs=-1, metavar="[DUTY]...")
 @click.option("--account", default="*", metavar="NUMBER", help="Scope the ARNs to this AWS account.")
-def permissions(write: bool, sensors: bool, reports: bool, account: str) -> None:
-    """Print the least-privilege IAM policy of the stack, scoped by ARN. Makes no AWS call.
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write managed policies there, each within IAM's size limit.",
+)
+@click.option("--boundary", is_flag=True, help="Print the permissions boundary of the stack's roles instead.")
+@click.option("--write", is_flag=True, hidden=True)
+@click.option("--sensors", is_flag=True, hidden=True)
+@click.option("--reports", is_flag=True, hidden=True)
+def permissions(
+    duties: tuple[str, ...], account: str, out: Path | None, boundary: bool, write: bool, sensors: bool, reports: bool
+) -> None:
+    """Print the least-privilege IAM policy of the given duties, scoped to the stack. Makes no AWS call.
+
+    Duties: verify (the default), provision, destroy, drill, sensors, reports. With a history in S3 (DR_HISTORY_URI), those that
+    use it may reach its bucket.
 
     \b
-    Example:
-      dr permissions --write --account 123456789012 > policy.json
+    Examples:
+      dr permissions provision --account 123456789012 > policy.json
+      dr permissions sensors reports --account 123456789012 --out policies
     """
-    from dr_assets.history.store import URI_VARIABLE
-    from dr_assets.resources.iam_policy import policy
+    from dr_assets.cli import iam_permissions
     from dr_assets.stack import load_stack
 
-    store = urlsplit(os.environ.get(URI_VARIABLE, ""))
-    history = store.netloc if store.scheme == "s3" else ""
-    click.echo(json.dumps(policy(load_stack(), write, sensors, reports, account, history), indent=2))
+    chosen = [*duties, *(["verify", "provision", "destroy", "drill"] if write else [])]
+    chosen += (["verify", "sensors"] if sensors else []) + (["verify", "reports"] if reports else [])
+    iam_permissions.run(load_stack(), chosen or ["verify"], account, out, boundary)
 
 
 @main.command("terraform-imports")

@@ -136,10 +136,13 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-# IAM action -> where it applies: OWN (the kind's own `resource_arn`), another kind's name (the ARNs of its rows), an ARN
-# template, or ALL.
+# IAM action -> where it applies: OWN (the kind's own `resource_arn`), NEW (likewise, for what the call creates, confined by the
+# tags it is given), UNTAGGED (likewise, for what others created for us without our tags), another kind's name (the ARNs of its
+# rows), an ARN template, or ALL.
 Permissions = Mapping[str, tuple[str, ...]]
-OWN, ALL = "own", "*"
+OWN, NEW, UNTAGGED, ALL = "own", "new", "untagged", "*"
+# Condition on the tags of resources whose ids, and so ARNs, are AWS's own.
+TAGGED: Mapping[str, Mapping[str, str]] = {"StringEquals": {"aws:ResourceTag/TaskID": "{suffix}"}}
 
 
 def permit(*actions: str, on: str | tuple[str, ...] = OWN) -> dict[str, tuple[str, ...]]:
@@ -166,6 +169,7 @@ class Kind(ABC):
     unnamed        AWS gives it an id instead of our name: a creation that is repeated makes a second one
     absent_codes   AWS error codes of any of its reads that mean the resource does not exist
     resource_arn   its ARN without `arn:PARTITION:`, with {region}, {account}, {name}; a wildcard where AWS generates the id
+    confined       condition of permissions on its ARNs, {suffix} being the stack's; for ARNs that end in a wildcard
     read_actions, write_actions  IAM permissions for reading / for creating, updating and deleting
     least_reads    (calls per resource, calls per kind and region): the fewest calls with which AWS lets all of it be
                    read. What another kind's answer holds already costs nothing
@@ -187,6 +191,7 @@ class Kind(ABC):
     unnamed: ClassVar[bool] = False
     absent_codes: ClassVar[tuple[str, ...]] = ()
     resource_arn: ClassVar[str] = ""
+    confined: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     read_actions: ClassVar[Permissions]
     write_actions: ClassVar[Permissions]
     least_reads: ClassVar[tuple[int, int]]

@@ -27,6 +27,8 @@ _POSITIVE = (
     "ArnLike",
     "StringEqualsIgnoreCase",
     "ForAllValues:StringEquals",
+    "ForAllValues:StringLike",
+    "Bool",
 )
 
 
@@ -139,7 +141,7 @@ def permissions(survey: Survey) -> Finding:
     refused = sorted(action for action, decision in denied.items() if decision != "unknown")
     if refused:
         shown = ", ".join(refused[:8]) + (f" and {len(refused) - 8} more" if len(refused) > 8 else "")
-        return fails(f"IAM would refuse {shown}", "Grant what `dr permissions --write` prints.", denied=refused)
+        return fails(f"IAM would refuse {shown}", "Grant what `dr permissions provision` prints.", denied=refused)
     if denied:
         return unknown(
             f"it depends on values of the request whether IAM allows {', '.join(sorted(denied)[:8])}", remedy
@@ -149,7 +151,7 @@ def permissions(survey: Survey) -> Finding:
 
 def _statements(survey: Survey) -> Iterator[tuple[list[str], list[str], dict[str, list[str]]]]:
     """Actions, resources and context of the provisioning policy's statements; of the services that are written, unless all is examined."""
-    document = policy(survey.stack, write=True, account=survey.state.account)
+    document = policy(survey.stack, ["provision"], survey.state.account)
     services = {action.split(":")[0] for kind in survey.kinds_to_create() for action in KINDS[kind].write_actions}
     for statement in document["Statement"]:
         actions = [

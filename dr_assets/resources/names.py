@@ -79,6 +79,11 @@ def monitoring_policy(stack: Stack) -> str:
     return arn("iam", name, account="aws", home=stack.primary_region)
 
 
+def boundary(stack: Stack) -> str:
+    """The permissions boundary of the stack's roles."""
+    return f"aurora-dr-boundary-{stack.environment_suffix}"
+
+
 def account_root(stack: Stack) -> Text:
     """The account's root principal: whoever the account's own IAM policies admit."""
     return Text(arn("iam", "root", account=ACCOUNT, home=stack.primary_region))

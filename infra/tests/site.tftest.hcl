@@ -12,12 +12,15 @@ provider "aws" {
 }
 
 variables {
-  site                   = "secondary"
-  home_role              = "reader"
-  region                 = "us-west-2"
-  suffix                 = "tst42"
-  account_id             = "123456789012"
-  partition              = "aws"
+  site       = "secondary"
+  home_role  = "reader"
+  region     = "us-west-2"
+  suffix     = "tst42"
+  account_id = "123456789012"
+  partition  = "aws"
+
+  permissions_boundary_arn = "arn:aws:iam::123456789012:policy/aurora-dr-boundary-tst42"
+
   vpc_cidr               = "10.1.0.0/16"
   availability_zones     = ["us-west-2a", "us-west-2b", "us-west-2c"]
   ingress_cidrs          = ["10.0.10.0/24", "10.1.10.0/24"]

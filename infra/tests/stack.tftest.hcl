@@ -87,7 +87,7 @@ run "names" {
       aws_rds_cluster_instance.primary[1].identifier,
       aws_rds_cluster_instance.secondary[0].identifier,
       aws_db_event_subscription.secondary.name,
-      aws_iam_role.replication.name,
+      aws_iam_role.replication.name, aws_iam_policy.boundary.name,
       aws_route53_zone.private.name,
       aws_route53_record.primary.name,
       ] == [
@@ -97,7 +97,7 @@ run "names" {
       "aurora-primary-instance-2-tst42",
       "aurora-secondary-instance-1-tst42",
       "rds-event-sub-secondary-tst42",
-      "s3-replication-role-tst42",
+      "s3-replication-role-tst42", "aurora-dr-boundary-tst42",
       "aurora-dr.internal",
       "db.aurora-dr.internal",
     ]

@@ -16,16 +16,19 @@ from dr_assets.aws import Aws
 from dr_assets.core.compare import compare
 from dr_assets.core.expressions import resolve
 from dr_assets.core.model import Call, Resource, Target
-from dr_assets.emulator import EmbeddedAws
+from dr_assets.emulator import ACCOUNT_ID, EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
 from dr_assets.resources.catalog import catalog
+from dr_assets.resources.iam_policy import policy, split
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import SITES, Site, Stack, load_stack
+from tests.support.principal import acting_as
 from tests.support.stack import mutating, provision
 
 Field = tuple[str, str]
+PROVISION = split(policy(load_stack(), ["provision"], ACCOUNT_ID))
 EVERYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}
 OPEN_POLICY = {"Version": "2012-10-17", "Statement": [EVERYBODY]}
 
@@ -47,6 +50,7 @@ WRONG: dict[Field, Any] = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
     },
+    ("iam.role", "PermissionsBoundary"): "arn:aws:iam::aws:policy/AdministratorAccess",
     ("iam.role_policy", "Policy"): {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
@@ -256,7 +260,7 @@ BY_HAND: dict[Field, Saboteur] = {
 
 def mutable_fields(resource: Resource) -> list[str]:
     kind = KINDS[resource.kind]
-    return [name for name in resource.desired if name not in kind.owned | kind.immutable]
+    return [name for name in resource.desired if name not in kind.owned | kind.immutable | kind.remedies.keys()]
 
 
 def representatives() -> dict[Field, Resource]:
@@ -400,8 +404,9 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
         for item in outcome.drift
         if outcome.status == "drifted"
     }
-    healer = StackState(stack, aws)
-    healed = {resource.key: healer.reconcile(resource) for _, resource in plan}
+    with acting_as(built, PROVISION):  # each correction is permitted to whoever provisions, and no more than that
+        healer = StackState(stack, Aws())
+        healed = {resource.key: healer.reconcile(resource) for _, resource in plan}
     if any(field in WAITS_FOR_REBOOT for field, _ in plan):
         waiting = {(o.key, item.field) for o in service.verify(stack).outcomes for item in o.drift}
         assert waiting == {(r.key, WAITS_FOR_REBOOT[field]) for field, r in plan if field in WAITS_FOR_REBOOT}
@@ -438,8 +443,9 @@ def test_whatever_can_be_deleted_alone_is_reported_absent_and_recreated(built: E
             gone.append(resource.key)
     assert len(gone) > 20
     absent = {outcome.key for outcome in service.verify(stack).outcomes if outcome.status == "absent"}
-    healer = StackState(stack, Aws())
-    statuses = {key: healer.reconcile(healer.resources[key]).status for key in gone}
+    with acting_as(built, PROVISION):
+        healer = StackState(stack, Aws())
+        statuses = {key: healer.reconcile(healer.resources[key]).status for key in gone}
     assert absent == set(gone)
     assert set(statuses.values()) == {"created"}
     assert service.verify(stack).in_sync
@@ -453,8 +459,9 @@ def test_an_additional_parameter_is_found_and_reset(built: EmbeddedAws, stack: S
         DBClusterParameterGroupName=name, Parameters=[parameter]
     )
     found = [(o.key, d.field, d.desired, d.observed) for o in service.verify(stack).outcomes for d in o.drift]
-    state = StackState(stack, aws)
-    state.reconcile(state.resources["secondary/aurora/cluster-parameter-group"])
+    with acting_as(built, PROVISION):
+        state = StackState(stack, Aws())
+        state.reconcile(state.resources["secondary/aurora/cluster-parameter-group"])
     assert found == [("secondary/aurora/cluster-parameter-group", "Parameters.rds.global_db_rpo", None, "20")]
     assert service.verify(stack).in_sync
 
@@ -485,8 +492,10 @@ def test_suspended_versioning_is_found_and_enabled(built: EmbeddedAws, stack: St
     s3.delete_bucket_replication(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     found = {(o.key, o.status, d.field) for o in service.verify(stack).outcomes for d in o.drift}
-    for key in ("secondary/backup/versioning", "global/backup/replication-from-secondary"):
-        state.reconcile(state.resources[key])
+    with acting_as(built, PROVISION):
+        healer = StackState(stack, Aws())
+        for key in ("secondary/backup/versioning", "global/backup/replication-from-secondary"):
+            healer.reconcile(healer.resources[key])
     assert found == {("secondary/backup/versioning", "drifted", "Status")}
     assert service.verify(stack).in_sync
 
@@ -498,8 +507,9 @@ def test_a_secret_scheduled_for_deletion_is_found_and_restored(built: EmbeddedAw
     secrets = aws.client("secretsmanager", stack.secondary_region, writing=True)
     secrets.delete_secret(SecretId=arn, RecoveryWindowInDays=7)
     bad = {o.key: o for o in service.verify(stack).outcomes if o.status != "in_sync"}
-    state.invalidate("secondary/credentials/secret")
-    state.reconcile(state.resources["secondary/credentials/secret"])
+    with acting_as(built, PROVISION):
+        healer = StackState(stack, Aws())
+        healer.reconcile(healer.resources["secondary/credentials/secret"])
     assert bad.keys() == {"secondary/credentials/secret", "secondary/credentials/version"}
     assert [d.field for d in bad["secondary/credentials/secret"].drift] == ["DeletionScheduled"]
     assert bad["secondary/credentials/version"].status == "unknown"

@@ -13,6 +13,6 @@ __all__ = ["cloud", "watched_aws"]
 
 @pytest.fixture(scope="session")
 def granted() -> set[str]:
-    """The IAM actions of `dr permissions --sensors`."""
-    answer = CliRunner().invoke(main, ["permissions", "--sensors"], catch_exceptions=False)
-    return {action for statement in json.loads(answer.output)["Statement"] for action in statement["Action"]}
+    """The IAM actions of `dr permissions sensors`."""
+    answer = CliRunner().invoke(main, ["permissions", "sensors"], catch_exceptions=False)
+    return {action for statement in json.loads(answer.stdout)["Statement"] for action in statement["Action"]}

@@ -77,9 +77,9 @@ def test_nothing_is_forgotten(added: dict[str, Kind], stack: Stack) -> None:
 
 
 def test_its_permissions_are_asked_for(added: dict[str, Kind], stack: Stack) -> None:
-    statements = {statement["Sid"]: statement for statement in policy(stack, write=True)["Statement"]}
-    assert statements["ProvisionEvents"]["Resource"] == ["arn:aws:events:*:*:rule/aws-health-*-l6p3z2w4"]
-    assert statements["ProvisionEvents"]["Action"] == [
+    statements = {statement["Sid"]: statement for statement in policy(stack, ["provision", "destroy"])["Statement"]}
+    assert statements["Events"]["Resource"] == ["arn:aws:events:*:*:rule/aws-health-*-l6p3z2w4"]
+    assert statements["Events"]["Action"] == [
         "events:DeleteRule",
         "events:DescribeRule",
         "events:ListTagsForResource",

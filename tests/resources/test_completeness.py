@@ -1,6 +1,5 @@
 """A kind or a row that is only half added fails here, with a sentence that says what to add where."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target, permit
 from dr_assets.resources.catalog import catalog
-from dr_assets.resources.iam_policy import policy
 from dr_assets.resources.outputs import outputs
 from dr_assets.resources.registry import AREAS, KINDS, module
 from dr_assets.stack import Stack
@@ -50,33 +48,6 @@ def full_stack(raw_stack: dict[str, Any]) -> Stack:
 
     endpoints = {"primary": "app.example.com", "secondary": "app2.example.com"}
     return parse_stack({**raw_stack, "alert_emails": ["dba@example.com"], "https_endpoints": endpoints})
-
-
-def test_the_policy_fits_a_role_s_inline_policies(stack: Stack) -> None:
-    """10,240 characters in all, white space not counted ("IAM and AWS STS quotas", IAM user guide)."""
-    document = policy(stack, write=True, sensors=True, reports=True, account="123456789012")
-    assert len(json.dumps(document, separators=(",", ":"))) <= 10_240
-    sids = [statement["Sid"] for statement in document["Statement"]]
-    assert len(set(sids)) == len(sids)
-    assert all(sid.isalnum() for sid in sids)
-
-
-def test_the_policy_is_scoped(stack: Stack) -> None:
-    everywhere = {
-        action
-        for statement in policy(stack, write=True, sensors=True, reports=True)["Statement"]
-        for action in statement["Action"]
-        if statement["Resource"] == "*"
-    }
-    # Without resource-level permissions in the Service Authorization Reference, or listing without naming a resource.
-    assert {action for action in everywhere if not action.split(":")[1].startswith(("Describe", "List", "Get"))} == {
-        "cloudwatch:PutMetricData",
-        "kms:CreateKey",
-        "route53:CreateHealthCheck",
-        "route53:CreateHostedZone",
-        "sns:SetSubscriptionAttributes",
-        "sns:Unsubscribe",
-    }
 
 
 # --- the checks bite -----------------------------------------------------------------------------------------------------

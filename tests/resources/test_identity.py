@@ -1,11 +1,14 @@
 """IAM: roles and what hangs on them."""
 
 import json
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from dr_assets.core.compare import compare
+from dr_assets.core.converge import fixed, remedy
 from dr_assets.core.model import Target
 from dr_assets.resources.registry import KINDS
 from dr_assets.resources.row import GLOBAL_REGION
@@ -25,6 +28,10 @@ from tests.support.aws_double import (
 
 AT = "primary/identity"
 MONITORING_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+
+
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/aurora-dr-boundary-l6p3z2w4"
+ROLE_BOUNDARY = "global/identity/boundary#Arn"  # the double's value of a reference
 
 
 @pytest.fixture
@@ -47,6 +54,8 @@ def role_reads(role: Target, trust: Any = None, **tags: str) -> FakeReads:
         "RoleName": role.name,
         "Arn": f"arn:aws:iam::{ACCOUNT}:role/{role.name}",
         "AssumeRolePolicyDocument": trust or role.desired["AssumeRolePolicy"],
+        # What AWS documents as the type is "Policy"; botocore's model has the older name alone.
+        "PermissionsBoundary": {"PermissionsBoundaryArn": ROLE_BOUNDARY},
         "Tags": tag_list({**role.desired["Tags"], **tags}),
     }
     return FakeReads(KINDS["iam.role"], get_role={"Role": shown})
@@ -102,6 +111,79 @@ def test_a_role_is_created_with_its_tags(role: Target) -> None:
     assert operation == "create_role"
     assert params["Tags"] == sorted(tag_list(role.desired["Tags"]), key=lambda tag: tag["Key"])
     assert json.loads(params["AssumeRolePolicyDocument"]) == role.desired["AssumeRolePolicy"]
+
+
+def test_a_role_is_created_within_the_boundary_and_brought_back_into_it_first(role: Target) -> None:
+    assert creation(role)[1]["PermissionsBoundary"] == ROLE_BOUNDARY
+    shown = {
+        "RoleName": role.name,
+        "Arn": f"arn:aws:iam::{ACCOUNT}:role/{role.name}",
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": []},
+        "Tags": tag_list(role.desired["Tags"]),
+    }
+    found = look(FakeReads(KINDS["iam.role"], get_role={"Role": shown}), role)
+    assert fields(role, found) == ["AssumeRolePolicy", "PermissionsBoundary"]
+    assert next_call(role, found) == (
+        "put_role_permissions_boundary",
+        {"RoleName": role.name, "PermissionsBoundary": ROLE_BOUNDARY},
+    )
+
+
+def boundary_reads(of: Target, document: Any = None, **tags: str) -> FakeReads:
+    """GetPolicy and GetPolicyVersion, as the IAM API reference has them."""
+    shown = {
+        "PolicyName": of.name,
+        "Arn": BOUNDARY,
+        "DefaultVersionId": "v3",
+        "Tags": tag_list({**of.desired["Tags"], **tags}),
+    }
+    version = {"Document": document or of.desired["Policy"], "VersionId": "v3", "IsDefaultVersion": True}
+    return FakeReads(KINDS["iam.policy"], get_policy={"Policy": shown}, get_policy_version={"PolicyVersion": version})
+
+
+def test_aws_20_the_boundary_is_created_and_its_document_never_changed(stack: Stack) -> None:
+    """Whoever may change a boundary may lift it (IAM user guide, "Permissions boundaries for IAM entities")."""
+    of = target(stack, "global/identity/boundary")
+    operation, params = creation(of)
+    assert (operation, params["PolicyName"]) == ("create_policy", "aurora-dr-boundary-l6p3z2w4")
+    assert json.loads(params["PolicyDocument"]) == of.desired["Policy"]
+    assert fields(of, look(boundary_reads(of), of)) == []
+    retagged = look(boundary_reads(of, Site="primary"), of)
+    assert next_call(of, retagged) == (
+        "tag_policy",
+        {"PolicyArn": BOUNDARY, "Tags": [{"Key": "Site", "Value": "global"}]},
+    )
+    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    widened = look(boundary_reads(of, wide, Site="primary"), of)
+    assert fields(of, widened) == ["Policy", "Tags.Site"]
+    policy, tags = compare(of.desired, widened or {})
+    assert fixed(KINDS[of.kind], policy)
+    assert not fixed(KINDS[of.kind], tags)
+    assert "As an administrator, run `dr permissions --boundary" in remedy(KINDS[of.kind], [policy])
+    gone = FakeReads(KINDS["iam.policy"], get_policy=error("NoSuchEntity", status=404))
+    assert look(gone, of) is None
+    assert deletion(of, retagged) == ("delete_policy", {"PolicyArn": BOUNDARY})
+
+
+def test_aws_20_the_boundary_permits_what_the_roles_policies_do(stack: Stack) -> None:
+    """A boundary that lacks a permission takes it away, without an error anywhere but in the service that misses it."""
+    boundary = target(stack, "global/identity/boundary").desired["Policy"]
+    replication = target(stack, "global/backup/replication-role-policy").desired["Policy"]
+    within = {
+        (action, resource)
+        for each in boundary["Statement"]
+        for action in each["Action"]
+        for resource in each["Resource"]
+    }
+    for statement in replication["Statement"]:
+        for action in statement["Action"]:
+            for named in statement["Resource"]:
+                # The double's value of a reference to a key.
+                resource = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1" if named.endswith("-key#Arn") else named
+                assert any(action == allowed and fnmatchcase(resource, pattern) for allowed, pattern in within), (
+                    action,
+                    resource,
+                )
 
 
 def test_the_attachment(attachment: Target) -> None:

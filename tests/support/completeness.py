@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dr_assets.core.model import ALL, OWN, Kind, Resource
+from dr_assets.core.model import ALL, NEW, OWN, UNTAGGED, Kind, Resource
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = re.compile(r"[a-z0-9-]+:[A-Z][A-Za-z0-9]+")
@@ -92,9 +92,9 @@ class Surroundings:
         if not ACTION.fullmatch(action):
             yield f"{action!r} is no IAM action; write service:Operation"
         for item in scope:
-            if item == OWN and not kind.resource_arn:
+            if item in (OWN, NEW, UNTAGGED) and not kind.resource_arn:
                 yield f"{action} applies to the kind's own ARN; add `resource_arn = …`, or give `on=`"
-            elif item not in (OWN, ALL) and ":" not in item and item not in self.kinds:
+            elif item not in (OWN, NEW, UNTAGGED, ALL) and ":" not in item and item not in self.kinds:
                 yield f"{action}: on={item!r} is neither a kind nor an ARN template"
 
     @staticmethod

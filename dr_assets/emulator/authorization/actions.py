@@ -123,7 +123,8 @@ def checks(service: str, operation: str, params: Params, region: str) -> list[Ch
     prefix = PREFIXES.get(service, service)
     if prefix == "s3":
         return list(_s3(operation, params, region))
-    action = operation
+    # SNS and SQS authorize a batch by the action of one message (SQS developer guide, "Amazon SQS API permissions").
+    action = operation.removesuffix("Batch") if prefix in ("sns", "sqs") else operation
     types = resource_types(prefix, action)
     if prefix == "logs" and action == "DescribeLogGroups":
         found = [
@@ -176,6 +177,11 @@ def _named(prefix: str, action: str, kind: str, params: Params, region: str) -> 
     if (action, kind) == ("CreateVpcPeeringConnection", "vpc") and params.get("PeerRegion", region) == region:
         # A VPC of another region is checked when it accepts.
         yield arn(prefix, kind, region, str(params.get("PeerVpcId")))
+    if prefix == "ec2" and (association := params.get("AssociationId")):
+        for table in list(backend("ec2", region).route_tables.values()):
+            behind = {"route-table": table.id, "subnet": table.associations.get(association)}.get(kind)
+            if association in table.associations and behind:
+                yield arn(prefix, kind, region, str(behind))
     if prefix == "ec2" and action == "AcceptVpcPeeringConnection" and kind == "vpc":
         peering = backend("ec2", region).vpc_pcxs.get(params.get("VpcPeeringConnectionId"))
         if peering is not None:

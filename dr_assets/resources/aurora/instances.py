@@ -43,11 +43,8 @@ class Instance(Kind):
     read_actions = permit("rds:DescribeDBInstances", on=ALL)
     write_actions = (
         permit("rds:DeleteDBInstance", "rds:AddTagsToResource")
-        | permit(
-            "rds:CreateDBInstance",
-            "rds:ModifyDBInstance",
-            on=(OWN, "rds.cluster", "rds.instance_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
-        )
+        | permit("rds:ModifyDBInstance", on=(OWN, "rds.instance_parameter_group"))
+        | permit("rds:CreateDBInstance", on=(OWN, "rds.cluster", "rds.instance_parameter_group", "rds.subnet_group"))
         | permit("iam:PassRole", on="iam.role")
     )
     least_reads = (0, 1)

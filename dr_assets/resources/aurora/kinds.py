@@ -178,9 +178,9 @@ class Cluster(Kind):
     write_actions = (
         permit("rds:DeleteDBCluster", "rds:AddTagsToResource")
         | permit("rds:RemoveFromGlobalCluster", on=(OWN, "rds.global_cluster"))
+        | permit("rds:ModifyDBCluster", on=(OWN, "rds.cluster_parameter_group"))
         | permit(
             "rds:CreateDBCluster",
-            "rds:ModifyDBCluster",
             on=(OWN, "rds.global_cluster", "rds.cluster_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
         )
         | permit("kms:CreateGrant", "kms:DescribeKey", on="kms.key")

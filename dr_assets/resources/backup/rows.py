@@ -8,6 +8,7 @@ from typing import Any
 from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
+from dr_assets.resources.identity.rows import BOUNDARY
 from dr_assets.resources.row import GLOBAL_REGION, deny_without_tls, other, policy, resource, statement, trust
 from dr_assets.stack import SITES, Site, Stack
 
@@ -86,7 +87,8 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
         "global/backup/replication-role",
         "iam.role",
         role,
-        {"AssumeRolePolicy": trust("s3.amazonaws.com")},
+        # Whether S3 sends aws:SourceAccount when it replicates is not documented, so no condition asks for it.
+        {"AssumeRolePolicy": trust("s3.amazonaws.com"), "PermissionsBoundary": BOUNDARY},
         region=GLOBAL_REGION,
         settings={"Description": "S3 replication between the sites' export buckets"},
         after=tuple(f"{site}/backup/bucket" for site in SITES),

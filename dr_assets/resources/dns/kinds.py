@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dr_assets.core.model import ALL, OWN, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
 from dr_assets.resources.names import arn
 from dr_assets.resources.tags import changed_tags, from_tag_list
 
@@ -168,11 +168,12 @@ class Zone(Kind):
     read_actions = permit("route53:GetHostedZone", "route53:ListTagsForResources") | permit(
         "route53:ListHostedZonesByName", on=ALL
     )
-    write_actions = (
-        permit("route53:ChangeTagsForResource", "route53:DeleteHostedZone")
-        | permit("route53:AssociateVPCWithHostedZone", "route53:DisassociateVPCFromHostedZone", on=(OWN, "ec2.vpc"))
-        | permit("route53:CreateHostedZone", "ec2:DescribeVpcs", on=ALL)
-    )
+    write_actions = permit(
+        "route53:ChangeTagsForResource",
+        "route53:DeleteHostedZone",
+        "route53:AssociateVPCWithHostedZone",
+        "route53:DisassociateVPCFromHostedZone",
+    ) | permit("route53:CreateHostedZone", "ec2:DescribeVpcs", on=ALL)
     least_reads = (1, 2)  # the VPCs of a zone; list, tags
     terraform = ("aws_route53_zone",)
     import_field = "ZoneId"

@@ -22,6 +22,8 @@ from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import (
     ALL,
     OWN,
+    TAGGED,
+    UNTAGGED,
     Call,
     Drift,
     Kind,
@@ -61,17 +63,22 @@ class Key(Kind):
     compute_kinds = ("kms",)
     parity = ("Enabled", "KeyRotationEnabled")
     resource_arn = "kms:{region}:{account}:key/*"
+    confined = TAGGED
+    # Read of every key of the regions: ours is searched among them, and must be found when its tags were changed.
     read_actions = permit(
-        "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"
+        "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags", on=resource_arn
     ) | permit("kms:ListAliases", "kms:ListKeys", on=ALL)
-    write_actions = permit(
-        "kms:TagResource",
-        "kms:CancelKeyDeletion",
-        "kms:EnableKey",
-        "kms:EnableKeyRotation",
-        "kms:PutKeyPolicy",
-        "kms:ScheduleKeyDeletion",
-    ) | permit("kms:CreateKey", on=ALL)
+    write_actions = (
+        permit(
+            "kms:CancelKeyDeletion",
+            "kms:EnableKey",
+            "kms:EnableKeyRotation",
+            "kms:PutKeyPolicy",
+            "kms:ScheduleKeyDeletion",
+        )
+        | permit("kms:TagResource", on=(OWN, UNTAGGED))
+        | permit("kms:CreateKey", on=ALL)
+    )
     least_reads = (4, 0)  # describe, policy, rotation, tags
     terraform = ("aws_kms_key",)
     import_field = "KeyId"

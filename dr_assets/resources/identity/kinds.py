@@ -1,4 +1,4 @@
-"""IAM: roles, managed policies attached to them, inline policies.
+"""IAM: roles, managed policies attached to them, inline policies, permissions boundaries.
 
 IAM is global; its control plane is in us-east-1.
 """
@@ -6,18 +6,72 @@ IAM is global; its control plane is in us-east-1.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.resources.names import arn
 from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 _ABSENT = ("NoSuchEntity",)
 
 
+class Boundary(Kind):
+    """A managed policy that serves as permissions boundary. desired: Policy.
+
+    Whoever may change it can lift the limits of the stack's roles, so its document is created and never changed here.
+    """
+
+    name = "iam.policy"
+    label = "permissions boundary"
+    compute_kinds = ("iam",)
+    absent_codes = _ABSENT
+    resource_arn = "iam::{account}:policy/{name}"
+    read_actions = permit("iam:GetPolicy", "iam:GetPolicyVersion")
+    write_actions = permit("iam:CreatePolicy", "iam:TagPolicy", "iam:DeletePolicy")
+    remedies: ClassVar[Mapping[str, str]] = {
+        "Policy": "it limits the stack's roles, so provisioning does not change it. As an administrator, run `dr permissions "
+        "--boundary --account NUMBER > boundary.json` and `aws iam create-policy-version --policy-document "
+        "file://boundary.json --set-as-default --policy-arn` with its ARN."
+    }
+    least_reads = (2, 0)  # the policy with its tags, and the document of its default version
+    terraform = ("aws_iam_policy",)
+    import_field = "Arn"
+    console_url = "https://console.aws.amazon.com/iam/home#/policies"
+
+    def observe(self, reads: Reads, target: Target) -> Observed | None:
+        of = {"PolicyArn": arn("iam", f"policy/{target.name}", account=reads.account, home=target.region)}
+        found = reads.call("iam", "get_policy", target.region, **of)["Policy"]
+        version = found["DefaultVersionId"]
+        document = reads.call("iam", "get_policy_version", target.region, **of, VersionId=version)["PolicyVersion"]
+        return {
+            "Arn": found["Arn"],
+            "Policy": normal_policy(document["Document"]),
+            "Tags": from_tag_list(found.get("Tags")),
+        }
+
+    def create(self, target: Target) -> Call:
+        params = {
+            "PolicyName": target.name,
+            "PolicyDocument": json.dumps(target.desired["Policy"]),
+            "Description": target.settings["Description"],
+            "Tags": to_tag_list(target.desired["Tags"]),
+        }
+        return Call("iam", "create_policy", params)
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        return Call("iam", "tag_policy", {"PolicyArn": observed["Arn"], "Tags": changed_tags(target, drift)})
+
+    def delete(self, target: Target, observed: Observed) -> Call:
+        return Call("iam", "delete_policy", {"PolicyArn": observed["Arn"]})
+
+
 class Role(Kind):
-    """desired: AssumeRolePolicy. IAM's own names for it: AssumeRolePolicyDocument when read, PolicyDocument when updated."""
+    """desired: AssumeRolePolicy, PermissionsBoundary (its ARN).
+
+    IAM's own names for the former: AssumeRolePolicyDocument when read, PolicyDocument when updated.
+    """
 
     name = "iam.role"
     label = "IAM role"
@@ -26,7 +80,11 @@ class Role(Kind):
     resource_arn = "iam::{account}:role/{name}"
     read_actions = permit("iam:GetRole")
     write_actions = permit(
-        "iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:DeleteRole", "iam:PassRole"
+        "iam:CreateRole",
+        "iam:UpdateAssumeRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+        "iam:TagRole",
+        "iam:DeleteRole",
     )
     least_reads = (1, 0)
     terraform = ("aws_iam_role",)
@@ -38,6 +96,7 @@ class Role(Kind):
             "Name": role["RoleName"],
             "Arn": role["Arn"],
             "AssumeRolePolicy": normal_policy(role["AssumeRolePolicyDocument"]),
+            "PermissionsBoundary": (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn"),
             "Tags": from_tag_list(role.get("Tags")),
         }
 
@@ -45,12 +104,18 @@ class Role(Kind):
         params = {
             "RoleName": target.name,
             "AssumeRolePolicyDocument": json.dumps(target.desired["AssumeRolePolicy"]),
+            "PermissionsBoundary": target.desired["PermissionsBoundary"],
             "Description": target.settings["Description"],
             "Tags": to_tag_list(target.desired["Tags"]),
         }
         return Call("iam", "create_role", params)
 
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        # Every other change of a role is permitted only within the boundary.
+        if "PermissionsBoundary" in changed_fields(drift):
+            boundary = target.desired["PermissionsBoundary"]
+            params = {"RoleName": target.name, "PermissionsBoundary": boundary}
+            return Call("iam", "put_role_permissions_boundary", params)
         if "AssumeRolePolicy" in changed_fields(drift):
             document = json.dumps(target.desired["AssumeRolePolicy"])
             return Call("iam", "update_assume_role_policy", {"RoleName": target.name, "PolicyDocument": document})
@@ -121,4 +186,4 @@ class RolePolicy(Kind):
         return Call("iam", "delete_role_policy", self._params(target))
 
 
-KINDS: tuple[Kind, ...] = (Role(), RoleAttachment(), RolePolicy())
+KINDS: tuple[Kind, ...] = (Boundary(), Role(), RoleAttachment(), RolePolicy())

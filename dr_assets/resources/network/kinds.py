@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dr_assets.core.model import ALL, OWN, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.core.model import (
+    ALL,
+    NEW,
+    OWN,
+    TAGGED,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Target,
+    changed_fields,
+    permit,
+)
 from dr_assets.resources.names import arn
 from dr_assets.resources.network import routes
 from dr_assets.resources.network.ec2 import Ec2Kind
@@ -19,8 +32,13 @@ class Vpc(Ec2Kind):
     type, result = "vpc", "Vpcs"
     immutable = frozenset({"CidrBlock"})
     resource_arn = "ec2:{region}:{account}:vpc/*"
-    read_actions = permit("ec2:DescribeVpcs", "ec2:DescribeVpcAttribute", on=ALL)
-    write_actions = permit("ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DeleteVpc", "ec2:CreateTags")
+    confined = TAGGED
+    read_actions = permit("ec2:DescribeVpcAttribute") | permit("ec2:DescribeVpcs", on=ALL)
+    write_actions = (
+        permit("ec2:ModifyVpcAttribute", "ec2:DeleteVpc")
+        | permit("ec2:CreateVpc", on=NEW)
+        | permit("ec2:CreateTags", on=(OWN, NEW))
+    )
     least_reads = (2, 1)  # DescribeVpcAttribute takes one attribute
     terraform = ("aws_vpc",)
     import_field = "VpcId"
@@ -64,9 +82,12 @@ class Subnet(Ec2Kind):
     type, result = "subnet", "Subnets"
     immutable = frozenset({"VpcId", "CidrBlock", "AvailabilityZone"})
     resource_arn = "ec2:{region}:{account}:subnet/*"
+    confined = TAGGED
     read_actions = permit("ec2:DescribeSubnets", on=ALL)
-    write_actions = permit("ec2:ModifySubnetAttribute", "ec2:DeleteSubnet", "ec2:CreateTags") | permit(
-        "ec2:CreateSubnet", on=(OWN, "ec2.vpc")
+    write_actions = (
+        permit("ec2:ModifySubnetAttribute", "ec2:DeleteSubnet")
+        | permit("ec2:CreateSubnet", on=(NEW, "ec2.vpc"))
+        | permit("ec2:CreateTags", on=(OWN, NEW))
     )
     least_reads = (0, 1)
     terraform = ("aws_subnet",)
@@ -107,15 +128,19 @@ class SecurityGroup(Ec2Kind):
     type, result = "security-group", "SecurityGroups"
     immutable = frozenset({"VpcId"})
     resource_arn = "ec2:{region}:{account}:security-group/*"
+    confined = TAGGED
     read_actions = permit("ec2:DescribeSecurityGroups", on=ALL)
-    write_actions = permit(
-        "ec2:AuthorizeSecurityGroupIngress",
-        "ec2:RevokeSecurityGroupIngress",
-        "ec2:AuthorizeSecurityGroupEgress",
-        "ec2:RevokeSecurityGroupEgress",
-        "ec2:DeleteSecurityGroup",
-        "ec2:CreateTags",
-    ) | permit("ec2:CreateSecurityGroup", on=(OWN, "ec2.vpc"))
+    write_actions = (
+        permit(
+            "ec2:AuthorizeSecurityGroupIngress",
+            "ec2:RevokeSecurityGroupIngress",
+            "ec2:AuthorizeSecurityGroupEgress",
+            "ec2:RevokeSecurityGroupEgress",
+            "ec2:DeleteSecurityGroup",
+        )
+        | permit("ec2:CreateSecurityGroup", on=(NEW, "ec2.vpc"))
+        | permit("ec2:CreateTags", on=(OWN, NEW))
+    )
     least_reads = (0, 1)
     terraform = ("aws_security_group",)
     import_field = "GroupId"

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dr_assets.core.model import ALL, OWN, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.core.model import (
+    ALL,
+    NEW,
+    OWN,
+    TAGGED,
+    UNTAGGED,
+    Call,
+    Drift,
+    Kind,
+    Observed,
+    Reads,
+    Target,
+    changed_fields,
+    permit,
+)
 from dr_assets.resources.names import arn
 from dr_assets.resources.network.ec2 import Ec2Kind
 from dr_assets.resources.tags import from_tag_list
@@ -26,9 +40,12 @@ class RouteTable(Ec2Kind):
     type, result = "route-table", "RouteTables"
     immutable = frozenset({"VpcId"})
     resource_arn = "ec2:{region}:{account}:route-table/*"
+    confined = TAGGED
     read_actions = permit("ec2:DescribeRouteTables", on=ALL)
-    write_actions = permit("ec2:DeleteRouteTable", "ec2:DeleteRoute", "ec2:CreateTags") | permit(
-        "ec2:CreateRouteTable", on=(OWN, "ec2.vpc")
+    write_actions = (
+        permit("ec2:DeleteRouteTable", "ec2:DeleteRoute")
+        | permit("ec2:CreateRouteTable", on=(NEW, "ec2.vpc"))
+        | permit("ec2:CreateTags", on=(OWN, NEW))
     )
     least_reads = (0, 1)
     terraform = ("aws_route_table",)
@@ -155,9 +172,14 @@ class Peering(Ec2Kind):
     immutable = frozenset({"Requester", "Accepter"})
     # Requested in one region, accepted in the other.
     resource_arn = "ec2:*:{account}:vpc-peering-connection/*"
+    confined = TAGGED
     read_actions = permit("ec2:DescribeVpcPeeringConnections", on=ALL)
-    write_actions = permit("ec2:DeleteVpcPeeringConnection", "ec2:CreateTags") | permit(
-        "ec2:CreateVpcPeeringConnection", "ec2:AcceptVpcPeeringConnection", on=(OWN, "ec2.vpc")
+    write_actions = (
+        permit("ec2:DeleteVpcPeeringConnection")
+        | permit("ec2:CreateVpcPeeringConnection", on=(NEW, "ec2.vpc"))
+        # The accepting region's half has no tags yet; the VPC that it joins must be ours.
+        | permit("ec2:AcceptVpcPeeringConnection", on=(resource_arn, "ec2.vpc"))
+        | permit("ec2:CreateTags", on=(OWN, NEW, UNTAGGED))
     )
     least_reads = (0, 1)
     # To Terraform the other region's half is a resource of its own; here it is the field `Accepted`.

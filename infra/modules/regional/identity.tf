@@ -2,6 +2,8 @@ resource "aws_iam_role" "monitoring" {
   name        = "rds-monitoring-role-${var.site}-${var.suffix}"
   description = "Enhanced monitoring of the ${var.site} Aurora instances"
 
+  permissions_boundary = var.permissions_boundary_arn
+
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -40,6 +40,12 @@ variable "account_id" {
   nullable    = false
 }
 
+variable "permissions_boundary_arn" {
+  description = "The most that this site's roles may be permitted."
+  type        = string
+  nullable    = false
+}
+
 variable "partition" {
   description = "The AWS partition, for ARNs."
   type        = string
