@@ -248,6 +248,7 @@ SWITCHES: Mapping[str, str] = {
     "certificate_names_global_endpoint": "not readable: only a TLS connection to the database shows its certificate",
     "clear_text": "not readable: a property of the request, not of AWS",
     "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
+    "new_cluster_group_seconds": "not readable: it takes a parameter group that has just been made",
     "promoted_instance": "not readable: it takes a promotion",
     "quotas": "quota-db-clusters",
     "regions_not_enabled": "regions",
