@@ -111,6 +111,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
     "Keys, secrets, identity": (
         "KMS keys, policies, rotation, aliases; what a disabled key and one pending deletion refuse, and the destruction of a key "
         "with its aliases at its date (the control API moves the calendar) [KMS developer guide, Key states of AWS KMS keys]",
+        "a cluster whose key cannot be used keeps running, or stops at once as inaccessible-encryption-credentials-recoverable until "
+        "the key is enabled and StartDBCluster is called: the answer cluster_without_key [Aurora user guide, AWS KMS key "
+        "management]",
         "a key policy that names a role or user that does not exist is refused [terraform-provider-aws#24697]",
         "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT [Secrets "
         "Manager API reference]",
@@ -212,8 +215,6 @@ DIFFERS: tuple[str, ...] = (
     "a queue's name can be reused at once after deletion; AWS refuses it for 60 s",
     "a third member of a global cluster has no database: the roles move there and the servers stay as they are",
     "routes over a deleted peering stay active",
-    "a cluster goes on whatever becomes of its key; at AWS it stops once RDS needs the key, at a time that is not documented, and "
-    "is inaccessible-encryption-credentials-recoverable for seven days [Aurora user guide, AWS KMS key management]",
     "the error codes for a switchover in the wrong region are a guess: AWS's documents do not name them",
 )
 """Known differences from AWS."""

@@ -166,6 +166,44 @@ def test_aws_14_no_cluster_is_created_with_a_key_on_its_way_out(client: Clients,
     assert code(rds.create_db_cluster, **settings) == ""
 
 
+@pytest.mark.parametrize("answer", ["keeps-running", "stops"])
+def test_aws_14_a_running_cluster_outlives_its_key_or_stops_until_it_is_started_again(
+    aws: EmbeddedAws, client: Clients, name: str, answer: str
+) -> None:
+    """Aurora user guide, "AWS KMS key management": the change "could be immediate, or deferred"; start-db-cluster recovers it."""
+    kms, rds = client("kms"), client("rds")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    rds.create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        EngineVersion="14.13",
+        MasterUsername="dbadmin",
+        MasterUserPassword="a-password-of-the-test",
+        StorageEncrypted=True,
+        KmsKeyId=key,
+    )
+
+    def status() -> str:
+        return str(rds.describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["Status"])
+
+    aws.control.answers(cluster_without_key=answer)
+    try:
+        assert status() == "available"
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+        lost = "inaccessible-encryption-credentials-recoverable" if answer == "stops" else "available"
+        assert status() == lost
+        if answer == "stops":
+            assert code(rds.start_db_cluster, DBClusterIdentifier=name) == "KMSKeyNotAccessibleFault"
+        kms.cancel_key_deletion(KeyId=key)
+        kms.enable_key(KeyId=key)
+        assert status() == lost
+        if answer == "stops":
+            rds.start_db_cluster(DBClusterIdentifier=name)
+            assert status() == "available"
+    finally:
+        aws.control.answers(cluster_without_key="keeps-running")
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ from dr_assets.emulator.rds.events import select_events
 from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
 from dr_assets.emulator.rds.instances import AuroraInstance
-from dr_assets.emulator.rds.models import AuroraCluster, AuroraGlobalCluster, available
+from dr_assets.emulator.rds.models import INACCESSIBLE, AuroraCluster, AuroraGlobalCluster, available
 from dr_assets.emulator.rds.modifications import CLUSTER_FIELDS, INSTANCE_FIELDS, modify
 from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
@@ -73,6 +73,14 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         return select_events(self.events, params)
 
     # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def start_db_cluster(self, cluster_identifier: str) -> Any:
+        """moto: starts stopped clusters only; also the way back of one that lost its key."""
+        cluster = self.clusters.get(cluster_identifier)
+        if isinstance(cluster, AuroraCluster) and cluster.status == INACCESSIBLE:
+            cluster.start()
+            return cluster
+        return super().start_db_cluster(cluster_identifier)
 
     def _validate_kms_key(self, kms_key_id: str) -> str:
         """moto: takes a key that is disabled or pending deletion (RDS API reference, CreateDBCluster: errors)."""

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from moto.rds.exceptions import KMSKeyNotAccessibleFault
 from moto.rds.models import DBCluster, GlobalCluster, RDSBackend
 
 from dr_assets.emulator.answers import answers
@@ -23,6 +24,9 @@ def endpoint_hash(account_id: str, region: str) -> str:
     """The twelve characters in RDS host names: AWS has one such text for each account and region."""
     digest = hashlib.sha256(f"{account_id}/{region}".encode()).digest()
     return "c" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:11])
+
+
+INACCESSIBLE = "inaccessible-encryption-credentials-recoverable"
 
 
 class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
@@ -56,6 +60,22 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
         self.begin("creating")
 
     # moto: the first read answers `creating`, whatever the time. Settling replaces it (mixin order).
+
+    _inaccessible = False
+
+    @property
+    def key_usable(self) -> bool:
+        """Whether the cluster's KMS key is enabled."""
+        kms = self.backend.kms
+        key = kms.keys.get(kms.get_key_id(getattr(self, "kms_key_id", None) or ""))
+        return not getattr(self, "kms_key_id", None) or (key is not None and key.key_state == "Enabled")
+
+    def start(self) -> None:
+        """StartDBCluster of an inaccessible cluster. KMSKeyNotAccessibleFault while its key cannot be used."""
+        if not self.key_usable:
+            raise KMSKeyNotAccessibleFault(str(self.kms_key_id))
+        self._inaccessible = False
+        self.begin("starting")
 
     @property
     def is_writer(self) -> bool:
@@ -156,7 +176,14 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
 
     @property
     def status(self) -> str:
-        """In-between statuses, the membership's role change first."""
+        """In-between statuses, a lost key and the membership's role change first.
+
+        A cluster that lost its key stays inaccessible until StartDBCluster (Aurora user guide, "AWS KMS key management").
+        """
+        if answers().cluster_without_key == "stops" and not self.key_usable:
+            self._inaccessible = True
+        if self._inaccessible:
+            return INACCESSIBLE
         change = self.membership.change if self.membership else None
         if change is not None and str(self.arn) in (change.from_arn, change.to_arn):
             return change.status

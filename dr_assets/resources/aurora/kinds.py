@@ -149,6 +149,10 @@ class Cluster(Kind):
             "deletion (aws kms cancel-key-deletion, then enable-key). If it no longer exists, do not stop, restart or modify "
             "this cluster, which RDS could not open again: make the other site the writer, whose copy has a key of its own."
         ),
+        "Condition": (
+            "an operator has to act; the RDS events of the cluster say why. Inaccessible encryption credentials: enable its KMS key "
+            "(`dr provision` does), then aws rds start-db-cluster, within seven days."
+        ),
         "DBClusterParameterGroupStatus": states.REBOOT,
     }
     label = "Aurora cluster"
