@@ -7,12 +7,16 @@ from typing import Any
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from dr_assets.emulator import services
+
 ACCOUNT = DEFAULT_ACCOUNT_ID
 PARTITION = "aws"
 
 
 @lru_cache(maxsize=64)
 def _of_service(service: Any) -> Any:
+    # A backend that is made while the service's extension is being put in place would stay moto's own for ever.
+    services.install(service)
     return get_backend(service)
 
 
