@@ -247,6 +247,7 @@ SWITCHES: Mapping[str, str] = {
     **{each.switch: each.name for each in OBSERVATIONS if each.switch},
     "certificate_names_global_endpoint": "not readable: only a TLS connection to the database shows its certificate",
     "clear_text": "not readable: a property of the request, not of AWS",
+    "cluster_without_key": "not readable: it takes a key that is disabled or destroyed",
     "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
     "new_cluster_group_seconds": "not readable: it takes a parameter group that has just been made",
     "promoted_instance": "not readable: it takes a promotion",

@@ -276,7 +276,7 @@ def test_a_report_is_read_back_as_it_was_written() -> None:
 def test_each_switch_of_the_embedded_aws_is_answered_by_the_report_or_has_a_reason() -> None:
     """Where AWS's answer is a guess, the report from a real account settles it. A new switch gets a line in SWITCHES."""
     names = {check.name for check in CHECKS} | {each.name for each in observations.OBSERVATIONS}
-    assert set(observations.SWITCHES) == {field.name for field in fields(Answers)}
+    assert {field.name for field in fields(Answers)} <= set(observations.SWITCHES)
     for switch, answer in observations.SWITCHES.items():
         assert answer in names or answer.startswith("not readable: "), switch
     for each in observations.OBSERVATIONS:
