@@ -54,7 +54,15 @@ def furnish(stack: Stack) -> None:
             "deadLetterTargetArn": f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-dlq-{site}-{s}",
             "maxReceiveCount": 3,
         }
-        attributes = {"VisibilityTimeout": "60", "RedrivePolicy": json.dumps(redrive)}
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-{site}-{s}",
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        attributes = {"VisibilityTimeout": "60", "RedrivePolicy": json.dumps(redrive), "Policy": policy}
         sqs.create_queue(QueueName=f"db-events-{site}-{s}", Attributes=attributes)
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{region}:{ACCOUNT}:db-events-{site}-{s}")
         for metric in ALARM_METRICS:
