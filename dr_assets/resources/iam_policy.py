@@ -126,8 +126,6 @@ _NEW: Condition = {"StringEquals": {"aws:RequestTag/TaskID": "{suffix}"}}
 _UNTAGGED: Condition = {**_NEW, "Null": {"aws:ResourceTag/TaskID": "true"}}
 # EC2 tells tags of a creating call from others, so that nobody's resources can be made the stack's own.
 _ON_CREATION: Mapping[str, Condition] = {"ec2:CreateTags": {"StringLike": {"ec2:CreateAction": "Create*"}}}
-# ARNs that name no resource of the stack: what they admit must not grow by joining statements.
-_WILDCARD = re.compile(r"arn:\w[\w-]*:(?!s3:).*[:/]\*")
 
 
 @dataclass(frozen=True)
@@ -170,6 +168,7 @@ def policy(stack: Stack, duties: Iterable[str], account: str = "*", history: str
     One statement for each service and condition: an action takes effect only on the types of resource it knows, and all ARNs of a
     statement are the stack's own.
     """
+    suffix = stack.environment_suffix
     granted: dict[str, dict[str, set[str]]] = {}
     for duty in duties:
         for grant in grants(stack, duty, account, history):
@@ -181,7 +180,8 @@ def policy(stack: Stack, duties: Iterable[str], account: str = "*", history: str
             if condition != _FREE and (resources <= free or ALL in free):
                 continue
             everywhere = {ALL} if ALL in resources else set()
-            wild = everywhere or {arn for arn in resources if condition == _FREE and _WILDCARD.fullmatch(arn)}
+            # What other ARNs than the stack's own admit must not grow by joining statements.
+            wild = everywhere or {arn for arn in resources if condition == _FREE and suffix not in arn}
             for part in (wild, resources - wild):
                 if part and not (everywhere and part is not wild):
                     key = (action.split(":")[0], condition, tuple(sorted(part)) if part is wild else ())

@@ -10,7 +10,7 @@ from dr_assets.preflight import permissions
 from dr_assets.preflight.service import before_writing
 from dr_assets.preflight.survey import Survey
 from dr_assets.reconcile.stack_state import StackState
-from dr_assets.resources.iam_policy import policy
+from dr_assets.resources.iam_policy import policy, split
 from dr_assets.stack import Stack
 from tests.support.principal import acting_as, denied_calls
 
@@ -47,13 +47,13 @@ def test_a_denied_action_is_named(
 
 
 def test_the_printed_policy_is_enough(empty_aws: EmbeddedAws, stack: Stack) -> None:
-    with acting_as(empty_aws, [policy(stack, write=True, account=ACCOUNT)]):
+    with acting_as(empty_aws, split(policy(stack, ["provision"], ACCOUNT))):
         found = permissions.permissions(Survey(StackState(stack, Aws())))
     assert found.status == "ok", found
 
 
 def test_the_preflight_itself_needs_no_more_than_the_printed_policy(empty_aws: EmbeddedAws, stack: Stack) -> None:
-    with acting_as(empty_aws, [policy(stack, write=True, account=ACCOUNT)]):
+    with acting_as(empty_aws, split(policy(stack, ["provision"], ACCOUNT))):
         state = StackState(stack, Aws())
         state.snapshot()
         empty_aws.control.clear_calls()
