@@ -25,6 +25,7 @@ from dr_assets.emulator.clock import clock
 from dr_assets.emulator.gateway import long_poll
 from dr_assets.emulator.gateway.faults import Fault
 from dr_assets.emulator.gateway.wire import Answer, Call, error_answer, error_code, identify
+from dr_assets.emulator.permissions import state
 
 CALLS_KEPT = 200_000
 DARK_CAP_SECONDS = 60.0
@@ -60,6 +61,7 @@ class Gateway:
         self._faults: list[Fault] = []
         self._stopping = threading.Event()
         dark_regions.use(self.region_dark)
+        state.use(services.install)
         answers.reset()
 
     # -- WSGI ----------------------------------------------------------------------------------------------------------
