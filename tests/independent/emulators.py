@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.isolation import proxies
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-independent"
 START_SECONDS = 90.0
@@ -61,7 +63,8 @@ class Emulator:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DR_"))}
+        # It calls itself by a name that the tests' dead proxy would catch.
+        env = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "DR_")) and n not in proxies()}
         env |= {name: value.format(port=port, folder=folder) for name, value in self.settings.items()}
         log = folder / f"{self.name}.txt"
         with log.open("wb") as output:
@@ -78,12 +81,9 @@ class Emulator:
             _wait(process, url + self.health, log)
             yield url
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            if process.stdin:
+                process.stdin.close()
+            process.wait(20)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

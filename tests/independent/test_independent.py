@@ -13,6 +13,7 @@ import pytest
 
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
+from dr_assets.reconcile import progress
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.stack import load_stack
 from tests.independent.emulators import LOCALEMU, MINISTACK, Emulator
@@ -30,6 +31,7 @@ EMULATORS: dict[str, tuple[Emulator, Callable[[], tuple[Limit, ...]], dict[str, 
 
 @pytest.fixture(scope="module", params=EMULATORS)
 def opinion(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opinion]:
+    """One emulator, empty at first."""
     emulator, limits, stack = EMULATORS[request.param]
     if why := emulator.missing():
         pytest.skip(why)
@@ -70,7 +72,7 @@ class Opinion:
         """
         with environment(self.env):
             stack, refused = load_stack(), {}
-            state = StackState(stack, Aws(), clock=lambda: time.monotonic() * 30)
+            state = StackState(stack, Aws(), clock=lambda: time.monotonic() * 60)
             state.snapshot()
             for resource in state.resources.values():
                 deadline = time.monotonic() + 60
@@ -110,7 +112,9 @@ def test_every_limit_is_still_one(opinion: Opinion) -> None:
     assert [limit.gap for limit in opinion.limits if not limit.shows(opinion.clients)] == []
 
 
-def test_provision_verify_provision_destroy(opinion: Opinion) -> None:
+def test_provision_verify_provision_destroy(opinion: Opinion, monkeypatch: pytest.MonkeyPatch) -> None:
+    # These emulators show at once what they will ever show.
+    monkeypatch.setattr(progress, "MAX_RETRIES", 1)
     opinion.provision()
     refused = opinion.provision()
     assert [key for key in refused if opinion.touched(key) is None] == []
