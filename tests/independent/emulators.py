@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.isolation import proxies
+from tests.support.servers import KEEPER
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv-independent"
@@ -68,12 +71,13 @@ class Emulator:
         env |= {name: value.format(port=port, folder=folder) for name, value in self.settings.items()}
         log = folder / f"{self.name}.txt"
         with log.open("wb") as output:
+            # Through a keeper that ends it, also when this process is killed.
+            options = json.dumps({"cwd": str(folder), "stdout": 2})
             process = subprocess.Popen(
-                [self.python, *self.command],
+                [sys.executable, "-c", KEEPER, options, self.python, *self.command],
                 env=env,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 stderr=output,
             )
         try:
@@ -83,7 +87,8 @@ class Emulator:
         finally:
             if process.stdin:
                 process.stdin.close()
-            process.wait(20)
+            # The keeper asks it to end, and kills it after five seconds.
+            process.wait(60)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
