@@ -350,7 +350,7 @@ def reboot_instances(aws: Aws, stack: Stack) -> None:
             rds.reboot_db_instance(DBInstanceIdentifier=names.instance(stack, site, n))
 
 
-def test_aws_09_test_case_a5_a_pending_reboot_is_reported_and_never_made(built: EmbeddedAws, stack: Stack) -> None:
+def test_aws_09_case_a5_a_pending_reboot_is_reported_and_never_made(built: EmbeddedAws, stack: Stack) -> None:
     """A static parameter that was changed and changed back: the group is right, the instances still wait for their reboot."""
     aws = Aws()
     rds = aws.client("rds", stack.primary_region, writing=True)

@@ -544,7 +544,7 @@ def statuses(status: str) -> list[dict[str, str]]:
     return [{"DBParameterGroupName": "own", "ParameterApplyStatus": status}]
 
 
-def test_aws_09_test_case_a5_parameters_that_wait_for_a_reboot_are_a_difference_with_a_remedy(
+def test_aws_09_case_a5_parameters_that_wait_for_a_reboot_are_a_difference_with_a_remedy(
     stack: Stack, instance: Target, primary: Target
 ) -> None:
     """RDS API, DBParameterGroupStatus and DBClusterMember. Nothing reboots a production writer by itself."""
