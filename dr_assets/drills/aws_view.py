@@ -224,7 +224,10 @@ class AwsView:
 
     @cached_property
     def state(self) -> StackState:
-        return StackState(self.stack, self.aws)
+        """For verifying the stack, which nothing waits for yet: throttling is waited out, as `dr verify` does."""
+        patient = Aws()
+        patient.log = self.aws.log
+        return StackState(self.stack, patient)
 
     @cached_property
     def verification(self) -> dict[str, tuple[str, str]]:
