@@ -1,9 +1,13 @@
 """Switches for behaviours that AWS does not document: set, refused, and reset."""
 
+import json
+from dataclasses import fields
+
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.emulator.answers import CHOICES, Answers, parse
+from tests.support.answers import FOR_TESTS, runs, values
 
 
 def test_a_switch_is_set_and_a_reset_restores_it() -> None:
@@ -31,3 +35,13 @@ def test_what_is_no_answer_is_refused(values: dict[str, object], words: str) -> 
 
 def test_every_choice_has_its_default() -> None:
     assert all(getattr(Answers(), name) in values for name, values in CHOICES.items())
+
+
+def test_the_runs_under_other_answers_are_accepted_and_cover_every_value() -> None:
+    given = runs()
+    for run in given:
+        parse(json.loads(json.dumps(run)))
+    assert {(name, value) for run in given for name, value in run.items()} == {
+        (name, value) for name, others in values().items() for value in others
+    }
+    assert values().keys() | FOR_TESTS == {field.name for field in fields(Answers)}

@@ -15,8 +15,13 @@ from typing import Any
 
 from dr_assets.emulator.answers import CHOICES, RANGES, VARIABLE, Answers
 
-# Settings for single tests, not answers of AWS: under them the stack rightly fails.
-FOR_TESTS = frozenset({"clear_text", "engine_versions", "instance_classes", "route53_calls_per_second"})
+# Settings for single tests, not answers of AWS: under them the stack rightly fails, or waits for minutes.
+FOR_TESTS = frozenset(
+    {
+        *("clear_text", "engine_versions", "instance_classes", "new_cluster_group_seconds", "quotas"),
+        *("regions_not_enabled", "route53_calls_per_second", "zones_not_offered"),
+    }
+)
 INTEGRATION = ("tests/integration", "-m", "not exhaustive and not browser")
 
 

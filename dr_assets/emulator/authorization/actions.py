@@ -177,11 +177,6 @@ def _named(prefix: str, action: str, kind: str, params: Params, region: str) -> 
     if (action, kind) == ("CreateVpcPeeringConnection", "vpc") and params.get("PeerRegion", region) == region:
         # A VPC of another region is checked when it accepts.
         yield arn(prefix, kind, region, str(params.get("PeerVpcId")))
-    if prefix == "ec2" and (association := params.get("AssociationId")):
-        for table in list(backend("ec2", region).route_tables.values()):
-            behind = {"route-table": table.id, "subnet": table.associations.get(association)}.get(kind)
-            if association in table.associations and behind:
-                yield arn(prefix, kind, region, str(behind))
     if prefix == "ec2" and action == "AcceptVpcPeeringConnection" and kind == "vpc":
         peering = backend("ec2", region).vpc_pcxs.get(params.get("VpcPeeringConnectionId"))
         if peering is not None:
