@@ -4,20 +4,33 @@ moto 5.2.5 shares one peering object between both regions, shows the requester's
 ignores every filter and accepts an unknown id.
 """
 
+import contextlib
+import ipaddress
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2 import urls
-from moto.ec2.exceptions import InvalidVPCPeeringConnectionIdError
+from moto.ec2.exceptions import InvalidVPCPeeringConnectionIdError, InvalidVPCRangeError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.responses import EC2Response
 
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.extension import Extended, Extension
 
+# Ranges of special use that AWS keeps from VPCs (Amazon VPC user guide, IPv4 VPC CIDR blocks; RFC 6890).
+_NO_VPC_RANGES = tuple(ipaddress.IPv4Network(block) for block in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"))
+
 
 class DrEc2Backend(Extended, EC2Backend):  # type: ignore[misc]
     """One region's EC2."""
+
+    def create_vpc(self, cidr_block: str, *args: Any, **kwargs: Any) -> Any:
+        """Ranges of special use are refused."""
+        with contextlib.suppress(ValueError):  # what is no range is refused by moto
+            block = ipaddress.IPv4Network(str(cidr_block), strict=False)
+            if any(block.overlaps(other) for other in _NO_VPC_RANGES):
+                raise InvalidVPCRangeError(cidr_block)
+        return super().create_vpc(cidr_block, *args, **kwargs)
 
 
 class PeeringSide:

@@ -21,6 +21,12 @@ def new_vpc(ec2: Any, name: str, cidr: str = "10.0.0.0/16") -> str:
     return vpc
 
 
+@pytest.mark.parametrize("cidr", ["127.0.0.0/16", "0.1.0.0/16", "224.0.0.0/16", "239.255.0.0/24"])
+def test_aws_22_ranges_of_special_use_are_no_vpc(client: Clients, name: str, cidr: str) -> None:
+    with pytest.raises(ClientError, match=r"InvalidVpc\.Range"):
+        new_vpc(client("ec2"), name, cidr)
+
+
 def test_vpc(client: Clients, name: str) -> None:
     ec2 = client("ec2")
     vpc = new_vpc(ec2, name)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr_assets.emulator import EMULATED
+from dr_assets.emulator import DIFFERS, EMULATED
 from dr_assets.emulator.gateway.faults import Fault
 from dr_assets.emulator.gateway.wire import Call, error_answer, error_code, identify
 from dr_assets.emulator.rds.windows import window_error
@@ -109,6 +109,11 @@ def test_fault_refuses(data: dict[str, object]) -> None:
 def test_the_list_of_what_is_emulated_reads_as_text() -> None:
     lines = [line for lines in EMULATED.values() for line in lines]
     assert len(lines) == len(set(lines)) and all(line == line.strip() and not line.endswith(".") for line in lines)
+
+
+def test_every_behaviour_names_its_source_or_says_that_it_is_a_guess() -> None:
+    lines = [*(line for lines in EMULATED.values() for line in lines), *DIFFERS]
+    assert [line for line in lines if not line.endswith("]")] == []
 
 
 def test_the_client_side_needs_no_moto() -> None:

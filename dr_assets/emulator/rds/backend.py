@@ -40,6 +40,8 @@ from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
 from dr_assets.emulator.rds.windows import window_error
 
+MAX_SECONDARIES = 10
+
 
 class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # type: ignore[misc]
     """One region's RDS."""
@@ -131,6 +133,11 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         """Refuse what AWS refuses of a cluster that joins a global cluster."""
         if item.status == "deleting" or item.change is not None:
             raise bad_state(f"Global Cluster {item.arn} is in an invalid state: {item.status}")
+        if len(item.readers) >= MAX_SECONDARIES:
+            # The limit is the user guide's; which of CreateDBCluster's errors reports it is a guess.
+            raise RDSClientError(
+                "DBClusterQuotaExceededFault", f"A global cluster has at most {MAX_SECONDARIES} readers"
+            )
         if params.get("manage_master_user_password"):
             raise InvalidParameterCombination(
                 "ManageMasterUserPassword isn't supported for a cluster that is a member of a global cluster"
