@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +27,7 @@ import botocore.session
 
 from dr_assets import utc
 from dr_assets.core.model import error_code
-from dr_assets.errors import CredentialsError, UnansweredError
+from dr_assets.errors import CredentialsError, StackFileError, UnansweredError
 from dr_assets.stack import SITES, load_stack
 
 ROLE_VARIABLE = "DR_ROLE_ARN"
@@ -41,6 +43,8 @@ _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 # New credentials are fetched this long before the old ones expire; those are used on while STS does not answer.
 _REFRESH_BEFORE = timedelta(minutes=10)
 _LAST_USE = timedelta(seconds=30)
+# How long the old credentials serve after a failed refresh before the next one.
+_RETRY_SECONDS = 45.0
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 3.0, 5.0, 2
 
 
@@ -61,8 +65,9 @@ class Role:
 class AssumedRole:
     """Temporary credentials of one role, shared by all regions and threads of the process.
 
-    They are fetched from the regional STS endpoint of the region that is called, so no other region's outage prevents it,
-    and are valid in every region ("Managing AWS STS in an AWS Region", IAM user guide).
+    They are fetched from the regional STS endpoint of the region that is called, so no other region's outage prevents it, and
+    are valid in every region ("Managing AWS STS in an AWS Region", IAM user guide). Where that endpoint does not answer, the sites'
+    other regions are asked: a survivor may have to call a service in the dark region, or a global one, to begin its drill.
     """
 
     def __init__(self, role: Role, source: boto3.Session, options: Mapping[str, Any]) -> None:
@@ -71,6 +76,7 @@ class AssumedRole:
         self._expires = datetime.min.replace(tzinfo=utc.UTC)
         self._lock = threading.Lock()
         self._fetching: dict[str, threading.Lock] = {}
+        self._retry_at = 0.0  # monotonic; set by a failed refresh
 
     def get(self, region: str) -> botocore.credentials.ReadOnlyCredentials:
         """Valid credentials. Raises CredentialsError where STS refuses, UnansweredError where it does not answer."""
@@ -78,16 +84,35 @@ class AssumedRole:
             return found
         with self._lock:
             fetching = self._fetching.setdefault(region, threading.Lock())
-        # One lock for each region: a region that does not answer holds up its own calls only.
-        with fetching:
-            if found := self._valid(_REFRESH_BEFORE):
+        # One lock for each region: a region that does not answer holds up its own calls only, and while old credentials are
+        # valid, one call only in _RETRY_SECONDS.
+        usable = self._valid(_LAST_USE)
+        if usable and time.monotonic() < self._retry_at:
+            return usable
+        if not fetching.acquire(blocking=usable is None) and usable:
+            return usable  # another thread refreshes them
+        try:
+            return self._valid(_REFRESH_BEFORE) or self._fetch_anywhere(region)
+        except UnansweredError:
+            if found := self._valid(_LAST_USE):
+                self._retry_at = time.monotonic() + _RETRY_SECONDS
                 return found
-            try:
-                return self._fetch(region)
-            except UnansweredError:
-                if found := self._valid(_LAST_USE):
+            raise
+        finally:
+            fetching.release()
+
+    def _fetch_anywhere(self, region: str) -> botocore.credentials.ReadOnlyCredentials:
+        """Credentials from the region's STS, else from that of another region of the stack. Raises the region's own problem."""
+        try:
+            return self._fetch(region)
+        except UnansweredError:
+            for other in _site_regions():
+                if found := self._valid(_REFRESH_BEFORE):  # fetched for another region meanwhile
                     return found
-                raise
+                if other != region:
+                    with suppress(UnansweredError, CredentialsError):
+                        return self._fetch(other)
+            raise
 
     def _valid(self, margin: timedelta) -> botocore.credentials.ReadOnlyCredentials | None:
         with self._lock:
@@ -126,6 +151,15 @@ class AssumedRole:
         with self._lock:
             self._credentials, self._expires = found, answer["Expiration"]
         return found
+
+
+def _site_regions() -> Sequence[str]:
+    """The regions of both sites; none where the stack file cannot be read."""
+    try:
+        stack = load_stack()
+    except StackFileError:
+        return ()
+    return [stack.region(site) for site in SITES]
 
 
 class _RegionCredentials(botocore.credentials.Credentials):  # type: ignore[misc] # botocore is not typed

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -245,3 +248,75 @@ def test_case_f9_the_endpoint_of_the_resource_s_configuration_is_used(
     client = resource.stack_state().aws.client("rds", WEST)
     assert client.meta.endpoint_url == cloud.endpoint_url
     assert client.describe_global_clusters()["GlobalClusters"] == []
+
+
+class RegionalSts(Sts):
+    """STS of several regions; those in `dark` do not answer."""
+
+    def __init__(self, seconds: float = 3600.0, dark: frozenset[str] = frozenset()) -> None:
+        super().__init__(seconds)
+        self.dark = dark
+
+    def client(self, service: str, region_name: str, **_: Any) -> Any:
+        def assume_role(**params: Any) -> dict[str, Any]:
+            self.region = region_name
+            if region_name in self.dark:
+                self.calls.append((region_name, params))
+                raise ConnectTimeoutError(endpoint_url=f"https://sts.{region_name}.amazonaws.com")
+            return self.assume_role(**params)
+
+        return SimpleNamespace(assume_role=assume_role)
+
+    @property
+    def regions(self) -> list[str]:
+        return [region for region, _ in self.calls]
+
+
+def test_at_a_cold_start_the_other_site_s_sts_serves_the_dark_region_and_the_global_services() -> None:
+    """Credentials of any region's STS are valid everywhere ("Managing AWS STS in an AWS Region", IAM user guide)."""
+    sts = RegionalSts(dark=frozenset({EAST}))
+    assert assumed(sts).get(EAST).access_key == "ASIA2"
+    assert sts.regions == [EAST, WEST]
+    everywhere = RegionalSts(dark=frozenset({EAST, WEST}))
+    with pytest.raises(UnansweredError, match="sts in us-east-1 does not answer"):
+        assumed(everywhere).get(EAST)
+
+
+def test_after_a_failed_refresh_the_old_credentials_serve_a_while_without_another_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sts = RegionalSts(seconds=300.0)
+    role = assumed(sts)
+    role.get(EAST)
+    sts.dark = frozenset({EAST, WEST})
+    assert [role.get(region).access_key for region in (EAST, EAST, WEST)] == ["ASIA1"] * 3
+    assert sts.regions == [EAST, EAST, WEST]
+    monkeypatch.setattr(aws_session, "_RETRY_SECONDS", 0.0)
+    role = assumed(again := RegionalSts(seconds=300.0))
+    role.get(EAST)
+    again.dark = frozenset({EAST})
+    role.get(EAST)
+    assert again.regions == [EAST, EAST, WEST]
+
+
+def test_while_one_thread_refreshes_the_others_sign_with_the_old_credentials() -> None:
+    waiting, answers = threading.Event(), threading.Event()
+
+    class Slow(Sts):
+        def assume_role(self, **params: Any) -> dict[str, Any]:
+            if self.calls:
+                waiting.set()
+                assert answers.wait(10)
+            return super().assume_role(**params)
+
+    role = assumed(Slow(seconds=300.0))
+    role.get(EAST)
+    with ThreadPoolExecutor(2) as pool:
+        refreshing = pool.submit(role.get, EAST)
+        assert waiting.wait(10)
+        signing = pool.submit(role.get, EAST)
+        try:
+            assert signing.result(timeout=5).access_key == "ASIA1"
+        finally:
+            answers.set()
+        assert refreshing.result(timeout=5).access_key == "ASIA2"

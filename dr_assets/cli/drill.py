@@ -105,9 +105,9 @@ def _command(scenario: Scenario, text: str) -> click.Command:
                 from_site=from_site,
             )
 
-        shown = None
+        shown, from_site = None, None
         if dry_run or not yes:
-            prepared = runner.prepare(stack, request(None))
+            prepared = shown = runner.prepare(stack, request(None))
             if dry_run and as_json:
                 click.echo(json.dumps(render.plan_json(prepared), indent=2))
             elif not as_json or not yes:
@@ -118,8 +118,10 @@ def _command(scenario: Scenario, text: str) -> click.Command:
                 f"Carry this {scenario} out on {stack.environment_suffix}?", err=True
             ):
                 raise DrError("Nothing was done.")
-            shown = prepared.plan.from_site  # what was shown and approved, or nothing: the writer may move meanwhile
-        finish(runner.start(stack, open_store(), request(person, shown), render.step), as_json)
+            from_site = (
+                prepared.plan.from_site
+            )  # what was shown and approved, or nothing: the writer may move meanwhile
+        finish(runner.start(stack, open_store(), request(person, from_site), render.step, shown), as_json)
 
     return run
 

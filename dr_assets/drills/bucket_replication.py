@@ -2,24 +2,28 @@
 
 A version that S3 replicated has the same key and version id at both sites (S3 user guide, "What does Amazon S3 replicate?"). One
 that no rule selected has no ReplicationStatus at its source: that is not replicated, and stays so ("Getting replication status
-information"). Calls: one for each 1,000 versions of each bucket, and at most STATUS_CALLS for statuses.
+information"). Calls: one for each 1,000 versions of each bucket, both at the same time and for LISTING_SECONDS at most, and at most
+STATUS_CALLS for statuses.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_assets import utc
 from dr_assets.drills.aws_view import AwsView
-from dr_assets.errors import AwsCallError
+from dr_assets.errors import AwsCallError, DrError
 from dr_assets.resources.row import other
 from dr_assets.stack import SITES, Site
 
 # S3 replicates most objects within 15 minutes (user guide, "Using S3 Replication Time Control").
 GRACE = timedelta(minutes=15)
 STATUS_CALLS = 20
+LISTING_SECONDS = 60.0
 _NAMED = 5
 
 
@@ -34,8 +38,13 @@ class Version:
 
 
 def bucket_replicated(view: AwsView) -> str | None:
-    """Why the export buckets do not hold the same, or None. What has been on its way for less than GRACE is no reason."""
-    held = {site: list(_versions(view, site)) for site in SITES}
+    """Why the export buckets do not hold the same, or None. What has been on its way for less than GRACE is no reason.
+
+    Raises DrError where the listings take longer than LISTING_SECONDS, UnansweredError, AwsCallError.
+    """
+    deadline = time.monotonic() + LISTING_SECONDS
+    with ThreadPoolExecutor(len(SITES), thread_name_prefix="exports") as pool:
+        held = dict(zip(SITES, pool.map(lambda site: list(_versions(view, site, deadline)), SITES), strict=True))
     young = utc.now() - GRACE
     budget, problems = STATUS_CALLS, []
     for site in (view.from_site, view.to_site):
@@ -63,10 +72,17 @@ def bucket_replicated(view: AwsView) -> str | None:
     )
 
 
-def _versions(view: AwsView, site: Site) -> Iterator[Version]:
+def _versions(view: AwsView, site: Site, deadline: float) -> Iterator[Version]:
     position: dict[str, str] = {}
+    count = 0
     while True:
+        if time.monotonic() >= deadline:
+            raise DrError(
+                f"the export buckets were not compared within {LISTING_SECONDS:.0f} s: {count} versions of "
+                f"{_bucket(view, site)} were listed, and there are more"
+            )
         page = view.call("s3", "list_object_versions", view.stack.region(site), Bucket=_bucket(view, site), **position)
+        count += len(page.get("Versions", ()))
         for item in page.get("Versions", ()):
             yield Version(item["Key"], item["VersionId"], item["LastModified"], bool(item["IsLatest"]))
         if not page.get("IsTruncated"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from dr_assets import utc
 from dr_assets.documents import Part, storable
 from dr_assets.drills.parts import Condition, CorrectiveAction, Items, Kind, Override, UtcText
 from dr_assets.drills.plan import LAG_GATE_MS, Plan, Scenario
+
+REUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,15 @@ class ApprovedRequest(Part):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan and every precondition, evaluated; nothing has been done."""
+    """A plan and every precondition, evaluated; nothing has been done. `at`: when (monotonic seconds)."""
 
     plan: Plan
     conditions: tuple[Condition, ...]
     blocking: tuple[Condition, ...]
+    at: float = field(default_factory=time.monotonic)
+
+    def reusable(self) -> Mapping[str, Condition]:
+        """What need not be evaluated again within REUSE_SECONDS: that the export buckets, listed whole, hold the same."""
+        if time.monotonic() - self.at > REUSE_SECONDS:
+            return {}
+        return {item.name: item for item in self.conditions if item.name == "bucket-replicated" and item.passed}

@@ -50,8 +50,10 @@ def clients() -> Aws:
     return Aws(read_timeout=READ_TIMEOUT, attempts=ATTEMPTS)
 
 
-def prepare(stack: Stack, request: Request, aws: Aws | None = None) -> Prepared:
+def prepare(stack: Stack, request: Request, aws: Aws | None = None, shown: Prepared | None = None) -> Prepared:
     """The plan for where the writer is now, with every precondition evaluated. Writes nothing.
+
+    `shown` is what was prepared before for the same request; of it, `reusable` is not evaluated again.
 
     Raises RefusedError where there is nothing to move, or the writer is not where it was when this was decided;
     UnansweredError where no region answers which site is the writer; TlsError where no server could be verified.
@@ -64,7 +66,8 @@ def prepare(stack: Stack, request: Request, aws: Aws | None = None) -> Prepared:
             f"The {request.scenario} away from the {request.from_site} site was decided while the writer was there; it is at the "
             f"{plan.from_site} site by now. Check the topology, then decide again."
         )
-    conditions = evaluate(_view(stack, aws, plan))
+    known = shown.reusable() if shown and shown.plan.describe() == plan.describe() else {}
+    conditions = evaluate(_view(stack, aws, plan), known=known)
     return Prepared(plan, tuple(conditions), tuple(blocking(conditions, request.overrides)))
 
 
@@ -79,22 +82,26 @@ def view_of_writer(stack: Stack, aws: Aws) -> AwsView:
     return AwsView(stack, aws, "failover", from_site=other, to_site=writer)
 
 
-def start(stack: Stack, store: Store, request: Request, on_step: OnStep | None = None) -> Record:
+def start(
+    stack: Stack, store: Store, request: Request, on_step: OnStep | None = None, shown: Prepared | None = None
+) -> Record:
     """Run a whole drill and return its record.
 
     Raises RefusedError: not approved, a precondition blocks, another drill runs. Raises StepFailedError where a step failed;
     the drill then waits to be resumed or aborted, under the id that the error names.
     """
-    with begin(stack, store, request, on_step) as drill:
+    with begin(stack, store, request, on_step, shown) as drill:
         return drill.run()
 
 
-def begin(stack: Stack, store: Store, request: Request, on_step: OnStep | None = None) -> DrillRunner:
+def begin(
+    stack: Stack, store: Store, request: Request, on_step: OnStep | None = None, shown: Prepared | None = None
+) -> DrillRunner:
     """Take the lock, evaluate every precondition, write the journal; the drill's steps come next. Raises RefusedError."""
     drill = new_id(request.scenario, utc.now())
     lock = DrillLock(store, stack.environment_suffix, drill).take()
     with _released_on_error(lock):
-        prepared = prepare(stack, request)
+        prepared = prepare(stack, request, None, shown)
         refuse(prepared, request)
         journal = Journal.begin(
             store, drill, prepared.plan, request.approved(prepared.conditions, prepared.plan.lag_gate_ms)

@@ -164,15 +164,16 @@ class DrillSteps:
             already = error_code(error) in ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault")
             if not (_may_be_carried_out(error) or already):
                 raise problem from error
-            if not self._appears(0.0 if already else OBSERVED_SECONDS):
+            # "Already" may be about an earlier call of this drill, which DescribeGlobalClusters need not show yet.
+            if not self._appears(OBSERVED_SECONDS):
                 raise problem from error
             self._journal.deviate(f"The call was carried out, though its answer was: {problem}")
 
     def _appears(self, seconds: float) -> bool:
-        """Whether AWS shows the change within that time. A region that does not answer meanwhile is asked again."""
+        """Whether AWS shows the change within that time. An observation that fails is repeated: it must not hide why the call failed."""
         deadline = time.monotonic() + seconds
         while True:
-            with suppress(UnansweredError):
+            with suppress(DrError):
                 if self._change() != "not begun":
                     return True
             if time.monotonic() >= deadline:

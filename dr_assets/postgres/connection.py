@@ -24,6 +24,9 @@ CA_VARIABLE = "DR_TLS_CA"
 RDS_BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 FETCH = f"Fetch {RDS_BUNDLE} and set {CA_VARIABLE} to the file (`dr up` sets it for the embedded AWS)."
 OLDEST_LIBPQ = 160000  # the first with require_auth
+_NEGOTIATION_LIBPQ = (
+    170000  # the first with sslnegotiation ("Release 17"); older ones refuse an option that they do not know
+)
 
 CONNECT_SECONDS = 2  # libpq makes anything less two seconds
 PATIENCE_SECONDS = 1.0
@@ -129,6 +132,8 @@ def open_connection(
 def _open(
     address: Address, credentials: Credentials, application_name: str, authorities: str
 ) -> psycopg.Connection[Any]:
+    # Not stated, libpq would take it from PGSSLNEGOTIATION.
+    negotiation: dict[str, Any] = {"sslnegotiation": "postgres"} if psycopg.pq.version() >= _NEGOTIATION_LIBPQ else {}
     try:
         return psycopg.connect(
             host=address.host,
@@ -143,14 +148,20 @@ def _open(
             sslmode="verify-full",
             sslrootcert=authorities,
             ssl_min_protocol_version="TLSv1.2",
-            sslnegotiation="postgres",
             sslcertmode="disable",
             require_auth="scram-sha-256",
             channel_binding="prefer",
             gssencmode="disable",  # GSSAPI encryption would take the place of TLS
             target_session_attrs="any",
             options="",
+            **negotiation,
         )
+    except psycopg.ProgrammingError as error:
+        # libpq refuses the parameters before it connects: that says nothing about the server.
+        raise TlsError(
+            f"libpq {psycopg.pq.version()} refuses the parameters of a verified connection: {_last_line(error)}. "
+            "Install psycopg[binary] 3.2 or newer."
+        ) from error
     except psycopg.OperationalError as error:
         remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in str(error)), None)
         if remedy is None:

@@ -5,20 +5,15 @@ Before the stack exists they are `not_yet`.
 
 from __future__ import annotations
 
-import os
 import socket
-import ssl
-from pathlib import Path
 
 from dr_assets.core.model import error_code
 from dr_assets.errors import DrError
+from dr_assets.postgres import connection
 from dr_assets.postgres.endpoints import Resolver
 from dr_assets.preflight.survey import Check, Finding, Survey, fails, not_yet, ok
 from dr_assets.stack import Site
 
-CA_VARIABLE = "DR_TLS_CA"
-# Aurora user guide, "Certificate bundles for all AWS Regions".
-RDS_BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 PORT = 5432
 CONNECT_SECONDS = 3.0
 
@@ -69,19 +64,13 @@ def network_path(survey: Survey) -> Finding:
     return survey.each_site(at)
 
 
-def tls_authorities(_: Survey) -> Finding:
-    path = os.environ.get(CA_VARIABLE)
-    if not path:
-        return fails(
-            f"{CA_VARIABLE} is not set, so no database can be verified",
-            f"Fetch {RDS_BUNDLE} and set {CA_VARIABLE} to the file.",
-        )
+def tls_authorities(__: Survey) -> Finding:
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(Path(path))
-    except (OSError, ValueError) as error:
-        return fails(f"{CA_VARIABLE}={path} holds no readable certificates ({error})", f"Fetch {RDS_BUNDLE} again.")
-    return ok(f"{path} holds {len(context.get_ca_certs())} authorities")
+        path = connection.tls_authorities()
+    except connection.TlsError as error:
+        cause, _, remedy = str(error).rpartition(". ")
+        return fails(cause, remedy)
+    return ok(f"the authorities in {path} can be read")
 
 
 def database_secret(survey: Survey) -> Finding:

@@ -1,14 +1,24 @@
 """The precondition that both export buckets hold the same, over canned listings in the shape of S3's API."""
 
+import threading
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from dr_assets import utc
+from dr_assets.drills import bucket_replication
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.bucket_replication import GRACE, STATUS_CALLS, bucket_replicated
-from dr_assets.errors import AwsCallError
+from dr_assets.drills.parts import Condition
+from dr_assets.drills.plan import Plan
+from dr_assets.drills.preconditions import PLANNED, evaluate
+from dr_assets.drills.request import Prepared
+from dr_assets.errors import AwsCallError, DrError
 from dr_assets.stack import Stack
 from tests.support.aws_double import check_params
 
@@ -108,3 +118,56 @@ def test_what_is_on_its_way_has_the_grace_and_what_failed_has_none(stack: Stack)
     buckets = Buckets(stack)
     buckets.both("tags changed", status="FAILED")
     assert "tags changed of the primary site is not up to date" in str(buckets.reason())
+
+
+def test_both_sites_are_listed_at_the_same_time(stack: Stack) -> None:
+    """Each site's first page comes only once the other's was asked for."""
+    buckets, both = Buckets(stack), threading.Barrier(2)
+    call = buckets.call
+
+    def together(service: str, operation: str, region: str, **params: Any) -> Mapping[str, Any]:
+        both.wait(timeout=10)
+        return call(service, operation, region, **params)
+
+    buckets.call = together  # type: ignore[method-assign] # the double of one test
+    assert buckets.reason() is None
+
+
+def test_listings_without_an_end_are_unknown_with_the_bucket_named(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets = Buckets(stack)
+    buckets.both(*(f"k{n:05}" for n in range(2500)))
+    call = buckets.call
+
+    def slow(service: str, operation: str, region: str, **params: Any) -> Mapping[str, Any]:
+        time.sleep(0.2)
+        return call(service, operation, region, **params)
+
+    buckets.call = slow  # type: ignore[method-assign] # the double of one test
+    monkeypatch.setattr(bucket_replication, "LISTING_SECONDS", 0.3)
+    with pytest.raises(DrError, match=r"not compared within 0 s: 2000 versions of (primary|secondary) were listed"):
+        buckets.reason()
+
+
+def test_between_plan_and_begin_equal_buckets_are_not_listed_again_for_a_minute(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(
+        scenario="switchover",
+        stack=stack.environment_suffix,
+        from_site="primary",
+        to_site="secondary",
+        from_region="us-east-1",
+        to_region="us-west-2",
+    )
+    same = Condition(name="bucket-replicated", passed=True, reason=None)
+    lag = Condition(name="lag", passed=True, reason=None)
+    prepared = Prepared(plan, (same, lag), ())
+    checks: Any = {"bucket-replicated": (lambda _: "listed again", PLANNED), "lag": (lambda _: "measured", PLANNED)}
+    view = cast(AwsView, SimpleNamespace(scenario="switchover"))
+    assert [item.reason for item in evaluate(view, checks, prepared.reusable())] == [None, "measured"]
+    old = replace(prepared, at=prepared.at - 61)
+    assert [item.reason for item in evaluate(view, checks, old.reusable())] == ["listed again", "measured"]
+    differ = same.model_copy(update={"passed": False, "reason": "x"})
+    assert Prepared(plan, (differ,), (differ,)).reusable() == {}

@@ -1,18 +1,21 @@
 """One process at a time goes on with a drill: the journal is read under the lock, and no error leaves the lock taken."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
-from dr_assets.drills import record, runner
+from dr_assets.drills import record, runner, steps
+from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Act, Journal
 from dr_assets.drills.lock import DrillLock
 from dr_assets.drills.parts import Condition
 from dr_assets.drills.plan import Plan
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.steps import DrillSteps, StepFailedError
-from dr_assets.errors import DrError, RefusedError
+from dr_assets.errors import AwsCallError, DrError, RefusedError, UnansweredError
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
 
@@ -155,3 +158,54 @@ def test_case_c1_once_it_has_called_it_goes_on(
     monkeypatch.setattr(runner, "evaluate", fail)
     with runner.reopen(stack, store, DRILL) as again:
         again.confirm()
+
+
+class LateAws:
+    """RDS that carried out an earlier call, refuses a second one, and shows the change only after `bad` describes."""
+
+    def __init__(self, bad: list[Exception]) -> None:
+        self.bad = bad
+
+    def act(self, *_: Any) -> None:
+        answer = {
+            "Error": {
+                "Code": "InvalidGlobalClusterStateFault",
+                "Message": "The global cluster is in the failing-over state.",
+            },
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+        raise ClientError(answer, "FailoverGlobalCluster")
+
+    def observe(self) -> str:
+        if self.bad:
+            raise self.bad.pop()
+        return "under way"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_resumed_act_that_aws_refuses_as_under_way_is_observed_until_aws_shows_it(
+    store: FolderStore, stack: Stack, journal: Journal, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    """Killed after its call, before DescribeGlobalClusters showed it. No describe that fails meanwhile replaces the refusal."""
+    aws = LateAws([AwsCallError("garbled"), UnansweredError("timeout"), AwsCallError("AccessDenied")] if shown else [])
+    view = SimpleNamespace(aws=aws, target_arn="arn")
+    view.fresh = lambda: view
+    monkeypatch.setattr(steps, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(steps, "OBSERVED_SECONDS", 10.0 if shown else 0.1)
+    journal.intend("act")
+    again = DrillSteps(stack, store, cast(AwsView, view), journal, cast(DrillLock, None))
+    again._session = cast(Any, object())
+    found = iter(["not begun"])
+
+    def change(_: DrillSteps) -> str:
+        if not shown:
+            raise AwsCallError("garbled")
+        return next(found, None) or aws.observe()
+
+    monkeypatch.setattr(DrillSteps, "_change", change)
+    if shown:
+        assert again.take("act", True).found == "not begun"  # type: ignore[union-attr] # act's result
+        assert any("InvalidGlobalClusterStateFault" in text for text in journal.document.deviations)
+    else:
+        with pytest.raises(DrError, match="InvalidGlobalClusterStateFault"):
+            again.take("act", False)

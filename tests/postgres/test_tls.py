@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -30,6 +31,7 @@ from tests.support.servers import HOST, Server
 Servers = tuple[Server, Server]
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "s3cr3t-of-the-master"
+CREDENTIALS = Credentials("dbadmin", PASSWORD, HOST, 5432, "transactiondb")
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 REQUESTS = {
     "cleartext": b"R" + struct.pack("!II", 8, 3),
@@ -265,3 +267,38 @@ def test_aws_25_the_product_connects_in_one_place() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "psycopg.connect":
                 assert "sslmode" in [keyword.arg for keyword in node.keywords], f"{path}: say which sslmode"
     assert not [name for name in os.environ if name.startswith("PGSSL")]
+
+
+@pytest.mark.usefixtures("authority")
+@pytest.mark.parametrize(("version", "stated"), [(160004, None), (170000, "postgres")])
+def test_an_option_that_an_older_libpq_does_not_know_is_left_out(
+    version: int, stated: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sslnegotiation` came with libpq 17 (PostgreSQL 17 release notes); 16 refuses it as an invalid connection option."""
+    given: dict[str, Any] = {}
+
+    def connect_like_libpq(**options: Any) -> None:
+        given.update(options)
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(psycopg.pq, "version", lambda: version)
+    monkeypatch.setattr(psycopg, "connect", connect_like_libpq)
+    with pytest.raises(psycopg.OperationalError):
+        open_connection(Address(HOST, "127.0.0.1", 5432), CREDENTIALS)
+    assert given.get("sslnegotiation") == stated
+    assert given["require_auth"] == "scram-sha-256"
+
+
+@pytest.mark.usefixtures("authority")
+def test_parameters_that_libpq_refuses_say_nothing_about_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is unknown whether the database works: no DatabaseError, which the connectivity metric counts as an outage."""
+
+    def refuse(**_: Any) -> None:
+        raise psycopg.ProgrammingError('invalid connection option "sslcertmode"')
+
+    monkeypatch.setattr(psycopg, "connect", refuse)
+    address = Address(HOST, "127.0.0.1", 5432)
+    refused = pytest.raises(TlsError, match=r'refuses the parameters.*"sslcertmode".*Install psycopg')
+    with refused, connect(address, CREDENTIALS):
+        raise AssertionError
+    assert write_once(address, CREDENTIALS, "d1")[0] == "unknown"

@@ -80,9 +80,10 @@ def _data_policy(stack: Stack, site: Site) -> dict[str, Any]:
 
 def _notifications_policy(stack: Stack, site: Site) -> dict[str, Any]:
     """Publishers encrypt for the topic ("Key management", SNS developer guide, which documents the condition for all services but
-    EventBridge); SNS encrypts for the queue it delivers to."""
+    EventBridge); SNS encrypts for the queue it delivers to. Whether it sends KMS aws:SourceAccount then is not documented; its use of
+    aws:SourceArn is shown by aws-cdk#20339, and a topic's ARN names the account."""
     use = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    delivery = from_source(names.topic_arn(stack, site))
+    delivery = {"ArnLike": {"aws:SourceArn": names.topic_arn(stack, site)}}
     return policy(
         _root(stack),
         statement(use, "*", sid="PublishEncrypted", service=list(PUBLISHERS), condition=from_source()),

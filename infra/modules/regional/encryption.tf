@@ -92,16 +92,13 @@ resource "aws_kms_key" "notifications" {
         Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
       },
       {
-        # SNS encrypts what it delivers to the queue.
+        # SNS encrypts what it delivers to the queue. Whether it sends aws:SourceAccount then is not documented; the ARN names the account.
         Sid       = "DeliverEncrypted"
         Effect    = "Allow"
         Principal = { Service = "sns.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
-        Condition = {
-          StringEquals = { "aws:SourceAccount" = var.account_id }
-          ArnLike      = { "aws:SourceArn" = local.topic_arn }
-        }
+        Condition = { ArnLike = { "aws:SourceArn" = local.topic_arn } }
       },
     ]
   })
