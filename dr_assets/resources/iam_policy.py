@@ -36,6 +36,8 @@ _FAILOVER_CONDITIONS = (
     permit("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "rds:DescribeDBInstances", on=ALL)
     | permit("kms:Decrypt", "kms:DescribeKey", on="kms.key")
     | permit("rds:DescribeDBClusters", on="rds.cluster")
+    # A secondary's writer endpoint is asked for apart, as verification does.
+    | permit("rds:DescribeDBClusterEndpoints", on=("rds.cluster", "rds:{region}:{account}:cluster-endpoint:*"))
     | permit("rds:DescribeGlobalClusters", on="rds.global_cluster")
     | permit("secretsmanager:GetSecretValue", on="secretsmanager.secret")
     | permit("sns:ListSubscriptionsByTopic", on="sns.topic")
