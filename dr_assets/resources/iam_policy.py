@@ -88,14 +88,15 @@ _DUTIES: Mapping[str, Permissions] = {
 _VERIFYING = ("verify", "provision", "destroy", "drill")
 # What only `dr destroy` calls. Deletions among provisioning's corrections are not here.
 _DESTROYING = re.compile(
-    r"\w+:(Delete(?!Route$|BucketPolicy$)\w+|DetachRolePolicy|ListBucketVersions|RemoveFromGlobalCluster"
-    r"|ScheduleKeyDeletion|Unsubscribe)"
+    r"\w+:(Delete(?!Route$|BucketPolicy$)\w+|DetachRolePolicy|DisassociateRouteTable|ListBucketVersions"
+    r"|RemoveFromGlobalCluster|ScheduleKeyDeletion|Unsubscribe)"
 )
 
 # What destroying never calls.
 _CORRECTING = re.compile(
     r"\w+:(Create|Tag|Add|Modify|Attach|Update|Enable|Accept|Authorize|Revoke|Replace|Subscribe|PassRole|Set|PutMetric"
-    r"|PutRole|Cancel|PutRetention|PutKey|PutSecret|Restore|Generate|GetRandom|Describe|Associate|Reset|Decrypt)\w*"
+    r"|PutRole|Cancel|PutRetention|PutKey|PutSecret|Restore|Generate|GetR|Describe|Associate|Reset|Decrypt"
+    r"|RemoveSource|ChangeTags|DisassociateVPC|PutBucket(Policy|Tagging|Versioning)|PutEncryption)\w*"
 )
 
 _WITHIN_BOUNDARY: Condition = {"ArnLike": {"iam:PermissionsBoundary": "{boundary}"}}

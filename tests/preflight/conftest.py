@@ -32,7 +32,8 @@ def empty_aws(_embedded: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> Embedd
 
 @pytest.fixture
 def all_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """IAM's simulation allows whatever is asked."""
+    """The caller is a role, and IAM's simulation allows whatever is asked."""
+    monkeypatch.setattr(permissions, "principal", lambda _: "arn:aws:iam::123456789012:role/operator")
     monkeypatch.setattr(permissions, "simulate", lambda _, __, actions, *___: dict.fromkeys(actions, "allowed"))
 
 

@@ -35,7 +35,6 @@ _TAGGING = {
     "logs": "logs:TagResource",
     "secretsmanager": "secretsmanager:TagResource",
     "cloudwatch": "cloudwatch:TagResource",
-    "iam": "iam:TagRole",
 }
 # (service, parameter) -> the service that the role is passed to.
 _PASSED = {
@@ -70,7 +69,8 @@ def _tagging(service: str, operation: str, params: Params, region: str) -> Itera
             yield Permission("ec2:CreateTags", made, {"ec2:createaction": (operation,)})
         return
     given = next((params[name] for name in ("Tags", "tags") if params.get(name)), None)
-    action = _TAGGING.get(service)
+    # IAM user guide, "Tags for IAM resources": TagRole for roles, TagPolicy for policies.
+    action = f"iam:Tag{operation.removeprefix('Create')}" if service == "iam" else _TAGGING.get(service)
     if not given or action is None or not operation.startswith(("Create", "PutMetricAlarm")):
         return
     if service == "kms":
