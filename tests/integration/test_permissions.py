@@ -86,8 +86,16 @@ UNUSED: dict[str, dict[str, str]] = {
             _CORRECTS,
         ),
     },
-    "destroy": {**_ALL, **_READS},
-    "drill": {**_ALL, **_READS},
+    "destroy": {
+        **_ALL,
+        **_READS,
+        "s3:DeleteObject": "S3 asks for it always, beside DeleteObjectVersion (S3 API, DeleteObjects: permissions)",
+    },
+    "drill": {
+        **_ALL,
+        **_READS,
+        "s3:GetObject": "asked for each export of the buckets: tests/integration/test_exports.py has some",
+    },
     "sensors": {**_ALL, "cloudwatch:ListMetrics": "asked once by a process: the drills before have the answer"},
     "reports": {**_ALL, "s3:DeleteObject": "what the sensors buffered is deleted once it is in the day's file"},
 }
