@@ -31,6 +31,7 @@ from dr_assets.lost_writes.compare import propose
 from dr_assets.postgres.connection import Credentials
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
+from tests.support.answers import answering
 from tests.support.stack import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -302,32 +303,25 @@ def test_aws_03_three_drills_pass_whether_or_not_the_inactive_writer_endpoint_re
 ) -> None:
     """A secondary's DescribeDBClusters has no Endpoint (terraform-provider-aws#14219), its writer endpoint is inactive, and a
     promotion may pick any instance of the target."""
-    aws.control.answers(
-        inactive_writer_endpoint=endpoint, promoted_instance="last" if endpoint == "resolves" else "first"
-    )
-    try:
+    promoted = "last" if endpoint == "resolves" else "first"
+    with answering(aws.control, inactive_writer_endpoint=endpoint, promoted_instance=promoted):
         for scenario, writer in (("switchover", "secondary"), ("failback", "primary"), ("failover", "secondary")):
             written = runner.start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)
             assert aws.control.database()["writer"] == writer
             assert {entry.mark for entry in written.timeline} >= {"T0", "T3", "T4", "T5", "T6"}
             assert written.rto.met is True
-    finally:
-        aws.control.answers(inactive_writer_endpoint="unresolved", promoted_instance="last")
 
 
 def test_aws_25_a_switchover_passes_where_no_certificate_covers_the_global_writer_endpoint(
     aws: EmbeddedAws, stack: Stack, store: FolderStore
 ) -> None:
     """Not documented by AWS: then the name of the cluster behind it is verified, from a list that AWS's API gave."""
-    aws.control.answers(certificate_names_global_endpoint=False)
-    try:
+    with answering(aws.control, certificate_names_global_endpoint=False):
         for scenario in ("switchover", "failback"):
             written = runner.start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)
             assert written.rto.met is True
-    finally:
-        aws.control.answers(certificate_names_global_endpoint=True)
 
 
 def only_error(aws: EmbeddedAws, mode: str, operation: str, **more: Any) -> Callable[[str, str], None]:

@@ -19,6 +19,7 @@ from dr_assets.monitoring.sources.sql import publish_connectivity
 from dr_assets.postgres.endpoints import ResolutionError, Resolver
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack, load_stack
+from tests.support.answers import answering
 from tests.support.stack import build
 
 pytestmark = pytest.mark.slow
@@ -94,13 +95,11 @@ def test_aws_03_the_inactive_writer_endpoint_resolves_or_not(traffic: Traffic) -
     hosts = {item["EndpointType"]: item["Endpoint"] for item in found["DBClusterEndpoints"]}
     resolver = Resolver(traffic.aws.nameserver)
     reader = resolver.resolve(hosts["READER"], 5432)
-    with pytest.raises(ResolutionError):
+    control = traffic.aws.control
+    with answering(control, inactive_writer_endpoint="unresolved"), pytest.raises(ResolutionError):
         resolver.resolve(hosts["WRITER"], 5432)
-    traffic.aws.control.answers(inactive_writer_endpoint="resolves")
-    try:
+    with answering(control, inactive_writer_endpoint="resolves"):
         assert resolver.resolve(hosts["WRITER"], 5432).ip == reader.ip
-    finally:
-        traffic.aws.control.answers(inactive_writer_endpoint="unresolved")
 
 
 def test_traffic_follows_the_writer_and_nothing_else(traffic: Traffic) -> None:

@@ -10,9 +10,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
+from dr_assets.emulator import Control
 from dr_assets.emulator.answers import CHOICES, RANGES, VARIABLE, Answers
 
 # Settings for single tests, not answers of AWS: under them the stack rightly fails, or waits for minutes.
@@ -23,6 +26,17 @@ FOR_TESTS = frozenset(
     }
 )
 INTEGRATION = ("tests/integration", "-m", "not exhaustive and not browser")
+
+
+@contextmanager
+def answering(control: Control, **settings: Any) -> Iterator[None]:
+    """Set these for the block, then what they were before."""
+    before = {name: value for name, value in control.answers().items() if name in settings}
+    control.answers(**settings)
+    try:
+        yield
+    finally:
+        control.answers(**before)
 
 
 def values() -> dict[str, list[Any]]:
