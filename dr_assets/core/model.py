@@ -258,6 +258,14 @@ class Kind(ABC):
         """Why it cannot be used or changed yet (still being created …), or None when it is ready."""
         return None
 
+    def pending(self, observed: Observed) -> Sequence[str]:
+        """Names of changes that AWS has accepted and not made yet. Where this run asked for them, they are waited for."""
+        return ()
+
+    def settle_seconds(self) -> float:
+        """How long after its creation nothing may be created that needs it, although AWS shows it. Raises RefusedError."""
+        return 0.0
+
     def waiting_to_delete(self, observed: Observed) -> str | None:
         """Why it cannot be deleted yet, or None. By default what `waiting` answers."""
         return self.waiting(observed)

@@ -38,6 +38,12 @@ class NotYet:
         )
 
 
+# RDS refuses until a person acts: the provider gives up on the first (rds/cluster.go); a stopped cluster or instance is named so. The
+# second line has a row of its own below: after a removal or a deletion these pass, soon or never.
+_LASTING = (
+    r"without a primary instance|\bstopped\b|already in a global cluster"
+    r"|part of a global cluster|primary member of global cluster|last instance of the master|non-deleting state"
+)
 _WRITES = r"(?!delete_|remove_|detach_|disassociate_).*"
 
 NOT_YET: tuple[NotYet, ...] = (
@@ -53,9 +59,19 @@ NOT_YET: tuple[NotYet, ...] = (
         "rds",
         r"(create|modify|delete)_db_(cluster|instance)|(modify|remove_from)_global_cluster|create_global_cluster",
         r"InvalidDBClusterStateFault|InvalidDBInstanceState|InvalidGlobalClusterStateFault",
-        "",
+        rf"^(?!.*({_LASTING}))",
         600,
         f"{_PROVIDER}rds/cluster.go (InvalidDBClusterStateFault), global_cluster.go",
+    ),
+    # A member was just removed, or another cluster or instance just deleted, and RDS does not know it yet. Where that is not so
+    # (a member of another global cluster, an instance of somebody else), waiting long is in vain.
+    NotYet(
+        "rds",
+        r"delete_db_(cluster|instance)",
+        r"InvalidDBClusterStateFault|InvalidGlobalClusterStateFault",
+        "part of a global cluster|primary member of global cluster|last instance of the master|non-deleting state",
+        120,
+        f"{_PROVIDER}rds/cluster.go: clusterTimeoutDelete (is a part of a global cluster)",
     ),
     NotYet(
         "rds",

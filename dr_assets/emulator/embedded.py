@@ -216,6 +216,7 @@ class EmbeddedAws:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            "DR_PARAMETER_GROUP_SECONDS": "0",
             **({"DR_NAMESERVER": self.nameserver} if self.nameserver else {}),
             **({"DR_TLS_CA": self.ca_file} if self.ca_file else {}),
         }

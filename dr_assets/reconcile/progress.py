@@ -20,6 +20,8 @@ MAX_WRITES = 3
 SHOW_SECONDS = 120.0
 # How long a creation that was not answered may take to show, where making it again would make a second resource.
 LOST_SECONDS = 30.0
+# How long AWS may leave a change pending that it was asked to make at once, before its status shows that it is being made.
+PENDING_SECONDS = 600.0
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Progress:
     """Of one resource, while it is not stable. Times are seconds of the state's clock.
 
     drift: as first observed; calls: made so far; created: AWS accepted the creation; before: the drift that the last accepted
-    update was to remove; written_at: when; lost_at: a call was not answered; refused_at: the first "not yet" in a row.
+    update was to remove; written_at: when; lost_at: a call was not answered; refused_at: the first "not yet" in a row; pending: changes that waited already when
+    it was first observed, and that no call of ours has asked AWS to make.
     """
 
     drift: tuple[Drift, ...] = ()
@@ -37,12 +40,15 @@ class Progress:
     written_at: float = 0.0
     lost_at: float | None = None
     refused_at: float | None = None
+    pending: frozenset[str] = frozenset()
     accepted: Counter[str] = field(default_factory=Counter)
 
     def accept(self, call: Call, drift: Sequence[Drift], now: float) -> None:
         """AWS accepted `call`, which was to remove `drift` (empty: to create or delete)."""
         self.accepted[fingerprint(call)] += 1
         self.before, self.written_at, self.refused_at, self.lost_at = tuple(drift), now, None, None
+        if call.params.get("ApplyImmediately"):
+            self.pending = frozenset()  # RDS makes all that is pending then
 
     def exhausted(self, call: Call) -> bool:
         """Whether AWS has accepted this very call as often as it may be made."""

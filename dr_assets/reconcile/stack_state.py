@@ -29,7 +29,7 @@ from dr_assets.errors import (
     ThrottledError,
     UnansweredError,
 )
-from dr_assets.reconcile.progress import LOST_SECONDS, MAX_WRITES, SHOW_SECONDS, Backoff, Progress
+from dr_assets.reconcile.progress import LOST_SECONDS, MAX_WRITES, PENDING_SECONDS, SHOW_SECONDS, Backoff, Progress
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
@@ -70,6 +70,7 @@ class StackState:
         self._account: str | None = None
         self._topology: Topology | DrError | None = None
         self._progress: dict[str, Progress] = {}
+        self._created_at: dict[str, float] = {}
         self._observations: dict[str, tuple[float, Observed | None | DrError | UnknownScope]] = {}
 
     # --- Scope -----------------------------------------------------------------------------------------------------
@@ -171,6 +172,8 @@ class StackState:
             self.invalidate(target.key)
         if progress:
             progress.accept(call, drift, self._clock())
+            if call.operation.startswith("create"):
+                self._created_at[target.key] = self._clock()
 
     def invalidate(self, *keys: str) -> None:
         """Read these resources again when they are next observed."""
@@ -294,7 +297,8 @@ class StackState:
         if progress is None and first.status == "in_sync" and not first.former:
             return first
         self.refuse_away_from_home()
-        progress = self._progress.setdefault(resource.key, Progress(drift=first.drift))
+        pending = frozenset(KINDS[resource.kind].pending(first.observed)) if first.observed else frozenset()
+        progress = self._progress.setdefault(resource.key, Progress(drift=first.drift, pending=pending))
         backoff = Backoff()
         outcome = first
         for _ in range(MAX_STEPS):
@@ -353,15 +357,26 @@ class StackState:
                     )
                 return "created, but AWS does not show it yet"
             # Made again, what has no name of its own would exist twice if the unanswered call was carried out after all.
-            lost = progress.lost_at is not None and now - progress.lost_at < LOST_SECONDS
-            return (
-                "its creation was not answered; AWS may show it yet" if lost and KINDS[resource.kind].unnamed else None
-            )
+            if progress.lost_at is not None and now - progress.lost_at < LOST_SECONDS and KINDS[resource.kind].unnamed:
+                return "its creation was not answered; AWS may show it yet"
+            return self._settling(resource, now)
         kind = KINDS[resource.kind]
         drift = compare(kind.refine(desired, observed), observed, kind.owned)
+        own = [name for name in kind.pending(observed) if name not in progress.pending]
+        if own and progress.calls and now - progress.written_at < PENDING_SECONDS:
+            return f"AWS accepted the change and is making it: {', '.join(own)}"
         if progress.before and drift == progress.before and now - progress.written_at < SHOW_SECONDS / MAX_WRITES:
             return f"AWS accepted the change and does not show it yet: {', '.join(item.field for item in drift)}"
         progress.before = ()
+        return None
+
+    def _settling(self, resource: Resource, now: float) -> str | None:
+        """Why it may not be created yet: something it needs was created by this process too short a time ago."""
+        for need in resource.needs:
+            if need in self._created_at:
+                left = KINDS[self.resources[need].kind].settle_seconds() - (now - self._created_at[need])
+                if left > 0:
+                    return f"{need} was just created and AWS may need {left:.0f} s more until it can be used"
         return None
 
     def _unhealed(self, resource: Resource, progress: Progress, error: DrError) -> Outcome:

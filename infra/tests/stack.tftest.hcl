@@ -314,8 +314,8 @@ run "outputs" {
     override_during = plan
     values = {
       arn             = "arn:aws:rds:us-east-1:123456789012:cluster:aurora-primary-tst42"
-      endpoint        = "primary.cluster.example"
-      reader_endpoint = "primary.cluster-ro.example"
+      endpoint        = "primary.cluster-abc.example"
+      reader_endpoint = "primary.cluster-ro-abc.example"
     }
   }
 
@@ -324,8 +324,8 @@ run "outputs" {
     override_during = plan
     values = {
       arn             = "arn:aws:rds:us-west-2:123456789012:cluster:aurora-secondary-tst42"
-      endpoint        = "secondary.cluster.example"
-      reader_endpoint = "secondary.cluster-ro.example"
+      endpoint        = "secondary.cluster-abc.example"
+      reader_endpoint = "secondary.cluster-ro-abc.example"
     }
   }
 
@@ -358,15 +358,15 @@ run "outputs" {
       output.secondary_kms_key_id, output.secondary_event_queue_url, output.secondary_sns_topic_arn,
       ] == [
       "aurora-global-tst42", "aurora-global-tst42.global-abc.global.rds.amazonaws.com",
-      "primary.cluster.example", "primary.cluster-ro.example", "db-exports-primary-tst42-123456789012",
-      "secondary.cluster.example", "secondary.cluster-ro.example", "db-exports-secondary-tst42-123456789012",
+      "primary.cluster-abc.example", "primary.cluster-ro-abc.example", "db-exports-primary-tst42-123456789012",
+      "secondary.cluster-abc.example", "secondary.cluster-ro-abc.example", "db-exports-secondary-tst42-123456789012",
       "the-secondary-data-key", "https://the-secondary-queue.example", "arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42",
     ]
     error_message = "An output does not come from where the contract says."
   }
 
   assert {
-    condition     = [aws_route53_record.primary.records, aws_route53_record.secondary.records] == [toset(["primary.cluster.example"]), toset(["secondary.cluster.example"])]
+    condition     = [aws_route53_record.primary.records, aws_route53_record.secondary.records] == [toset(["primary.cluster-abc.example"]), toset(["secondary.cluster-abc.example"])]
     error_message = "Each record answers with its own site's cluster."
   }
 }
@@ -380,7 +380,7 @@ run "writer_away_from_home_is_said" {
     override_during = plan
     values = {
       arn      = "arn:aws:rds:us-east-1:123456789012:cluster:aurora-primary-tst42"
-      endpoint = "primary.cluster.example"
+      endpoint = "primary.cluster-abc.example"
     }
   }
 

@@ -26,6 +26,13 @@ ANSWERS = [
         "Cannot modify engine version without a healthy primary instance",
     ),
     ("kms", "enable_key", "KMSInvalidStateException", "arn:aws:kms:us-east-1:123456789012:key/x is pending deletion."),
+    # terraform-provider-aws, rds/cluster.go: retried after the cluster's removal
+    (
+        "rds",
+        "delete_db_cluster",
+        "InvalidDBClusterStateFault",
+        "This cluster is a part of a global cluster, please remove it from globalcluster first",
+    ),
     ("rds", "create_global_cluster", "InvalidDBClusterStateFault", "Source cluster is not in available state"),
     (
         "rds",
@@ -189,6 +196,27 @@ def test_aws_13_every_row_is_met_by_an_answer() -> None:
     [
         ("rds", "create_db_instance", "InvalidParameterValue", "Invalid DB engine"),
         ("rds", "create_db_cluster", "AccessDenied", "User is not authorized to perform rds:CreateDBCluster"),
+        # terraform-provider-aws, rds/cluster.go: not retried
+        (
+            "rds",
+            "modify_db_cluster",
+            "InvalidDBClusterStateFault",
+            "Cannot modify engine version without a primary instance in DB cluster x",
+        ),
+        ("rds", "modify_db_cluster", "InvalidDBClusterStateFault", "DB cluster x is stopped"),
+        ("rds", "create_db_instance", "InvalidDBClusterStateFault", "The DB cluster x is in the stopped state"),
+        (
+            "rds",
+            "create_global_cluster",
+            "InvalidDBClusterStateFault",
+            "Source cluster arn:aws:rds:us-east-1:123456789012:cluster:x is already in a global cluster",
+        ),
+        (
+            "rds",
+            "modify_db_cluster",
+            "InvalidDBClusterStateFault",
+            "This cluster is a part of a global cluster, please remove it from globalcluster first",
+        ),
         ("s3", "put_bucket_replication", "InvalidRequest", "Destination bucket must exist."),
         ("ec2", "delete_vpc", "InvalidVpcID.NotFound", "The vpc ID 'vpc-1' does not exist"),
         ("kms", "create_key", "LimitExceededException", "You have reached the limit of keys"),
@@ -197,3 +225,13 @@ def test_aws_13_every_row_is_met_by_an_answer() -> None:
 )
 def test_final_answers_are_not_waited_out(answer: tuple[str, str, str, str]) -> None:
     assert not_yet(*answer) is None
+
+
+def test_a_refusal_that_may_be_final_is_waited_out_for_two_minutes_only() -> None:
+    """RDS gives the same text for a member just removed and for one that nobody removes."""
+    text = "This cluster is a part of a global cluster, please remove it from globalcluster first"
+    row = not_yet("rds", "delete_db_cluster", "InvalidDBClusterStateFault", text)
+    assert row is not None and row.seconds == 120
+    text = "Unable to delete cluster that is a primary member of global cluster while there are other global cluster members"
+    row = not_yet("rds", "delete_db_cluster", "InvalidGlobalClusterStateFault", text)
+    assert row is not None and row.seconds == 120

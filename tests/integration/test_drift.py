@@ -67,7 +67,6 @@ WRONG: dict[Field, Any] = {
     ("rds.instance", "DBInstanceClass"): "db.r6g.xlarge",
     ("rds.instance", "DBParameterGroup"): "default.aurora-postgresql14",
     ("rds.instance", "MonitoringInterval"): 30,
-    ("rds.instance", "MonitoringRoleArn"): "arn:aws:iam::123456789012:role/other",
     ("rds.instance", "PerformanceInsights"): None,  # off
     ("route53.health_check", "InsufficientDataHealthStatus"): "Unhealthy",
     ("route53.record", "Value"): "elsewhere.example.com",
@@ -201,7 +200,28 @@ def _another_group(aws: Aws, state: StackState, resource: Resource) -> None:
     )
 
 
+def _another_monitoring_role(aws: Aws, state: StackState, resource: Resource) -> None:
+    """RDS takes only a role that exists, that it may assume, and that may write the metrics (RDS user guide, Enhanced Monitoring)."""
+    iam = aws.client("iam", "us-east-1", writing=True)
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "monitoring.rds.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    arn = iam.create_role(RoleName="another-monitoring-role", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    managed = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+    iam.attach_role_policy(RoleName="another-monitoring-role", PolicyArn=managed)
+    aws.client("rds", resource.region, writing=True).modify_db_instance(
+        DBInstanceIdentifier=str(resolve(resource.name, state)),
+        MonitoringInterval=resource.desired["MonitoringInterval"],
+        MonitoringRoleArn=arn,
+        ApplyImmediately=True,
+    )
+
+
 BY_HAND: dict[Field, Saboteur] = {
+    ("rds.instance", "MonitoringRoleArn"): _another_monitoring_role,
     ("rds.cluster", "VpcSecurityGroupIds"): _another_group,
     ("ec2.route", "VpcPeeringConnectionId"): _another_peering,
     ("ec2.route_table", "ForeignRoutes"): _foreign_route,
@@ -394,8 +414,12 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
     plan = rounds()[number]
     aws = Aws()
     state = StackState(stack, aws)
+    built.control.answers(
+        route53_calls_per_second=0.0
+    )  # a dozen changes at once; the product's own calls come at AWS's rate again
     for field, resource in plan:
         sabotage(aws, state, field, resource)
+    built.control.answers(route53_calls_per_second=5.0)
     expected = {(resource.key, field[1]) for field, resource in plan}
     expected |= {(resource.key, WAITS_FOR_REBOOT[field]) for field, resource in plan if field in WAITS_FOR_REBOOT}
     found = {

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dr_assets.aws import Aws
 from dr_assets.cli.run_job import destroy_config, run_job
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import service
+from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack
 from tests.support.stack import build, mutating, provision
@@ -192,3 +194,22 @@ def test_a_foreign_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: S
     assert (
         not [c for c in touched if c["operation"] in ("UpdateAssumeRolePolicy", "TagRole")] or stack.environment_suffix
     )
+
+
+def test_aws_10_a_cluster_is_created_when_the_parameter_group_that_this_run_created_can_be_used(
+    cloud: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aurora user guide: "wait at least 5 minutes before creating a DB cluster that uses that DB cluster parameter group"."""
+    monkeypatch.setenv("DR_PARAMETER_GROUP_SECONDS", "16")
+    cloud.control.answers(new_cluster_group_seconds=15.0)
+    state, reasons, deadline = StackState(stack, Aws()), [], time.monotonic() + 200
+    wanted = ["primary/aurora/instance-1"]
+    for key in wanted:
+        wanted += [need for need in state.resources[key].needs if need not in wanted]
+    for key, resource in state.resources.items():
+        while key in wanted and not (outcome := state.reconcile(resource)).good:
+            assert outcome.status == "waiting" and time.monotonic() < deadline, outcome
+            reasons.append(outcome.reason)
+    assert any(reason.startswith("primary/aurora/cluster-parameter-group was just created") for reason in reasons)
+    (cluster,) = Aws().client("rds", stack.primary_region).describe_db_clusters()["DBClusters"]
+    assert [member["DBClusterParameterGroupStatus"] for member in cluster["DBClusterMembers"]] == ["in-sync"]

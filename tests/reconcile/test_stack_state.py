@@ -13,6 +13,7 @@ from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, T
 from dr_assets.errors import AwsCallError, UnansweredError
 from dr_assets.reconcile import progress
 from dr_assets.reconcile.stack_state import StackState
+from dr_assets.resources.aurora.parameter_groups import ClusterParameterGroup
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack
 from tests.core.test_not_yet import ANSWERS
@@ -42,6 +43,32 @@ class Thing(Kind):
 class Unnamed(Thing):
     name = "test.unnamed"
     unnamed = True
+
+
+class Group(Thing):
+    """Named at once by AWS and usable only later."""
+
+    name = "test.group"
+
+    def settle_seconds(self) -> float:
+        return ClusterParameterGroup().settle_seconds()
+
+
+class Windowed(Thing):
+    """Shows which of its changes are not made yet."""
+
+    name = "test.windowed"
+    remedies = {"Pending": "apply it now, or wait for the maintenance window"}
+
+    def pending(self, observed: Observed) -> Sequence[str]:
+        return list(observed["Pending"])
+
+    def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
+        return Call(
+            "test",
+            "modify",
+            {"ApplyImmediately": not observed["Pending"], **{item.field: item.desired for item in drift}},
+        )
 
 
 class World:
@@ -87,7 +114,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setitem(KINDS, Thing.name, Thing())
-    monkeypatch.setitem(KINDS, Unnamed.name, Unnamed())
+    for kind in (Unnamed(), Group(), Windowed()):
+        monkeypatch.setitem(KINDS, kind.name, kind)
     monkeypatch.setattr(progress.time, "sleep", lambda _: None)
     monkeypatch.setattr(StackState, "refuse_away_from_home", lambda self: None)
     return World()
@@ -298,3 +326,64 @@ def test_case_d5_an_answer_that_cannot_be_understood_makes_its_resource_unknown(
     assert type(error).__name__ in outcome.reason and "test_stack_state.py" in outcome.reason
     assert "Traceback" in caplog.text or "test_stack_state.py" in caplog.text
     assert "S3cret" not in outcome.reason + caplog.text
+
+
+# --- changes that are pending, and creations that settle ---------------------------------------------------------------------
+
+
+def test_aws_11_a_change_that_another_left_for_the_maintenance_window_is_not_waited_for(
+    world: World, stack: Stack
+) -> None:
+    """The rest of the resource is corrected, and provisioning goes on with what needs it."""
+    made, resource = state(world, stack, "test.windowed", Pending=[], Colour="red")
+    world.thing = {"Size": 7, "Colour": "red", "Pending": ["Class"]}
+    outcome = until_stable(made, resource, limit=2)
+    assert outcome.status == "drifted" and "maintenance window" in outcome.reason
+    assert world.writes == ["modify"] and world.thing["Size"] == 1
+
+
+def test_aws_11_a_change_that_this_run_asked_for_is_waited_for_while_it_is_pending(world: World, stack: Stack) -> None:
+    """RDS shows a change as pending between its acceptance and the status `modifying`, ApplyImmediately or not."""
+    made, resource = state(world, stack, "test.windowed", Pending=[])
+    world.thing, world.ignored = {"Size": 7, "Pending": []}, {"Size"}
+    world.after = lambda call: world.thing.update(Pending=["Size"])
+    for _ in range(5):
+        outcome = made.reconcile(resource)
+        assert (outcome.status, outcome.reason) == ("waiting", "AWS accepted the change and is making it: Size")
+    world.thing = {"Size": 1, "Pending": []}
+    outcome = made.reconcile(resource)
+    assert (outcome.status, outcome.calls, world.writes) == ("updated", ("test.modify",), ["modify"])
+
+
+@pytest.mark.parametrize(("variable", "seconds"), [(None, 300), ("30", 30), ("0", 0)])
+def test_aws_10_what_needs_a_new_cluster_parameter_group_is_created_five_minutes_later(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, variable: str | None, seconds: int
+) -> None:
+    """Aurora user guide, "Creating a DB cluster parameter group": "wait at least 5 minutes before creating a DB cluster"."""
+    monkeypatch.delenv("DR_PARAMETER_GROUP_SECONDS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("DR_PARAMETER_GROUP_SECONDS", variable)
+    made, _ = state(world, stack)
+    now = 0.0
+    made._clock = lambda: now
+    group = Resource("primary/test/group", "test.group", "us-east-1", "group", {"Family": "f"})
+    cluster = Resource(KEY, "test.thing", "us-east-1", "thing", {"Size": 1}, after=(group.key,))
+    made.resources = {group.key: group, KEY: cluster}
+    assert made.reconcile(group).status == "created"
+    world.thing = {}
+    if seconds:
+        now = seconds - 20.0
+        outcome = made.reconcile(cluster)
+        assert outcome.status == "waiting"
+        assert outcome.reason == "primary/test/group was just created and AWS may need 20 s more until it can be used"
+        assert world.made == 1
+    now = float(seconds)
+    assert made.reconcile(cluster).status == "created" and world.made == 2
+
+
+def test_aws_10_a_cluster_parameter_group_of_an_earlier_run_is_used_at_once(world: World, stack: Stack) -> None:
+    made, _ = state(world, stack)
+    group = Resource("primary/test/group", "test.group", "us-east-1", "group", {})
+    cluster = Resource(KEY, "test.thing", "us-east-1", "thing", {"Size": 1}, after=(group.key,))
+    made.resources = {group.key: group, KEY: cluster}
+    assert made.reconcile(cluster).status == "created"

@@ -7,8 +7,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from dr_assets.core.converge import remedy
-from dr_assets.core.model import Drift, Sensitive, Target
+from dr_assets.core.converge import fixed, remedy
+from dr_assets.core.model import Drift, Observed, Sensitive, Target
+from dr_assets.errors import RefusedError
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import SITES, Site, Stack, parse_stack
@@ -526,9 +527,55 @@ def test_the_instances_next_call(instance: Target) -> None:
     assert next_params(PerformanceInsightsRetentionPeriod=31) == insights
 
 
-def test_a_change_of_class_under_way_is_waited_for(instance: Target) -> None:
-    found = look(instance_reads(instance, PendingModifiedValues={"DBInstanceClass": "db.r6g.xlarge"}), instance)
-    assert KINDS["rds.instance"].waiting(found or {}) == "the instance has changes pending: DBInstanceClass"
+def test_aws_11_a_change_that_waits_for_the_maintenance_window_is_a_difference_with_a_remedy(
+    instance: Target, primary: Target
+) -> None:
+    """RDS API, ModifyDBInstance and ClusterPendingModifiedValues: without ApplyImmediately a change waits, for days perhaps."""
+    for of, reads, values, operation in (
+        (instance, instance_reads, {"DBInstanceClass": "db.r6g.xlarge"}, "modify-db-instance"),
+        (primary, cluster_reads, {"BackupRetentionPeriod": 3}, "modify-db-cluster"),
+    ):
+        kind, found = KINDS[of.kind], look(reads(of, PendingModifiedValues=values), of)
+        assert kind.waiting(found or {}) is None
+        assert [(d.field, d.desired, d.observed) for d in drift(of, found)] == [("Pending", [], list(values))]
+        assert f"aws rds {operation}" in kind.remedies["Pending"] and "maintenance window" in kind.remedies["Pending"]
+
+
+def correction(of: Target, found: Observed | None) -> tuple[str, dict[str, Any]]:
+    """The call that provisioning makes: not for fields that it leaves to a person."""
+    kind = KINDS[of.kind]
+    call = kind.update(of, found or {}, [item for item in drift(of, found) if not fixed(kind, item)])
+    return call.operation, dict(call.params)
+
+
+def test_aws_11_no_correction_applies_a_pending_change_that_interrupts_connections(
+    instance: Target, primary: Target
+) -> None:
+    """RDS API, ModifyDBInstance: ApplyImmediately applies "the modifications in this request and any pending modifications"."""
+    pending = {"PendingModifiedValues": {"DBInstanceClass": "db.r6g.xlarge"}}
+    found = look(instance_reads(instance, PromotionTier=9, DBInstanceClass="db.r6g.4xlarge", **pending), instance)
+    assert correction(instance, found) == (
+        "modify_db_instance",
+        {"DBInstanceIdentifier": instance.name, "ApplyImmediately": False, "PromotionTier": 0},
+    )
+    found = look(instance_reads(instance, DBInstanceClass="db.r6g.4xlarge", **pending), instance)
+    with pytest.raises(RefusedError, match="DBInstanceClass cannot be corrected yet"):
+        correction(instance, found)
+    upgrade = {"PendingModifiedValues": {"EngineVersion": "15.12"}}
+    found = look(cluster_reads(primary, BackupRetentionPeriod=3, CopyTagsToSnapshot=False, **upgrade), primary)
+    assert correction(primary, found) == (
+        "modify_db_cluster",
+        {"DBClusterIdentifier": primary.name, "ApplyImmediately": False, "CopyTagsToSnapshot": True},
+    )
+
+
+def test_aws_11_the_desired_value_that_waits_is_applied_at_once_where_nothing_is_interrupted(primary: Target) -> None:
+    waits = {"PendingModifiedValues": {"BackupRetentionPeriod": 30}}
+    found = look(cluster_reads(primary, BackupRetentionPeriod=3, **waits), primary)
+    assert correction(primary, found) == (
+        "modify_db_cluster",
+        {"DBClusterIdentifier": primary.name, "ApplyImmediately": True, "BackupRetentionPeriod": 30},
+    )
 
 
 def test_aws_11_a_change_that_waits_for_the_maintenance_window_keeps_nothing_from_being_deleted(

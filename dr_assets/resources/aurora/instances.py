@@ -28,15 +28,19 @@ class Instance(Kind):
     """identity: Cluster. One call describes all instances of a cluster.
 
     `PerformanceInsights` is None while it is off, else {KMSKeyId, RetentionPeriod (days)}: RDS has three fields for that,
-    two of which vanish with the first. `ParameterApplyStatus` is of its parameter group. `Condition` is "usable", or the status in which the instance is stuck. `Pending`
-    names what RDS has accepted but not done yet.
+    two of which vanish with the first. `ParameterApplyStatus` is of its parameter group. `Condition` is "usable", or the status
+    in which the instance is stuck. `Pending` names the changes that RDS has accepted and not made: those of this run's own
+    ApplyImmediately pass, others wait for the maintenance window.
     """
 
     name = "rds.instance"
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
-    immutable = frozenset({"AvailabilityZone", "Condition", "ParameterApplyStatus"})
-    remedies: ClassVar[Mapping[str, str]] = {"ParameterApplyStatus": states.REBOOT}
+    immutable = frozenset({"AvailabilityZone", "Condition", "ParameterApplyStatus", "Pending"})
+    remedies: ClassVar[Mapping[str, str]] = {
+        "ParameterApplyStatus": states.REBOOT,
+        "Pending": states.WINDOW.format(operation="modify-db-instance"),
+    }
     parity = ("DBInstanceClass", "MonitoringInterval", "AutoMinorVersionUpgrade")
     resource_arn = "rds:{region}:{account}:db:{name}"
     # Asked for by cluster, not by name: IAM checks such a call against all instances.
@@ -59,6 +63,8 @@ class Instance(Kind):
         "PromotionTier",
     )
     console_url = f"{states.CONSOLE};is-cluster=false"
+    # Changed in the maintenance window unless with ApplyImmediately (Aurora user guide, "Settings for Amazon Aurora").
+    _in_window = frozenset({"DBInstanceClass"})
 
     def read(self, reads: Reads, batch: Sequence[Target]) -> dict[str, Observed | None]:
         found: dict[str, Mapping[str, Any]] = {}
@@ -111,9 +117,11 @@ class Instance(Kind):
         changed = changed_fields(drift)
         if changed == {"Tags"}:
             return tag_rds(target, observed, drift)
-        params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": True}
-        for name in sorted(changed - {"Tags", "PerformanceInsights", "DBParameterGroup"}):
-            params[name] = target.desired[name]
+        fields, at_once = states.apply_immediately(changed - {"Tags"}, observed, self._in_window)
+        params: dict[str, Any] = {"DBInstanceIdentifier": target.name, "ApplyImmediately": at_once}
+        for name in fields:
+            if name not in ("PerformanceInsights", "DBParameterGroup"):
+                params[name] = target.desired[name]
         if "DBParameterGroup" in changed:
             params["DBParameterGroupName"] = target.desired["DBParameterGroup"]
         if "PerformanceInsights" in changed:
@@ -130,6 +138,9 @@ class Instance(Kind):
         if observed["ParameterApplyStatus"] == states.APPLYING:
             return "the instance's parameters are being applied"
         return states.waiting("instance", observed)
+
+    def pending(self, observed: Observed) -> Sequence[str]:
+        return list(observed["Pending"])
 
     def waiting_to_delete(self, observed: Observed) -> str | None:
         # What waits for the maintenance window, for days perhaps, keeps nothing from being deleted.

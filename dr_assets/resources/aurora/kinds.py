@@ -135,7 +135,7 @@ class Cluster(Kind):
     (PreSignedUrl), without which RDS lets no encrypted cluster join from another region.
     `Condition` is "usable", or the status in which the cluster is stuck. `DBClusterParameterGroupStatus` is "in-sync", or what its
     parameter group waits for at which instances. `Endpoint` is the writer endpoint whatever the role,
-    `EndpointStatus` its status: `inactive` at a reader.
+    `EndpointStatus` its status: `inactive` at a reader. `Pending` as at an instance.
     """
 
     name = "rds.cluster"
@@ -154,6 +154,7 @@ class Cluster(Kind):
             "(`dr provision` does), then aws rds start-db-cluster, within seven days."
         ),
         "DBClusterParameterGroupStatus": states.REBOOT,
+        "Pending": states.WINDOW.format(operation="modify-db-cluster"),
     }
     label = "Aurora cluster"
     compute_kinds = ("aurora", "postgres")
@@ -169,6 +170,7 @@ class Cluster(Kind):
             "GlobalClusterIdentifier",
             "DBClusterParameterGroupStatus",
             "Condition",
+            "Pending",
         }
     )
     parity = ("Engine", "EngineVersion", "BackupRetentionPeriod", "DeletionProtection", "EnabledCloudwatchLogsExports")
@@ -202,6 +204,8 @@ class Cluster(Kind):
     )  # its tags are in the description; the reader's writer endpoint is one more for the whole stack
     terraform = ("aws_rds_cluster",)
     console_url = f"{states.CONSOLE};is-cluster=true"
+    # Changed in the maintenance window unless with ApplyImmediately (RDS API, ClusterPendingModifiedValues; the port restarts instances).
+    _in_window = frozenset({"BackupRetentionPeriod", "IAMDatabaseAuthenticationEnabled", "Port"})
 
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         answer = reads.call("rds", "describe_db_clusters", target.region, DBClusterIdentifier=target.name)
@@ -283,8 +287,9 @@ class Cluster(Kind):
         changed = changed_fields(drift)
         if changed == {"Tags"}:
             return tag_rds(target, observed, drift)
-        params: dict[str, Any] = {"DBClusterIdentifier": target.name, "ApplyImmediately": True}
-        for name in sorted(changed - {"Tags"}):
+        fields, at_once = states.apply_immediately(changed - {"Tags"}, observed, self._in_window)
+        params: dict[str, Any] = {"DBClusterIdentifier": target.name, "ApplyImmediately": at_once}
+        for name in fields:
             if name == "EnabledCloudwatchLogsExports":
                 want, have = set(target.desired[name]), set(observed[name])
                 lists = {"EnableLogTypes": sorted(want - have), "DisableLogTypes": sorted(have - want)}
@@ -309,6 +314,9 @@ class Cluster(Kind):
         if observed["DBClusterParameterGroupStatus"].startswith(states.APPLYING):
             return f"its parameters are {observed['DBClusterParameterGroupStatus']}"
         return states.waiting("cluster", observed)
+
+    def pending(self, observed: Observed) -> Sequence[str]:
+        return list(observed["Pending"])
 
     def waiting_to_delete(self, observed: Observed) -> str | None:
         # What waits for the maintenance window, for days perhaps, keeps nothing from being deleted.

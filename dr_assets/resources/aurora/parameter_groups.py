@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
+from dr_assets.errors import RefusedError
 from dr_assets.resources.tags import rds_tags, tag_rds, to_tag_list
 
 # Static parameters take effect at the next restart, and RDS refuses "immediate" for them. RDS shows which are static
@@ -13,6 +15,9 @@ from dr_assets.resources.tags import rds_tags, tag_rds, to_tag_list
 STATIC = frozenset({"shared_preload_libraries"})
 # RDS takes at most so many parameters in one call.
 MOST = 20
+# "After you create a DB cluster parameter group, wait at least 5 minutes before creating a DB cluster that uses that DB cluster
+# parameter group" (Aurora user guide, "Creating a DB cluster parameter group"; RDS API, CreateDBClusterParameterGroup).
+SETTLE_VARIABLE, SETTLE_SECONDS = "DR_PARAMETER_GROUP_SECONDS", 300.0
 
 
 class _ParameterGroup(Kind):
@@ -107,6 +112,13 @@ class ClusterParameterGroup(_ParameterGroup):
     )
     least_reads = (4, 0)  # describe, parameters set by a user, one that is at its default, tags
     terraform = ("aws_rds_cluster_parameter_group",)
+
+    def settle_seconds(self) -> float:
+        value = os.environ.get(SETTLE_VARIABLE, "")
+        try:
+            return float(value) if value else SETTLE_SECONDS
+        except ValueError as error:
+            raise RefusedError(f"{SETTLE_VARIABLE} must be a number of seconds, not {value!r}.") from error
 
 
 class InstanceParameterGroup(_ParameterGroup):

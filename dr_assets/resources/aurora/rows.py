@@ -112,6 +112,7 @@ def _cluster(stack: Stack, site: Site) -> Resource:
         "Port": PORT,
         "GlobalClusterIdentifier": stack.global_cluster_name,
         "DBClusterParameterGroupStatus": IN_SYNC,
+        "Pending": [],
         "Condition": USABLE,
     }
     settings: dict[str, Any] = {}
@@ -164,6 +165,7 @@ def _instance(stack: Stack, site: Site, n: int) -> Resource:
             "AutoMinorVersionUpgrade": False,
             "PromotionTier": min(n - 1, 15),
             "ParameterApplyStatus": IN_SYNC,
+            "Pending": [],
             "Condition": USABLE,
         },
         identity={"Cluster": names.cluster(stack, site)},
