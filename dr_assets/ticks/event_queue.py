@@ -1,7 +1,7 @@
 """The stack's two event queues: read them, recognize each kind of message, and delete what was processed.
 
-A topic may carry anything. What is of no known kind is logged and deleted; what is damaged stays in the queue: after its third
-receive SQS moves it to the dead-letter queue. Alerts of our own return here too, because the queue subscribes to the topic they are
+A topic may carry anything. What is of no known kind is logged, without its text, and deleted. What is damaged, or has some fields
+of a known kind without the others, stays in the queue: after its third receive SQS moves it to the dead-letter queue. Alerts of our own return here too, because the queue subscribes to the topic they are
 published to: they confirm their delivery.
 """
 
@@ -76,6 +76,35 @@ def _inner(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
+# Keys that only these kinds have; a message with one of them is of that kind or damaged. `detail-type` with another `source` is
+# another EventBridge event.
+_MARKS = frozenset({"AlarmName", "NewStateValue", "Event Source", "Event ID", "Event Message", "Source ARN", "Identifier Link"})
+
+
+def _foreign(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a message of no known kind may be logged: never its text, which may hold a token (SNS developer guide, "Parsing
+    Amazon SNS message formats": SubscriptionConfirmation has `Token` and `SubscribeURL`).
+
+    Raises ValueError where the message is one of a known kind that was damaged: such a message is not deleted.
+    """
+    text = envelope.get("Message")
+    if text is None and envelope.get("Type") == "Notification":
+        raise ValueError("a notification without Message")
+    if isinstance(text, str) and text.lstrip("\ufeff \t\r\n").startswith("{"):
+        json.loads(text)  # JSON that was cut off
+    inner = _inner(envelope)
+    marks = sorted(_MARKS & inner.keys())
+    if marks:
+        raise ValueError(f"has {', '.join(marks)} and lacks other fields of that kind of message")
+    if "detail-type" in inner and not isinstance(inner.get("source"), str):
+        raise ValueError("has detail-type and no source")
+    return {
+        "type": str(envelope.get("Type", ""))[:80],
+        "topic": str(envelope.get("TopicArn", ""))[:200],
+        "length": len(text) if isinstance(text, str) else len(json.dumps(envelope)),
+    }
+
+
 def _own(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     attributes = envelope.get("MessageAttributes")
     found = attributes.get(KEY_ATTRIBUTE) if isinstance(attributes, dict) else None
@@ -89,7 +118,7 @@ def _alarm(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _rds(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = _inner(envelope)
-    return dict(inner) if "Event ID" in inner or "Event Message" in inner else None
+    return dict(inner) if "Event ID" in inner else None
 
 
 def _aws_health(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -99,12 +128,15 @@ def _aws_health(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _aws_health_meaning(stack: Stack, message: Message) -> Meaning:
     """An issue with RDS in a region of the stack, which lasts until AWS closes it; everything else means nothing.
+    Raises TypeError without `detail`.
 
     Shape: AWS Health user guide, "AWS Health events Amazon EventBridge schema". `region` is where the message was delivered,
     `detail.eventRegion` what it is about; a copy goes to a backup region, with the same `eventArn`.
     """
     detail = message.body.get("detail")
-    if not isinstance(detail, dict) or detail.get("service") != "RDS" or detail.get("eventTypeCategory") != "issue":
+    if not isinstance(detail, dict):
+        raise TypeError("an event of AWS Health without detail")
+    if detail.get("service") != "RDS" or detail.get("eventTypeCategory") != "issue":
         return Meaning()
     site = stack.site_in(str(detail.get("eventRegion") or message.body.get("region")))
     status = str(detail.get("statusCode", ""))
@@ -167,9 +199,9 @@ KINDS: dict[str, MessageKind] = {
         # Whatever else a topic carries: another team's events, SNS's proof of a new subscription, a person's text.
         MessageKind(
             name="foreign",
-            recognize=lambda envelope: {"content": json.dumps(envelope)[:500]},
+            recognize=_foreign,
             meaning=lambda _stack, _message: Meaning(),
-            text="A message of no known kind, which is logged and deleted",
+            text="A message of no known kind, which is logged without its text and deleted",
         ),
         MessageKind(
             name="poison",

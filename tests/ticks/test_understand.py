@@ -53,6 +53,57 @@ def test_a_message_nested_too_deeply_is_damage(stack: Stack) -> None:
     assert understand(stack, "primary", raw("[" * 100_000)).kind == "poison"
 
 
+# The keys of a message of CloudWatch and of RDS in AWS's documents, and what is left of it when some are lost.
+DAMAGED = {
+    "cut-off rds": json.dumps(RDS_EVENT)[:-20],
+    "cut-off alarm": '\n {"AlarmName": "x", "NewStateVal',
+    "alarm without state": json.dumps({"AlarmName": "x", "NewStateReason": "Threshold Crossed"}),
+    "alarm without name": json.dumps({"NewStateValue": "ALARM"}),
+    "rds without id": json.dumps({"Event Source": "db-cluster", "Source ID": "x"}),
+    "rds text alone": json.dumps({"Event Message": "Global switchover failed."}),
+    "rds arn alone": json.dumps({"Source ARN": f"arn:aws:rds:us-east-1:123456789012:cluster:aurora-primary-{S}"}),
+    "eventbridge without source": json.dumps({"detail-type": "AWS Health Event", "detail": {"service": "RDS"}}),
+    "health without detail": json.dumps({"detail-type": "AWS Health Event", "source": "aws.health"}),
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_aws_19_a_damaged_message_of_a_known_kind_is_not_foreign(stack: Stack, text: str) -> None:
+    """It is left to the dead-letter queue, where a person can read it; a foreign message would be deleted."""
+    assert understand(stack, "primary", raw(text)).kind == "poison"
+
+
+def test_aws_19_an_envelope_without_its_message_is_damaged(stack: Stack) -> None:
+    body = json.dumps({"Type": "Notification", "MessageId": "m-1", "Timestamp": "2026-11-23T12:00:00.000Z"})
+    assert understand(stack, "primary", {"MessageId": "q", "ReceiptHandle": "r", "Body": body}).kind == "poison"
+
+
+@pytest.mark.parametrize(
+    "text", ["[URGENT] call Ann", json.dumps({"detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2"})]
+)
+def test_aws_19_what_another_service_or_a_person_publishes_is_foreign(stack: Stack, text: str) -> None:
+    assert understand(stack, "primary", raw(text)).kind == "foreign"
+
+
+def test_a_subscription_confirmation_s_token_is_not_kept(stack: Stack) -> None:
+    """The token confirms a subscription to whoever has it (SNS developer guide, "Parsing Amazon SNS message formats")."""
+    token = "2336412f37fb687f5d51e6e2425c464de"
+    topic = "arn:aws:sns:us-east-1:123456789012:another"
+    body = {
+        "Type": "SubscriptionConfirmation",
+        "MessageId": "165545c9",
+        "Token": token,
+        "TopicArn": topic,
+        "Message": f"You have chosen to subscribe to the topic {topic}. Visit the SubscribeURL included in this message.",
+        "SubscribeURL": f"https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={topic}&Token={token}",
+        "Timestamp": "2026-11-23T12:00:00.000Z",
+    }
+    message = understand(stack, "primary", {"MessageId": "q", "ReceiptHandle": "r", "Body": json.dumps(body)})
+    assert (message.kind, message.id) == ("foreign", "165545c9")
+    assert message.body == {"type": "SubscriptionConfirmation", "topic": topic, "length": len(body["Message"])}
+    assert token not in repr(message)
+
+
 class Queue:
     """A queue that hands over one message until it is deleted."""
 

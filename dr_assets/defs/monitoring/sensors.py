@@ -99,8 +99,10 @@ def build_sensors(
                     f"the dead-letter queue: {message.body.get('problem', 'unknown shape')}"
                 )
             elif message.kind == "foreign":
+                body = message.body
                 context.log.info(
-                    f"Message {message.id} at {message.site} is of no known kind and means nothing here: {message.body['content']}"
+                    f"Message {message.id} at {message.site} is of no known kind and is deleted: type {body['type'] or 'none'}, "
+                    f"topic {body['topic'] or 'none'}, {body['length']} characters"
                 )
         return _result(context, monitor(), "event_queue", result, note=f"{len(messages)} messages")
 
