@@ -126,7 +126,8 @@ def _follow(
     for sample in samples:
         track = _take(rule, track, sample, clock)
     silent = False
-    if rule.unknown_after is not None:
+    observed = track.at is not None or bool(track.note)
+    if rule.unknown_after is not None and (observed or not rule.observed_first):
         silent = clock - max(track.watched, track.known or 0.0) > rule.unknown_after
     return replace(track, silent=silent)
 

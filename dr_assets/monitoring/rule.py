@@ -25,6 +25,8 @@ class Rule:
     hold           how long a breach must last, by the source's own clock, before it counts
     clear_hold     how long the values must be good before the breach ends
     unknown_after  silence that is itself worth an alert; None: silence is ignored
+    observed_first  silence counts only once the source has yielded the subject, with a value or without: before the stack is
+                   provisioned it yields nothing
     resource       the catalogue key whose lineage gives the blast radius
     covered_by     topics that explain this breach: while one of them is open, the breach is evidence there and opens no incident
     anchor         runbook heading; empty: the topic's
@@ -45,6 +47,7 @@ class Rule:
     hold: float = HOLD_SECONDS
     clear_hold: float = CLEAR_SECONDS
     unknown_after: float | None = None
+    observed_first: bool = False
     severity: Severity = "warning"
     resource: str = ""
     covered_by: tuple[str, ...] = ()

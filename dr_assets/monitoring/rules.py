@@ -91,7 +91,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
             Metric(TRANSITION, without_rule="explains two writers and missing members while it lasts"),
         ),
         build=topology.topology_asks,
-        actions=("rds:DescribeGlobalClusters",),
+        actions=("rds:DescribeDBClusters", "rds:DescribeGlobalClusters"),
         scope="region",
     ),
     SourceKind(
@@ -102,7 +102,10 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         scope="global",
     ),
     SourceKind(
-        name="key", metrics=tuple(Metric(name) for name in keys.KEYS), build=keys.key_asks, actions=("kms:DescribeKey",)
+        name="key",
+        metrics=tuple(Metric(name) for name in keys.METRICS),
+        build=keys.key_asks,
+        actions=("kms:DescribeKey", "rds:DescribeDBClusters"),
     ),
     SourceKind(
         name="sql",
@@ -171,6 +174,8 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
         topic=UNPROTECTED,
         text=f"{site} is not a member of the global cluster: unprotected",
         below=1.0,
+        unknown_after=LATE_SECONDS,
+        observed_first=True,
         severity="critical",
         resource=f"{site}/aurora/cluster",
         escalate_after=float(stack.rto_seconds),
@@ -272,7 +277,7 @@ def _capacity_rules(stack: Stack, site: Site) -> Iterator[Rule]:
 
 
 def _key_rules(stack: Stack, site: Site) -> Iterator[Rule]:
-    for metric in keys.KEYS:
+    for metric in keys.METRICS:
         yield Rule(
             stack=stack.environment_suffix,
             site=site,
@@ -281,8 +286,10 @@ def _key_rules(stack: Stack, site: Site) -> Iterator[Rule]:
             topic=KEYS,
             text=f"The {metric.replace('-', ' ')} cannot be used; scheduled for deletion, it takes what it encrypts with it",
             below=1.0,
+            unknown_after=LATE_SECONDS,
+            observed_first=True,
             severity="critical",
-            resource=f"{site}/encryption/{metric}",
+            resource=f"{site}/aurora/cluster" if metric == keys.CLUSTER_KEY else f"{site}/encryption/{metric}",
             **_AT_ONCE,
         )
 

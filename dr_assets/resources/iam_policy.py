@@ -55,6 +55,8 @@ _SENSORS = (
     | permit("cloudwatch:DescribeAlarms", "cloudwatch:PutMetricData", on=ALL)
     # Asked for all global clusters at once: IAM checks a describe without an identifier against every one of them.
     | permit("rds:DescribeGlobalClusters", on=ALL)
+    # A cluster keeps the key it was made with, which may be none of the stack's (tagged) keys by now.
+    | permit("kms:DescribeKey", on="kms:{region}:{account}:key/*")
     # The topic is encrypted: who publishes to it needs its key (SNS developer guide, "Key management").
     | permit("kms:GenerateDataKey", on="kms.key")
     | permit("route53:ListHealthChecks", on=ALL)

@@ -78,7 +78,9 @@ def _inner(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
 
 # Keys that only these kinds have; a message with one of them is of that kind or damaged. `detail-type` with another `source` is
 # another EventBridge event.
-_MARKS = frozenset({"AlarmName", "NewStateValue", "Event Source", "Event ID", "Event Message", "Source ARN", "Identifier Link"})
+_MARKS = frozenset(
+    {"AlarmName", "NewStateValue", "Event Source", "Event ID", "Event Message", "Source ARN", "Identifier Link"}
+)
 
 
 def _foreign(envelope: Mapping[str, Any]) -> dict[str, Any]:

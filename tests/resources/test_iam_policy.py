@@ -201,6 +201,17 @@ def test_global_clusters_are_described_without_an_identifier(stack: Stack) -> No
     assert "*" not in scopes(policy(stack, ["verify"]), "rds:DescribeGlobalClusters")
 
 
+def test_case_a1_the_sensors_describe_a_cluster_s_key_that_is_not_the_stack_s(stack: Stack) -> None:
+    """An alias may point to another key later, and a restored cluster may have one without the stack's tag."""
+    document = policy(stack, ["sensors"], ACCOUNT)
+    (statement,) = statements(document, "kms:DescribeKey")
+    assert "Condition" not in statement
+    assert statement["Action"] == ["kms:DescribeKey"]
+    regions = {arn.split(":")[3] for arn in listed(statement["Resource"])}
+    assert {stack.primary_region, stack.secondary_region} <= regions
+    assert scopes(document, "rds:DescribeDBClusters") == {f"arn:aws:rds:*:{ACCOUNT}:cluster:aurora-*-l6p3z2w4"}
+
+
 def test_publishing_to_the_encrypted_topic_needs_its_key(stack: Stack) -> None:
     """SNS developer guide, "Key management": publishers need kms:GenerateDataKey and kms:Decrypt."""
     document = policy(stack, ["sensors"])

@@ -79,7 +79,8 @@ def test_aws_19_an_envelope_without_its_message_is_damaged(stack: Stack) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["[URGENT] call Ann", json.dumps({"detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2"})]
+    "text",
+    ["[URGENT] call Ann", json.dumps({"detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2"})],
 )
 def test_aws_19_what_another_service_or_a_person_publishes_is_foreign(stack: Stack, text: str) -> None:
     assert understand(stack, "primary", raw(text)).kind == "foreign"

@@ -45,6 +45,7 @@ class Poller:
         self._lock = threading.Lock()
         self._last: tuple[float, Snapshot] | None = None
         self._calls: dict[str, _Call] = {}
+        self._two_writers: dict[str, datetime] = {}
 
     def tick(self, max_age: float = 0.0) -> Snapshot:
         """Ask everything now, or return a snapshot that is at most `max_age` seconds old. Never raises for a source."""
@@ -69,7 +70,7 @@ class Poller:
             if not call.thread.is_alive():
                 del self._calls[key]
         found = [sample for reading in readings for sample in reading.samples]
-        writers = (single_writer(stack, at, found) for stack in self._stacks)
+        writers = (single_writer(stack, at, found, self._two_writers) for stack in self._stacks)
         return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
 
     def _regions_answer(self, at: datetime, readings: Sequence[Reading]) -> Iterator[Sample]:

@@ -1,4 +1,9 @@
-"""Source `topology`: the site of the writer and the members, from DescribeGlobalClusters in each region."""
+"""Source `topology`: the site of the writer and the members, from DescribeGlobalClusters in each region.
+
+A stack without a global cluster is unprotected, or was never provisioned. It was provisioned when this process has observed a member
+of it, or when the site's cluster exists (DescribeDBClusters, called only then); before that the source yields nothing, and nothing
+alerts. After `dr destroy` the sensors alert until they are stopped or restarted with a new cursor.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from dr_assets.aws import Aws
+from dr_assets.core.model import error_code
 from dr_assets.core.topology import parse_topology
 from dr_assets.monitoring.samples import MEMBER, ROLE, TRANSITION, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
-from dr_assets.stack import SITES, Stack
+from dr_assets.resources import names
+from dr_assets.stack import SITES, Site, Stack
 
 
 def topology_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
@@ -24,6 +31,7 @@ class TopologySource:
     def __init__(self, stacks: Sequence[Stack], aws: Aws, region: str) -> None:
         self._stacks = [stack for stack in stacks if stack.site_in(region) is not None]
         self._aws, self._region = aws, region
+        self._provisioned: set[str] = set()  # stacks of which a member was observed
 
     def __call__(self, at: datetime) -> Answer:
         client = self._aws.client("rds", self._region)
@@ -37,17 +45,50 @@ class TopologySource:
             if not answer.get("Marker"):
                 break
             page = {"Marker": answer["Marker"]}
-        return [sample for stack in self._stacks for sample in self._roles(stack, clusters, at)], calls
+        samples: list[Sample] = []
+        for stack in self._stacks:
+            found = clusters.get(stack.global_cluster_name)
+            if found is not None and found.get("GlobalClusterMembers"):
+                self._provisioned.add(stack.environment_suffix)
+                samples += self._roles(stack, found, at)
+            else:
+                calls += stack.environment_suffix not in self._provisioned
+                samples += self._memberless(stack, found, at)
+        return samples, calls
 
-    def _roles(self, stack: Stack, clusters: dict[str, Any], at: datetime) -> Iterator[Sample]:
-        topology = parse_topology(stack, clusters.get(stack.global_cluster_name))
+    def _memberless(self, stack: Stack, found: Any, at: datetime) -> Iterator[Sample]:
+        """Without a global cluster, or one without members: every site that was provisioned is no member."""
+        state = "has no members" if found is not None else "does not exist"
+        note = f"the global cluster {stack.global_cluster_name} {state}, read in {self._region}"
+        here = stack.site_in(self._region)
+        everywhere = stack.environment_suffix in self._provisioned
+        sites = SITES if everywhere else (here,) if here and self._exists(stack, here) else ()
+        for site in sites:
+            yield Sample(at, stack.environment_suffix, site, "topology", MEMBER, 0.0, "bool", note)
+
+    def _exists(self, stack: Stack, site: Site) -> bool:
+        """Raises botocore's errors."""
+        try:
+            client = self._aws.client("rds", self._region)
+            client.describe_db_clusters(DBClusterIdentifier=names.cluster(stack, site))
+        except Exception as error:
+            if error_code(error) == "DBClusterNotFoundFault":
+                return False
+            raise
+        return True
+
+    def _roles(self, stack: Stack, found: Any, at: datetime) -> Iterator[Sample]:
+        topology = parse_topology(stack, found)
+        suffix = stack.environment_suffix
         if topology.writer is None:
-            if topology.problem:
-                for site in SITES:
-                    yield Sample(at, stack.environment_suffix, site, "topology", ROLE, None, "bool", topology.problem)
+            note = topology.problem or f"no member of {stack.global_cluster_name} is the writer, read in {self._region}"
+            for site in SITES:
+                yield Sample(at, suffix, site, "topology", ROLE, None, "bool", note)
+                yield Sample(at, suffix, site, "topology", MEMBER, None, "bool", note)
+            if topology.in_transition:
+                yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0, "bool", topology.in_transition)
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
-        suffix = stack.environment_suffix
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
             yield Sample(at, suffix, site, "topology", ROLE, value, "bool", note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 
 from dr_assets.monitoring.samples import CONNECTIVITY, SINGLE_WRITER, TRANSITION, Sample, newest
@@ -10,23 +10,36 @@ from dr_assets.stack import SITES, Stack
 
 # Two readings show the same moment when they are no further apart than a period of the probe's metric, and are not older than this.
 TOGETHER_SECONDS, FRESH_SECONDS = 10.0, 40.0
+# During a switchover or failover both sites may show as accepting writes for a moment. Longer than this it is real: FailoverState
+# may stay for as long as AWS rebuilds the former writer, or for good where the change is stuck.
+SUPPRESS_SECONDS = 60.0
 
 
-def single_writer(stack: Stack, at: datetime, samples: Sequence[Sample]) -> Sample:
+def single_writer(
+    stack: Stack, at: datetime, samples: Sequence[Sample], first: MutableMapping[str, datetime] | None = None
+) -> Sample:
     """1: at most one site accepts writes. 0: one source found both accepting at the same time. None: no source knows both sites, or
-    a switchover or failover is under way.
+    both accepted within the first SUPPRESS_SECONDS of it in the switchover or failover that is under way.
+
+    Args:
+        first: kept by the caller between ticks: for each stack, when both accepted for the first time in the change under way.
 
     Readings of different sources are not combined: after a failover the probe's last reading of the old writer is seconds old.
     """
     suffix = stack.environment_suffix
+    first = {} if first is None else first
     latest = newest(sample for sample in samples if sample.stack == suffix)
+    moving = latest.get(f"{suffix}/global/topology/{TRANSITION}")
+    if moving is not None and moving.value == 0.0:
+        first.pop(suffix, None)
     verdicts = [verdict for source in ("sql", "metric") if (verdict := _verdict(latest, suffix, source, at))]
     both = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
     found = both or next(iter(verdicts), None)
     if found is None:
         return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", "not known of both sites")
-    moving = latest.get(f"{suffix}/global/topology/{TRANSITION}")
-    if found is both and moving is not None and moving.value == 1.0:
+    if found is not both or moving is None or moving.value != 1.0:
+        return found
+    if (at - first.setdefault(suffix, at)).total_seconds() <= SUPPRESS_SECONDS:
         return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", moving.note)
     return found
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.sources.topology import TopologySource
 from dr_assets.stack import Stack
-from tests.support.monitoring import S, at
+from tests.support.aws_double import error
+from tests.support.monitoring import Run, S, at, healthy
 
 ACCOUNT = "123456789012"
 
@@ -18,12 +21,17 @@ def cluster_arn(site: str, region: str) -> str:
 class Rds:
     """Answers DescribeGlobalClusters one global cluster at a time, with a marker between the pages."""
 
-    def __init__(self, *clusters: dict[str, Any]) -> None:
-        self.clusters = clusters
+    def __init__(self, *clusters: dict[str, Any], sites: Sequence[str] = ()) -> None:
+        self.clusters, self.sites = clusters, sites
 
     def client(self, service: str, region: str) -> Rds:
         assert service == "rds"
         return self
+
+    def describe_db_clusters(self, DBClusterIdentifier: str) -> dict[str, Any]:
+        if DBClusterIdentifier not in [f"aurora-{site}-{S}" for site in self.sites]:
+            raise error("DBClusterNotFoundFault")
+        return {"DBClusters": [{"DBClusterIdentifier": DBClusterIdentifier}]}
 
     def describe_global_clusters(self, Marker: str = "0") -> dict[str, Any]:
         n = int(Marker)
@@ -80,9 +88,9 @@ def test_aws_17_a_member_that_is_missing_during_a_failover_is_unknown(stack: Sta
     assert [s.value for s in samples if s.metric == "transition"] == [1.0]
 
 
-def test_a_stack_without_a_global_cluster_or_a_site_here_yields_nothing(stack: Stack) -> None:
+def test_a_stack_that_was_never_provisioned_or_has_no_site_here_yields_nothing(stack: Stack) -> None:
     aws: Any = Rds()
-    assert TopologySource([stack], aws, stack.primary_region)(at(0)) == ([], 1)
+    assert TopologySource([stack], aws, stack.primary_region)(at(0)) == ([], 2)
     aws = Rds(ours(stack, "primary"))
     assert TopologySource([stack], aws, "eu-west-1")(at(0)) == ([], 1)
 
@@ -94,5 +102,49 @@ def test_aws_18_with_the_writer_outside_both_sites_the_roles_are_unknown(stack: 
     found["GlobalClusterMembers"].append(third)
     aws: Any = Rds(found)
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    assert [(s.site, s.value) for s in samples] == [("primary", None), ("secondary", None)]
+    values = [(s.site, s.metric, s.value) for s in samples]
+    assert values == [(site, metric, None) for site in ("primary", "secondary") for metric in ("role", "member")]
     assert all("in eu-west-1, outside both sites" in s.note for s in samples)
+
+
+def members(samples: Sequence[Any]) -> dict[str, float | None]:
+    return {s.site: s.value for s in samples if s.metric == "member"}
+
+
+def test_case_b3_a_global_cluster_that_is_gone_leaves_both_sites_unprotected(stack: Stack) -> None:
+    """The listing is complete and does not have it: it was deleted, after its members had been removed."""
+    aws: Any = Rds(ours(stack, "primary"))
+    source, run = TopologySource([stack], aws, stack.primary_region), Run(stack)
+    run.tick(0, [*healthy(0), *source(at(0))[0]])
+    aws.clusters = ()
+    for second in range(10, 40, 10):
+        samples, calls = source(at(second))
+        assert (members(samples), calls) == ({"primary": 0.0, "secondary": 0.0}, 1)
+        run.tick(second, [*healthy(second), *samples])
+    assert run.delivered == ["unprotected opened"]
+
+
+def test_case_b3_after_a_restart_the_site_s_cluster_shows_that_the_stack_was_provisioned(stack: Stack) -> None:
+    aws: Any = Rds(sites=("primary", "secondary"))
+    assert members(TopologySource([stack], aws, stack.primary_region)(at(0))[0]) == {"primary": 0.0}
+    assert members(TopologySource([stack], aws, stack.secondary_region)(at(0))[0]) == {"secondary": 0.0}
+    aws = Rds(ours(stack, "primary") | {"GlobalClusterMembers": []}, sites=("primary",))
+    assert members(TopologySource([stack], aws, stack.primary_region)(at(0))[0]) == {"primary": 0.0}
+
+
+def test_case_b3_members_without_a_writer_are_unknown_and_alert(stack: Stack) -> None:
+    aws: Any = Rds(ours(stack, "neither"))
+    source, run = TopologySource([stack], aws, stack.primary_region), Run(stack)
+    for second in range(0, 400, 10):
+        samples, _ = source(at(second))
+        assert members(samples) == {"primary": None, "secondary": None}
+        run.tick(second, [*healthy(second), *samples])
+    assert run.delivered == ["sources opened"]
+    assert "topology member has not been known" in run.last.state.incidents[f"{S}/sources"].text
+
+
+def test_before_a_stack_is_provisioned_its_members_and_keys_are_not_missed(stack: Stack) -> None:
+    run = Run(stack, [rule for rule in rules_for(stack) if rule.source in ("topology", "key")])
+    for second in range(0, 1000, 100):
+        run.tick(second, [])
+    assert run.delivered == []

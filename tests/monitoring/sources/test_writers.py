@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from dr_assets.monitoring.samples import Sample
@@ -51,6 +53,20 @@ def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> 
 def test_aws_17_two_writers_during_a_switchover_are_unknown(stack: Stack) -> None:
     assert value(stack, [*both(0), moving(0)]) is None
     assert value(stack, [*both(0, values=(1.0, 0.0)), moving(0)]) == 1.0
+
+
+def test_aws_17_two_writers_for_longer_than_a_minute_alert_although_the_change_is_still_under_way(stack: Stack) -> None:
+    """FailoverState has no time limit: a change that is stuck must not hide two writers."""
+    run = Run(stack)
+    first: dict[str, datetime] = {}
+    for second in range(0, 120, 5):
+        readings = [] if second == 30 else both(second)  # a gap does not begin the minute again
+        found = single_writer(stack, at(second), [*readings, moving(second)], first)
+        run.tick(second, [*healthy(second), found])
+    (opened,) = [seconds for seconds, step in run.steps if step == "two-writers opened"]
+    assert 60 < opened <= 80
+    single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, "bool")], first)
+    assert single_writer(stack, at(300), [*both(300), moving(300)], first).value is None  # another change
 
 
 @pytest.mark.parametrize("source", ["sql", "metric"])
