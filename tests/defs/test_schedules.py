@@ -93,6 +93,63 @@ def test_aws_05_incomplete_days_are_requested_again_while_cloudwatch_has_them(
     assert len({request.run_key for request in requests}) == len(requests)
 
 
+def evaluated(stack: Stack, instance: dg.DagsterInstance) -> list[str]:
+    """The partitions that `history_daily` requests at 00:30 on 24 November."""
+
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2026-11-01"))
+    def history_asset() -> None: ...
+
+    job = dg.define_asset_job("history", selection=dg.AssetSelection.assets(history_asset))
+    daily = next(each for each in build_report_schedules("history", stack) if each.name == "history_daily")
+    definitions = dg.Definitions(assets=[history_asset], jobs=[job], schedules=[daily])
+    moment = datetime(2026, 11, 24, 0, 30, tzinfo=timezone.utc)
+    context = dg.build_schedule_context(
+        instance, scheduled_execution_time=moment, repository_def=definitions.get_repository_def()
+    )
+    return [str(request.partition_key) for request in daily.evaluate_tick(context).run_requests or ()]
+
+
+@pytest.mark.parametrize("failing", ["open_store", "incomplete_days"])
+def test_aws_05_yesterday_is_requested_whatever_happens_to_the_list_of_incomplete_days(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError("disk error")
+
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    monkeypatch.setattr(f"dr_assets.defs.reports.schedules.{failing}", fail)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert evaluated(stack, instance) == ["2026-11-23"]
+
+
+def test_aws_05_a_day_whose_repeated_import_added_nothing_is_not_requested_again(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap in AWS's own data stays; an import that could not read a source is repeated."""
+    monkeypatch.setenv("DR_HISTORY_URI", str(tmp_path))
+    row = {"site": "secondary", "metric": "rpo-lag", "unit": "ms", "source": "metric"}
+    for number in range(19, 23):
+        begin = datetime(2026, 11, number, tzinfo=timezone.utc)
+        rows = [{"at": begin + timedelta(minutes=n), "value": 1.0, **row} for n in range(1000)]
+        samples.merge_day(FolderStore(tmp_path), S, "lag", begin.date(), samples.to_table(rows), [])
+    imports = {
+        "2026-11-19": [(1000, "none"), (1000, "none")],
+        "2026-11-20": [(900, "none"), (1000, "none")],
+        "2026-11-21": [(1000, "none"), (1000, "us-west-2 does not answer")],
+        "2026-11-22": [(1000, "none")],
+    }
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        for day, several in imports.items():
+            for known, problems in several:
+                event = dg.AssetMaterialization(
+                    "replication_samples",
+                    partition=day,
+                    metadata={"samples": known, "known_minutes": known, "problems": problems},
+                )
+                instance.report_runless_asset_event(event)
+        assert evaluated(stack, instance) == ["2026-11-23", "2026-11-20", "2026-11-21", "2026-11-22"]
+
+
 def test_the_report_covers_the_month_before() -> None:
     monthly = next(each for each in build_report_schedules() if each.name == "report_monthly")
     context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 11, 1, 6, tzinfo=timezone.utc))

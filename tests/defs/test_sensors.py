@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,10 @@ import pytest
 
 from dr_assets import utc
 from dr_assets.alerting.channels.channel import AlertRefused
+from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.checks import CHECK, objective_checks
-from dr_assets.defs.monitoring.sensors import build_sensors
+from dr_assets.defs.monitoring.sensors import OWN_JOBS, _is_own, build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, arm
@@ -206,11 +208,22 @@ def test_a_failed_run_alerts_once_until_the_job_succeeds(
     assert len(bench.sns.keys) == 3
 
 
-def store_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, hours: float = 0.0) -> str:
-    """A run as another process leaves it in the run storage: in that status, begun some hours ago."""
+def store_run(
+    instance: dg.DagsterInstance,
+    job: str,
+    status: dg.DagsterRunStatus,
+    hours: float = 0.0,
+    location: str = "",
+    **more: Any,
+) -> str:
+    """A run as another process leaves it in the run storage: in that status, begun some hours ago, launched in that location."""
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
     from dagster._core.test_utils import create_run_for_test
 
-    run = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTING)
+    if location:
+        repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__")
+        more["remote_job_origin"] = RemoteJobOrigin(repository, job)
+    run = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTING, **more)
     begun = time.time() - hours * 3600
     for kind, moment in ((dg.DagsterEventType.RUN_START, begun), (_ENDING.get(status), time.time())):
         if kind is not None:
@@ -256,6 +269,38 @@ def test_case_b5_a_drill_whose_worker_is_gone_alerts_although_dagster_shows_it_a
     bench.tick("run_failure", now())
     assert bench.sns.keys == [f"{S}-runs.failover_drill-000001.opened"]
     assert f"run {run} has been STARTED for 2.0 h; its worker may be gone" in bench.sns.sent[0].text
+
+
+def test_case_b5_other_teams_runs_on_a_shared_instance_raise_no_alert_and_hide_none_of_ours(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("run_failure", now())
+    for n in range(60):
+        store_run(instance, f"nightly_{n}", dg.DagsterRunStatus.STARTED, hours=9, location="analytics")
+    store_run(instance, "nightly", dg.DagsterRunStatus.CANCELED, location="analytics")
+    store_run(instance, "failover_drill", dg.DagsterRunStatus.STARTED, hours=9, tags={"dr/stack": "other000"})
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == []
+    store_run(instance, "switchover_drill", dg.DagsterRunStatus.STARTED, hours=2, location="dr-assets")
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.switchover_drill-000001.opened"]
+
+
+def test_case_b5_the_sensor_s_code_location_decides_where_job_names_are_alike(stack: Stack) -> None:
+    def origin(name: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            repository_origin=SimpleNamespace(code_location_origin=SimpleNamespace(location_name=name))
+        )
+
+    context = SimpleNamespace(code_location_origin=SimpleNamespace(location_name="dr-assets"))
+    for location, own in (("dr-assets", True), ("analytics", False)):
+        run = SimpleNamespace(tags={}, job_name="verify_stack", remote_job_origin=origin(location))
+        assert _is_own(context, stack, run) is own
+
+
+def test_every_job_of_the_definitions_is_one_of_ours(stack: Stack) -> None:
+    jobs = {job.name for job in build_definitions(stack).jobs or ()}
+    assert jobs == set(OWN_JOBS)
 
 
 def test_case_b5_a_drill_that_waits_to_be_resumed_alerts_until_it_has_ended(bench: Bench) -> None:

@@ -99,3 +99,10 @@ def furnish(stack: Stack) -> None:
         MasterUsername=stack.master_username,
         MasterUserPassword="not-a-secret-1",
     )
+    secondary = boto3.client("rds", stack.secondary_region)
+    secondary.create_db_cluster(
+        DBClusterIdentifier=f"aurora-secondary-{s}",
+        Engine="aurora-postgresql",
+        EngineVersion=stack.engine_version,
+        GlobalClusterIdentifier=stack.global_cluster_name,
+    )

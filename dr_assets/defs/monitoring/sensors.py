@@ -14,15 +14,16 @@ import dagster as dg
 
 from dr_assets import utc
 from dr_assets.defs.monitoring.checks import CHECK
+from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB
 from dr_assets.defs.stack.assets import asset_key
-from dr_assets.defs.stack.jobs import PROVISION, VERIFY
+from dr_assets.defs.stack.jobs import DESTROY, PROVISION, VERIFY
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, armed, refusals
 from dr_assets.failover.vote import LAUNCH
 from dr_assets.monitoring.evaluate import Observation
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
+from dr_assets.monitoring.rules import DRILL_DAYS, drift_rule, drill_rule, run_rule
 from dr_assets.monitoring.samples import Sample
 from dr_assets.monitoring.state import State
 from dr_assets.monitoring.topics import WRITER, owner_of
@@ -44,6 +45,7 @@ _IN_PROGRESS = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+OWN_JOBS = (VERIFY, PROVISION, DESTROY, HISTORY_JOB, REPORT_JOB, *(f"{scenario}_drill" for scenario in DRILL_DAYS))
 # Reads of Dagster's run storage overlap by this much; what is read twice changes nothing.
 OVERLAP = timedelta(seconds=2)
 
@@ -116,7 +118,8 @@ def build_sensors(
     @sensor("run_failure", SLOW_SECONDS, "Runs that failed, were cancelled or vanished, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         runs, since = _runs(context, "run_failure", None, monitor())
-        samples = [*(_run_sample(stack, run) for run in runs), *_long_runs(context, stack)]
+        own = [record for record in runs if _is_own(context, stack, record.dagster_run)]
+        samples = [*(_run_sample(stack, record) for record in own), *_long_runs(context, stack)]
         result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, since)
         return _result(context, monitor(), "run_failure", result)
 
@@ -277,13 +280,30 @@ def _run_sample(stack: Stack, record: Any) -> Sample:
 _ENDINGS = dict(zip(_ENDED, ("succeeded", "failed", "was cancelled"), strict=True))
 
 
+def _is_own(context: Any, stack: Stack, run: Any) -> bool:
+    """Whether a run is of this code location and stack. Runs that no daemon launched have no origin: their job's name counts."""
+    if run.tags.get("dr/stack", stack.environment_suffix) != stack.environment_suffix:
+        return False
+    ours, origin = context.code_location_origin, run.remote_job_origin
+    if origin is None:
+        return True
+    if ours is None:
+        return run.job_name in OWN_JOBS
+    return bool(origin.repository_origin.code_location_origin.location_name == ours.location_name)
+
+
 def _long_runs(context: Any, stack: Stack) -> Iterable[Sample]:
-    """A bad sample for each run that has been in progress for longer than its kind of job takes."""
+    """A bad sample for each run of this stack's jobs that has been in progress for longer than its kind of job takes."""
     now = utc.now()
-    found = context.instance.get_run_records(
-        dg.RunsFilter(statuses=list(_IN_PROGRESS)), limit=RUNS_EACH_TICK, ascending=True
-    )
+    # Asked by name: among everybody's runs on a shared instance, ours may be behind any number of others.
+    found = [
+        record
+        for job in OWN_JOBS
+        for record in context.instance.get_run_records(dg.RunsFilter(job_name=job, statuses=list(_IN_PROGRESS)))
+    ]
     for record in found:
+        if not _is_own(context, stack, record.dagster_run):
+            continue
         run = record.dagster_run
         begun = record.start_time or record.create_timestamp.replace(tzinfo=utc.UTC).timestamp()
         seconds = now.timestamp() - begun

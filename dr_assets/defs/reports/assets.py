@@ -28,6 +28,7 @@ from dr_assets.reports.pack.drawing import Picture
 from dr_assets.stack import SITES, Stack
 
 HISTORY_JOB, REPORT_JOB = "replication_history", "evidence_report"
+HISTORY_ASSET = "replication_samples"
 GROUPS = ("history", "reports")
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=utc.UTC)
 OUT_VARIABLE, DEFAULT_OUT = "DR_REPORTS_DIR", ".dr/reports"

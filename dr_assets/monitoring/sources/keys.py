@@ -59,7 +59,9 @@ class KeySource:
 
     def _keys(self, stack: Stack, site: Site) -> tuple[dict[str, tuple[float | None, str]], int]:
         """By metric: 1 usable, 0 not, None unknown, and why; and how many calls it took. Nothing where nothing is provisioned."""
-        kms, described, found, calls = self._aws.client("kms", self._region), {}, {}, 2
+        kms, calls = self._aws.client("kms", self._region), 2
+        found: dict[str, tuple[float | None, str]] = {}
+        described: dict[str, tuple[float | None, str]] = {}
         absent = 0
         for metric, name in KEYS.items():
             alias = f"alias/{name(stack, site)}"
