@@ -99,6 +99,16 @@ def furnish(stack: Stack) -> None:
         MasterUsername=stack.master_username,
         MasterUserPassword="not-a-secret-1",
     )
+    # AWS refuses a secondary cluster while the primary one has no instance that is available.
+    rds.create_db_instance(
+        DBInstanceIdentifier=f"aurora-primary-instance-1-{s}",
+        DBClusterIdentifier=f"aurora-primary-{s}",
+        DBInstanceClass=stack.instance_class,
+        Engine="aurora-postgresql",
+    )
+    rds.get_waiter("db_instance_available").wait(
+        DBInstanceIdentifier=f"aurora-primary-instance-1-{s}", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
     secondary = boto3.client("rds", stack.secondary_region)
     secondary.create_db_cluster(
         DBClusterIdentifier=f"aurora-secondary-{s}",
