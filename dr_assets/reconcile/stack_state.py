@@ -372,11 +372,9 @@ class StackState:
 
     def _settling(self, resource: Resource, now: float) -> str | None:
         """Why it may not be created yet: something it needs was created by this process too short a time ago."""
-        for need in resource.needs:
-            if need in self._created_at:
-                left = KINDS[self.resources[need].kind].settle_seconds() - (now - self._created_at[need])
-                if left > 0:
-                    return f"{need} was just created and AWS may need {left:.0f} s more until it can be used"
+        for need in self._created_at.keys() & {*resource.needs}:
+            if (left := KINDS[self.resources[need].kind].settle_seconds() - (now - self._created_at[need])) > 0:
+                return f"{need} was just created and AWS may need {left:.0f} s more until it can be used"
         return None
 
     def _unhealed(self, resource: Resource, progress: Progress, error: DrError) -> Outcome:

@@ -115,6 +115,9 @@ WAITS_FOR_REBOOT: dict[Field, str] = {
     ("rds.instance", "DBParameterGroup"): "ParameterApplyStatus",
 }
 
+# A health check on another alarm has that one's configuration (Route 53 API, CloudWatchAlarmConfiguration).
+BRINGS: dict[Field, str] = {("route53.health_check", "AlarmName"): "AlarmConfiguration"}
+
 Saboteur = Callable[[Aws, StackState, Resource], Any]
 
 
@@ -421,6 +424,7 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
         sabotage(aws, state, field, resource)
     built.control.answers(route53_calls_per_second=5.0)
     expected = {(resource.key, field[1]) for field, resource in plan}
+    expected |= {(resource.key, BRINGS[field]) for field, resource in plan if field in BRINGS}
     expected |= {(resource.key, WAITS_FOR_REBOOT[field]) for field, resource in plan if field in WAITS_FOR_REBOOT}
     found = {
         (outcome.key, item.field.split(".")[0])
@@ -437,10 +441,11 @@ def test_each_change_is_found_as_that_field_and_corrected(built: EmbeddedAws, st
         reboot_instances(aws, stack)
     after = service.verify(stack)
     assert found == expected
+    unhealed = {key: outcome.reason for key, outcome in healed.items() if outcome.status != "updated"}
     left = {resource.key for field, resource in plan if field in WAITS_FOR_REBOOT}
     assert {key: outcome.status for key, outcome in healed.items()} == {
         key: "drifted" if key in left else "updated" for key in healed
-    }
+    }, unhealed
     assert [(o.key, o.status, o.drift) for o in after.outcomes if o.status != "in_sync"] == []
 
 
