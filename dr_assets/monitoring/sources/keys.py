@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import error_code
@@ -67,7 +65,7 @@ class KeySource:
             alias = f"alias/{name(stack, site)}"
             try:
                 meta = kms.describe_key(KeyId=alias)["KeyMetadata"]
-            except ClientError as error:
+            except Exception as error:
                 absent += error_code(error) == "NotFoundException"
                 found[metric] = self._unknown(error, "kms", "describe_key", f"there is no key behind {alias}")
             else:
@@ -77,7 +75,7 @@ class KeySource:
             calls += 1
             rds = self._aws.client("rds", self._region)
             cluster = rds.describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
-        except ClientError as error:
+        except Exception as error:
             gone = error_code(error) == "DBClusterNotFoundFault"
             if gone and absent == len(KEYS):
                 return {}, calls
@@ -96,13 +94,16 @@ class KeySource:
             try:
                 calls += 1
                 found[CLUSTER_KEY] = _usable(kms.describe_key(KeyId=key)["KeyMetadata"])
-            except ClientError as error:
+            except Exception as error:
                 found[CLUSTER_KEY] = self._unknown(
                     error, "kms", "describe_key", f"there is no key {key} of {identifier}"
                 )
         return found, calls
 
-    def _unknown(self, error: ClientError, service: str, operation: str, absent: str) -> tuple[None, str]:
+    def _unknown(self, error: Exception, service: str, operation: str, absent: str) -> tuple[None, str]:
+        """Raises the error itself where it is no answer of AWS's: then nothing is known of any key."""
+        if not error_code(error):
+            raise error
         if error_code(error) in ("NotFoundException", "DBClusterNotFoundFault"):
             return None, absent
         return None, str(explain(error, service, operation, self._region))[:200]
