@@ -168,18 +168,19 @@ run "encryption" {
       "AccountAdministration  ",
       "UseThroughRDS rds.us-west-2.amazonaws.com 123456789012",
       "GrantsForRDS rds.us-west-2.amazonaws.com 123456789012",
+      "ReplicateThroughS3 s3.us-west-2.amazonaws.com 123456789012",
     ]
-    error_message = "The data key serves this account through RDS of its own region only."
+    error_message = "The data key serves this account through RDS and S3 of its own region only."
   }
 
   assert {
     condition = [
       for statement in jsondecode(aws_kms_key.notifications.policy).Statement :
-      "${join(" ", flatten([statement.Principal.Service, statement.Action]))} ${statement.Condition.StringEquals["aws:SourceAccount"]}"
+      "${join(" ", flatten([statement.Principal.Service, statement.Action]))} ${try(statement.Condition.StringEquals["aws:SourceAccount"], statement.Condition.ArnLike["aws:SourceArn"])}"
       if can(statement.Principal.Service)
       ] == [
       "cloudwatch.amazonaws.com events.rds.amazonaws.com kms:Decrypt kms:GenerateDataKey* 123456789012",
-      "sns.amazonaws.com kms:Decrypt kms:GenerateDataKey* 123456789012",
+      "sns.amazonaws.com kms:Decrypt kms:GenerateDataKey* arn:aws:sns:us-west-2:123456789012:db-events-secondary-tst42",
     ]
     error_message = "Publishers to the encrypted topic, and SNS for its queue, need its key, or alarms are lost silently."
   }

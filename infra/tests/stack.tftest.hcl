@@ -243,6 +243,18 @@ run "replication" {
     }
   }
 
+  override_resource {
+    target          = module.primary.aws_kms_key.data
+    override_during = plan
+    values          = { key_id = "primary-key", arn = "arn:aws:kms:us-east-1:123456789012:key/primary-key" }
+  }
+
+  override_resource {
+    target          = module.secondary.aws_kms_key.data
+    override_during = plan
+    values          = { key_id = "secondary-key", arn = "arn:aws:kms:us-west-2:123456789012:key/secondary-key" }
+  }
+
   assert {
     condition = [
       for configuration in [
@@ -263,8 +275,25 @@ run "replication" {
       for statement in jsondecode(aws_iam_role_policy.replication.policy).Statement : alltrue([
         for arn in statement.Resource : startswith(arn, "arn:aws:s3:::db-exports-")
       ]) && !anytrue([for action in statement.Action : endswith(action, "*")])
+      if !can(statement.Condition)
     ])
     error_message = "The replication role may do single things on the two buckets, nothing else."
+  }
+
+  assert {
+    condition = [
+      for statement in jsondecode(aws_iam_role_policy.replication.policy).Statement : [
+        statement.Sid, join(" ", flatten([statement.Action])), statement.Resource,
+        statement.Condition.StringEquals["kms:ViaService"], statement.Condition.StringLike["kms:EncryptionContext:aws:s3:arn"][0],
+      ]
+      if can(statement.Condition)
+      ] == [
+      ["DecryptPrimary", "kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/*", "s3.us-east-1.amazonaws.com", "arn:aws:s3:::db-exports-primary-tst42-123456789012"],
+      ["EncryptPrimary", "kms:Encrypt kms:GenerateDataKey", "arn:aws:kms:us-east-1:123456789012:key/primary-key", "s3.us-east-1.amazonaws.com", "arn:aws:s3:::db-exports-primary-tst42-123456789012"],
+      ["DecryptSecondary", "kms:Decrypt", "arn:aws:kms:us-west-2:123456789012:key/*", "s3.us-west-2.amazonaws.com", "arn:aws:s3:::db-exports-secondary-tst42-123456789012"],
+      ["EncryptSecondary", "kms:Encrypt kms:GenerateDataKey", "arn:aws:kms:us-west-2:123456789012:key/secondary-key", "s3.us-west-2.amazonaws.com", "arn:aws:s3:::db-exports-secondary-tst42-123456789012"],
+    ]
+    error_message = "The replication role uses keys through S3 only, and only for what is in the two buckets."
   }
 }
 
