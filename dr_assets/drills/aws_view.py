@@ -192,7 +192,8 @@ class AwsView:
 
     def lag(self) -> tuple[float, datetime] | None:
         """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or its
-        newest value is no lag: negative (nothing is replicated) or not finite."""
+        newest value is no lag: negative (nothing is replicated) or not finite. Where only the series with SourceRegion alone has
+        data, ListMetrics decides whether it is this cluster's."""
         now, shapes = utc.now(), lag_metric.shapes(self.stack, self.to_site)
         found = self.call(
             "cloudwatch",
@@ -206,19 +207,23 @@ class AwsView:
         newest = lag_metric.newest(shapes, found["MetricDataResults"])
         if newest is None or not (math.isfinite(newest[2]) and newest[2] >= 0):
             return None
+        configured = self.stack.lag_metric_dimensions
+        if newest[0] == lag_metric.SOURCE_ALONE and not lag_metric.source_is_ours(configured, shapes, self._listed()):
+            return None
         return newest[2], newest[1].astimezone(utc.UTC)
 
     def why_no_lag(self) -> str:
         """What `lag` found instead: a metric that AWS does not show, or one without a usable value."""
+        shapes = lag_metric.shapes(self.stack, self.to_site)
+        if lag_metric.listed(self.stack.lag_metric_dimensions, shapes, self._listed()):
+            return f"CloudWatch has no replication lag of the last hour at the {self.to_site} site"
+        return lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region)
 
+    def _listed(self) -> Sequence[Mapping[str, Any]]:
         def call(operation: str, region: str, **params: Any) -> dict[str, Any]:
             return self.call("cloudwatch", operation, region, **params)
 
-        if lag_metric.listed(
-            lag_metric.shapes(self.stack, self.to_site), lag_metric.list_metrics(call, self.to_region)
-        ):
-            return f"CloudWatch has no replication lag of the last hour at the {self.to_site} site"
-        return lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region)
+        return lag_metric.list_metrics(call, self.to_region)
 
     # --- the whole stack, both regions and Route 53: never on a failover's path --------------------------------------
 

@@ -139,21 +139,25 @@ def _without_metric(stacks: Sequence[Stack], aws: Aws) -> Iterator[str]:
     for stack in stacks:
         shown: list[LagShape] = []
         for site in SITES:
-            client = aws.client("cloudwatch", stack.region(site))
-
-            def call(_operation: str, _region: str, client: Any = client, **params: Any) -> Mapping[str, Any]:
-                answer: Mapping[str, Any] = client.list_metrics(**params)
-                return answer
-
             try:
-                metrics = lag_metric.list_metrics(call, stack.region(site))
+                metrics = _listed(aws, stack.region(site))
             except Exception as error:  # it explains a gap; the import does not depend on it
                 log.warning("%s", explain(error, "cloudwatch", "list_metrics", stack.region(site)))
                 return
-            shown += lag_metric.listed(lag_metric.shapes(stack, site), metrics)
+            shown += lag_metric.listed(stack.lag_metric_dimensions, lag_metric.shapes(stack, site), metrics)
         if not shown:
             where = " and ".join(stack.region(site) for site in SITES)
             yield f"{stack.environment_suffix}: {lag_metric.no_such_metric(lag_metric.RPO_LAG, where)}"
+
+
+def _listed(aws: Aws, region: str) -> list[Mapping[str, Any]]:
+    client = aws.client("cloudwatch", region)
+
+    def call(_operation: str, _region: str, **params: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = client.list_metrics(**params)
+        return answer
+
+    return lag_metric.list_metrics(call, region)
 
 
 def _read_region(
@@ -164,7 +168,7 @@ def _read_region(
         client = aws.client("cloudwatch", region)
         rows: list[tuple[str, Mapping[str, Any]]] = []
         problems: list[str] = []
-        found: dict[tuple[str, str], dict[LagShape, list[Mapping[str, Any]]]] = {}
+        found: dict[str, dict[LagShape, list[Mapping[str, Any]]]] = {}
         queries = list(_queries(stacks, region))
         for start in range(0, len(queries), QUERIES):
             batch = queries[start : start + QUERIES]
@@ -179,11 +183,19 @@ def _read_region(
                     if since <= at < until:
                         # Below zero is a mark for "not replicating", and no lag (Aurora user guide).
                         number = float(value) if value >= 0 else None
-                        found.setdefault((stack, metric), {}).setdefault(query.shape, []).append(
+                        found.setdefault(stack, {}).setdefault(query.shape, []).append(
                             _row(at, site, metric, number, SOURCE)
                         )
-        for (stack, _), by_shape in found.items():
-            rows += [(stack, row) for row in _of_the_cluster(by_shape)]
+        by_name = {stack.environment_suffix: stack for stack in stacks}
+        alone = [by_name[name] for name, by_shape in found.items() if set(by_shape) == {lag_metric.SOURCE_ALONE}]
+        metrics = _listed(aws, region) if alone else []
+        for each in alone:
+            here = each.site_in(region)
+            shapes = lag_metric.shapes(each, here) if here else {}
+            if not lag_metric.source_is_ours(each.lag_metric_dimensions, shapes, metrics):
+                del found[each.environment_suffix]
+        for name, by_shape in found.items():
+            rows += [(name, row) for row in _of_the_cluster(by_shape)]
         return rows, list(dict.fromkeys(problems))
     except DrError:
         raise
@@ -192,13 +204,13 @@ def _read_region(
 
 
 def _of_the_cluster(by_shape: Mapping[LagShape, Sequence[Mapping[str, Any]]]) -> Iterator[Mapping[str, Any]]:
-    """One row for each moment. SourceRegion alone counts only where nothing else was published: it may be another cluster's."""
+    """One row for each metric and moment. SourceRegion alone counts only where nothing else was published."""
     own: Mapping[LagShape, Sequence[Mapping[str, Any]]]
-    own = {shape: rows for shape, rows in by_shape.items() if shape != "source-region"} or by_shape
+    own = {shape: rows for shape, rows in by_shape.items() if shape != lag_metric.SOURCE_ALONE} or by_shape
     taken: set[Any] = set()
     for shape in LAG_SHAPES:
-        mine = [row for row in own.get(shape, ()) if row["at"] not in taken]
-        taken |= {row["at"] for row in mine}
+        mine = [row for row in own.get(shape, ()) if (row["metric"], row["at"]) not in taken]
+        taken |= {(row["metric"], row["at"]) for row in mine}
         yield from mine
 
 

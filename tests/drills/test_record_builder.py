@@ -196,7 +196,7 @@ def test_a_lag_that_is_not_finite_is_unknown(stack: Stack, monkeypatch: pytest.M
     view = AwsView(stack, Aws(), "failover", from_site="primary", to_site="secondary")
     at = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
     later = at + timedelta(minutes=1)
-    series = {"Timestamps": [later, at], "Values": [float("nan"), 40.0]}
+    series = {"Id": "shape0", "Timestamps": [later, at], "Values": [float("nan"), 40.0]}
     monkeypatch.setattr(AwsView, "call", lambda *_, **__: {"MetricDataResults": [series]})
     assert view.lag() is None
     series["Values"] = [30.0, float("nan")]

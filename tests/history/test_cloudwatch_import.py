@@ -340,3 +340,34 @@ def test_killed_at_any_moment_of_a_pull_nothing_is_lost(store: FolderStore, stac
     assert [row["value"] for row in read if row["source"] == "sql"] == [float(turn) for turn in range(8)]
     assert found.known_minutes == 30
     assert store.list("seen/") == store.list("quarantine/") == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "configured", "known"),
+    [
+        (("cluster",), "cluster+source-region", 0),  # this cluster's own, silent all day
+        (("foreign",), "cluster+source-region", 0),
+        (("foreign",), "source-region", 1440),
+        ((), "cluster+source-region", 1440),
+    ],
+)
+def test_aws_04_source_region_alone_is_imported_only_where_it_is_this_clusters(
+    store: FolderStore, stack: Stack, listed: tuple[str, ...], configured: str, known: int
+) -> None:
+    """SourceRegion alone may be of every cluster that replicates from that region."""
+    names = {"cluster": f"aurora-secondary-{stack.environment_suffix}", "foreign": "another-teams"}
+    metrics = [
+        {"Dimensions": [{"Name": "DBClusterIdentifier", "Value": names[each]}], "MetricName": "x"} for each in listed
+    ]
+    of = stack.model_copy(update={"lag_metric_dimensions": configured})
+    found = pull(store, of, CloudWatch(lag(stack, 1440, shape="source-region"), metrics=metrics))
+    assert found.known_minutes == known
+
+
+def test_aws_04_a_cluster_known_by_one_metric_is_not_read_by_source_region_in_the_other(
+    store: FolderStore, stack: Stack
+) -> None:
+    foreign = lag(stack, 1440, 70_000.0, shape="source-region")
+    own = {(dimensions, "AuroraGlobalDBReplicationLag"): points for (dimensions, _), points in lag(stack, 60).items()}
+    pull(store, stack, CloudWatch({**foreign, **own}))
+    assert {row["metric"] for row in rows(store, stack)} == {"replication-lag"}

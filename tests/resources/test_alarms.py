@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -38,8 +38,10 @@ def reads(
     listed: Sequence[dict[str, str]] = (),
     with_data: Sequence[dict[str, str]] = (),
     dark: str = "",
+    newest_last: bool = False,
 ) -> FakeReads:
-    """CloudWatch of both regions. `listed`, `with_data`: dimensions of the lag metric, as ListMetrics and GetMetricData have it."""
+    """CloudWatch of both regions. `listed`, `with_data`: dimensions of the lag metric, as ListMetrics and GetMetricData have it;
+    with `newest_last` the datapoints of each are a minute newer than those of the one before."""
 
     def tags_of(ResourceARN: str) -> dict[str, Any]:
         row = next(r for r in catalog(stack) if r.kind == KIND.name and ResourceARN.endswith(f":{r.name}"))
@@ -56,7 +58,8 @@ def reads(
         results = []
         for query in MetricDataQueries:
             asked = {d["Name"]: d["Value"] for d in query["MetricStat"]["Metric"]["Dimensions"]}
-            points = [StartTime] if asked in with_data else []
+            minutes = list(with_data).index(asked) if newest_last and asked in with_data else 0
+            points = [StartTime + timedelta(minutes=minutes)] if asked in with_data else []
             results.append({"Id": query["Id"], "Timestamps": points, "Values": [1.0 for _ in points]})
         return {"MetricDataResults": results}
 
@@ -186,11 +189,60 @@ def test_aws_04_lag_alarms_stand_on_the_dimensions_that_aws_shows(
     right, at_reader = SHAPES[shape][site], [SHAPES[shape]["secondary"]]
     assert judged(stack, site, right, **{by: at_reader}) == ([], "", None)
     for wrong in (each[site] for name, each in SHAPES.items() if name != shape):
+        if shape == "source-region" and wrong == CLUSTERS[site]:
+            # The stack file names another shape, so AWS published this one: the series with SourceRegion alone is another cluster's.
+            assert judged(stack, site, wrong, **{by: at_reader}) == ([], "", None)
+            continue
         fields_, reason, healed = judged(stack, site, wrong, **{by: at_reader})
         assert fields_ == ["Dimensions"]
         assert f"AWS publishes AuroraGlobalDBRPOLag with {' and '.join(sorted(right))} here" in reason
         assert "lag_metric_dimensions" in reason
         assert {item["Name"]: item["Value"] for item in healed} == right
+
+
+FOREIGN = {"DBClusterIdentifier": "another-teams", "SourceRegion": "us-east-1"}
+
+
+@pytest.mark.parametrize("by", ["listed", "with_data"])
+@pytest.mark.parametrize("site", SITES)
+def test_aws_04_a_series_with_source_region_alone_is_not_taken_where_aws_lists_the_metric_by_cluster(
+    stack: Stack, site: Site, by: str
+) -> None:
+    """It mixes every global database of the source region; ours are silent and another team's is published in both shapes."""
+    alone, ours = SHAPES["source-region"]["secondary"], SHAPES["cluster+source-region"]
+    shown: dict[str, Any] = {"listed": [FOREIGN, alone], "with_data": [alone] if by == "with_data" else []}
+    assert judged(stack, site, ours[site], **shown) == ([], "", None)
+    # An alarm that was put on it is healed.
+    assert judged(stack, site, SHAPES["source-region"][site], **shown)[0] == ["Dimensions"]
+    # The stack file may say that it is ours, and AWS's list of our cluster that it is not.
+    says = stack.model_copy(update={"lag_metric_dimensions": "source-region"})
+    assert judged(says, site, SHAPES["source-region"][site], **shown) == ([], "", None)
+    shown["listed"] = [ours["secondary"], alone]
+    assert judged(says, site, SHAPES["source-region"][site], **shown)[0] == ["Dimensions"]
+    assert judged(stack, site, ours[site], **shown) == ([], "", None)
+
+
+@pytest.mark.parametrize("with_data", [(), ("cluster", "cluster+source-region"), ("cluster+source-region", "cluster")])
+@pytest.mark.parametrize("standing", ["cluster", "cluster+source-region"])
+@pytest.mark.parametrize("site", SITES)
+def test_aws_04_of_two_shapes_that_aws_shows_an_alarm_keeps_its_own(
+    stack: Stack, site: Site, standing: str, with_data: tuple[str, ...]
+) -> None:
+    """Both are published, their datapoints a minute apart; or both are listed and have been silent for hours."""
+    both = [SHAPES[shape]["secondary"] for shape in ("cluster", "cluster+source-region")]
+    data = [SHAPES[shape]["secondary"] for shape in with_data]
+    assert judged(stack, site, SHAPES[standing][site], listed=both, with_data=data, newest_last=True) == ([], "", None)
+    # One that is not listed yet is kept for its data.
+    if with_data:
+        other = [each for each in both if each != SHAPES[standing]["secondary"]]
+        assert judged(stack, site, SHAPES[standing][site], listed=other, with_data=data)[0] == []
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_aws_04_an_alarm_follows_when_only_another_shape_has_data(stack: Stack, site: Site) -> None:
+    both = [SHAPES[shape]["secondary"] for shape in ("cluster", "cluster+source-region")]
+    healed = judged(stack, site, CLUSTERS[site], listed=both, with_data=[both[1]])[2]
+    assert {item["Name"]: item["Value"] for item in healed} == SHAPES["cluster+source-region"][site]
 
 
 @pytest.mark.parametrize("site", SITES)

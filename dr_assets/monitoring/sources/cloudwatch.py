@@ -57,8 +57,16 @@ METRICS: tuple[CloudWatchMetric, ...] = (
     CloudWatchMetric(CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", "count"),
 )
 LAGS = (REPLICATION_LAG, RPO_LAG)
-# How often ListMetrics is asked whether a lag metric without data exists at all.
+# How often ListMetrics is asked which lag metrics exist at all.
 LIST_SECONDS = 300.0
+# A lag metric without data is asked for this rarely: the writer's site has none. The reader's is again expected for an hour after its
+# last datapoint, or after the site became the reader.
+ABSENT_SECONDS, EXPECTED_SECONDS = 60.0, 3600.0
+# The body with SourceRegion alone.
+SOURCE_ALONE = LAG_SHAPES.index(lag_metric.SOURCE_ALONE)
+# A reading is due this much before its interval is over, so that a tick that comes a little early does not double it.
+EARLY_SECONDS = 2.5
+ONLY_FOREIGN = "the only data has SourceRegion alone and may be another cluster's (see lag_metric_dimensions)"
 ALARM_METRICS = (REPLICATION_LAG, RPO_LAG, CPU, CONNECTIONS, CONNECTIVITY)
 
 
@@ -75,6 +83,10 @@ class _Query:
     def key(self) -> str:
         return f"{self.stack.environment_suffix}/{self.site}/{self.metric.name}"
 
+    @property
+    def of_lag(self) -> bool:
+        return self.metric.name in LAGS
+
 
 def metric_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
     for region in regions_of(stacks):
@@ -89,7 +101,8 @@ def alarm_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
 class MetricSource:
     """GetMetricData for what is due. What finds no room in this tick's calls is asked first in the next one.
 
-    A lag metric is asked for in each shape of its dimensions until one has data, and again once that has none.
+    A lag metric is asked for in each shape of its dimensions until one has data, and again once that has none. SourceRegion alone is
+    never taken once a shape with the cluster had data: the silence of that is unknown.
     """
 
     def __init__(self, stacks: Sequence[Stack], aws: Aws, region: str) -> None:
@@ -97,18 +110,43 @@ class MetricSource:
         self.queries = list(_queries(stacks, region))
         self.asked: dict[str, float] = {}  # query key -> when it was asked last (monotonic)
         self._found: dict[str, int] = {}  # query key -> which of its bodies had data last
+        self._expected: dict[str, float] = {}  # query key of a lag -> when it had data or its site became the reader
+        self._by_cluster: set[str] = set()  # stacks whose lag metrics had data with DBClusterIdentifier
+        self._writers: dict[str, Site] = {}
         self._listed: Sequence[Mapping[str, Any]] | None = None
-        self._listed_at, self._list_calls = float("-inf"), 0
+        self._list_at, self._list_calls = float("-inf"), 0
+
+    def follow_roles(self, writers: Mapping[str, Site]) -> None:
+        """After a change of roles the lag metrics are at the other site: both are asked for in the next tick."""
+        for query in self.queries:
+            stack = query.stack.environment_suffix
+            before, after = self._writers.get(stack), writers.get(stack)
+            if query.of_lag and before and after and before != after:
+                self.asked.pop(query.key, None)
+                self._expected[query.key] = time.monotonic()
+        self._writers |= writers
+
+    def _every(self, query: _Query, now: float) -> float:
+        """Seconds between two readings of the query."""
+        if not query.of_lag or query.key in self._found or query.key not in self.asked:
+            return query.metric.every
+        is_reader = self._writers.get(query.stack.environment_suffix, query.site) != query.site
+        expected = now - self._expected.get(query.key, float("-inf")) < EXPECTED_SECONDS
+        return query.metric.every if is_reader and expected else ABSENT_SECONDS
 
     def _due(self) -> Iterator[tuple[_Query, int]]:
         """What is due, the longest overdue first, as many bodies as this tick's calls take."""
         now, room = time.monotonic(), QUERIES * CALLS
-        overdue = [(now - self.asked.get(query.key, -1e9)) / query.metric.every for query in self.queries]
-        ranked = sorted(zip(overdue, self.queries, strict=True), key=lambda item: -item[0])
-        for ratio, query in ranked:
+        every = [self._every(query, now) for query in self.queries]
+        overdue = [
+            (now - self.asked.get(query.key, -1e9)) / seconds
+            for query, seconds in zip(self.queries, every, strict=True)
+        ]
+        ranked = sorted(zip(overdue, every, self.queries, strict=True), key=lambda item: -item[0])
+        for ratio, seconds, query in ranked:
             found = self._found.get(query.key)
             bodies = range(len(query.bodies)) if found is None else (found,)
-            if ratio >= 0.5 and len(bodies) <= room:
+            if ratio >= 1.0 - min(0.5, EARLY_SECONDS / seconds) and len(bodies) <= room:
                 room -= len(bodies)
                 yield from ((query, body) for body in bodies)
 
@@ -143,35 +181,54 @@ class MetricSource:
         samples = []
         for query in {query.key: query for query, _ in due}.values():
             self.asked[query.key] = time.monotonic()
-            found = _newest({n: values[query.key, n] for n in range(len(query.bodies)) if (query.key, n) in values})
-            if found is None:
-                self._found.pop(query.key, None)
-                problem, more = self._why_without_data(client, query, calls)
-                samples.append(_metric_sample(query, None, at, problem))
+            points = {n: values[query.key, n] for n in range(len(query.bodies)) if (query.key, n) in values}
+            if query.of_lag:
+                found, problem, more = self._lag(client, query, points, calls)
                 calls += more
             else:
-                self._found[query.key] = found[0]
-                samples.append(_metric_sample(query, found[1], at))
+                found, problem = points.get(0), ""
+            samples.append(_metric_sample(query, found, at, problem))
         return samples, calls
 
-    def _why_without_data(self, client: Any, query: _Query, calls: int) -> tuple[str, int]:
-        """Why a lag metric has no data, where ListMetrics does not show it either or fails; and how many calls that took.
+    def _lag(
+        self, client: Any, query: _Query, points: Mapping[int, tuple[datetime, float]], calls: int
+    ) -> tuple[tuple[datetime, float] | None, str, int]:
+        """The newest of this cluster's `points` by body, or None and why, where ListMetrics tells; and how many calls that took."""
+        stack, more, problem = query.stack.environment_suffix, 0, ""
+        found = _newest(points)
+        if found is not None and found[0] != SOURCE_ALONE:
+            self._by_cluster.add(stack)
+        else:
+            # What has SourceRegion alone needs the list; else it is read where the calls of the tick have left room for it.
+            problem, more = "", 0
+            if calls < CALLS or found is not None:
+                problem, more = self._read_list(client)
+        shapes, configured = lag_metric.shapes(query.stack, query.site), query.stack.lag_metric_dimensions
+        if found is not None and found[0] == SOURCE_ALONE:
+            is_ours = self._listed is not None and lag_metric.source_is_ours(configured, shapes, self._listed)
+            if stack in self._by_cluster or not is_ours:
+                found, problem = None, problem or ONLY_FOREIGN
+        if found is None:
+            self._found.pop(query.key, None)
+            if not problem and self._listed is not None and not lag_metric.listed(configured, shapes, self._listed):
+                problem = lag_metric.no_such_metric(query.metric.metric, self._region)
+            return None, problem, more
+        self._found[query.key] = found[0]
+        self._expected[query.key] = time.monotonic()
+        return found[1], "", more
 
-        ListMetrics is called when the tick's `calls` have left room for it.
-        """
-        if len(query.bodies) == 1:
+    def _read_list(self, client: Any) -> tuple[str, int]:
+        """Read ListMetrics where it is due; its problem, and how many calls that took. The last list is kept while it fails."""
+        now = time.monotonic()
+        if now < self._list_at:
             return "", 0
-        before, problem = self._list_calls, ""
-        if calls < CALLS and time.monotonic() - self._listed_at > LIST_SECONDS:
-            self._listed_at = time.monotonic()
-            try:
-                self._listed = lag_metric.list_metrics(partial(self._list, client), self._region)
-            except Exception as error:  # it explains a gap; the readings must not depend on it
-                self._listed, problem = None, str(explain(error, "cloudwatch", "list_metrics", self._region))
-                log.warning("%s", problem)
-        listed = self._listed
-        if listed is not None and not lag_metric.listed(lag_metric.shapes(query.stack, query.site), listed):
-            problem = lag_metric.no_such_metric(query.metric.metric, self._region)
+        before, problem, self._list_at = self._list_calls, "", now + LIST_SECONDS
+        try:
+            self._listed = lag_metric.list_metrics(partial(self._list, client), self._region)
+        except Exception as error:  # the other readings must not depend on it
+            self._list_at = now + ABSENT_SECONDS
+            problem = str(explain(error, "cloudwatch", "list_metrics", self._region))
+            log.warning("%s", problem)
         return problem, self._list_calls - before
 
     def _list(self, client: Any, _operation: str, _region: str, **params: Any) -> Mapping[str, Any]:
@@ -206,8 +263,8 @@ def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
 
 
 def _newest(found: Mapping[int, tuple[datetime, float]]) -> tuple[int, tuple[datetime, float]] | None:
-    """Which body has the newest datapoint, and that. The last one, SourceRegion alone, counts only by itself."""
-    own = {n: point for n, point in found.items() if n < len(LAG_SHAPES) - 1} or found
+    """Which body of a lag has the newest datapoint, and that. SourceRegion alone counts only by itself."""
+    own = {n: point for n, point in found.items() if n != SOURCE_ALONE} or found
     return max(own.items(), key=lambda item: item[1][0], default=None)
 
 

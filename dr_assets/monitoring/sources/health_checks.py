@@ -21,6 +21,8 @@ IDENTITY_SECONDS = 600.0
 QUERIES = 500  # of one GetMetricData call
 # A minute's datapoint is up to two minutes late, and followed by the next one a minute later.
 PERIOD_SECONDS, MAX_AGE_SECONDS = 60, 300
+# A tick may come this much early without doubling the minute between two readings.
+EARLY_SECONDS = 2.5
 
 
 def health_check_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
@@ -28,7 +30,9 @@ def health_check_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, 
 
 
 class HealthCheckSource:
-    """All stacks' health checks: one GetMetricData call for five hundred, and ListHealthChecks every ten minutes.
+    """All stacks' health checks: one GetMetricData call a minute for five hundred, and ListHealthChecks every ten minutes.
+
+    Between two calls the samples are repeated as they were, with their own time.
 
     The metric exists for checks of every type, also calculated ones. GetHealthCheckStatus is "only intended for development", and
     knows nothing of those (Route 53 API; developer guide, "Monitoring health checks using CloudWatch").
@@ -36,20 +40,25 @@ class HealthCheckSource:
 
     def __init__(self, stacks: Sequence[Stack], aws: Aws) -> None:
         self._stacks, self._aws = stacks, aws
-        self._checks: tuple[float, list[tuple[str, Sample]]] = (0.0, [])
+        self._checks: tuple[float, list[tuple[str, Sample]]] = (float("-inf"), [])
+        self.asked = float("-inf")  # when GetMetricData was asked last (monotonic)
+        self._samples: list[Sample] = []
 
     def __call__(self, at: datetime) -> Answer:
-        calls = 0
+        now, calls = time.monotonic(), 0
+        if now - self.asked < PERIOD_SECONDS - EARLY_SECONDS:
+            return self._samples, 0
         read, known = self._checks
-        if not known or time.monotonic() - read > IDENTITY_SECONDS:
+        if now - read > IDENTITY_SECONDS:
             known = list(self._known_checks(self._aws.client("route53", GLOBAL_REGION), at))
-            self._checks, calls = (time.monotonic(), known), 1
+            self._checks, calls = (now, known), 1
         samples: list[Sample] = []
         for start in range(0, len(known), QUERIES):
             batch = known[start : start + QUERIES]
             newest, made = self._newest([identity for identity, _ in batch], at)
             calls += made
             samples += [_sample(check, newest.get(identity), at) for identity, check in batch]
+        self.asked, self._samples = now, samples
         return samples, calls
 
     def _newest(self, identities: Sequence[str], at: datetime) -> tuple[dict[str, tuple[datetime, float]], int]:

@@ -15,10 +15,10 @@ from datetime import datetime
 from dr_assets import utc
 from dr_assets.aws import explain
 from dr_assets.errors import UnansweredError
-from dr_assets.monitoring.samples import Reading, Sample, Snapshot, Status
-from dr_assets.monitoring.sources.source import Answer, Source, regions_of
+from dr_assets.monitoring.samples import ROLE, Reading, Sample, Snapshot, Status
+from dr_assets.monitoring.sources.source import Answer, FollowsRoles, Source, regions_of
 from dr_assets.monitoring.sources.writers import single_writer
-from dr_assets.stack import Stack
+from dr_assets.stack import SITES, Site, Stack
 
 
 @dataclass
@@ -70,8 +70,21 @@ class Poller:
             if not call.thread.is_alive():
                 del self._calls[key]
         found = [sample for reading in readings for sample in reading.samples]
+        self._report_roles(found)
         writers = (single_writer(stack, at, found, self._two_writers) for stack in self._stacks)
         return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
+
+    def _report_roles(self, samples: Sequence[Sample]) -> None:
+        held = {(sample.stack, sample.site) for sample in samples if sample.metric == ROLE and sample.value == 1.0}
+        writers: dict[str, Site] = {}
+        for stack in self._stacks:
+            sites: list[Site] = [site for site in SITES if (stack.environment_suffix, site) in held]
+            if len(sites) == 1:  # the regions may disagree for a moment
+                writers[stack.environment_suffix] = sites[0]
+        asks: list[object] = [source.ask for source in self._sources.values()]
+        for ask in asks:
+            if isinstance(ask, FollowsRoles):
+                ask.follow_roles(writers)
 
     def _regions_answer(self, at: datetime, readings: Sequence[Reading]) -> Iterator[Sample]:
         """Source `region`: whether each region's API answers at all."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from dr_assets.aws import Aws
 from dr_assets.monitoring.samples import Sample
-from dr_assets.stack import SITES, Stack
+from dr_assets.stack import SITES, Site, Stack
 
 # The samples of one tick, and how many calls they took. Raises what its client raises.
 Answer = tuple[list[Sample], int]
@@ -19,6 +19,14 @@ Ask = Callable[[datetime], Answer]
 Scope = Literal["region", "site", "global"]
 
 DEADLINE_SECONDS = 8.0
+
+
+@runtime_checkable
+class FollowsRoles(Protocol):
+    """An ask that depends on who is the writer."""
+
+    def follow_roles(self, writers: Mapping[str, Site]) -> None:
+        """Take the site of each stack's writer, as far as the last tick knows it."""
 
 
 @dataclass(frozen=True)

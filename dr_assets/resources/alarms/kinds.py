@@ -123,17 +123,17 @@ class Alarm(Kind):
 
 
 def _metric_dimensions(reads: Reads, target: Target, standing: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The dimensions that AWS shows; None where it shows no such metric. Where a region cannot be asked: as the alarm has them."""
+    """The dimensions that AWS shows; None where it shows no such metric. As the alarm has them while that may be right."""
     regions = target.identity["Shapes"]
     own = regions[target.region]
+    shape_of = {frozenset(dimensions.items()): shape for shape, dimensions in own.items()}
 
     def call(operation: str, region: str, **params: Any) -> Mapping[str, Any]:
         return reads.call("cloudwatch", operation, region, **params)
 
-    shape, unread = lag_metric.find_shape(call, regions)
-    if shape is not None:
-        return dict(own[shape])
-    return dict(standing) if unread and standing in own.values() else None
+    configured = shape_of[frozenset(target.desired["Dimensions"].items())]
+    shape = lag_metric.find_shape(call, regions, configured, shape_of.get(frozenset(standing.items())))
+    return None if shape is None else dict(own[shape])
 
 
 KINDS: tuple[Kind, ...] = (Alarm(),)

@@ -22,6 +22,8 @@ from dr_assets.stack import LAG_SHAPES, LagShape, Site, Stack
 NAMESPACE = "AWS/RDS"
 REPLICATION_LAG, RPO_LAG = "AuroraGlobalDBReplicationLag", "AuroraGlobalDBRPOLag"
 PERIOD_SECONDS = 60
+# It mixes every global database that replicates from that region.
+SOURCE_ALONE: LagShape = "source-region"
 # How far back data proves a shape that ListMetrics does not show yet.
 PROOF = timedelta(hours=3)
 
@@ -63,7 +65,7 @@ def queries(shapes: Iterable[Mapping[str, str]], metric: str = REPLICATION_LAG) 
 def newest(shapes: Iterable[LagShape], results: Iterable[Mapping[str, Any]]) -> tuple[LagShape, datetime, float] | None:
     """The shape with the newest datapoint, and that; None: there is no datapoint. From the answers to `queries`.
 
-    SourceRegion alone counts only where no shape with the cluster has data: it may be another cluster's.
+    SourceRegion alone comes only where no shape with the cluster has data, and may still be another cluster's: ask `source_is_ours`.
     """
     found = {result["Id"]: result for result in results if result["Values"]}
     points: list[tuple[LagShape, datetime, float]] = []
@@ -71,14 +73,30 @@ def newest(shapes: Iterable[LagShape], results: Iterable[Mapping[str, Any]]) -> 
         if result := found.get(f"shape{n}"):
             at, value = max(zip(result["Timestamps"], result["Values"], strict=True))
             points.append((shape, at, float(value)))
-    own = [point for point in points if point[0] != "source-region"]
+    own = [point for point in points if point[0] != SOURCE_ALONE]
     return max(own or points, key=lambda point: point[1], default=None)
 
 
-def listed(shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> list[LagShape]:
-    """The shapes among ListMetrics' `Metrics`, in order; empty: CloudWatch shows no such metric."""
-    shown = [{item["Name"]: item["Value"] for item in metric.get("Dimensions", ())} for metric in metrics]
-    return [shape for shape, dimensions in shapes.items() if dimensions in shown]
+def source_is_ours(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a series with SourceRegion alone may be taken as this cluster's, by ListMetrics' `Metrics` of the region.
+
+    It may where the stack file says so, or AWS lists the metric for no cluster there at all; never where AWS lists it for this one,
+    whose silence is then unknown.
+    """
+    shown = _dimensions(metrics)
+    if any(dimensions in shown for shape, dimensions in shapes.items() if shape != SOURCE_ALONE):
+        return False
+    return configured == SOURCE_ALONE or not any("DBClusterIdentifier" in each for each in shown)
+
+
+def listed(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> list[LagShape]:
+    """This cluster's shapes among ListMetrics' `Metrics`, in order; empty: CloudWatch shows no such metric."""
+    shown, ours = _dimensions(metrics), source_is_ours(configured, shapes, metrics)
+    return [shape for shape, each in shapes.items() if each in shown and (shape != SOURCE_ALONE or ours)]
+
+
+def _dimensions(metrics: Sequence[Mapping[str, Any]]) -> list[Dimensions]:
+    return [{item["Name"]: item["Value"] for item in metric.get("Dimensions", ())} for metric in metrics]
 
 
 def no_such_metric(metric: str, region: str) -> str:
@@ -99,33 +117,46 @@ def list_metrics(call: CloudWatch, region: str) -> list[Mapping[str, Any]]:
 
 
 def find_shape(
-    call: CloudWatch, regions: Mapping[str, Shapes], now: datetime | None = None
-) -> tuple[LagShape | None, tuple[str, ...]]:
-    """The shape that CloudWatch shows in these regions, and the regions that could not be read.
+    call: CloudWatch,
+    regions: Mapping[str, Shapes],
+    configured: LagShape,
+    standing: LagShape | None = None,
+    now: datetime | None = None,
+) -> LagShape | None:
+    """The shape for an alarm that has `standing` now; None: CloudWatch shows no such metric in these regions.
 
-    ListMetrics of every region is read first. Where that does not decide, the data of the last hours do, which are there before
-    ListMetrics shows the metric.
-    Raises the error of the first region; those of the others are returned, because the metric is in one region only and a dark
-    region must not make the alarms of the other one unknown.
+    ListMetrics of every region is read first. Where it shows something else than `standing`, the data of the last hours decide, which
+    are there before ListMetrics shows the metric: `standing` is kept unless only another shape has data. It is also kept while a region
+    other than the first cannot be read, because the metric is in one region only. Raises the error of the first region.
     """
-    first, unread = next(iter(regions)), []
-    shown: dict[str, list[LagShape]] = {}
-    for region, each in regions.items():
+    shown: dict[str, list[Mapping[str, Any]]] = {}
+    for region in regions:
         try:
-            shown[region] = listed(each, list_metrics(call, region))
+            shown[region] = list_metrics(call, region)
         except Exception:
-            if region == first:
+            if not shown:
                 raise
-            unread.append(region)
-    known = list(dict.fromkeys(shape for some in shown.values() for shape in some))
-    if len(known) == 1:
-        return known[0], ()
+    if standing is not None and len(shown) < len(regions):
+        return standing
+    metrics = [metric for each in shown.values() for metric in each]
+    known = {shape for region in shown for shape in listed(configured, regions[region], metrics)}
+    ours = all(source_is_ours(configured, regions[region], metrics) for region in shown)
+    if not ours:
+        known.discard(SOURCE_ALONE)
+    if len(known) == 1 and standing in (None, *known):
+        return known.pop()
     end = (now or utc.now()).replace(second=0, microsecond=0) + timedelta(minutes=1)  # equal questions are asked once
+    alive: set[LagShape] = set()
     for region in shown:
         each = regions[region]
         asked = queries(each.values())
         answer = call("get_metric_data", region, MetricDataQueries=asked, StartTime=end - PROOF, EndTime=end)
-        found = newest(each, answer["MetricDataResults"])
-        if found is not None:
-            return found[0], ()
-    return (known[0], ()) if known else (None, tuple(unread))
+        with_data = {result["Id"] for result in answer["MetricDataResults"] if result["Values"]}
+        alive |= {shape for n, shape in enumerate(each) if f"shape{n}" in with_data}
+    if not ours or alive - {SOURCE_ALONE}:
+        alive.discard(SOURCE_ALONE)
+    best = next((shape for some in (alive, known) for shape in (standing, *LAG_SHAPES) if shape in some), None)
+    # An alarm has a shape with the cluster that the stack file does not name because CloudWatch showed it before.
+    if best == SOURCE_ALONE and configured != SOURCE_ALONE and standing not in (None, configured):
+        return standing
+    return best

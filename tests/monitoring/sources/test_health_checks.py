@@ -78,7 +78,14 @@ def test_aws_08_the_newest_datapoint_counts_and_none_is_unknown(
     assert {sample.at for sample in samples} == {max((when for when, _ in points), default=at(0))}
 
 
-def test_aws_08_one_call_a_tick_and_route_53_once_in_ten_minutes(stack: Stack) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [5.0]  # of a machine that has just started
+    monkeypatch.setattr("dr_assets.monitoring.sources.health_checks.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_aws_08_one_call_a_minute_and_route_53_once_in_ten_minutes(stack: Stack, clock: list[float]) -> None:
     """Route 53 takes five calls a second for the account, and GetHealthCheckStatus is for development (Route 53 API)."""
     stacks = [stack.model_copy(update={"environment_suffix": f"s{n:03d}"}) for n in range(120)]
     aws: Any = Aws(stack)
@@ -86,9 +93,35 @@ def test_aws_08_one_call_a_tick_and_route_53_once_in_ten_minutes(stack: Stack) -
         {**check, "Id": f"{number}-{check['Id']}"} for number, each in enumerate(stacks) for check in Aws(each).checks
     ]
     source = HealthCheckSource(stacks, aws)
-    assert [source(at(second))[1] for second in range(3)] == [2, 1, 1]  # the first one also lists them
-    assert aws.calls == ["ListHealthChecks", "GetMetricData", "GetMetricData", "GetMetricData"]
-    assert len(source(at(3))[0]) == 480
+    calls = []
+    for second in range(0, 180, 5):
+        clock[0] = 5.0 + second
+        samples, made = source(at(second))
+        assert len(samples) == 480
+        calls.append(made)
+    assert [n * 5 for n, made in enumerate(calls) if made] == [0, 60, 120]
+    assert aws.calls == [
+        "ListHealthChecks",
+        "GetMetricData",
+        "GetMetricData",
+        "GetMetricData",
+    ]  # the first also lists them
+    clock[0] += 600.0
+    source(at(800))
+    assert aws.calls[4:] == ["ListHealthChecks", "GetMetricData"]
+
+
+def test_aws_08_that_there_are_no_checks_is_remembered_for_ten_minutes(stack: Stack, clock: list[float]) -> None:
+    aws: Any = Aws(stack)
+    aws.checks = []
+    source = HealthCheckSource([stack], aws)
+    for second in range(0, 605, 5):
+        clock[0] = 5.0 + second
+        assert source(at(second))[0] == []
+    assert aws.calls == ["ListHealthChecks"]
+    clock[0] += 60.0
+    source(at(700))
+    assert aws.calls == ["ListHealthChecks"] * 2
 
 
 @pytest.mark.parametrize("source", ["health-check", "alarm"])

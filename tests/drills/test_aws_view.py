@@ -1,0 +1,46 @@
+"""A drill's lag reading: a series with SourceRegion alone may be another cluster's."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from dr_assets.aws import Aws
+from dr_assets.drills.aws_view import AwsView
+from dr_assets.stack import Stack
+
+AT = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("listed", "configured", "expected"),
+    [
+        ([], "cluster+source-region", True),
+        (["another-teams"], "cluster+source-region", False),
+        (["another-teams"], "source-region", True),
+        (["aurora-secondary-l6p3z2w4"], "cluster+source-region", False),
+        (["aurora-secondary-l6p3z2w4"], "source-region", False),
+    ],
+)
+def test_aws_04_the_gate_never_passes_by_another_clusters_lag(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, listed: list[str], configured: str, expected: bool
+) -> None:
+    """Only SourceRegion alone has data, and ListMetrics shows these clusters in the target's region."""
+
+    def call(_self: AwsView, _service: str, operation: str, _region: str, **params: Any) -> dict[str, Any]:
+        if operation == "list_metrics":
+            clusters = [[{"Name": "DBClusterIdentifier", "Value": name}] for name in listed]
+            return {"Metrics": [{"Dimensions": dimensions} for dimensions in clusters]}
+        results = []
+        for query in params["MetricDataQueries"]:
+            names = {item["Name"] for item in query["MetricStat"]["Metric"]["Dimensions"]}
+            points = [AT] if names == {"SourceRegion"} else []
+            results.append({"Id": query["Id"], "Timestamps": points, "Values": [40.0 for _ in points]})
+        return {"MetricDataResults": results}
+
+    monkeypatch.setattr(AwsView, "call", call)
+    of = stack.model_copy(update={"lag_metric_dimensions": configured})
+    view = AwsView(of, Aws(), "failover", from_site="primary", to_site="secondary")
+    assert view.lag() == ((40.0, AT) if expected else None)
