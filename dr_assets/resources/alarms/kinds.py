@@ -28,7 +28,8 @@ _FIELDS = (
 class Alarm(Kind):
     """`Dimensions` as a dict. PutMetricAlarm replaces the whole alarm but its tags, so every update sends all fields.
 
-    identity of a lag alarm: `Shapes`, the dimensions that its metric may have (see `lag_metric.by_region`). `MetricDimensions` is
+    identity of a lag alarm: `Shapes`, the dimensions that its metric may have (see `lag_metric.by_region`), and `Shape`, the one
+    that the stack file names. `MetricDimensions` is
     observed of it: those that AWS shows, absent while AWS shows no such metric.
     """
 
@@ -131,8 +132,7 @@ def _metric_dimensions(reads: Reads, target: Target, standing: Mapping[str, str]
     def call(operation: str, region: str, **params: Any) -> Mapping[str, Any]:
         return reads.call("cloudwatch", operation, region, **params)
 
-    configured = shape_of[frozenset(target.desired["Dimensions"].items())]
-    shape = lag_metric.find_shape(call, regions, configured, shape_of.get(frozenset(standing.items())))
+    shape = lag_metric.find_shape(call, regions, target.identity["Shape"], shape_of.get(frozenset(standing.items())))
     return None if shape is None else dict(own[shape])
 
 

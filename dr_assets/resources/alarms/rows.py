@@ -75,7 +75,9 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             "cloudwatch.alarm",
             names.alarm(stack, site, metric),
             desired,
-            identity={"Shapes": lag_metric.by_region(stack, site)} if is_lag else {},
+            identity=(
+                {"Shapes": lag_metric.by_region(stack, site), "Shape": stack.lag_metric_dimensions} if is_lag else {}
+            ),
             settings={"Description": title},
             after=(f"{site}/aurora/cluster", f"{site}/notifications/topic-policy"),
             terraform=f"module.{site}.aws_cloudwatch_metric_alarm.{twin}",
