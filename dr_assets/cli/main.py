@@ -177,7 +177,7 @@ def destroy(suffix: str, as_json: bool, adopt: bool, poll: float) -> None:
       dr destroy --yes l6p3z2w4
     """
     from dr_assets.cli.run_job import destroy_config
-    from dr_assets.reconcile.stack_state import refuse_destroy
+    from dr_assets.reconcile.service import refuse_destroy
     from dr_assets.stack import load_stack
 
     refusal = refuse_destroy(load_stack(), suffix)

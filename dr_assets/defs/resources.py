@@ -58,7 +58,7 @@ class AwsStack(ResourceWithBoto3Configuration):
 
     _stack_state: StackState | None = PrivateAttr(default=None)
     _snapshot_taken: bool = PrivateAttr(default=False)
-    _preflight: PreflightReport | DrError | None = PrivateAttr(default=None)
+    _preflight: PreflightReport | Exception | None = PrivateAttr(default=None)
     _preflight_done: bool = PrivateAttr(default=False)
     _unhealed: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -106,11 +106,17 @@ class AwsStack(ResourceWithBoto3Configuration):
             keys = None if selected is None else selected & state.resources.keys()
             try:
                 self._preflight = before_writing(state, keys, self.preflight_skips)
-            except DrError as error:
+            except Exception as error:  # whatever it is, without a verdict nothing is written
                 self._preflight = error
         with as_dagster_failure():
             if isinstance(self._preflight, DrError):
                 raise self._preflight
+        if isinstance(self._preflight, Exception):
+            raise dg.Failure(
+                f"The preflight ended without a verdict ({type(self._preflight).__name__}), so nothing is written. Run "
+                "`dr preflight`.",
+                allow_retries=False,
+            ) from self._preflight
         return self._preflight if first else None
 
     def run_step(self, context: Any, key: str, step: Callable[[], Outcome], writes: bool) -> Outcome:

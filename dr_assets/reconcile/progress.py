@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from dr_assets.core.compare import compare
 from dr_assets.core.expressions import canonical
-from dr_assets.core.model import Call, Drift
+from dr_assets.core.model import Call, Drift, Kind, Observed
 
 # Reads again while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
 MAX_RETRIES = 5
@@ -63,6 +65,16 @@ class Progress:
 def fingerprint(call: Call) -> str:
     """Equal for calls that are the same to AWS. Secrets are left out."""
     return f"{call.service}.{call.operation} {call.region} {canonical(call.params)}"
+
+
+def differences(
+    kind: Kind, desired: Mapping[str, Any], observed: Observed
+) -> tuple[tuple[Drift, ...], Sequence[str]] | None:
+    """What differs, and the changes that AWS is carrying out; None where the answer is garbled and cannot be compared."""
+    try:
+        return compare(kind.refine(desired, observed), observed, kind.owned), sorted(kind.pending(observed))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
 
 
 class Backoff:

@@ -156,3 +156,18 @@ def status_json(stack: Stack, result: Verification) -> dict[str, Any]:
         },
         "summary": summary(result.outcomes),
     }
+
+
+def refuse_destroy(stack: Stack, confirmation: str) -> str | None:
+    """Why the stack may not be destroyed, or None."""
+    if stack.deletion_protection:
+        return (
+            f"Stack {stack.environment_suffix} is protected: deletion_protection is true. To destroy it, set it to false in "
+            "the stack file and provision once more."
+        )
+    if confirmation != stack.environment_suffix:
+        return (
+            f"Nothing was destroyed: the confirmation {confirmation!r} is not this stack's suffix "
+            f"{stack.environment_suffix!r}. Give exactly that."
+        )
+    return None

@@ -13,7 +13,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.aws import POOL, Aws, explain, is_answer
-from dr_assets.core.compare import compare
 from dr_assets.core.converge import ALREADY_THERE, converge, remove, shown
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
@@ -29,7 +28,15 @@ from dr_assets.errors import (
     ThrottledError,
     UnansweredError,
 )
-from dr_assets.reconcile.progress import LOST_SECONDS, MAX_WRITES, PENDING_SECONDS, SHOW_SECONDS, Backoff, Progress
+from dr_assets.reconcile.progress import (
+    LOST_SECONDS,
+    MAX_WRITES,
+    PENDING_SECONDS,
+    SHOW_SECONDS,
+    Backoff,
+    Progress,
+    differences,
+)
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
@@ -308,6 +315,7 @@ class StackState:
                     outcome = Outcome(resource.key, "waiting", progress.before, reason=reason)
                 else:
                     outcome = converge(resource, self, write=True)
+                    progress.refused_at = None  # another answer than "not yet"
             except NotYetError as error:
                 if progress.waited(self._clock()) >= error.seconds:
                     return self._unhealed(resource, progress, AwsCallError(f"{error} (after {error.seconds:.0f} s)"))
@@ -361,8 +369,11 @@ class StackState:
                 return "its creation was not answered; AWS may show it yet"
             return self._settling(resource, now)
         kind = KINDS[resource.kind]
-        drift = compare(kind.refine(desired, observed), observed, kind.owned)
-        own = [name for name in kind.pending(observed) if name not in progress.pending]
+        shown = differences(kind, desired, observed)
+        if shown is None:
+            return None  # `converge` reports it as unknown
+        drift, pending = shown
+        own = [name for name in pending if name not in progress.pending]
         if own and progress.calls and now - progress.written_at < PENDING_SECONDS:
             return f"AWS accepted the change and is making it: {', '.join(own)}"
         if progress.before and drift == progress.before and now - progress.written_at < SHOW_SECONDS / MAX_WRITES:
@@ -422,21 +433,6 @@ class StackState:
                 f"The writer is at the {self.topology.writer} site, away from home, so nothing is written. Verify works; "
                 "bring the writer home first, or pass allow_away to override."
             )
-
-
-def refuse_destroy(stack: Stack, confirmation: str) -> str | None:
-    """Why the stack may not be destroyed, or None."""
-    if stack.deletion_protection:
-        return (
-            f"Stack {stack.environment_suffix} is protected: deletion_protection is true. To destroy it, set it to false in "
-            "the stack file and provision once more."
-        )
-    if confirmation != stack.environment_suffix:
-        return (
-            f"Nothing was destroyed: the confirmation {confirmation!r} is not this stack's suffix "
-            f"{stack.environment_suffix!r}. Give exactly that."
-        )
-    return None
 
 
 def _log_unreadable(kind: str, region: str, error: Exception) -> None:

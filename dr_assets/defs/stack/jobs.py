@@ -8,7 +8,7 @@ import dagster as dg
 from dr_assets.core.model import Resource
 from dr_assets.defs.resources import AwsStack, as_dagster_failure
 from dr_assets.defs.stack.assets import asset_key
-from dr_assets.reconcile.stack_state import refuse_destroy
+from dr_assets.reconcile.service import refuse_destroy
 
 PROVISION, VERIFY, DESTROY = "provision_stack", "verify_stack", "destroy_stack"
 CONFIRM = "confirm_destroy"
