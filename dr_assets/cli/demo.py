@@ -110,10 +110,9 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
             GroupId=group, IpPermissions=anyone
         )
 
-    def disable_key(aws: Aws, state: StackState) -> Any:
-        return aws.client("kms", two, writing=True).disable_key(
-            KeyId=state.field("secondary/encryption/data-key", "KeyId")
-        )
+    def stop_rotation(aws: Aws, state: StackState) -> Any:
+        key = state.field("secondary/encryption/data-key", "KeyId")
+        return aws.client("kms", two, writing=True).disable_key_rotation(KeyId=key)
 
     def publish(aws: Aws, state: StackState) -> Any:
         bucket = state.field("secondary/backup/bucket", "Name")
@@ -147,7 +146,12 @@ def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:
                 Parameters=[parameter],
             ),
         ),
-        Sabotage(f"the data key disabled ({two})", "secondary/encryption/data-key", "Enabled", disable_key),
+        Sabotage(
+            f"the data key's rotation switched off ({two})",
+            "secondary/encryption/data-key",
+            "KeyRotationEnabled",
+            stop_rotation,
+        ),
         Sabotage(
             f"the backup bucket's public-access block removed ({two})",
             "secondary/backup/public-access-block",
