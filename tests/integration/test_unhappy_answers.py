@@ -108,7 +108,6 @@ CREATING = (
             "CreateBucket",
             "PutBucketVersioning",
             "PutBucketEncryption",
-            "PutPublicAccessBlock",
             "PutBucketPolicy",
             "PutBucketLifecycleConfiguration",
             "PutBucketReplication",

@@ -21,6 +21,7 @@ import boto3
 
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.stack import SITES, Stack
+from tests.support.principal import let_topic_send
 
 ROOT = Path(__file__).resolve().parents[2]
 # As docs/alerts.md configures it: sensors run concurrently.
@@ -70,8 +71,7 @@ class TopicSubscriber:
         url = sqs.create_queue(QueueName=f"on-call-{site}")["QueueUrl"]
         topics = [topic["TopicArn"] for page in sns.get_paginator("list_topics").paginate() for topic in page["Topics"]]
         arn = next(topic for topic in topics if topic.endswith(f":{name}"))
-        queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue)
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=let_topic_send(sqs, url, arn))
         return sqs, url
 
     def _read(self) -> None:
