@@ -86,7 +86,7 @@ CREATING = (
             "CreateRoute",
         )
     ),
-    *(("iam", name) for name in ("CreateRole", "AttachRolePolicy", "PutRolePolicy")),
+    *(("iam", name) for name in ("CreatePolicy", "CreateRole", "AttachRolePolicy", "PutRolePolicy")),
     *(("kms", name) for name in ("CreateKey", "CreateAlias")),
     ("logs", "CreateLogGroup"),
     *(
