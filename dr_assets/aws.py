@@ -30,6 +30,8 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 WRITE_TIMEOUT = 60.0
 POOL = 16
+# Quotas of a whole account, in calls a second (Route 53 developer guide, "Quotas": five API requests a second, all callers together).
+CALLS_PER_SECOND = {"route53": 5.0}
 # Provisioning is worth minutes of waiting for a region that has stalled; a verification is not.
 PROVISIONING_SILENCE = 120.0
 
@@ -110,6 +112,32 @@ class CallLog:
         return [entry for entry in self.entries if entry.mutating]
 
 
+class Pacing:
+    """Spaces the calls of a service that has just throttled one, so that they wait for their turn and not for ever longer retries.
+
+    Safe for threads. `after_throttling` begins it; it ends when `seconds` have passed without another refusal.
+    """
+
+    def __init__(self, per_second: float, seconds: float = 10.0) -> None:
+        # A little slower than the quota: calls do not arrive as evenly as they are sent.
+        self._interval, self._seconds = 1.1 / per_second, seconds
+        self._lock = threading.Lock()
+        self._until = self._next = 0.0
+
+    def before_send(self, **_: Any) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._until:
+                return
+            turn = max(now, self._next)
+            self._next = turn + self._interval
+        time.sleep(turn - now)
+
+    def after_throttling(self) -> None:
+        with self._lock:
+            self._until = time.monotonic() + self._seconds
+
+
 class Aws:
     """Clients for both sites, created once each and shared by all threads.
 
@@ -137,6 +165,7 @@ class Aws:
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self.log = CallLog()
+        self._pacing = {service: Pacing(calls) for service, calls in CALLS_PER_SECOND.items()}
         self.breaker = Breaker(silence=2 * read_timeout if silence is None else silence)
 
     def client(self, service: str, region: str, writing: bool = False) -> Any:
@@ -160,16 +189,22 @@ class Aws:
         except failures.BotoCoreError as error:
             raise explain(error, service, "client", region) from error
 
+        pacing = self._pacing.get(service)
+
         def before_send(**_: Any) -> None:
             self.breaker.before_send(region)
 
         def after_attempt(response: Any = None, caught_exception: Any = None, **_: Any) -> None:
             if response is not None:
                 self.breaker.answered(region)
+                if pacing and response[1].get("Error", {}).get("Code") in _THROTTLED:
+                    pacing.after_throttling()
             elif not isinstance(caught_exception, RegionDarkError):
                 refused = isinstance(caught_exception, failures.EndpointConnectionError)
                 self.breaker.unanswered(region, refused)
 
+        if pacing:
+            client.meta.events.register("before-send.*", pacing.before_send)
         client.meta.events.register("before-send.*", before_send)
         client.meta.events.register_first("needs-retry.*", after_attempt)
         return client

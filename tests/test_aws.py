@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import botocore.exceptions
 import pytest
@@ -211,3 +212,19 @@ def test_a_mutating_call_is_sent_once_whatever_becomes_of_its_answer(
     with pytest.raises(botocore.exceptions.ReadTimeoutError):
         Aws(silence=120.0).act(Call("sns", "create_topic", {"Name": "once"}), EAST, "")
     assert len([call for call in cloud.control.calls() if call["operation"] == "CreateTopic"]) == 1
+
+
+def test_after_one_refusal_the_calls_to_route_53_are_spaced_by_its_quota(cloud: EmbeddedAws) -> None:
+    """Developer guide, "Quotas": five requests a second of the whole account; other programs call as well."""
+    cloud.control.answers(route53_calls_per_second=5.0)
+    cloud.control.clear_calls()
+    aws = Aws()
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        zones = [pool.submit(aws.reads().pages, "route53", "list_hosted_zones", EAST, "HostedZones") for _ in range(24)]
+        assert [zone.result() for zone in zones] == [[]] * 24
+    seconds = time.monotonic() - started
+    cloud.control.answers(route53_calls_per_second=0.0)
+    refused = [call for call in cloud.control.calls() if call["error_code"] == "Throttling"]
+    assert 0 < len(refused) <= 12, "without spacing each answer costs another refusal"
+    assert seconds < 20.0, "the quota alone asks for 4 s"
