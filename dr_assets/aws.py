@@ -231,7 +231,8 @@ class Aws:
     def account(self, regions: Sequence[str]) -> str:
         """The caller's account number, from the first region that answers; a role's own, once STS has let it be assumed.
 
-        Raises CredentialsError, or UnansweredError when no region does.
+        Each site may have a role of its own: one that is refused leaves the other. Raises CredentialsError where a region refused
+        and none answered, UnansweredError where none did either.
         """
         problem: DrError | None = None
         for region in regions:
@@ -239,9 +240,10 @@ class Aws:
                 account = self._session.account(region)
                 return account or str(self.reads().call("sts", "get_caller_identity", region)["Account"])
             except Exception as error:
-                problem = explain(error, "sts", "get_caller_identity", region)
-                if not isinstance(problem, UnansweredError):
-                    raise problem from error
+                found = explain(error, "sts", "get_caller_identity", region)
+                if not isinstance(found, (UnansweredError, CredentialsError)):
+                    raise found from error
+                problem = problem if isinstance(problem, CredentialsError) else found
         raise problem or UnansweredError("The account is unknown because no region was given.")
 
 

@@ -27,7 +27,8 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import CredentialsError, UnansweredError
 from dr_assets.history.store import open_store
 from dr_assets.reconcile import service
-from dr_assets.stack import Stack
+from dr_assets.resources.catalog import catalog
+from dr_assets.stack import Site, Stack
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import Run, healthy, sample
 from tests.support.principal import create_role
@@ -149,6 +150,26 @@ def test_each_site_may_have_a_role_of_its_own(cloud: EmbeddedAws, role: str, mon
     monkeypatch.setenv("DR_ROLE_ARN", other)
     assert other.rsplit("/", 1)[1] in caller(WEST)
     assert other.rsplit("/", 1)[1] in caller("eu-west-1")
+
+
+@pytest.mark.parametrize("site", ["primary", "secondary"])
+def test_case_e3_a_site_s_role_that_is_refused_makes_that_site_unknown_and_leaves_the_other(
+    cloud: EmbeddedAws, role: str, stack: Stack, monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    missing = "arn:aws:iam::123456789012:role/no-such-role"
+    monkeypatch.setenv("DR_ROLE_ARN_PRIMARY", missing if site == "primary" else role)
+    monkeypatch.setenv("DR_ROLE_ARN_SECONDARY", missing if site == "secondary" else role)
+    outcomes = service.verify(stack).outcomes
+    regions = {resource.key: resource.region for resource in catalog(stack)}
+    refused = {outcome.key for outcome in outcomes if outcome.status == "unknown"}
+    own = {key for key, region in regions.items() if region == stack.region(site)}
+    # What is found through a resource of the refused site, or depends on it, is unknown with it.
+    assert own <= refused and len(refused) < len(own) + 15
+    assert any(missing in outcome.reason for outcome in outcomes)
+    for variable in ("DR_ROLE_ARN_PRIMARY", "DR_ROLE_ARN_SECONDARY"):
+        monkeypatch.setenv(variable, missing)
+    with pytest.raises(CredentialsError, match="no-such-role"):
+        service.verify(stack)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from dr_assets.core.model import (
     Target,
     changed_fields,
 )
+from dr_assets.core.unreadable import UNREADABLE, log_unreadable
 from dr_assets.errors import AwsCallError, ForeignResourceError, NoEffectError, RefusedError, UnansweredError
 from dr_assets.stack import Site
 
@@ -114,6 +115,18 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
         RefusedError: write, and it is Terraform's and `adopt` is off; or something it needs is absent.
         AwsCallError: AWS refused the call. NotYetError, NoEffectError, UnansweredError: see `Driver.act`.
     """
+    try:
+        return _converge(resource, driver, write)
+    except UNREADABLE as error:
+        return _unreadable(resource, error)
+
+
+def _unreadable(resource: Resource, error: Exception) -> Outcome:
+    log_unreadable(LOG, resource.key, error)
+    return Outcome(resource.key, "unknown", reason=f"AWS's answer cannot be compared ({type(error).__name__})")
+
+
+def _converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
     kind = driver.kind(resource.kind)
     try:
         observed = driver.observe(resource)
@@ -135,9 +148,6 @@ def converge(resource: Resource, driver: Driver, write: bool) -> Outcome:
         waiting = kind.waiting(observed)
     except UnknownScope as error:
         return Outcome(resource.key, "unknown", reason=str(error))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        LOG.exception("%s cannot be compared", resource.key)
-        return Outcome(resource.key, "unknown", reason=f"AWS's answer cannot be compared ({type(error).__name__})")
     drift = tuple(item for item in drift if item.field not in former)
     if waiting:
         return Outcome(resource.key, "waiting", drift, observed, desired, waiting)
@@ -207,6 +217,13 @@ def remove(resource: Resource, driver: Driver) -> Outcome:
 
     Raises like `converge`.
     """
+    try:
+        return _remove(resource, driver)
+    except UNREADABLE as error:
+        return _unreadable(resource, error)
+
+
+def _remove(resource: Resource, driver: Driver) -> Outcome:
     kind = driver.kind(resource.kind)
     try:
         observed = driver.observe(resource)

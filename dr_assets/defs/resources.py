@@ -60,6 +60,7 @@ class AwsStack(ResourceWithBoto3Configuration):
     _snapshot_taken: bool = PrivateAttr(default=False)
     _preflight: PreflightReport | Exception | None = PrivateAttr(default=None)
     _preflight_done: bool = PrivateAttr(default=False)
+    _settled: set[str] = PrivateAttr(default_factory=set)
     _unhealed: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -123,7 +124,7 @@ class AwsStack(ResourceWithBoto3Configuration):
         """The outcome of `step`, in Dagster's terms, and reported to PROGRESS.
 
         A resource that exists and cannot be corrected is `drifted`: the step succeeds, so that what needs it is still
-        provisioned, and `unhealed` has the reason.
+        provisioned, and `uncorrected` has the reason.
 
         Raises dg.RetryRequested while a resource that is written is not ready (other branches of the graph go on), dg.Failure
         when it is unknown, absent and refused, or not ready in time.
@@ -150,15 +151,27 @@ class AwsStack(ResourceWithBoto3Configuration):
             raise retry
         if writes and outcome.status == "drifted":
             self._unhealed[key] = outcome.reason
+        elif writes and outcome.good:
+            self._settled.add(key)
         listener = PROGRESS.get()
         if listener:
             listener(outcome)
         return outcome
 
-    @property
-    def unhealed(self) -> dict[str, str]:
-        """Resources of this run that exist and could not be corrected: key -> reason with remedy."""
-        return dict(self._unhealed)
+    def uncorrected(self, selected: frozenset[str] | None) -> dict[str, str]:
+        """Resources of the run (None: the whole stack) that are not as they should be: key -> reason, with its remedy.
+
+        What no step of this process has reconciled is observed now: with another executor each step is a process of its own, and
+        a re-execution from failure leaves out the steps that succeeded. Raises dg.Failure.
+        """
+        state = self.stack_state()
+        chosen = state.resources.keys() if selected is None else selected & state.resources.keys()
+        found = dict(self._unhealed)
+        if others := chosen - self._settled - found.keys():
+            with as_dagster_failure():
+                rest = state.verify(others)
+            found |= {each.key: f"{each.status}: {each.reason}" for each in rest if not each.good}
+        return found
 
     def _session(self) -> AwsSession:
         options = {"endpoint_url": self.endpoint_url, "use_ssl": self.use_ssl, "verify": self.verify}

@@ -147,6 +147,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "wildcard of its type [Service Authorization Reference; awslabs/pireporter#8; terraform-provider-aws#8804]",
         "what a call needs besides: tags on creation, iam:PassRole with iam:PassedToService, the keys of clusters, secrets, topics, "
         "queues and objects with kms:ViaService, RDS's service-linked role [Service Authorization Reference, Dependent actions]",
+        "a policy that is attached, a boundary, or of several versions is not deleted [IAM API, DeletePolicy; for a boundary: guess]",
         "refusals have each service's own code, status and text [IAM user guide, Troubleshoot access denied error messages]",
         "a key that nobody has acts as the account's root: explicit denies of resource policies and key policies hold for it, too "
         "[IAM user guide, AWS account root user]",

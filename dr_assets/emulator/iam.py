@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.iam import urls
-from moto.iam.exceptions import InvalidInput, NotFoundException
+from moto.iam.exceptions import DeleteConflictException, InvalidInput, NotFoundException
 from moto.iam.models import IAMBackend, iam_backends
 from moto.iam.responses import IamResponse
 
@@ -27,6 +27,21 @@ class DrIamBackend(Extended, IAMBackend):  # type: ignore[misc]
         if service_name == "rds.amazonaws.com":
             role.name = "AWSServiceRoleForRDS"
         return role
+
+    def delete_policy(self, policy_arn: str) -> None:
+        """moto: deletes a policy in use, and one with several versions (IAM API, DeletePolicy: detach it and delete its other
+        versions first)."""
+        policy = self.get_policy(policy_arn)
+        holders = (*self.roles.values(), *self.users.values(), *self.groups.values())
+        if any(
+            policy.arn in (*each.managed_policies, getattr(each, "permissions_boundary_arn", None)) for each in holders
+        ):
+            raise DeleteConflictException("Cannot delete a policy attached to entities.")
+        if len(policy.versions) > 1:
+            raise DeleteConflictException(
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's versions."
+            )
+        super().delete_policy(policy_arn)
 
 
 class DrIamResponse(IamResponse):  # type: ignore[misc]

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr_assets.core.compare import compare
+from dr_assets.core.converge import shown
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Call, Drift, Kind, Observed
+from dr_assets.core.unreadable import UNREADABLE
+from dr_assets.errors import NoEffectError, NotYetError
 
 # Reads again while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
 MAX_RETRIES = 5
@@ -20,8 +23,9 @@ MAX_WRITES = 3
 # How long AWS may take to show what it accepted: services are eventually consistent within seconds, at times minutes
 # (terraform-provider-aws waits two minutes for most: propagationTimeout). A third of it passes before a call is repeated.
 SHOW_SECONDS = 120.0
-# How long a creation that was not answered may take to show, where making it again would make a second resource.
-LOST_SECONDS = 30.0
+# How long a creation that was not answered may take to show, where making it again would make a second resource: EC2's, Route 53's and
+# KMS's creations take no idempotency token that would name the first (CreateVpc, CreateSubnet, CreateHealthCheck, CreateKey).
+LOST_SECONDS = SHOW_SECONDS
 # How long AWS may leave a change pending that it was asked to make at once, before its status shows that it is being made.
 PENDING_SECONDS = 600.0
 
@@ -30,14 +34,17 @@ PENDING_SECONDS = 600.0
 class Progress:
     """Of one resource, while it is not stable. Times are seconds of the state's clock.
 
-    drift: as first observed; calls: made so far; created: AWS accepted the creation; before: the drift that the last accepted
-    update was to remove; written_at: when; lost_at: a call was not answered; refused_at: the first "not yet" in a row; pending: changes that waited already when
-    it was first observed, and that no call of ours has asked AWS to make.
+    drift: as first observed; calls: made so far; created: AWS accepted the creation; existed: or answered with this text that the
+    resource exists; before: the drift that the last accepted update was to remove; written_at: when; lost_at: a call was not
+    answered; refused_at: the first "not yet" in a row; pending: changes that waited already when it was first observed, and that no
+    call of ours has asked AWS to make; deleting: it is to be deleted.
     """
 
     drift: tuple[Drift, ...] = ()
     calls: list[str] = field(default_factory=list)
     created: bool = False
+    existed: str = ""
+    deleting: bool = False
     before: tuple[Drift, ...] = ()
     written_at: float = 0.0
     lost_at: float | None = None
@@ -52,9 +59,25 @@ class Progress:
         if call.params.get("ApplyImmediately"):
             self.pending = frozenset()  # RDS makes all that is pending then
 
-    def exhausted(self, call: Call) -> bool:
-        """Whether AWS has accepted this very call as often as it may be made."""
-        return self.accepted[fingerprint(call)] >= MAX_WRITES
+    def check_repetition(self, key: str, call: Call, drift: Sequence[Drift], now: float) -> None:
+        """No identical call is made more than MAX_WRITES times, and no deletion again before AWS had time to show the first.
+
+        Raises:
+            NotYetError: AWS has just accepted this very deletion.
+            NoEffectError: AWS accepted this very call MAX_WRITES times, to remove `drift` or to delete.
+        """
+        times, name = self.accepted[fingerprint(call)], f"{call.service}.{call.operation}"
+        if self.deleting and times and now - self.written_at < SHOW_SECONDS / MAX_WRITES:
+            raise NotYetError(f"{key}: AWS accepted {name} and still shows the resource", SHOW_SECONDS)
+        if times >= MAX_WRITES and self.deleting:
+            raise NoEffectError(
+                f"{key}: AWS accepted {name} {times} times, and it is still there. Find in the console what keeps it."
+            )
+        if times >= MAX_WRITES and drift:
+            raise NoEffectError(
+                f"{key}: AWS accepted {name} {times} times, and it still shows no change: {shown(drift)}. Compare with the "
+                "console; something else may set it, or AWS does not apply it."
+            )
 
     def waited(self, now: float) -> float:
         """Seconds since the first "not yet" in a row, this one included."""
@@ -73,7 +96,7 @@ def differences(
     """What differs, and the changes that AWS is carrying out; None where the answer is garbled and cannot be compared."""
     try:
         return compare(kind.refine(desired, observed), observed, kind.owned), sorted(kind.pending(observed))
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except UNREADABLE:
         return None
 
 

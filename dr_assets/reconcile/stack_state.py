@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,16 +12,16 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.aws import POOL, Aws, explain, is_answer
-from dr_assets.core.converge import ALREADY_THERE, converge, remove, shown
+from dr_assets.core.converge import ALREADY_THERE, converge, remove
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
 from dr_assets.core.not_yet import not_yet
 from dr_assets.core.topology import Topology
+from dr_assets.core.unreadable import log_unreadable
 from dr_assets.errors import (
     AwsCallError,
     CredentialsError,
     DrError,
-    NoEffectError,
     NotYetError,
     RefusedError,
     ThrottledError,
@@ -78,6 +77,7 @@ class StackState:
         self._topology: Topology | DrError | None = None
         self._progress: dict[str, Progress] = {}
         self._created_at: dict[str, float] = {}
+        self._refused: dict[str, CredentialsError] = {}  # region -> what the latest snapshot was answered there
         self._observations: dict[str, tuple[float, Observed | None | DrError | UnknownScope]] = {}
 
     # --- Scope -----------------------------------------------------------------------------------------------------
@@ -159,11 +159,9 @@ class StackState:
 
     def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
         progress = self._progress.get(target.key)
-        if progress and drift and progress.exhausted(call):
-            raise NoEffectError(
-                f"{target.key}: AWS accepted {call.service}.{call.operation} {MAX_WRITES} times, and it still shows no "
-                f"change: {shown(drift)}. Compare with the console; something else may set it, or AWS does not apply it."
-            )
+        if progress:
+            progress.check_repetition(target.key, call, drift, self._clock())
+        existed = ""
         try:
             self.aws.act(call, target.region, self.account)
         except Exception as error:
@@ -175,11 +173,13 @@ class StackState:
                     raise NotYetError(str(problem), row.seconds) from error
             if code not in ALREADY_THERE:
                 raise problem from error
+            existed = str(problem)
         finally:
             self.invalidate(target.key)
         if progress:
             progress.accept(call, drift, self._clock())
-            if call.operation.startswith("create"):
+            progress.existed = existed
+            if call.operation.startswith("create") and not existed:
                 self._created_at[target.key] = self._clock()
 
     def invalidate(self, *keys: str) -> None:
@@ -194,14 +194,16 @@ class StackState:
     def snapshot(self, keys: Iterable[str] | None = None) -> None:
         """Read these resources (default: all) and those they are found through, concurrently, each call once.
 
-        Where AWS does not answer for a resource, `observe` raises later, not this. Raises CredentialsError.
+        Where AWS does not answer for a resource, `observe` raises later, not this; so, too, where one region alone refuses the
+        credentials (a site's own role; a region that the account has not enabled). Raises CredentialsError where every region does.
         """
         _ = self.account
         reads = self.aws.reads(self.account, memo=True)
         wanted = list(self.resources if keys is None else keys)
         pending = {key: self.resources[key] for key in self._with_identities(wanted)}
-        for key in pending:
-            self._observations.pop(key, None)
+        regions = {resource.region for resource in pending.values()}
+        self._observations = {key: each for key, each in self._observations.items() if key not in pending}
+        self._refused.clear()
         with ThreadPoolExecutor(POOL, thread_name_prefix="read") as pool:
             topology = pool.submit(read_topology, self.stack, reads)
             while pending:
@@ -213,8 +215,10 @@ class StackState:
                 self._read(ready, reads, pool)
             try:
                 self._topology = topology.result()
-            except (UnansweredError, AwsCallError) as error:
-                self._topology = error
+            except (UnansweredError, AwsCallError, CredentialsError) as error:
+                self._topology = UnansweredError(str(error)) if isinstance(error, CredentialsError) else error
+        if regions and regions <= self._refused.keys():
+            raise next(iter(self._refused.values()))
 
     def _with_identities(self, keys: Iterable[str]) -> list[str]:
         found: dict[str, None] = {}
@@ -255,10 +259,11 @@ class StackState:
         except Exception as error:
             problem = explain(error, kind, "read", region)
             if isinstance(problem, CredentialsError):
-                raise problem from error
+                self._refused[region] = problem
+                problem = UnansweredError(str(problem))
             if not is_answer(error):
                 # An answer in a shape that AWS does not document, or a bug of ours: either way this kind alone is unknown.
-                _log_unreadable(kind, region, error)
+                log_unreadable(LOG, f"{kind} in {region}", error)
             if len(batch) > 1 and not isinstance(problem, UnansweredError):
                 for target in batch:  # so that one odd resource leaves its neighbours known
                     self._read_batch(kind, region, [target], reads)
@@ -337,7 +342,7 @@ class StackState:
                     return outcome
                 return replace(
                     outcome,
-                    status="created" if progress.created else "updated",
+                    status="created" if progress.created and not progress.existed else "updated",
                     drift=progress.drift,
                     calls=tuple(progress.calls),
                 )
@@ -359,11 +364,16 @@ class StackState:
         if observed is None:
             if progress.created:
                 if now - progress.written_at > SHOW_SECONDS:
+                    answer = (
+                        "accepted its creation"
+                        if not progress.existed
+                        else f"answered that it exists ({progress.existed})"
+                    )
                     raise AwsCallError(
-                        f"{resource.key}: AWS accepted its creation {SHOW_SECONDS:.0f} s ago and does not show it. Look for it "
+                        f"{resource.key}: AWS {answer} {SHOW_SECONDS:.0f} s ago and does not show it. Look for it "
                         "in the console, then run again."
                     )
-                return "created, but AWS does not show it yet"
+                return f"{'exists' if progress.existed else 'created'}, but AWS does not show it yet"
             # Made again, what has no name of its own would exist twice if the unanswered call was carried out after all.
             if progress.lost_at is not None and now - progress.lost_at < LOST_SECONDS and KINDS[resource.kind].unnamed:
                 return "its creation was not answered; AWS may show it yet"
@@ -399,6 +409,7 @@ class StackState:
         """Delete one resource: `absent` when it is gone, `waiting` while AWS is deleting it. Raises like `core.converge.remove`."""
         calls: list[str] = []
         backoff, progress = Backoff(), self._progress.setdefault(resource.key, Progress())
+        progress.deleting = True
         for _ in range(MAX_STEPS):
             self.invalidate(resource.key)
             try:
@@ -415,8 +426,6 @@ class StackState:
                 continue
             if outcome.status == "unknown" and not backoff.exhausted():
                 continue
-            if outcome.calls and outcome.calls[0] in calls[-1:] and backoff.exhausted():
-                break  # AWS accepted the deletion and still shows the resource
             calls.extend(outcome.calls)
             if not outcome.calls:
                 return replace(outcome, calls=tuple(calls))
@@ -433,12 +442,6 @@ class StackState:
                 f"The writer is at the {self.topology.writer} site, away from home, so nothing is written. Verify works; "
                 "bring the writer home first, or pass allow_away to override."
             )
-
-
-def _log_unreadable(kind: str, region: str, error: Exception) -> None:
-    """The traceback without the error's text, which may quote the answer, and so a secret."""
-    trace = "".join(traceback.format_tb(error.__traceback__))
-    LOG.error("%s cannot be read in %s: %s\n%s", kind, region, type(error).__name__, trace)
 
 
 def _found_through(resource: Resource) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ _DUTIES: Mapping[str, Permissions] = {
 _VERIFYING = ("verify", "provision", "destroy", "drill")
 # What only `dr destroy` calls. Deletions among provisioning's corrections are not here.
 _DESTROYING = re.compile(
-    r"\w+:(Delete(?!Route$|BucketPolicy$)\w+|DetachRolePolicy|DisassociateRouteTable|ListBucketVersions"
+    r"\w+:(Delete(?!Route$|BucketPolicy$)\w+|DetachRolePolicy|DisassociateRouteTable|ListBucketVersions|ListPolicyVersions"
     r"|RemoveFromGlobalCluster|ScheduleKeyDeletion|Unsubscribe)"
 )
 

@@ -620,3 +620,30 @@ def test_nothing_is_delivered_before_a_subscription_is_confirmed(client: Clients
     # Nothing listens there: a delivery would fail.
     sns.subscribe(TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:9/")
     assert sns.publish(TopicArn=topic, Message="x")["MessageId"]
+
+
+def test_a_managed_policy_in_use_or_of_several_versions_is_not_deleted(client: Clients, name: str) -> None:
+    """IAM API, DeletePolicy."""
+    iam = client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+
+    def refused() -> bool:
+        with pytest.raises(ClientError) as caught:
+            iam.delete_policy(PolicyArn=arn)
+        return code_of(caught) == "DeleteConflict"
+
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    assert refused()
+    iam.delete_policy_version(PolicyArn=arn, VersionId="v1")
+    limits = {"PermissionsBoundary": arn}
+    role = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=role, **limits)
+    assert refused()
+    iam.delete_role_permissions_boundary(RoleName=name)
+    iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    assert refused()
+    iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    iam.delete_role(RoleName=name)
+    iam.delete_policy(PolicyArn=arn)

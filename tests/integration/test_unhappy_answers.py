@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from dr_assets.aws import Aws
 from dr_assets.cli.run_job import provision_config, run_job
+from dr_assets.defs.definitions import build_definitions
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile import progress, service
 from dr_assets.reconcile.stack_state import StackState
@@ -225,6 +227,8 @@ def test_case_d4_what_cannot_be_corrected_stops_only_itself(
         (text,) = result.failures
         assert "primary/aurora/cluster: DatabaseName is 'transactiondb', should be 'otherdb'" in text
         assert "snapshot" in text and "destroy" not in text and "delete it" not in text
+        (again,) = provision_only_the_check(load_stack())
+        assert "primary/aurora/cluster: drifted: differs in DatabaseName" in again
         done = dr("provision", "--poll", "0.1")
         assert done.returncode == 1
         assert "DatabaseName is 'transactiondb', should be 'otherdb'" in done.stderr
@@ -232,6 +236,23 @@ def test_case_d4_what_cannot_be_corrected_stops_only_itself(
         monkeypatch.delenv("DR_STACK__DATABASE_NAME")
         build(stack)
     assert service.verify(stack).in_sync
+
+
+def provision_only_the_check(stack: Stack) -> list[str]:
+    """Failures of a run of `provision_stack` in which only the step `provisioned` is executed, as in a re-execution from failure."""
+    job = build_definitions(stack).resolve_job_def("provision_stack")
+    (step,) = [node.name for node in job.graph.nodes if node.name.endswith("provisioned")]
+    result = job.execute_in_process(
+        run_config=provision_config(),
+        op_selection=[step],
+        raise_on_error=False,
+        instance=dg.DagsterInstance.ephemeral(),
+    )
+    return [
+        str(event.step_failure_data.user_failure_data.description)
+        for event in result.all_events
+        if event.is_step_failure
+    ]
 
 
 def test_a_provision_with_nothing_to_change_writes_nothing_and_loads_no_dagster(

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
-from dr_assets.errors import AwsCallError, UnansweredError
+from dr_assets.errors import AwsCallError, NoEffectError, UnansweredError
 from dr_assets.reconcile import progress
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.aurora.parameter_groups import ClusterParameterGroup
@@ -214,6 +214,23 @@ def test_aws_16_what_has_no_name_is_looked_for_before_it_is_made_again_even_if_a
     assert world.made == 1
 
 
+def test_aws_16_a_thing_without_a_name_is_not_made_again_before_aws_had_its_time_to_show_the_first(
+    world: World, stack: Stack
+) -> None:
+    """EC2 API reference, "Eventual consistency": what was created may not be visible to the next calls, for minutes at times."""
+    lost = iter([True, False])
+    again: list[float] = []
+
+    def lose(_: Call) -> None:
+        again.append(world.clock)
+        if next(lost):
+            raise refusal("InternalError", "oops", 500)
+
+    world.answer = lose
+    until_stable(*state(world, stack, "test.unnamed"))
+    assert again[1] - again[0] >= 120.0
+
+
 def test_aws_16_a_creation_that_was_really_lost_is_made_in_the_end(world: World, stack: Stack) -> None:
     lost = iter([True, False])
 
@@ -264,6 +281,52 @@ def test_case_d7_a_creation_that_aws_never_shows_is_made_once_and_fails(world: W
     with pytest.raises(AwsCallError, match="accepted its creation"):
         until_stable(*state(world, stack))
     assert world.made == 1
+
+
+def test_case_d7_a_creation_that_aws_answers_with_already_exists_and_never_shows_is_not_called_ours(
+    world: World, stack: Stack
+) -> None:
+    def refuse(_: Call) -> None:
+        raise refusal("EntityAlreadyExists", "thing already exists.")
+
+    world.answer = refuse
+    with pytest.raises(AwsCallError) as caught:
+        until_stable(*state(world, stack))
+    assert "answered that it exists" in str(caught.value) and "thing already exists" in str(caught.value)
+    assert "accepted" not in str(caught.value)
+    assert world.writes == ["create"]
+
+
+def test_a_creation_that_aws_answers_with_already_exists_is_found_and_not_reported_as_created(
+    world: World, stack: Stack
+) -> None:
+    def refuse(call: Call) -> None:
+        world.thing = dict(call.params)  # somebody else made it at the same time
+        raise refusal("EntityAlreadyExists", "thing already exists.")
+
+    world.answer = refuse
+    assert until_stable(*state(world, stack)).status == "updated"
+
+
+def test_case_d7_a_deletion_that_aws_takes_and_does_not_make_is_asked_for_three_times(
+    world: World, stack: Stack
+) -> None:
+    world.thing = {"Size": 1}
+    made, resource = state(world, stack)
+    with pytest.raises(NoEffectError, match=r"accepted test\.delete 3 times, and it is still there"):
+        for _ in range(500):
+            assert made.delete(resource).status == "waiting"
+    assert world.writes == ["delete"] * 3
+    assert 100 <= world.clock <= 400, "AWS had the time that its services take to become consistent"
+
+
+def test_a_deletion_that_aws_shows_late_is_made_once(world: World, stack: Stack) -> None:
+    world.thing = {"Size": 1}
+    made, resource = state(world, stack)
+    assert made.delete(resource).status == "waiting"
+    world.thing = {}
+    assert made.delete(resource).status == "absent"
+    assert world.writes == ["delete"]
 
 
 # --- what cannot be corrected ---------------------------------------------------------------------------------------------
@@ -326,6 +389,30 @@ def test_case_d5_an_answer_that_cannot_be_understood_makes_its_resource_unknown(
     assert type(error).__name__ in outcome.reason and "test_stack_state.py" in outcome.reason
     assert "Traceback" in caplog.text or "test_stack_state.py" in caplog.text
     assert "S3cret" not in outcome.reason + caplog.text
+
+
+@pytest.mark.parametrize("method", ["update", "explain", "delete", "waiting_to_delete"])
+@pytest.mark.parametrize("error", [KeyError("Id"), TypeError("x"), AttributeError("x"), ValueError("S3cret")])
+def test_case_d5_an_answer_that_a_correction_or_deletion_cannot_read_makes_its_resource_unknown(
+    world: World,
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    method: str,
+) -> None:
+    def garbled(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Thing, method, garbled)
+    monkeypatch.setattr("dr_assets.core.converge.LOG", logging.getLogger("tests.unreadable"))
+    world.thing = {"Size": 2}
+    made, resource = state(world, stack)
+    with caplog.at_level(logging.ERROR):
+        outcome = made.delete(resource) if "delete" in method else made.reconcile(resource)
+    assert outcome.status == "unknown" and type(error).__name__ in outcome.reason
+    assert "S3cret" not in outcome.reason + caplog.text
+    assert world.writes == []
 
 
 # --- changes that are pending, and creations that settle ---------------------------------------------------------------------

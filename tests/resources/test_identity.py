@@ -165,6 +165,17 @@ def test_aws_20_the_boundary_is_created_and_its_document_never_changed(stack: St
     assert deletion(of, retagged) == ("delete_policy", {"PolicyArn": BOUNDARY})
 
 
+def test_a_boundary_s_other_versions_are_deleted_before_it(stack: Stack) -> None:
+    """IAM API, DeletePolicy: "you must delete all the policy's versions", the default one goes with the policy."""
+    of = target(stack, "global/identity/boundary")
+    observed = look(boundary_reads(of), of)
+    versions = [{"VersionId": each, "IsDefaultVersion": each == "v3"} for each in ("v3", "v2", "v1")]
+    reads = FakeReads(KINDS["iam.policy"], list_policy_versions={"Versions": versions, "IsTruncated": False})
+    kind = KINDS["iam.policy"]
+    before = kind.before_delete(reads, of, observed or {})
+    assert deletion(of, before) == ("delete_policy_version", {"PolicyArn": BOUNDARY, "VersionId": "v2"})
+
+
 def test_aws_20_the_boundary_permits_what_the_roles_policies_do(stack: Stack) -> None:
     """A boundary that lacks a permission takes it away, without an error anywhere but in the service that misses it."""
     boundary = target(stack, "global/identity/boundary").desired["Policy"]

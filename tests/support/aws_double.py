@@ -108,7 +108,7 @@ class FakeReads:
     def call(self, service: str, operation: str, region: str, **params: Any) -> dict[str, Any]:
         check_params(service, operation, params)
         # What is looked up only before a deletion is granted with the writing.
-        granted = self._kind.write_actions if operation == "list_object_versions" else self._kind.read_actions
+        granted = self._kind.write_actions if operation.endswith("_versions") else self._kind.read_actions
         assert action(service, operation) in granted
         self.calls.append((operation, region, params))
         answer = self._answers[operation]

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from dr_assets.core.model import Resource
-from dr_assets.defs.resources import AwsStack, as_dagster_failure
+from dr_assets.defs.resources import AwsStack, as_dagster_failure, run_selection
 from dr_assets.defs.stack.assets import asset_key, drift_table
 from dr_assets.errors import AwsCallError, UnansweredError
 from dr_assets.resources.parity import compare_pair, pairs
@@ -63,6 +63,7 @@ def build_provisioned_check(resources: Sequence[Resource]) -> dg.AssetChecksDefi
     """The last step of a provisioning run, after every resource: fails the run where something could not be corrected.
 
     The step of such a resource succeeds (its check `desired_state` fails), since a failed step would skip all that needs it.
+    Where nothing is to be written, the check fails and the run does not.
     """
     last = resources[-1]
 
@@ -70,13 +71,14 @@ def build_provisioned_check(resources: Sequence[Resource]) -> dg.AssetChecksDefi
         asset=asset_key(last.key),
         name=PROVISIONED,
         additional_deps=[asset_key(resource.key) for resource in resources if resource.key != last.key],
-        description="Provisioning corrected all that it found to differ",
+        description="Every resource of the run is as the stack file says",
     )
-    def provisioned(aws: AwsStack) -> dg.AssetCheckResult:
-        if aws.unhealed:
-            lines = [f"{key}: {reason.removeprefix(f'{key}: ')}" for key, reason in aws.unhealed.items()]
-            raise dg.Failure("these could not be corrected, all else was:\n" + "\n".join(lines), allow_retries=False)
-        return dg.AssetCheckResult(passed=True, description="nothing is left to correct")
+    def provisioned(context: dg.AssetCheckExecutionContext, aws: AwsStack) -> dg.AssetCheckResult:
+        left = aws.uncorrected(run_selection(context))
+        lines = "\n".join(f"{key}: {reason.removeprefix(f'{key}: ')}" for key, reason in left.items())
+        if left and aws.writes:
+            raise dg.Failure(f"these could not be corrected, all else was:\n{lines}", allow_retries=False)
+        return dg.AssetCheckResult(passed=not left, description=lines or "nothing is left to correct")
 
     return provisioned
 

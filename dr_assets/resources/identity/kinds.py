@@ -29,7 +29,9 @@ class Boundary(Kind):
     absent_codes = _ABSENT
     resource_arn = "iam::{account}:policy/{name}"
     read_actions = permit("iam:GetPolicy", "iam:GetPolicyVersion")
-    write_actions = permit("iam:CreatePolicy", "iam:TagPolicy", "iam:DeletePolicy")
+    write_actions = permit(
+        "iam:CreatePolicy", "iam:TagPolicy", "iam:ListPolicyVersions", "iam:DeletePolicyVersion", "iam:DeletePolicy"
+    )
     remedies: ClassVar[Mapping[str, str]] = {
         "Policy": "it limits the stack's roles, so provisioning does not change it. As an administrator, run `dr permissions "
         "--boundary --account NUMBER > boundary.json` and `aws iam create-policy-version --policy-document "
@@ -63,8 +65,16 @@ class Boundary(Kind):
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         return Call("iam", "tag_policy", {"PolicyArn": observed["Arn"], "Tags": changed_tags(target, drift)})
 
+    def before_delete(self, reads: Reads, target: Target, observed: Observed) -> Observed:
+        """IAM deletes a policy that has its default version alone (IAM API, DeletePolicy): an administrator may have added others."""
+        found = reads.pages("iam", "list_policy_versions", target.region, "Versions", PolicyArn=observed["Arn"])
+        return {**observed, "Versions": [each["VersionId"] for each in found if not each["IsDefaultVersion"]]}
+
     def delete(self, target: Target, observed: Observed) -> Call:
-        return Call("iam", "delete_policy", {"PolicyArn": observed["Arn"]})
+        of = {"PolicyArn": observed["Arn"]}
+        if others := observed.get("Versions"):
+            return Call("iam", "delete_policy_version", {**of, "VersionId": others[0]})
+        return Call("iam", "delete_policy", of)
 
 
 class Role(Kind):
