@@ -129,13 +129,18 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "KMS keys, policies, rotation, aliases; what a disabled key and one pending deletion refuse, and the destruction of a key "
         "with its aliases at its date (the control API moves the calendar) [KMS developer guide, Key states of AWS KMS keys]",
         "a cluster whose key cannot be used keeps running, or stops at once as inaccessible-encryption-credentials-recoverable until "
-        "the key is enabled and StartDBCluster is called: the answer cluster_without_key [Aurora user guide, AWS KMS key "
-        "management]",
+        "the key is enabled and StartDBCluster is called: the answer cluster_without_key; with a destroyed key it is "
+        "inaccessible-encryption-credentials for ever [Aurora user guide, AWS KMS key management]",
+        "a cluster whose key cannot be used takes no new instance, no reboot and no final snapshot [RDS API, "
+        "KMSKeyNotAccessibleFault of CreateDBInstance, RebootDBInstance and DeleteDBCluster]",
+        "a topic or queue whose key cannot be used takes and gives no message, without AWS's delay by the reuse of data keys [SNS API, "
+        "Publish; SQS API, SendMessage and ReceiveMessage]",
         "a key policy that names a role or user that does not exist is refused [terraform-provider-aws#24697]",
         "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT [Secrets "
         "Manager API reference]",
         "a secret in its recovery window is neither read nor written nor rotated; a secret whose key cannot be used is "
-        "neither read nor written [Secrets Manager API reference, DeleteSecret and GetSecretValue]",
+        "neither read nor written, and gets another key only while it has no value [Secrets Manager API reference, DeleteSecret, "
+        "GetSecretValue and UpdateSecret]",
         "IAM roles with managed policies (AWS's own are loaded) and inline policies (moto's own) [IAM API, by moto]",
     ),
     "Permissions": (
@@ -162,7 +167,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "both ends [S3 API, PutBucketReplication]",
         "a new bucket has SSE-S3 and all four public-access blocks [S3 user guide, Default encryption FAQ; FAQ of April 2023]",
         "the key of an SSE-KMS object: the request's, else the bucket default's, AWS's own where a request names none; an object "
-        "whose key cannot be used is neither put nor read [S3 API reference, PutObject; List of error codes]",
+        "whose key cannot be used is neither put, copied nor read [S3 API reference, PutObject, CopyObject; List of error codes]",
         "SSE-KMS objects are replicated where the rule selects them and names a key for the replicas, and the role may decrypt and "
         "encrypt by its own and the keys' policies, with encryption context and bucket keys [S3 user guide, Replicating "
         "encrypted objects]",

@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
-from moto.kms.models import kms_backends
 from moto.secretsmanager import urls
 from moto.secretsmanager.exceptions import InvalidRequestException
 from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_backends
 
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions.resource_policies import key_error
 
 _DAY = 86400.0
 
@@ -32,49 +32,55 @@ class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
                 "You can't perform this operation on the secret because it was marked for deletion."
             )
 
-    def _use_key(self, secret_id: str, code: str, what: str) -> None:
+    def _decrypt(self, secret_id: str) -> None:
         """Refuse while the customer managed key of the secret cannot be used (API reference, GetSecretValue: Errors)."""
-        secret = self.secrets.get(secret_id)
-        key_id = getattr(secret, "kms_key_id", None)
-        if not key_id or "alias/aws/" in key_id:
-            return
-        kms = kms_backends[self.account_id][self.region_name]
-        try:
-            found = kms.usable(key_id) in kms.keys
-        except JsonRESTError:
-            found = False
-        if not found:
-            raise JsonRESTError(code, f"Secrets Manager {what}.")
+        if key_error(self.region_name, self._key_of(secret_id)):
+            what = "can't decrypt the protected secret text using the provided KMS key"
+            raise JsonRESTError("DecryptionFailure", f"Secrets Manager {what}.")
+
+    def _encrypt(self, key_id: str | None) -> None:
+        """Refuse a key that is disabled, pending deletion or does not exist (API reference, CreateSecret: EncryptionFailure)."""
+        if key_error(self.region_name, key_id):
+            what = "can't encrypt the protected secret text using the provided KMS key"
+            raise JsonRESTError("EncryptionFailure", f"Secrets Manager {what}.")
+
+    def _key_of(self, secret_id: str) -> str | None:
+        return getattr(self.secrets.get(secret_id), "kms_key_id", None)
 
     def create_secret(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """moto: answers that a secret scheduled for deletion exists."""
+        """moto: answers that a secret scheduled for deletion exists, and takes any key."""
         try:
             self._refuse_deleted(name)
         except InvalidRequestException:
             raise InvalidRequestException(
                 "You can't create this secret because a secret with this name is already scheduled for deletion."
             ) from None
+        self._encrypt(kwargs.get("kms_key_id"))
         return super().create_secret(name, *args, **kwargs)
 
     def get_secret_value(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto: has the message of another operation, and needs no key."""
         self._refuse_deleted(secret_id)
-        self._use_key(
-            secret_id, "DecryptionFailure", "can't decrypt the protected secret text using the provided KMS key"
-        )
+        self._decrypt(secret_id)
         return super().get_secret_value(secret_id, *args, **kwargs)
 
     def put_secret_value(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto: writes to a deleted secret, and needs no key."""
         self._refuse_deleted(secret_id)
-        self._use_key(
-            secret_id, "EncryptionFailure", "can't encrypt the protected secret text using the provided KMS key"
-        )
+        self._encrypt(self._key_of(secret_id))
         return super().put_secret_value(secret_id, *args, **kwargs)
 
     def update_secret(self, secret_id: str, *args: Any, **kwargs: Any) -> Any:
-        """moto: has its own message."""
+        """moto: has its own message, and needs no key.
+
+        Another key also encrypts the existing versions, for which the former key must decrypt them (API reference, UpdateSecret).
+        """
         self._refuse_deleted(secret_id)
+        new, secret = kwargs.get("kms_key_id"), self.secrets.get(secret_id)
+        if new or kwargs.get("secret_string") is not None or kwargs.get("secret_binary") is not None:
+            self._encrypt(new or self._key_of(secret_id))
+        if new and secret is not None and any(map(_has_value, secret.versions.values())):
+            self._decrypt(secret_id)
         return super().update_secret(secret_id, *args, **kwargs)
 
     def tag_resource(self, arn: str, *args: Any, **kwargs: Any) -> Any:
@@ -123,6 +129,10 @@ class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
             if "AWSCURRENT" in version["version_stages"]:
                 secret.set_default_version_id(version_id)
         return result
+
+
+def _has_value(version: dict[str, Any]) -> bool:
+    return "secret_string" in version or "secret_binary" in version
 
 
 EXTENSION = Extension(backends=secretsmanager_backends, backend=DrSecretsBackend, urls=urls)

@@ -47,7 +47,7 @@ TABLE: dict[str, Service] = {
     "ec2": Service("ec2"),
     "s3": Service("s3.backend", reads=("kms",), shows_time=True),
     "sns": Service("sns", reads=("sqs", "kms")),
-    "sqs": Service("sqs", shows_time=True),
+    "sqs": Service("sqs", reads=("kms",), shows_time=True),
     "logs": Service(),
     "servicequotas": Service("service_quotas", warm=False),
     "secretsmanager": Service("secretsmanager", reads=("kms",)),

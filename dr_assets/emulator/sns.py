@@ -5,12 +5,20 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.sns import urls
+from moto.sns.exceptions import SNSException
 from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.responses import SNSResponse
 
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.permissions import may_publish
+from dr_assets.emulator.permissions.resource_policies import key_error
 
+# KMS's error code -> that of SNS (botocore's service model).
+_KEY_ERRORS = {
+    "DisabledException": "KMSDisabled",
+    "KMSInvalidStateException": "KMSInvalidState",
+    "NotFoundException": "KMSNotFound",
+}
 _CONFIRMED_BY_HAND = frozenset({"email", "email-json", "http", "https"})
 
 
@@ -27,6 +35,21 @@ class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
         if protocol == "sqs":
             subscription.publish = _if_permitted(subscription.publish, endpoint, topic_arn)
         return subscription
+
+    def publish(self, message: str, arn: str | None, *args: Any, **kwargs: Any) -> str:
+        """Refused while the topic's key cannot be used (SNS API, Publish: errors)."""
+        self._use_key(arn)
+        return super().publish(message, arn, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def publish_batch(self, topic_arn: str, *args: Any, **kwargs: Any) -> Any:
+        """Refused as a whole, as PublishBatch lists the key's errors. moto: answers with neither success nor failure."""
+        self._use_key(topic_arn)
+        return super().publish_batch(topic_arn, *args, **kwargs)
+
+    def _use_key(self, arn: str | None) -> None:
+        key_id = getattr(self.topics.get(arn), "kms_master_key_id", None)
+        if error := key_error(self.region_name, key_id):
+            raise SNSException(_KEY_ERRORS[error], f"{key_id}: {error}")
 
     def set_subscription_attributes(self, arn: str, name: str, value: Any) -> None:
         """moto: keeps the text `false`, which counts as true when it delivers."""

@@ -258,3 +258,117 @@ def test_aws_14_objects_cannot_be_read_or_put_while_their_key_cannot_be_used(cli
     kms.cancel_key_deletion(KeyId=key)
     kms.enable_key(KeyId=key)
     assert s3.get_object(Bucket=name, Key="a")["Body"].read() == b"x"
+
+
+def test_aws_14_a_copy_needs_the_keys_of_source_and_target(client: Clients, name: str) -> None:
+    """S3 API reference, CopyObject and CreateMultipartUpload; codes: "List of error codes" (KMS.*)."""
+    s3, kms = client("s3"), client("kms")
+    s3.create_bucket(Bucket=name)
+    source, target = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    s3.put_object(Bucket=name, Key="a", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=source)
+    to = {"Bucket": name, "Key": "b", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": target}
+    kms.disable_key(KeyId=source)
+    upload = s3.create_multipart_upload(**to)["UploadId"]
+    part = {"Bucket": name, "Key": "b", "UploadId": upload, "PartNumber": 1}
+    assert code(s3.copy_object, **to, CopySource=f"{name}/a") == "KMS.DisabledException"
+    assert code(s3.upload_part_copy, **part, CopySource=f"{name}/a") == "KMS.DisabledException"
+    kms.enable_key(KeyId=source)
+    kms.disable_key(KeyId=target)
+    assert code(s3.copy_object, **to, CopySource=f"{name}/a") == "KMS.DisabledException"
+    assert code(s3.create_multipart_upload, **to) == "KMS.DisabledException"
+    kms.enable_key(KeyId=target)
+    assert code(s3.copy_object, **to, CopySource=f"{name}/a") == ""
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+# What KMS, SNS and SQS call the three reasons (service models of SNS and SQS: the errors of Publish, SendMessage, ReceiveMessage).
+REASONS = [
+    ("disabled", "KMSDisabled", "KMS.DisabledException"),
+    ("pending", "KMSInvalidState", "KMS.InvalidStateException"),
+    ("destroyed", "KMSNotFound", "KMS.NotFoundException"),
+]
+
+
+def retire(aws: EmbeddedAws, kms: Any, key: str, how: str) -> None:
+    """Disable a key, schedule its deletion, or let its waiting period end."""
+    if how == "disabled":
+        kms.disable_key(KeyId=key)
+        return
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    if how == "destroyed":
+        aws.control.pass_days(7.01)
+
+
+@pytest.mark.parametrize(("how", "of_sns", "of_sqs"), REASONS)
+def test_aws_14_nothing_is_published_or_sent_or_received_while_the_key_cannot_be_used(
+    calendar: EmbeddedAws, client: Clients, name: str, how: str, of_sns: str, of_sqs: str
+) -> None:
+    kms, sns, sqs = client("kms"), client("sns"), client("sqs")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    topic = sns.create_topic(Name=name, Attributes={"KmsMasterKeyId": key})["TopicArn"]
+    queue = sqs.create_queue(QueueName=name, Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    message = {"QueueUrl": queue, "MessageBody": "m"}
+    batch = [{"Id": "a", "Message": "m"}]
+    assert code(sns.publish, TopicArn=topic, Message="m") == code(sqs.send_message, **message) == ""
+    retire(calendar, kms, key, how)
+    assert code(sns.publish, TopicArn=topic, Message="m") == of_sns
+    assert code(sns.publish_batch, TopicArn=topic, PublishBatchRequestEntries=batch) == of_sns
+    assert code(sqs.send_message, **message) == of_sqs
+    assert code(sqs.send_message_batch, QueueUrl=queue, Entries=[{"Id": "a", "MessageBody": "m"}]) == of_sqs
+    assert code(sqs.receive_message, QueueUrl=queue) == of_sqs
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue="")
+    assert code(sns.publish, TopicArn=topic, Message="m") == ""
+
+
+@pytest.mark.parametrize("how", ["disabled", "pending", "destroyed"])
+def test_aws_14_no_secret_is_created_or_given_a_key_that_cannot_be_used(
+    calendar: EmbeddedAws, client: Clients, name: str, how: str
+) -> None:
+    """API reference, CreateSecret and UpdateSecret: EncryptionFailure; existing versions are decrypted with the former key."""
+    kms, secrets = client("kms"), client("secretsmanager")
+    key, other = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    secrets.create_secret(Name=name, KmsKeyId=key, SecretString="s")
+    secrets.create_secret(Name=f"{name}-empty", KmsKeyId=key)
+    retire(calendar, kms, key, how)
+    assert code(secrets.create_secret, Name=f"{name}-new", KmsKeyId=key, SecretString="s") == "EncryptionFailure"
+    assert code(secrets.create_secret, Name=f"{name}-new", KmsKeyId=key) == "EncryptionFailure"
+    assert code(secrets.update_secret, SecretId=name, SecretString="t") == "EncryptionFailure"
+    assert code(secrets.update_secret, SecretId=name, KmsKeyId=other) == "DecryptionFailure"
+    assert code(secrets.update_secret, SecretId=f"{name}-empty", KmsKeyId=other) == ""
+    assert code(secrets.update_secret, SecretId=f"{name}-empty", KmsKeyId=key) == "EncryptionFailure"
+    assert code(secrets.update_secret, SecretId=name, Description="d") == ""
+    assert code(secrets.get_secret_value, SecretId=name) == "DecryptionFailure"
+    assert code(secrets.put_secret_value, SecretId=name, SecretString="t") == "EncryptionFailure"
+
+
+@pytest.mark.parametrize("how", ["disabled", "pending", "destroyed"])
+def test_aws_14_a_cluster_without_its_key_takes_no_instance_and_does_not_survive_the_keys_destruction(
+    calendar: EmbeddedAws, client: Clients, name: str, how: str
+) -> None:
+    """RDS API, CreateDBInstance, RebootDBInstance and DeleteDBCluster: KMSKeyNotAccessibleFault; Aurora user guide, "AWS KMS key
+    management" and "Viewing DB cluster status": inaccessible-encryption-credentials is for ever."""
+    kms, rds = client("kms"), client("rds")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    settings = {"Engine": "aurora-postgresql", "DBInstanceClass": "db.r6g.large", "DBClusterIdentifier": name}
+    rds.create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        MasterUsername="dbadmin",
+        MasterUserPassword="a-password-of-the-test",
+        StorageEncrypted=True,
+        KmsKeyId=key,
+    )
+    rds.create_db_instance(DBInstanceIdentifier=f"{name}-1", **settings)
+    retire(calendar, kms, key, how)
+    lost = "inaccessible-encryption-credentials" if how == "destroyed" else "available"
+    assert rds.describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]["Status"] == lost
+    refused = "KMSKeyNotAccessibleFault"
+    assert code(rds.create_db_instance, DBInstanceIdentifier=f"{name}-2", **settings) == refused
+    assert code(rds.reboot_db_instance, DBInstanceIdentifier=f"{name}-1") == refused
+    final = {"DBClusterIdentifier": name, "FinalDBSnapshotIdentifier": f"{name}-final"}
+    assert code(rds.delete_db_cluster, **final) == refused
+    if how == "destroyed":
+        assert code(rds.start_db_cluster, DBClusterIdentifier=name) == "InvalidDBClusterStateFault"
+    rds.delete_db_instance(DBInstanceIdentifier=f"{name}-1")
+    rds.delete_db_cluster(DBClusterIdentifier=name, SkipFinalSnapshot=True)

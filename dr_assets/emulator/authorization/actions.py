@@ -32,6 +32,7 @@ _S3_ACTIONS = {
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
     "CopyObject": "PutObject",
+    "UploadPartCopy": "PutObject",
     "GetBucketEncryption": "GetEncryptionConfiguration",
     "PutBucketEncryption": "PutEncryptionConfiguration",
     "DeleteBucketEncryption": "PutEncryptionConfiguration",
@@ -302,7 +303,7 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Check]:
         else arn("s3", "bucket", region, bucket)
     )
     yield f"s3:{action}", place
-    if operation == "CopyObject":
+    if operation in ("CopyObject", "UploadPartCopy"):
         source = str(params.get("CopySource") or "").lstrip("/").partition("?")
         read = "s3:GetObjectVersion" if source[2] else "s3:GetObject"
         yield read, f"arn:{PARTITION}:s3:::{source[0]}"

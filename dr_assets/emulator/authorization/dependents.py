@@ -8,6 +8,7 @@ guides, "Key management".
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from dr_assets.emulator.authorization.actions import Params, checks
 from dr_assets.emulator.authorization.reference import arn
@@ -158,6 +159,8 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Permission]:
     if bucket is None:
         return
     region, place = str(bucket.region_name), f"arn:{PARTITION}:s3:::{bucket.name}"
+    if operation in ("CopyObject", "UploadPartCopy"):
+        yield from _source_key(params)
     if operation in ("PutObject", "CopyObject", "CreateMultipartUpload"):
         algorithm, key, whole = _default_encryption(bucket)
         if asked := params.get("ServerSideEncryption"):
@@ -166,16 +169,38 @@ def _s3(operation: str, params: Params, region: str) -> Iterator[Permission]:
         whole = whole if params.get("BucketKeyEnabled") is None else bool(params["BucketKeyEnabled"])
         actions = ("kms:GenerateDataKey", *(("kms:Decrypt",) if operation == "CreateMultipartUpload" else ()))
     elif operation == "GetObject":
-        versions = bucket.keys.getlist(str(params.get("Key")), [])
-        wanted = params.get("VersionId")
-        item = next((each for each in reversed(versions) if wanted in (None, getattr(each, "version_id", None))), None)
-        algorithm, key = str(getattr(item, "encryption", None) or ""), getattr(item, "kms_key_id", None)
-        whole, actions = str(getattr(item, "bucket_key_enabled", None)).lower() == "true", ("kms:Decrypt",)
+        yield from _object_key(bucket, str(params.get("Key")), params.get("VersionId"))
+        return
     else:
         return
     if algorithm.startswith("aws:kms"):
         context = {"kms:encryptioncontext:aws:s3:arn": (place if whole else f"{place}/{params.get('Key')}",)}
         yield from _use("s3", region, key, actions, **context)
+
+
+def _source_key(params: Params) -> Iterator[Permission]:
+    """A copy decrypts its source with the caller's rights (S3 user guide, "Copying objects": encryption)."""
+    source = params.get("CopySource") or ""
+    if isinstance(source, dict):
+        name, key, version = str(source.get("Bucket")), str(source.get("Key")), source.get("VersionId")
+    else:
+        path, _, query = str(source).lstrip("/").partition("?")
+        name, _, key = unquote(path).partition("/")
+        version = query.removeprefix("versionId=") or None
+    bucket = backend("s3").buckets.get(name)
+    if bucket is not None:
+        yield from _object_key(bucket, key, version)
+
+
+def _object_key(bucket: Any, name: str, version: Any) -> Iterator[Permission]:
+    """kms:Decrypt of the key of an object's version; of the newest without a version."""
+    versions = bucket.keys.getlist(name, [])
+    item = next((each for each in reversed(versions) if version in (None, getattr(each, "version_id", None))), None)
+    if str(getattr(item, "encryption", None) or "").startswith("aws:kms"):
+        place = f"arn:{PARTITION}:s3:::{bucket.name}"
+        whole = str(getattr(item, "bucket_key_enabled", None)).lower() == "true"
+        context = {"kms:encryptioncontext:aws:s3:arn": (place if whole else f"{place}/{name}",)}
+        yield from _use("s3", str(bucket.region_name), getattr(item, "kms_key_id", None), ("kms:Decrypt",), **context)
 
 
 def _default_encryption(bucket: Any) -> tuple[str, Any, bool]:

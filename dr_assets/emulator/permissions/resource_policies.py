@@ -67,6 +67,22 @@ def kms_key(region: str, identifier: str) -> Any:
     return backend("kms", region).keys.get(identifier.rsplit("/", 1)[-1])
 
 
+def key_error(region: str, identifier: Any) -> str | None:
+    """KMS's error code for the use of a key in its present state; `None` where it can be used, or no key is named.
+
+    AWS's own keys (`alias/aws/…`) can always be used, and are made when they are first needed.
+    Source: KMS developer guide, "Key states of AWS KMS keys".
+    """
+    if not identifier or "alias/aws/" in str(identifier):
+        return None
+    key = kms_key(region, str(identifier))
+    state = None if key is None else key.key_state
+    return _KEY_ERRORS.get(str(state), "KMSInvalidStateException")
+
+
+_KEY_ERRORS = {"Enabled": None, "Disabled": "DisabledException", "None": "NotFoundException"}
+
+
 def secret(region: str, identifier: str) -> Any:
     """moto's secret by name, ARN or ARN without the random suffix, or `None`."""
     for found in list(backend("secretsmanager", region).secrets.values()):

@@ -253,6 +253,8 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise InvalidParameterCombination(
                 "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
             )
+        if snapshot_name:
+            cluster.need_key()
         if any(member.status != "deleting" for member in cluster._members):
             raise DBClusterToBeDeletedHasActiveMembers()
         item = cluster.membership
@@ -305,6 +307,9 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         cluster = self._cluster(owner)
         if cluster.status == "deleting":
             raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is being deleted")
+        cluster.need_key()
+        if cluster.status == INACCESSIBLE:
+            raise InvalidDBClusterStateFault(f"DB Cluster {cluster.resource_id} is in state {INACCESSIBLE}")
         if params["engine"] != cluster.engine:
             raise InvalidDBInstanceEngine(str(params["engine"]), str(cluster.engine))
         refused = [
@@ -400,6 +405,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         """moto: an unknown instance is found, the status never changes."""
         instance = self.describe_db_instances(db_instance_identifier)[0]
         if isinstance(instance, AuroraInstance):
+            self._cluster(instance.db_cluster_identifier).need_key()
             instance.begin("rebooting")
             instance.pending_reboot.clear()
         return instance

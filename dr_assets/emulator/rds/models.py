@@ -13,6 +13,7 @@ from moto.rds.models import DBCluster, GlobalCluster, RDSBackend
 
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.clock import Settling, clock
+from dr_assets.emulator.permissions.resource_policies import key_error
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.events import event_publisher
 from dr_assets.emulator.rds.modifications import DEFERRED
@@ -27,6 +28,8 @@ def endpoint_hash(account_id: str, region: str) -> str:
 
 
 INACCESSIBLE = "inaccessible-encryption-credentials-recoverable"
+# Without a way back, except by restoring a backup.
+LOST = "inaccessible-encryption-credentials"
 
 
 class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
@@ -66,14 +69,20 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     @property
     def key_usable(self) -> bool:
         """Whether the cluster's KMS key is enabled."""
-        kms = self.backend.kms
-        key = kms.keys.get(kms.get_key_id(getattr(self, "kms_key_id", None) or ""))
-        return not getattr(self, "kms_key_id", None) or (key is not None and key.key_state == "Enabled")
+        return self._key_error is None
+
+    @property
+    def _key_error(self) -> str | None:
+        return key_error(self.backend.region_name, getattr(self, "kms_key_id", None))
+
+    def need_key(self) -> None:
+        """KMSKeyNotAccessibleFault while the key cannot be used: for what RDS cannot do without it."""
+        if not self.key_usable:
+            raise KMSKeyNotAccessibleFault(str(self.kms_key_id))
 
     def start(self) -> None:
         """StartDBCluster of an inaccessible cluster. KMSKeyNotAccessibleFault while its key cannot be used."""
-        if not self.key_usable:
-            raise KMSKeyNotAccessibleFault(str(self.kms_key_id))
+        self.need_key()
         self._inaccessible = False
         self.begin("starting")
 
@@ -178,8 +187,11 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     def status(self) -> str:
         """In-between statuses, a lost key and the membership's role change first.
 
-        A cluster that lost its key stays inaccessible until StartDBCluster (Aurora user guide, "AWS KMS key management").
+        A cluster that lost its key stays inaccessible until StartDBCluster, for ever once the key is destroyed: the seven days in
+        which it can be recovered are no longer than a key's shortest waiting period (Aurora user guide, "AWS KMS key management").
         """
+        if self._key_error == "NotFoundException":
+            return LOST
         if answers().cluster_without_key == "stops" and not self.key_usable:
             self._inaccessible = True
         if self._inaccessible:

@@ -73,6 +73,38 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
         replicator.enqueue(self, bucket_name, key)
         return key
 
+    def copy_object(self, src_key: Any, dest_bucket_name: str, *args: Any, **kwargs: Any) -> Any:
+        """Reads the source. moto: reads objects whose key cannot be used."""
+        self.use_key_of(src_key)
+        return super().copy_object(src_key, dest_bucket_name, *args, **kwargs)
+
+    def upload_part_copy(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the source, too."""
+        self.use_key_of(self.get_object(kwargs["src_bucket_name"], kwargs["src_key_name"], kwargs["src_version_id"]))
+        return super().upload_part_copy(*args, **kwargs)
+
+    def create_multipart_upload(
+        self,
+        bucket_name: str,
+        key_name: str,
+        metadata: Any,
+        storage_type: str,
+        tags: dict[str, str],
+        acl: Any,
+        sse_encryption: str | None,
+        kms_key_id: str | None,
+    ) -> Any:
+        """Refused at once where the upload's key cannot be used. moto: when it is completed."""
+        sse.Settings(self.account_id, self.get_bucket(bucket_name), sse_encryption, kms_key_id, None)
+        return super().create_multipart_upload(
+            bucket_name, key_name, metadata, storage_type, tags, acl, sse_encryption, kms_key_id
+        )
+
+    def use_key_of(self, key: Any) -> None:
+        """S3ClientError where an object's KMS key cannot be used."""
+        if getattr(key, "kms_key_id", None):
+            sse.usable_key(self.account_id, self.get_bucket(key.bucket_name).region_name, key.kms_key_id)
+
     def put_object_tagging(self, key: Any, tags: dict[str, str] | None) -> Any:
         """Changed tags follow the object."""
         found = super().put_object_tagging(key, tags)
@@ -119,9 +151,7 @@ class DrS3Response(S3Response):  # type: ignore[misc]
         """moto: has no replication status, and reads objects whose key cannot be used."""
         version = self.querystring.get("versionId", [None])[0]
         key = self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=version)
-        if getattr(key, "kms_key_id", None):
-            region = self.backend.get_bucket(self.bucket_name).region_name
-            sse.usable_key(self.backend.account_id, region, key.kms_key_id)
+        self.backend.use_key_of(key)
         code, headers, body = super().get_object()
         return code, _with_status(headers, key), body
 
