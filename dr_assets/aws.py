@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ WRITE_TIMEOUT = 60.0
 POOL = 16
 # Quotas of a whole account, in calls a second (Route 53 developer guide, "Quotas": five API requests a second, all callers together).
 CALLS_PER_SECOND = {"route53": 5.0}
+# Tokens that lead in a circle would be followed for ever; what a stack reads has a few pages.
+MAX_PAGES = 500
 # Provisioning is worth minutes of waiting for a region that has stalled; a verification is not.
 PROVISIONING_SILENCE = 120.0
 
@@ -271,7 +274,9 @@ class AwsReads:
         def make() -> list[Any]:
             client = self._aws.client(service, region)
             if client.can_paginate(operation):
-                pages = list(client.get_paginator(operation).paginate(**params))
+                pages = list(islice(client.get_paginator(operation).paginate(**params), MAX_PAGES))
+                if len(pages) == MAX_PAGES:  # botocore notices the same token twice in a row only
+                    raise ValueError(f"more than {MAX_PAGES} pages")
             else:
                 pages = [getattr(client, operation)(**params)]
             return [item for page in pages for item in _checked(client, operation, page, result).get(result, [])]

@@ -264,7 +264,7 @@ def check_owner(resource: Resource, kind: Kind, observed: Observed, adopt: bool)
         found = ", ".join(f"{key}={tags[key]}" for key in ("ManagedBy", "TaskID") if key in tags) or "no ownership tags"
         raise ForeignResourceError(
             f"{resource.key}: a resource with this name exists and does not belong to this stack ({found}; ours carry "
-            f"ManagedBy={MANAGED_BY}, TaskID={wanted['TaskID']}). Nothing was touched. Rename or remove it, choose another "
+            f"ManagedBy={MANAGED_BY}, TaskID={wanted['TaskID']}). Nothing was touched. Choose another "
             "environment_suffix, or put those tags on it if it is ours."
         )
     if owner != MANAGED_BY and not adopt:

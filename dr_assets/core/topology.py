@@ -6,7 +6,7 @@ Sites are fixed, roles swap at every switchover and failover; so a role is alway
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dr_assets.core.expressions import Role
@@ -22,22 +22,26 @@ class Topology:
 
     `members` maps a site to its cluster's ARN. `in_transition` carries AWS's FailoverState status while one is under way.
     `outside` is the ARN of a writer at neither site: a global database may have up to ten secondary regions, and any of them
-    may become the writer (Aurora user guide, "Using Amazon Aurora Global Database").
+    may become the writer (Aurora user guide, "Using Amazon Aurora Global Database"). `several` holds the ARNs of all writers where
+    AWS names more than one; `writer` and `outside` are None then. `unsynchronized`: sites whose member's SynchronizationStatus is not
+    `connected`, with that status: nothing is replicated to them yet (RDS API, GlobalClusterMember).
     """
 
     writer: Site | None
     members: Mapping[Site, str]
     in_transition: str | None = None
     outside: str | None = None
+    several: tuple[str, ...] = ()
+    unsynchronized: Mapping[Site, str] = field(default_factory=dict)
 
     def role(self, site: Site) -> Role:
         """The site's role. While nothing exists, the home site is the writer to be."""
-        return "writer" if not self.outside and site == (self.writer or HOME) else "reader"
+        return "writer" if not self.problem and site == (self.writer or HOME) else "reader"
 
     @property
     def away(self) -> bool:
         """True after a switchover or failover: the writer is not at its home site."""
-        return bool(self.outside) or (self.writer is not None and self.writer != HOME)
+        return bool(self.outside or self.several) or (self.writer is not None and self.writer != HOME)
 
     def refuse_outside(self) -> None:
         """Raises WriterOutsideError where the writer is at neither site."""
@@ -46,7 +50,12 @@ class Topology:
 
     @property
     def problem(self) -> str | None:
-        """Where the writer is, if it is at neither site; else None."""
+        """Where the writer is, if it is at neither site, or the writers, if they are several; else None."""
+        if self.several:
+            return (
+                f"AWS names {len(self.several)} writers of the global cluster ({', '.join(self.several)}). Nothing is written; find out "
+                "which of them applications use, and keep them from the other."
+            )
         if self.outside is None:
             return None
         region = self.outside.split(":")[3]
@@ -69,16 +78,23 @@ def parse_topology(stack: Stack, global_cluster: Mapping[str, Any] | None) -> To
     members: dict[Site, str] = {}
     writer: Site | None = None
     outside: str | None = None
+    writers: list[str] = []
+    unsynchronized: dict[Site, str] = {}
     for member in global_cluster.get("GlobalClusterMembers", []):
         arn = member.get("DBClusterArn", "")
         if arn.count(":") < 6:
             continue
         site = stack.site_in(arn.split(":")[3])
+        writers += [arn] if member.get("IsWriter") else []
         if site is None:
             outside = arn if member.get("IsWriter") else outside
             continue
         members[site] = arn
+        if (status := member.get("SynchronizationStatus") or "connected") != "connected":
+            unsynchronized[site] = str(status)
         if member.get("IsWriter"):
             writer = site
     state = (global_cluster.get("FailoverState") or {}).get("Status")
-    return Topology(writer, members, state or None, outside)
+    if len(writers) > 1:
+        return Topology(None, members, state or None, several=tuple(sorted(writers)), unsynchronized=unsynchronized)
+    return Topology(writer, members, state or None, outside, unsynchronized=unsynchronized)

@@ -9,7 +9,7 @@ STATUS_CALLS for statuses.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from dr_assets import utc
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.errors import AwsCallError, DrError
+from dr_assets.resources.backup.rows import EXPIRE_DAYS
 from dr_assets.resources.row import other
 from dr_assets.stack import SITES, Site
 
@@ -29,12 +30,13 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Version:
-    """One version of an object. Delete markers are left out: each site's lifecycle rule sets its own."""
+    """One version of an object, or a delete marker."""
 
     key: str
     id: str
     at: datetime
     latest: bool
+    marker: bool = False
 
 
 def bucket_replicated(view: AwsView) -> str | None:
@@ -46,10 +48,14 @@ def bucket_replicated(view: AwsView) -> str | None:
     with ThreadPoolExecutor(len(SITES), thread_name_prefix="exports") as pool:
         held = dict(zip(SITES, pool.map(lambda site: list(_versions(view, site, deadline)), SITES), strict=True))
     young = utc.now() - GRACE
-    budget, problems = STATUS_CALLS, []
+    budget = STATUS_CALLS
+    problems: list[str] = []
     for site in (view.from_site, view.to_site):
-        there = {(item.key, item.id) for item in held[other(site)]}
-        missing = [item for item in held[site] if item.latest and (item.key, item.id) not in there]
+        # Before versioning is enabled every object has the version id `null`: equal ones prove nothing (S3 user guide, "How S3
+        # Versioning works").
+        there = {(item.key, item.id) for item in held[other(site)] if item.id != "null"}
+        missing = [item for item in held[site] if item.latest and not item.marker and (item.key, item.id) not in there]
+        problems += _not_deleted(site, held[site], held[other(site)], young)
         # Newest first: the older ones have no excuse, whatever their status.
         for item in sorted(missing, key=lambda item: item.at, reverse=True):
             status = _status(view, site, item) if budget else "PENDING"
@@ -57,7 +63,11 @@ def bucket_replicated(view: AwsView) -> str | None:
             # "gone": deleted meanwhile. REPLICA: its original was deleted for good.
             if status not in ("gone", "REPLICA") and not (status == "PENDING" and item.at > young):
                 problems.append(f"{item.key} is at the {site} site only ({_words(status)})")
-    newest = sorted((item for item in held[view.from_site] if item.latest), key=lambda item: item.at, reverse=True)
+    newest = sorted(
+        (item for item in held[view.from_site] if item.latest and not item.marker),
+        key=lambda item: item.at,
+        reverse=True,
+    )
     problems += [
         f"{item.key} of the {view.from_site} site is not up to date at the other (replication failed)"
         for item in newest[:budget]
@@ -72,6 +82,16 @@ def bucket_replicated(view: AwsView) -> str | None:
     )
 
 
+def _not_deleted(site: Site, here: Sequence[Version], there: Sequence[Version], young: datetime) -> Iterator[str]:
+    """Objects that were deleted at this site and are still current at the other. Expiration by lifecycle sets a marker of its own at
+    each site, on its own day: the marker of an object of that age is no deletion that S3 would replicate ("Replicating delete markers")."""
+    current = {item.key: item for item in there if item.latest and not item.marker}
+    for marker in here:
+        left = current.get(marker.key) if marker.latest and marker.marker else None
+        if left and left.at <= marker.at < young and marker.at - left.at < timedelta(days=EXPIRE_DAYS):
+            yield f"{marker.key} was deleted at the {site} site only"
+
+
 def _versions(view: AwsView, site: Site, deadline: float) -> Iterator[Version]:
     position: dict[str, str] = {}
     count = 0
@@ -83,8 +103,10 @@ def _versions(view: AwsView, site: Site, deadline: float) -> Iterator[Version]:
             )
         page = view.call("s3", "list_object_versions", view.stack.region(site), Bucket=_bucket(view, site), **position)
         count += len(page.get("Versions", ()))
-        for item in page.get("Versions", ()):
-            yield Version(item["Key"], item["VersionId"], item["LastModified"], bool(item["IsLatest"]))
+        for kind in ("Versions", "DeleteMarkers"):
+            for item in page.get(kind, ()):
+                latest, marker = bool(item["IsLatest"]), kind == "DeleteMarkers"
+                yield Version(item["Key"], item["VersionId"], item["LastModified"], latest, marker)
         if not page.get("IsTruncated"):
             return
         position = {"KeyMarker": page["NextKeyMarker"]}

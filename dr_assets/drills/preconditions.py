@@ -24,6 +24,8 @@ from dr_assets.resources.parity import compare_pair, pairs
 
 Check = Callable[[AwsView], "str | None"]
 PLANNED: tuple[Scenario, ...] = ("switchover", "failback")
+# A reading's clock and ours may differ by this much.
+FUTURE_SECONDS = 120.0
 EVERY: tuple[Scenario, ...] = ("switchover", "failover", "failback")
 
 
@@ -44,6 +46,8 @@ def target_available(view: AwsView) -> str | None:
     status = view.target_cluster["Status"]
     if status != "available":
         return f"the cluster {view.cluster_id(view.to_site)} is {status}"
+    if behind := view.topology.unsynchronized.get(view.to_site):
+        return f"the cluster {view.cluster_id(view.to_site)} is {behind}: it does not hold the writer's data yet"
     states = {item["DBInstanceIdentifier"]: item["DBInstanceStatus"] for item in view.target_instances}
     if "available" not in states.values():
         found = ", ".join(f"{name} {state}" for name, state in states.items()) or "there is none"
@@ -64,6 +68,8 @@ def lag(view: AwsView) -> str | None:
         raise DrError(view.why_no_lag())
     milliseconds, at = found
     age = (utc.now() - at).total_seconds()
+    if age < -FUTURE_SECONDS:
+        raise DrError(f"the time of the last lag reading is {-age:.0f} s in the future (it was {milliseconds:.0f} ms)")
     if age > view.lag_fresh_seconds:
         raise DrError(f"the last lag reading is {age:.0f} s old (it was {milliseconds:.0f} ms)")
     if milliseconds > view.lag_gate_ms:

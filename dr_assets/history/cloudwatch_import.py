@@ -19,6 +19,7 @@ from typing import Any
 
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
+from dr_assets.core.paging import Tokens
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
 from dr_assets.history.store import Store
@@ -236,6 +237,7 @@ def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
 
 def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.datetime) -> Iterator[Any]:
     more: dict[str, Any] = {}
+    tokens = Tokens()
     while True:
         answer = client.get_metric_data(
             MetricDataQueries=[
@@ -250,7 +252,7 @@ def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.da
         yield from answer["MetricDataResults"]
         if not answer.get("NextToken"):
             return
-        more = {"NextToken": answer["NextToken"]}
+        more = {"NextToken": tokens.follow(answer["NextToken"])}
 
 
 def _row(at: dt.datetime, site: str, metric: str, value: float | None, source: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlparse
 
+from dr_assets.core.paging import Tokens
 from dr_assets.errors import AwsCallError, DrError
 
 URI_VARIABLE = "DR_HISTORY_URI"
@@ -194,13 +195,14 @@ class BucketStore:
     def list(self, prefix: str) -> list[str]:
         keys: list[str] = []
         more: dict[str, str] = {}
+        tokens = Tokens()
         while True:
             page = self._call("list_objects_v2", Prefix=self._key(prefix), **more)
             cut = len(self._prefix) + 1 if self._prefix else 0
             keys += [item["Key"][cut:] for item in page.get("Contents", ())]
             if not page.get("IsTruncated"):
                 return sorted(keys)
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = {"ContinuationToken": tokens.follow(page["NextContinuationToken"])}
 
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=self._key(key))

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -139,7 +140,7 @@ def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
     if track.at is not None and (at < track.at or (at == track.at and sample.value == track.value)):
         return track
     value = sample.value
-    if value is None:
+    if value is None or not math.isfinite(value):
         return replace(track, value=None, note=sample.note)  # without a value its time is no reading's
     known = clock if track.at is None or at > track.at else track.known
     track = replace(track, at=at, value=value, known=known, note=sample.note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dr_assets.monitoring.rule import Severity
-from dr_assets.monitoring.topics import SOURCES, WRITER
+from dr_assets.monitoring.topics import SOURCES, UNPROTECTED, WRITER
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ CONDITIONS: dict[str, EventCondition] = {
             text="The old primary is being rebuilt after a failover: the stack is unprotected",
             begins=("RDS-EVENT-0240",),
             ends=("RDS-EVENT-0241",),
-            covered_by=(WRITER,),
+            covered_by=(WRITER, UNPROTECTED),
         ),
         EventCondition(
             name=AWS_HEALTH,

@@ -15,6 +15,7 @@ CPU, CONNECTIONS = "cpu", "connections"
 ROLE = "role"  # 1 = the writer is here, 0 = a reader
 MEMBER = "member"  # whether the site's cluster belongs to the global cluster
 TRANSITION = "transition"  # 1 = a switchover or failover is under way
+NAMED_WRITERS = "named-writers"  # how many writers of the global cluster AWS names
 SINGLE_WRITER = "single-writer"  # whether no more than one site accepts writes
 
 

@@ -134,7 +134,7 @@ def conflicts(survey: Survey) -> Finding:
     if foreign:
         return fails(
             f"{_few(foreign)} exist and belong to someone else",
-            "Rename or remove them, choose another environment_suffix, or tag them with this stack's TaskID if they are ours.",
+            "Choose another environment_suffix, or tag them with this stack's ManagedBy and TaskID if they are ours.",
             foreign=foreign,
         )
     # With Terraform as owner, what it manages is left alone, and only a difference there is refused, by the step itself.
@@ -224,6 +224,33 @@ def keys(survey: Survey) -> Finding:
     return survey.each_site(at)
 
 
+def recoverable_data(survey: Survey) -> Finding:
+    """Data of a primary cluster that is gone: an empty one is not created beside them without a person's word.
+
+    A final or manual snapshot outlives its cluster (Aurora user guide, "Deleting Aurora DB clusters"), and a cluster that was removed
+    from the global cluster goes on by itself ("Removing a cluster from an Amazon Aurora global database").
+    """
+    primary = survey.stack.primary_region
+    if not survey.everything and not survey.creates("rds.cluster", region=primary):
+        return ok("no primary cluster is to be created")
+    if survey.observed("primary/aurora/cluster") is not None:
+        return ok("the primary cluster exists")
+    name = names.cluster(survey.stack, "primary")
+    shown = survey.reads.pages(
+        "rds", "describe_db_cluster_snapshots", primary, "DBClusterSnapshots", DBClusterIdentifier=name
+    )
+    found = [f"snapshot {item['DBClusterSnapshotIdentifier']} in {primary}" for item in shown]
+    if survey.observed("secondary/aurora/cluster") is not None:
+        found.append(f"cluster {names.cluster(survey.stack, 'secondary')} in {survey.stack.secondary_region}")
+    if found:
+        return fails(
+            f"there is no cluster {name}, and its data are in {_few(found)}; provisioning would make an empty one",
+            "Restore it from there under its name (aws rds restore-db-cluster-from-snapshot), or choose another environment_suffix.",
+            found=found,
+        )
+    return ok(f"no data of an earlier {name} are left")
+
+
 def service_linked_role(survey: Survey) -> Finding:
     """RDS makes it with the first cluster if the caller may ("Using service-linked roles for Amazon Aurora", Aurora user guide)."""
     try:
@@ -277,6 +304,7 @@ CHECKS = (
     Check("name-limits", "names within AWS's limits", name_limits, essential=True),
     Check("conflicts", "nothing of these names belongs to others", conflicts, when="first"),
     Check("address-ranges", "no address range overlaps", address_ranges),
+    Check("recoverable-data", "no empty cluster in place of recoverable data", recoverable_data),
     Check("kms-keys", "keys usable and not about to be destroyed", keys, when="report"),
     Check("service-linked-role", "the service-linked role of RDS", service_linked_role),
     Check("upgrade-order", "order of engine upgrades", upgrade_order, when="report"),

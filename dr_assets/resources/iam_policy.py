@@ -79,7 +79,10 @@ _PREFLIGHT = permit(
     "servicequotas:GetServiceQuota",
     "sns:ListTopics",
     on=ALL,
-) | permit("iam:GetRole", "iam:SimulatePrincipalPolicy", on="iam::{account}:role/*")
+) | (
+    permit("iam:GetRole", "iam:SimulatePrincipalPolicy", on="iam::{account}:role/*")
+    | permit("rds:DescribeDBClusterSnapshots", on=("rds.cluster", "rds:{region}:{account}:cluster-snapshot:*"))
+)
 _DUTIES: Mapping[str, Permissions] = {
     "provision": _PREFLIGHT,
     "drill": _DRILLS,

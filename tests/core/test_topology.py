@@ -52,6 +52,25 @@ def test_aws_18_a_writer_in_a_third_region_is_named(stack: Stack) -> None:
         top.refuse_outside()
 
 
+def test_case_b2_two_writers_in_one_answer_are_no_writer_but_a_problem(stack: Stack) -> None:
+    """The last one that is listed is no better than the first."""
+    for third in (member("us-west-2", True), member("eu-west-1", True)):
+        for order in (1, -1):
+            listed = [member("us-east-1", True), third][::order]
+            top = parse_topology(stack, {"GlobalClusterMembers": listed})
+            assert (top.writer, top.outside, len(top.several)) == (None, None, 2)
+            assert top.away
+            with pytest.raises(WriterOutsideError, match="AWS names 2 writers of the global cluster"):
+                top.refuse_outside()
+
+
+def test_case_b3_a_member_that_is_being_rebuilt_is_not_synchronized(stack: Stack) -> None:
+    """GlobalClusterMember.SynchronizationStatus: connected | pending-resync (RDS API)."""
+    rebuilt = {**member("us-west-2", False), "SynchronizationStatus": "pending-resync"}
+    top = parse_topology(stack, {"GlobalClusterMembers": [member("us-east-1", True), rebuilt]})
+    assert (top.writer, dict(top.unsynchronized)) == ("primary", {"secondary": "pending-resync"})
+
+
 def test_aws_18_a_third_member_that_only_reads_changes_nothing(stack: Stack) -> None:
     members = [member("us-east-1", True), member("us-west-2", False), member("eu-west-1", False)]
     top = parse_topology(stack, {"GlobalClusterMembers": members})

@@ -1,13 +1,16 @@
 """Exports in the provisioned stack: SSE-KMS objects, as RDS writes them, are at both sites, and the drill's check proves it."""
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from dr_assets.aws import Aws
+from dr_assets.drills import bucket_replication
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.bucket_replication import bucket_replicated
-from dr_assets.emulator import EmbeddedAws
+from dr_assets.emulator import ACCOUNT_ID, EmbeddedAws
 from dr_assets.reconcile import service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.row import other
@@ -99,3 +102,67 @@ def test_aws_15_a_rule_that_leaves_sse_kms_objects_out_is_drift_and_what_it_left
     source = {"Bucket": bucket, "Key": "exports/left-out"}
     s3.copy_object(**source, CopySource=source, MetadataDirective="REPLACE")
     assert bucket_replicated(exports.view.fresh()) is None
+
+
+def test_case_a2_what_was_deleted_while_replication_was_off_is_named(
+    built: EmbeddedAws, stack: Stack, exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule replicates delete markers too; restoring it replicates none that is there already."""
+    exports.put("primary", "exports/deleted")
+    exports.put("primary", "exports/deleted at both")
+    exports.s3["primary"].delete_object(Bucket=exports.bucket["primary"], Key="exports/deleted at both")
+    exports.s3["primary"].delete_bucket_replication(Bucket=exports.bucket["primary"])
+    exports.s3["primary"].delete_object(Bucket=exports.bucket["primary"], Key="exports/deleted")
+    exports.state.reconcile(exports.state.resources["global/backup/replication-from-primary"])
+    assert bucket_replicated(exports.view.fresh()) is None, "it may still be on its way"
+    monkeypatch.setattr(bucket_replication, "GRACE", timedelta(seconds=-5))
+    reason = str(bucket_replicated(exports.view.fresh()))
+    exports.s3["secondary"].delete_object(Bucket=exports.bucket["secondary"], Key="exports/deleted")
+    assert "exports/deleted was deleted at the primary site only" in reason and "at both" not in reason
+    assert "was deleted" not in str(bucket_replicated(exports.view.fresh()))
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("fault", ["disabled", "another prefix", "another key", "a third key"])
+def test_case_a2_an_object_that_the_rule_or_its_key_leaves_out_is_named(
+    built: EmbeddedAws, stack: Stack, exports: Exports, site: Site, fault: str
+) -> None:
+    """The rule is disabled, selects another prefix or names a key that S3 may not use; or the object is encrypted with one."""
+    bucket, s3, key = exports.bucket[site], exports.s3[site], f"exports/{site}/{fault}"
+    shown = s3.get_bucket_replication(Bucket=bucket)["ReplicationConfiguration"]
+    (rule,) = shown["Rules"]
+    kms = Aws().client("kms", stack.region(site), writing=True)
+    statements = [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "kms:Decrypt",
+            "Resource": "*",
+            "Condition": {"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT_ID}:role/s3-replication-role-*"}},
+        },
+    ]
+    closed = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    third = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": closed["KeyMetadata"]["Arn"]}
+    foreign = Aws().client("kms", stack.region(other(site)), writing=True).create_key()["KeyMetadata"]["Arn"]
+    wrong = {
+        "disabled": {"Status": "Disabled"},
+        "another prefix": {"Filter": {"Prefix": "logs/"}},
+        "another key": {
+            "Destination": {**rule["Destination"], "EncryptionConfiguration": {"ReplicaKmsKeyID": foreign}}
+        },
+    }.get(fault, {})
+    s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration={**shown, "Rules": [{**rule, **wrong}]})
+    exports.put(site, key, **(third if fault == "a third key" else {}))
+    reason = str(bucket_replicated(exports.view.fresh()))
+    drift = {o.key for o in service.verify(stack).outcomes if o.drift}
+    exports.state.reconcile(exports.state.resources[f"global/backup/replication-from-{site}"])
+    s3.delete_object(Bucket=bucket, Key=key)
+    assert f"{key} is at the {site} site only" in reason
+    assert drift == ({f"global/backup/replication-from-{site}"} if wrong else set())
+    assert service.verify(stack).in_sync

@@ -52,6 +52,7 @@ UNUSED: dict[str, dict[str, str]] = {
     "verify": {**_ALL, **_READS},
     "provision": {
         **_ALL,
+        "rds:DescribeDBClusterSnapshots": "whether AWS checks a cluster's snapshots beside the cluster is not documented",
         **dict.fromkeys(
             (
                 "ec2:AuthorizeSecurityGroupEgress",

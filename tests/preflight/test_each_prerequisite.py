@@ -72,6 +72,18 @@ def doomed_key(_: EmbeddedAws, stack: Stack, __: pytest.MonkeyPatch) -> None:
     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
 
 
+def final_snapshot(_: EmbeddedAws, stack: Stack, __: pytest.MonkeyPatch) -> None:
+    """An earlier primary cluster was deleted, and its last snapshot is there."""
+    rds, name = boto3.client("rds", stack.primary_region), f"aurora-primary-{stack.environment_suffix}"
+    rds.create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        MasterUsername="dbadmin",
+        MasterUserPassword="not-a-secret",
+    )
+    rds.delete_db_cluster(DBClusterIdentifier=name, FinalDBSnapshotIdentifier="the-last-one")
+
+
 BEFORE: dict[str, Break] = {
     "credentials": no_credentials,
     "regions": answers(regions_not_enabled=["us-west-2"]),
@@ -82,6 +94,7 @@ BEFORE: dict[str, Break] = {
     "name-limits": two_hyphens,
     "conflicts": taken_name,
     "address-ranges": overlapping_subnet,
+    "recoverable-data": final_snapshot,
     "kms-keys": doomed_key,
     "service-linked-role": denied("iam:CreateServiceLinkedRole"),
     **{f"quota-{quota.name}": answers(quotas=[f"{quota.service}/{quota.code}=0"]) for quota in QUOTAS},
@@ -136,6 +149,25 @@ def test_what_is_missing_before_creation_is_named_alone(
     assert line.remedy or name == "credentials"
     assert line.blocks is (name != "kms-keys"), "provisioning itself cancels a key's deletion"
     assert report.passes is not line.blocks
+
+
+def test_case_a1_an_empty_primary_cluster_takes_the_place_of_no_data_that_can_be_recovered(
+    empty_aws: EmbeddedAws, all_allowed: None, stack: Stack, examine: Examine, authorities: None
+) -> None:
+    """The only copy may be a snapshot, or the other site's cluster after the primary was deleted."""
+    rds = boto3.client("rds", stack.secondary_region)
+    rds.create_db_cluster(
+        DBClusterIdentifier=f"aurora-secondary-{stack.environment_suffix}",
+        Engine="aurora-postgresql",
+        MasterUsername="dbadmin",
+        MasterUserPassword="not-a-secret",
+        Tags=[{"Key": "ManagedBy", "Value": "dr-assets"}, {"Key": "TaskID", "Value": stack.environment_suffix}],
+    )
+    report = examine(answers=False)
+    assert "recoverable-data" in failing(report)
+    line = next(line for line in report.checks if line.name == "recoverable-data")
+    assert f"aurora-secondary-{stack.environment_suffix} in us-west-2" in line.detail
+    assert line.blocks and "delete" not in line.remedy and "destroy" not in line.remedy
 
 
 @pytest.mark.slow

@@ -363,7 +363,7 @@ def test_case_a1_no_remedy_proposes_to_destroy_data(kind: Kind) -> None:
     from dr_assets.core.converge import remedy
 
     text = remedy(kind, [Drift(name, "a", "b") for name in sorted(kind.immutable)])
-    keeps = {"rds.cluster", "rds.global_cluster", "s3.bucket", "secretsmanager.password"}
+    keeps = {"rds.cluster", "rds.instance", "rds.global_cluster", "s3.bucket", "secretsmanager.password"}
     assert ("delete it" in text or "destroy" in text) == (kind.name not in keeps), text
 
 

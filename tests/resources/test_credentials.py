@@ -3,7 +3,7 @@
 import datetime
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.support.aws_double import (
 PASSWORD = "Tr0ub4dor-and_3.Tr0ub4dor-and_3.Tr0ub4dor"
 OTHER = "another-password-of-at-least-8"
 PRIMARY, SECONDARY = "rds-master-password-primary-l6p3z2w4", "rds-master-password-secondary-l6p3z2w4"
+CLUSTERS = ["aurora-primary-l6p3z2w4", "aurora-secondary-l6p3z2w4"]
 ARN = f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{PRIMARY}-AbCdEf"
 
 
@@ -49,8 +50,10 @@ def document(of: Target, password: Any = PASSWORD, **other: Any) -> str:
     return json.dumps({**right, **other})
 
 
-def secret_reads(name: str, values: Mapping[str, str | Exception], writing: bool = False) -> FakeReads:
-    """`values`: secret -> its current text, or the error AWS gives for it. What is asked in the instant of `writing` is
+def secret_reads(
+    name: str, values: Mapping[str, str | Exception], writing: bool = False, clusters: Sequence[str] = ()
+) -> FakeReads:
+    """`values`: secret -> its current text, or the error AWS gives for it; `clusters` exist. What is asked in the instant of `writing` is
     granted with the writing."""
     kind = KINDS[name]
     granted: Any = SimpleNamespace(
@@ -63,7 +66,14 @@ def secret_reads(name: str, values: Mapping[str, str | Exception], writing: bool
             raise found
         return {"ARN": f"arn:{SecretId}", "Name": SecretId, "SecretString": found, "VersionStages": ["AWSCURRENT"]}
 
-    return FakeReads(granted, get_secret_value=value, get_random_password={"RandomPassword": PASSWORD})
+    def cluster(DBClusterIdentifier: str) -> dict[str, Any]:
+        if DBClusterIdentifier not in clusters:
+            raise error("DBClusterNotFoundFault")
+        return {"DBClusters": [{"DBClusterIdentifier": DBClusterIdentifier}]}
+
+    return FakeReads(
+        granted, get_secret_value=value, get_random_password={"RandomPassword": PASSWORD}, describe_db_clusters=cluster
+    )
 
 
 def revealed(call: Call, reads: FakeReads) -> dict[str, Any]:
@@ -162,6 +172,26 @@ def test_the_password_is_written_once_under_a_token_of_the_secret(password: Targ
         "ExcludeCharacters": EXCLUDED_CHARACTERS,
         "RequireEachIncludedType": True,
     }
+
+
+def test_case_a1_a_deleted_secret_gets_the_password_that_the_other_site_holds(password: Target) -> None:
+    """A new one would be written over the last copy, and no one could sign in to the cluster any more."""
+    of = Target(**{**vars(password), "settings": {**password.settings, "SecretArn": ARN}})
+    reads = secret_reads(of.kind, {SECONDARY: json.dumps({"password": OTHER})}, writing=True, clusters=CLUSTERS)
+    sent = revealed(put(KINDS[of.kind].create(of)), reads)
+    assert json.loads(sent["SecretString"])["password"] == OTHER
+    assert "get_random_password" not in [operation for operation, _, _ in reads.calls]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("copy", [error("ResourceNotFoundException"), "no JSON", '{"username": "dbadmin"}'])
+def test_case_a1_no_second_password_is_made_beside_a_cluster(
+    password: Target, cluster: str, copy: str | Exception
+) -> None:
+    of = Target(**{**vars(password), "settings": {**password.settings, "SecretArn": ARN}})
+    reads = secret_reads(of.kind, {SECONDARY: copy}, writing=True, clusters=[cluster])
+    with pytest.raises(RefusedError, match=f"the cluster {cluster} exists, so no new one was made"):
+        revealed(put(KINDS[of.kind].create(of)), reads)
 
 
 def test_the_generated_password_is_one_that_aurora_and_urls_take() -> None:

@@ -53,9 +53,12 @@ class Region:
 
     def reads(self, kind: str = "kms.key") -> FakeReads:
         def metadata(KeyId: str) -> dict[str, Any]:
+            if KeyId not in self.keys:
+                raise error("NotFoundException")
             state = self.keys[KeyId]["state"]
             arn = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KeyId}"
             shown = {"KeyId": KeyId, "Arn": arn, "KeyState": state, "Enabled": state == "Enabled"}
+            shown["Description"] = self.keys[KeyId].get("description", "")
             if state == "PendingDeletion":
                 shown["DeletionDate"] = self.keys[KeyId].get("date", datetime(2026, 12, 3, 20, tzinfo=timezone.utc))
             return {"KeyMetadata": shown}
@@ -177,6 +180,43 @@ def test_a_key_that_lost_its_name_tag_is_not_made_again(key: Target, name: str |
     assert fields(key, found) == ["Tags.Name"]
     operation, params = next_call(key, found)
     assert (operation, params["Tags"]) == ("tag_resource", [{"TagKey": "Name", "TagValue": key.name}])
+
+
+BARE = {"Name": None, "TaskID": None, "ManagedBy": None}
+
+
+def test_case_a1_a_key_that_lost_all_its_tags_is_not_made_again(key: Target) -> None:
+    """The cluster stays encrypted with it; a second one would take the alias and leave the cluster behind."""
+    region = Region(key).add(OURS, **BARE).named(OURS)
+    found = look(region.reads(), key)
+    assert found is not None and found["KeyId"] == OURS
+    assert set(fields(key, found)) == {"Tags.Name", "Tags.TaskID", "Tags.ManagedBy"}
+    assert next_call(key, found)[0] == "tag_resource"
+    assert KINDS["kms.key"].adopts_untagged
+    # Destroying the stack does not take what no tag shows to be the stack's.
+    assert KINDS["kms.key"].delete(key, found) is None
+    # A key with our tags comes before one that our alias was pointed at, also when it waits for deletion.
+    found = look(region.add(THEIRS, state="PendingDeletion").reads(), key)
+    assert found is not None and found["KeyId"] == THEIRS
+
+
+def test_case_a1_a_key_without_name_tag_and_alias_is_found_by_its_description(key: Target) -> None:
+    region = Region(key).add(THEIRS, Name=None).add(OURS, Name=None)
+    region.keys[THEIRS]["description"] = "DR Assets: notifications of the primary site"
+    region.keys[OURS]["description"] = "DR Assets: data of the primary site"
+    found = look(region.reads(), key)
+    assert found is not None and found["KeyId"] == OURS
+    del region.keys[OURS]
+    assert look(region.reads(), key) is None
+
+
+def test_case_a1_an_alias_on_a_key_that_may_not_be_read_hides_neither_ours_nor_makes_a_second(key: Target) -> None:
+    region = Region(key).add(THEIRS, state="closed").add(OURS).named(THEIRS)
+    found = look(region.reads(), key)
+    assert found is not None and found["KeyId"] == OURS
+    region.add(OURS, TaskID="another")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        look(region.reads(), key)
 
 
 def test_keys_of_others_may_be_closed_to_us_but_not_all_of_them(key: Target) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
@@ -44,7 +45,8 @@ def cloud(watched_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def furnish(stack: Stack) -> None:
     """Named as the catalogue names them. Provisioning all of the stack would take ten times as long."""
     s = stack.environment_suffix
-    checks = boto3.client("route53", "us-east-1")
+    # Route 53 takes five calls a second for the account.
+    checks = boto3.client("route53", "us-east-1", config=Config(retries={"mode": "standard", "total_max_attempts": 10}))
     for site in SITES:
         region = stack.region(site)
         sns, sqs, cloudwatch = (boto3.client(service, region) for service in ("sns", "sqs", "cloudwatch"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from dr_assets import utc
 from dr_assets.aws import Aws, explain
+from dr_assets.core.paging import Tokens
 from dr_assets.monitoring.samples import (
     CONNECTIONS,
     CONNECTIVITY,
@@ -157,6 +160,7 @@ class MetricSource:
         for start in range(0, len(due), QUERIES):
             batch = due[start : start + QUERIES]
             page: dict[str, Any] = {}
+            tokens = Tokens()
             while True:
                 answer = client.get_metric_data(
                     MetricDataQueries=[
@@ -177,7 +181,7 @@ class MetricSource:
                             known = values[query.key, body] = (when, float(value))
                 if not answer.get("NextToken"):
                     break
-                page = {"NextToken": answer["NextToken"]}
+                page = {"NextToken": tokens.follow(answer["NextToken"])}
         samples = []
         for query in {query.key: query for query, _ in due}.values():
             self.asked[query.key] = time.monotonic()
@@ -272,6 +276,11 @@ def _metric_sample(query: _Query, found: tuple[datetime, float] | None, at: date
     metric, s = query.metric, query.stack.environment_suffix
     if found is None or (at - found[0]).total_seconds() > metric.max_age + SKEW_SECONDS:
         note = problem or f"no data in {metric.max_age} s"
+        return Sample(at, s, query.site, "metric", metric.name, None, metric.unit, note)
+    if not math.isfinite(found[1]):
+        return Sample(found[0], s, query.site, "metric", metric.name, None, metric.unit, f"{found[1]} is no reading")
+    if (found[0] - at).total_seconds() > SKEW_SECONDS:
+        note = f"its time, {utc.to_text(found[0])}, is in the future"
         return Sample(at, s, query.site, "metric", metric.name, None, metric.unit, note)
     if metric.name in LAGS and found[1] < 0:
         return Sample(found[0], s, query.site, "metric", metric.name, None, metric.unit, not_replicating(found[1]))

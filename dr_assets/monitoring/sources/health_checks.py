@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets.aws import Aws
+from dr_assets.core.paging import Tokens
 from dr_assets.monitoring.samples import Sample
 from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.resources import names
@@ -66,6 +67,7 @@ class HealthCheckSource:
         client, calls = self._aws.client("cloudwatch", GLOBAL_REGION), 0
         found: dict[str, tuple[datetime, float]] = {}
         page: dict[str, Any] = {}
+        tokens = Tokens()
         while True:
             answer = client.get_metric_data(
                 MetricDataQueries=[{"Id": f"q{n}", "MetricStat": _stat(each)} for n, each in enumerate(identities)],
@@ -82,7 +84,7 @@ class HealthCheckSource:
                         found[identity] = (when, float(value))
             if not answer.get("NextToken"):
                 return found, calls
-            page = {"NextToken": answer["NextToken"]}
+            page = {"NextToken": tokens.follow(answer["NextToken"])}
 
     def _known_checks(self, client: Any, at: datetime) -> Iterator[tuple[str, Sample]]:
         # The setting for missing data is part of a check's identity: another one on the same alarm means something else.

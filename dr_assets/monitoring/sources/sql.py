@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
+
+import psycopg
 
 from dr_assets.aws import Aws, explain
 from dr_assets.errors import DrError
@@ -21,6 +24,7 @@ from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import Address, ResolutionError, Resolver
 from dr_assets.resources import names
 from dr_assets.resources.alarms.rows import ALARM_PROBE_METRIC, PROBE_METRIC, PROBE_NAMESPACE
+from dr_assets.resources.row import other
 from dr_assets.stack import SITES, Site, Stack
 
 SECRET_SECONDS = 900.0
@@ -98,7 +102,7 @@ class SqlView:
                 begun = time.monotonic()
                 connection.execute(_WRITE, (self._site,))
                 yield self._sample(at, CONNECTIVITY, 1.0, "took a write")
-                yield from self._lags(at, connection, begun)
+                yield from self._lags_or_unknown(at, connection, begun)
         except (DatabaseError, ResolutionError) as error:
             yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
 
@@ -115,12 +119,22 @@ class SqlView:
                 raise
             return self._resolver.resolve(reader, credentials.port)
 
+    def _lags_or_unknown(self, at: datetime, connection: Any, begun: float) -> Sequence[Sample]:
+        """The other site's lag. What cannot be read says nothing against the writer, which has just taken a write."""
+        try:
+            return list(self._lags(at, connection, begun))
+        except (psycopg.Error, LookupError, TypeError, ValueError) as error:
+            note = f"the lag cannot be read: {type(error).__name__}: {error}"[:160]
+            return [self._lag(at, metric, None, note) for metric in (REPLICATION_LAG, RPO_LAG)]
+
+    def _lag(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:
+        return Sample(at, self._stack.environment_suffix, other(self._site), "sql", metric, value, "ms", note)
+
     def _lags(self, at: datetime, connection: Any, begun: float) -> Iterator[Sample]:
         """The other site's lag, as the writer reports it. A reader that is not attached is unknown."""
         aurora = connection.execute("SELECT to_regproc('aurora_global_db_status') IS NOT NULL").fetchone()[0]
-        other: Site = "secondary" if self._site == "primary" else "primary"
         if aurora:
-            row, problem = _lags_of(connection.execute(_AURORA).fetchall(), self._stack.region(other))
+            row, problem = _lags_of(connection.execute(_AURORA).fetchall(), self._stack.region(other(self._site)))
         else:
             position = int(connection.execute(_POSITION).fetchone()[0])
             self._beats = [*(beat for beat in self._beats if beat[1] < position), (begun, position)][-BEATS:]
@@ -129,9 +143,9 @@ class SqlView:
         for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
             number = None if value is None else float(value)
             note = problem or ("" if value is not None else "not known to the writer")
-            if number is not None and number < 0:
+            if number is not None and not (math.isfinite(number) and number >= 0):
                 note, number = not_replicating(number), None
-            yield Sample(at, self._stack.environment_suffix, other, "sql", metric, number, "ms", note)
+            yield self._lag(at, metric, number, note)
 
     def _arrived(self, connection: Any, position: int) -> tuple[float | None, float | None] | None:
         """How long ago the newest heartbeat that the reader has replayed, and stored, was written, in milliseconds.
@@ -179,11 +193,13 @@ class SqlView:
 
 def _lags_of(rows: Sequence[Sequence[Any]], region: str) -> tuple[tuple[Any, Any] | None, str]:
     """Replication and RPO lag of a region's row (milliseconds), or None and why: other regions' rows are not this site's."""
-    found = next((row for row in rows if str(row[0]) == region), None)
-    if found is None:
+    found = [row for row in rows if str(row[0]) == region]
+    if not found:
         regions = ", ".join(sorted(str(row[0]) for row in rows)) or "none"
         return None, f"no reader is attached in {region}; Aurora names {regions}"
-    lag, rpo, age = found[1:4]
+    if len(found) > 1:  # a global database has one cluster in a region; which of them is meant is not known
+        return None, f"Aurora gives {len(found)} rows of {region}"
+    lag, rpo, age = found[0][1:4]
     if age is None or not -LAG_AGE_SECONDS <= float(age) <= LAG_AGE_SECONDS:
         return None, f"Aurora calculated the lag of {region} {'never' if age is None else f'{float(age):.0f} s ago'}"
     return (lag, rpo), ""

@@ -13,8 +13,9 @@ from typing import Any
 
 from dr_assets.aws import Aws
 from dr_assets.core.model import error_code
+from dr_assets.core.paging import Tokens
 from dr_assets.core.topology import parse_topology
-from dr_assets.monitoring.samples import MEMBER, ROLE, TRANSITION, Sample
+from dr_assets.monitoring.samples import MEMBER, NAMED_WRITERS, ROLE, TRANSITION, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
@@ -38,13 +39,14 @@ class TopologySource:
         clusters: dict[str, Any] = {}
         calls = 0
         page: dict[str, Any] = {}
+        tokens = Tokens()
         while True:
             answer = client.describe_global_clusters(**page)
             calls += 1
             clusters |= {cluster["GlobalClusterIdentifier"]: cluster for cluster in answer["GlobalClusters"]}
             if not answer.get("Marker"):
                 break
-            page = {"Marker": answer["Marker"]}
+            page = {"Marker": tokens.follow(answer["Marker"])}
         samples: list[Sample] = []
         for stack in self._stacks:
             found = clusters.get(stack.global_cluster_name)
@@ -87,12 +89,17 @@ class TopologySource:
                 yield Sample(at, suffix, site, "topology", MEMBER, None, "bool", note)
             if topology.in_transition:
                 yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0, "bool", topology.in_transition)
+            if topology.several:
+                count = float(len(topology.several))
+                yield Sample(at, suffix, "global", "topology", NAMED_WRITERS, count, "count", note)
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
             yield Sample(at, suffix, site, "topology", ROLE, value, "bool", note)
+            behind = topology.unsynchronized.get(site, "")
+            joined = site in topology.members and not behind
             # What AWS shows in the midst of a change is no loss.
-            member = 1.0 if site in topology.members else None if topology.in_transition else 0.0
-            yield Sample(at, suffix, site, "topology", MEMBER, member, "bool", note)
+            member = 1.0 if joined else None if topology.in_transition else 0.0
+            yield Sample(at, suffix, site, "topology", MEMBER, member, "bool", f"{behind}, {note}" if behind else note)
         yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, "bool", note)

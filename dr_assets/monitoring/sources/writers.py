@@ -1,12 +1,13 @@
-"""Source `writers`: whether more than one site accepts writes, derived from what the probe and SQL found at both. Pure."""
+"""Source `writers`: whether more than one site accepts writes, derived from what the probe, SQL and AWS's API show. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 
-from dr_assets.monitoring.samples import CONNECTIVITY, SINGLE_WRITER, TRANSITION, Sample, newest
-from dr_assets.stack import SITES, Stack
+from dr_assets.monitoring.samples import CONNECTIVITY, NAMED_WRITERS, ROLE, SINGLE_WRITER, TRANSITION, Sample, newest
+from dr_assets.resources.row import other
+from dr_assets.stack import SITES, Site, Stack
 
 # Two readings show the same moment when they are no further apart than a period of the probe's metric, and are not older than this.
 TOGETHER_SECONDS, FRESH_SECONDS = 10.0, 40.0
@@ -18,8 +19,9 @@ SUPPRESS_SECONDS = 60.0
 def single_writer(
     stack: Stack, at: datetime, samples: Sequence[Sample], first: MutableMapping[str, datetime] | None = None
 ) -> Sample:
-    """1: at most one site accepts writes. 0: one source found both accepting at the same time. None: no source knows both sites, or
-    both accepted within the first SUPPRESS_SECONDS of it in the switchover or failover that is under way.
+    """1: at most one site accepts writes. 0: one source found both accepting at the same time; or, where no source knows both sites,
+    AWS names two writers or calls a site a reader that accepts writes. None: none of that is known, or it is within the first
+    SUPPRESS_SECONDS of it in the switchover or failover that is under way.
 
     Args:
         first: kept by the caller between ticks: for each stack, when both accepted for the first time in the change under way.
@@ -34,6 +36,8 @@ def single_writer(
         first.pop(suffix, None)
     verdicts = [verdict for source in ("sql", "metric") if (verdict := _verdict(latest, suffix, source, at))]
     both = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
+    if not verdicts:
+        both = _by_api(stack, at, samples, latest)
     found = both or next(iter(verdicts), None)
     if found is None:
         return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", "not known of both sites")
@@ -56,3 +60,21 @@ def _verdict(latest: dict[str, Sample], suffix: str, source: str, at: datetime) 
     both = all(reading.value == 1.0 for reading in known)
     note = f"{source} at both sites: {'both accept writes' if both else 'one at most accepts writes'}"
     return Sample(older, suffix, "global", "writers", SINGLE_WRITER, 0.0 if both else 1.0, "bool", note)
+
+
+def _by_api(stack: Stack, at: datetime, samples: Sequence[Sample], latest: dict[str, Sample]) -> Sample | None:
+    """Two writers as DescribeGlobalClusters shows them: in one region's answer, in the answers of two, or beside one site's reading."""
+    suffix = stack.environment_suffix
+    own = [sample for sample in samples if sample.stack == suffix and sample.source == "topology"]
+    writers: set[Site] = {site for site in SITES for s in own if (s.site, s.metric, s.value) == (site, ROLE, 1.0)}
+    several = next((s for s in own if s.metric == NAMED_WRITERS and s.value is not None and s.value > 1.0), None)
+    note = several.note if several else ""
+    if len(writers) > 1:
+        note = "the regions name different writers: " + "; ".join(sorted({s.note for s in own if s.metric == ROLE}))
+    if len(writers) == 1:
+        reader = other(next(iter(writers)))
+        for source in ("sql", "metric"):
+            reading = latest.get(f"{suffix}/{reader}/{source}/{CONNECTIVITY}")
+            if reading and reading.value == 1.0 and (at - reading.at).total_seconds() <= TOGETHER_SECONDS:
+                note = f"{source}: {reader} accepts writes, and AWS names {other(reader)} as the writer"
+    return Sample(at, suffix, "global", "writers", SINGLE_WRITER, 0.0, "bool", note[:200]) if note else None

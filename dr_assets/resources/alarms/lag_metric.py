@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.core.paging import Tokens
 from dr_assets.resources import names
 from dr_assets.resources.row import other
 from dr_assets.stack import LAG_SHAPES, LagShape, Site, Stack
@@ -108,12 +109,13 @@ def list_metrics(call: CloudWatch, region: str) -> list[Mapping[str, Any]]:
     """Every AuroraGlobalDBReplicationLag of the region that had data in the last two weeks. Raises what `call` raises."""
     found: list[Mapping[str, Any]] = []
     page: dict[str, Any] = {}
+    tokens = Tokens()
     while True:
         answer = call("list_metrics", region, Namespace=NAMESPACE, MetricName=REPLICATION_LAG, **page)
         found += answer["Metrics"]
         if not answer.get("NextToken"):
             return found
-        page = {"NextToken": answer["NextToken"]}
+        page = {"NextToken": tokens.follow(answer["NextToken"])}
 
 
 def find_shape(

@@ -36,8 +36,16 @@ class Instance(Kind):
     name = "rds.instance"
     label = "Aurora instance"
     compute_kinds = ("aurora", "postgres")
+    keeps_data = (
+        "The data are the cluster's, which keeps an instance to serve them: correct the stack file, or replace readers alone, one at a "
+        "time, after a failover within the cluster where this one is its writer."
+    )
     immutable = frozenset({"AvailabilityZone", "Condition", "ParameterApplyStatus", "Pending"})
     remedies: ClassVar[Mapping[str, str]] = {
+        "Condition": (
+            "an operator has to act; the RDS events of the instance say why. Stopped, or inaccessible encryption credentials: see its "
+            "cluster, which is started as a whole (aws rds start-db-cluster)."
+        ),
         "ParameterApplyStatus": states.REBOOT,
         "Pending": states.WINDOW.format(operation="modify-db-instance"),
     }

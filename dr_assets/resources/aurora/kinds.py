@@ -151,7 +151,7 @@ class Cluster(Kind):
         ),
         "Condition": (
             "an operator has to act; the RDS events of the cluster say why. Inaccessible encryption credentials: enable its KMS key "
-            "(`dr provision` does), then aws rds start-db-cluster, within seven days."
+            "(`dr provision` does), then aws rds start-db-cluster, within seven days. Stopped: aws rds start-db-cluster."
         ),
         "DBClusterParameterGroupStatus": states.REBOOT,
         "Pending": states.WINDOW.format(operation="modify-db-cluster"),

@@ -45,7 +45,7 @@ WINDOW = (
 )
 REBOOT = (
     "Parameters that take effect with a restart wait for it (aws rds reboot-db-instance). Reboot the site's readers one at a time, "
-    "then its writer, which interrupts writes for some seconds. Nothing is rebooted for you."
+    "then its writer, which interrupts writes for some seconds. Nothing is rebooted for you. failed-to-apply: correct the group's values first."
 )
 CONSOLE = "https://{region}.console.aws.amazon.com/rds/home?region={region}#database:id={name}"
 # Create and modify calls are checked against the option group too, which is the default one here.

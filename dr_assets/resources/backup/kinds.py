@@ -53,8 +53,8 @@ class Bucket(Kind):
                 ) from error
             if code in ("301", "PermanentRedirect"):
                 raise AwsCallError(
-                    f"Bucket {target.name} exists in a region other than {target.region} (301). Nothing was touched. Remove "
-                    "it, or choose another environment_suffix."
+                    f"Bucket {target.name} exists in a region other than {target.region} (301). Nothing was touched. "
+                    "Choose another environment_suffix."
                 ) from error
             raise
         region = head.get("BucketRegion") or head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")

@@ -11,7 +11,9 @@ Where a run may crash, and how the next goes on with the same password:
 - password written, cluster not made: the cluster is created with the password that is there;
 - cluster made, versions not complete: the primary's version is completed with its own password, the secondary's with the
   primary's, in one write each;
-- a version that lost its password is never given a new one (the cluster would not know it): that is reported.
+- a version that lost its password is never given a new one (the cluster would not know it): that is reported;
+- the primary's secret was deleted: the new one gets the password from the secondary's, and none where that has none and a
+  cluster exists.
 """
 
 from __future__ import annotations
@@ -89,22 +91,47 @@ class StoredPassword(Sensitive):
 
 
 @dataclass(frozen=True, repr=False)
-class FreshDocument(Sensitive):
-    """A document with a newly generated password."""
+class SeedDocument(Sensitive):
+    """A document with the password that the other site's secret still holds, or with a new one while no cluster has one.
+
+    clusters: (region, name) of those that were created with the password.
+    """
 
     region: str
     fields: Mapping[str, Any]
+    copy: StoredPassword
+    clusters: Sequence[tuple[str, str]]
 
     def reveal(self, reads: Reads) -> str:
-        answer = reads.call(
-            "secretsmanager",
-            "get_random_password",
-            self.region,
-            PasswordLength=PASSWORD_LENGTH,
-            ExcludeCharacters=EXCLUDED_CHARACTERS,
-            RequireEachIncludedType=True,
-        )
-        return json.dumps({**self.fields, "password": answer["RandomPassword"]})
+        copied = current_document(reads, self.copy.region, self.copy.secret) or {}
+        password = copied.get("password")
+        if not password:
+            self._refuse_second(reads)
+            answer = reads.call(
+                "secretsmanager",
+                "get_random_password",
+                self.region,
+                PasswordLength=PASSWORD_LENGTH,
+                ExcludeCharacters=EXCLUDED_CHARACTERS,
+                RequireEachIncludedType=True,
+            )
+            password = answer["RandomPassword"]
+        return json.dumps({**self.fields, "password": password})
+
+    def _refuse_second(self, reads: Reads) -> None:
+        """Raises RefusedError where a cluster exists: it would not know the new password."""
+        for region, name in self.clusters:
+            try:
+                reads.call("rds", "describe_db_clusters", region, DBClusterIdentifier=name)
+            except ClientError as error:
+                if error_code(error) == "DBClusterNotFoundFault":
+                    continue
+                raise
+            raise RefusedError(
+                f"Neither secret holds the master password, and the cluster {name} exists, so no new one was made. Write the "
+                "password into the primary's secret as JSON, or set another (aws rds modify-db-cluster --master-user-password) and "
+                "write that."
+            )
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,6 +215,7 @@ class Password(Kind):
     write_actions = (
         permit("secretsmanager:PutSecretValue", on="secretsmanager.secret")
         | permit("secretsmanager:GetRandomPassword", on=ALL)
+        | permit("rds:DescribeDBClusters", on="rds.cluster")
         | permit("kms:GenerateDataKey", on="kms.key")
     )
     least_reads = (0, 0)  # the same call reads the version
@@ -199,11 +227,14 @@ class Password(Kind):
         return None if document is None else {"Written": bool(document.get("password"))}
 
     def create(self, target: Target) -> Call:
-        arn = target.settings["SecretArn"]
+        settings = target.settings
+        arn = settings["SecretArn"]
+        copy = StoredPassword(settings["CopyRegion"], settings["CopySecret"])
+        clusters = [(cluster["Region"], cluster["Name"]) for cluster in settings["Clusters"]]
         params = {
             "SecretId": arn,
             "ClientRequestToken": seed_version_id(arn),
-            "SecretString": FreshDocument(target.region, target.settings["Document"]),
+            "SecretString": SeedDocument(target.region, settings["Document"], copy, clusters),
         }
         return Call("secretsmanager", "put_secret_value", params)
 

@@ -8,7 +8,7 @@ from dr_assets.core.expressions import Ref
 from dr_assets.core.model import Resource
 from dr_assets.resources import names
 from dr_assets.resources.row import resource
-from dr_assets.stack import Site, Stack
+from dr_assets.stack import SITES, Site, Stack
 
 PORT = 5432
 
@@ -48,6 +48,9 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                     "port": PORT,
                     "dbname": stack.database_name,
                 },
+                "CopyRegion": stack.secondary_region,
+                "CopySecret": names.secret(stack, "secondary"),
+                "Clusters": [{"Region": stack.region(each), "Name": names.cluster(stack, each)} for each in SITES],
             },
             after=(f"{at}/secret",),
             terraform="aws_secretsmanager_secret_version.seed",

@@ -1,7 +1,7 @@
 """KMS: customer managed keys and their aliases.
 
 A key has no name: ours is found through its alias, or, while that is missing or leads elsewhere, by the tags that are set
-in the call that creates it. So neither a crash between key and alias nor a removed Name tag ever makes a second key.
+in the call that creates it. So neither a crash between key and alias nor removed tags ever make a second key.
 
 A key that is scheduled for deletion can be recovered until its date, and everything encrypted with it is lost afterwards. It is
 observed as what it is, and recovered (CancelKeyDeletion, which leaves it disabled, then EnableKey) instead of being replaced:
@@ -48,13 +48,14 @@ def aliases(reads: Reads, region: str) -> dict[str, str]:
 
 
 class Key(Kind):
-    """identity: AliasName, TaskID. name: the Name tag. `Enabled` false covers a disabled key.
+    """identity: AliasName, TaskID, Description. name: the Name tag. `Enabled` false covers a disabled key.
 
     `DeletionDate` is the time at which KMS destroys the key; None where that is not scheduled.
     """
 
     name = "kms.key"
     unnamed = True
+    adopts_untagged = True
     keeps_data = (
         "What it encrypts is lost with it, so it is never deleted for this: make a key beside it, copy the data to that "
         "(snapshot copy, PutObject), or ask AWS Support."
@@ -91,12 +92,12 @@ class Key(Kind):
         region, task = target.region, target.identity["TaskID"]
         names = aliases(reads, region)
         through_alias = names.get(target.identity["AliasName"])
-        behind = self._tags(reads, region, through_alias) if through_alias else {}
-        if through_alias and behind.get("Name") == target.name:
+        behind = self._readable_tags(reads, region, through_alias) if through_alias else {}
+        if through_alias and behind is not None and behind.get("Name") == target.name:
             found = self._observe(reads, region, through_alias, behind, aliased=True)
             if found:
                 return found
-        readable, closed, pending = 0, None, []
+        readable, closed, pending, nameless = 0, None, [], []
         for key in reads.pages("kms", "list_keys", region, "Keys"):
             try:
                 tags = self._tags(reads, region, key["KeyId"])
@@ -112,13 +113,49 @@ class Key(Kind):
                 if found and not found["DeletionDate"]:
                     return found
                 pending += [found] if found else []
+            elif tags.get("TaskID") == task and "Name" not in tags:
+                nameless.append((key["KeyId"], tags))
         if closed and not readable:
             raise closed  # no key may be read: ours could be among them, so "absent" would be a guess
         # Ours with its Name tag changed; unless it goes by the name of another alias: then ours was pointed at that one.
-        if through_alias and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
+        if through_alias and behind and behind.get("TaskID") == task and f"alias/{behind.get('Name')}" not in names:
             return self._observe(reads, region, through_alias, behind, aliased=True)
-        # Of several that wait for deletion, the one in use last.
-        return max(pending, key=lambda found: str(found["DeletionDate"]), default=None)
+        if pending:
+            # Of several that wait for deletion, the one in use last.
+            return max(pending, key=lambda found: str(found["DeletionDate"]))
+        return self._without_tags(reads, target, through_alias, behind, nameless)
+
+    def _without_tags(
+        self,
+        reads: Reads,
+        target: Target,
+        through_alias: str | None,
+        behind: dict[str, str] | None,
+        nameless: Sequence[tuple[str, dict[str, str]]],
+    ) -> Observed | None:
+        """Ours that lost its tags: what it encrypts is still encrypted with it, so a new one must not take its place.
+
+        Raises ClientError where our alias leads to a key that may not be read: it may be ours.
+        """
+        if through_alias and behind is None:
+            self._tags(reads, target.region, through_alias)
+        if through_alias and behind is not None and not behind.keys() & {"Name", "TaskID", "ManagedBy"}:
+            # No one else can own our alias's name; an absent key (its alias may outlive it) is none.
+            return self._observe(reads, target.region, through_alias, behind, aliased=True)
+        for key_id, tags in nameless:
+            meta = reads.call("kms", "describe_key", target.region, KeyId=key_id)["KeyMetadata"]
+            if meta.get("Description") == target.identity["Description"]:
+                return self._observe(reads, target.region, key_id, tags, aliased=key_id == through_alias)
+        return None
+
+    def _readable_tags(self, reads: Reads, region: str, key_id: str) -> dict[str, str] | None:
+        """None where they may not be read."""
+        try:
+            return self._tags(reads, region, key_id)
+        except ClientError as error:
+            if error_code(error) == "AccessDeniedException":
+                return None
+            raise
 
     def _tags(self, reads: Reads, region: str, key_id: str) -> dict[str, str]:
         try:
@@ -175,7 +212,9 @@ class Key(Kind):
             )
         return Call("kms", "tag_resource", {**key, "Tags": changed_tags(target, drift, "TagKey", "TagValue")})
 
-    def delete(self, target: Target, observed: Observed) -> Call:
+    def delete(self, target: Target, observed: Observed) -> Call | None:
+        if "TaskID" not in observed["Tags"]:
+            return None  # that our alias leads to it is reason enough to tag it, not to destroy what it encrypts
         return Call("kms", "schedule_key_deletion", {"KeyId": observed["KeyId"], "PendingWindowInDays": DELETION_DAYS})
 
     def released(self, observed: Observed) -> str | None:

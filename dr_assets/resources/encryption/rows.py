@@ -28,14 +28,15 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
 
 def _pair(stack: Stack, site: Site, purpose: str, name: str, document: dict[str, Any]) -> Iterator[Resource]:
     at = f"{site}/encryption"
+    description = f"DR Assets: {purpose} of the {site} site"
     yield resource(
         stack,
         f"{at}/{purpose}-key",
         "kms.key",
         name,
         {"Enabled": True, "DeletionDate": None, "KeyRotationEnabled": True, "Policy": document},
-        identity={"AliasName": f"alias/{name}", "TaskID": stack.environment_suffix},
-        settings={"Description": f"DR Assets: {purpose} of the {site} site"},
+        identity={"AliasName": f"alias/{name}", "TaskID": stack.environment_suffix, "Description": description},
+        settings={"Description": description},
         terraform=f"module.{site}.aws_kms_key.{purpose}",
         lost=LOST_WITH_KEY[purpose],
         title=f"Customer managed key for {purpose}, rotated every year.",

@@ -25,6 +25,7 @@ class CloudWatch:
         self.data, self.listed, self.now = dict(data), list(listed), at(0)
         self.asked: list[tuple[str, Key]] = []
         self.lists = 0
+        self.age = timedelta(minutes=2)  # of the newest datapoint
         self.fails = False
 
     def client(self, service: str, region: str) -> CloudWatch:
@@ -44,7 +45,7 @@ class CloudWatch:
             key = frozenset((item["Name"], item["Value"]) for item in metric["Dimensions"])
             self.asked.append((metric["MetricName"], key))
             value = self.data.get(key) if metric["MetricName"].startswith("AuroraGlobalDB") else None
-            points = [] if value is None else [(self.now - timedelta(minutes=2), value)]
+            points = [] if value is None else [(self.now - self.age, value)]
             results.append({"Id": query["Id"], "Timestamps": [t for t, _ in points], "Values": [v for _, v in points]})
         return {"MetricDataResults": results}
 
@@ -151,3 +152,18 @@ def test_a_lag_is_asked_for_at_once_after_a_change_of_roles_and_often_where_it_i
     ticks.source.follow_roles({S: "secondary"})
     assert ticks.lag(25) is not None
     assert ticks.lag(30) is None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0])
+def test_case_a4_a_datapoint_that_is_no_lag_is_unknown(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, odd: float
+) -> None:
+    found = Ticks(stack, CloudWatch({key(BOTH): odd}, BOTH), monkeypatch).lag(0)
+    assert found is not None and found[0] is None and "is no" in found[1]
+
+
+def test_case_a4_a_datapoint_of_the_future_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = CloudWatch({key(BOTH): 12.0}, BOTH)
+    cloud.age = timedelta(hours=-1)
+    found = Ticks(stack, cloud, monkeypatch).lag(0)
+    assert found is not None and found[0] is None and "in the future" in found[1]

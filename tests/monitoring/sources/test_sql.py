@@ -110,6 +110,33 @@ def test_aws_06_a_lag_below_zero_is_unknown(stack: Stack, monkeypatch: pytest.Mo
     assert ask(stack, monkeypatch, Played(status=[("us-west-2", -1.0, -1.0, 0.2)])) == UNKNOWN
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        [("us-west-2", NAN, NAN, 0.2)],
+        [("us-west-2", 5.0, 5.0, NAN)],
+        [("us-west-2", float("inf"), float("inf"), 0.2)],
+        [("us-west-2", "soon", "soon", 0.2)],
+        [("us-west-2", 5.0, 5.0, "just now")],
+        [("us-west-2", 5.0)],
+        [("us-west-2", 5.0, 5.0, 0.2), ("us-west-2", 90_000.0, 80_000.0, 0.2)],
+        [(None, 5.0, 5.0, 0.2)],
+        [],
+        psycopg.errors.UndefinedColumn('column "rpo_lag_in_msec" does not exist'),
+        psycopg.errors.InsufficientPrivilege("permission denied for function aurora_global_db_status"),
+    ],
+    ids=str,
+)
+def test_case_a4_a_lag_that_cannot_be_read_is_unknown_and_says_nothing_against_the_writer(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, status: Any
+) -> None:
+    """No number, no finite one, no such column, two rows of one region. The write was accepted before the lag was asked for."""
+    assert ask(stack, monkeypatch, Played(status=status)) == UNKNOWN
+
+
 class TestPlainPostgres:
     """Without Aurora's function the lag is the age of the newest heartbeat that arrived."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.monitoring.sources.topology import TopologySource
+from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import Stack
 from tests.support.aws_double import error
 from tests.support.monitoring import Run, S, at, healthy
@@ -86,6 +89,57 @@ def test_aws_17_a_member_that_is_missing_during_a_failover_is_unknown(stack: Sta
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
     assert {s.site: s.value for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": None}
     assert [s.value for s in samples if s.metric == "transition"] == [1.0]
+
+
+def test_case_b3_a_member_that_is_not_synchronized_is_unprotected(stack: Stack) -> None:
+    """SynchronizationStatus pending-resync (RDS API, GlobalClusterMember): during a failover that is what is under way."""
+    for state, expected in ({}, 0.0), ({"FailoverState": {"Status": "failing-over"}}, None):
+        shown = ours(stack, "primary") | state
+        shown["GlobalClusterMembers"][1]["SynchronizationStatus"] = "pending-resync"
+        aws: Any = Rds(shown)
+        samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
+        assert members(samples) == {"primary": 1.0, "secondary": expected}
+        assert any("pending-resync" in s.note for s in samples if s.metric == "member")
+
+
+def test_case_b3_a_member_that_one_region_does_not_show_alerts(stack: Stack) -> None:
+    whole, part = ours(stack, "primary"), ours(stack, "primary")
+    part["GlobalClusterMembers"].pop()
+    for first, second in ((whole, part), (part, whole)):
+        aws: list[Any] = [Rds(first), Rds(second)]
+        asks = [
+            TopologySource([stack], aws[0], stack.primary_region),
+            TopologySource([stack], aws[1], stack.secondary_region),
+        ]
+        run = Run(stack)
+        for seconds in range(0, 60, 5):
+            run.tick(seconds, [*healthy(seconds), *(sample for ask in asks for sample in ask(at(seconds))[0])])
+        (opened,) = [seconds for seconds, step in run.steps if step == "unprotected opened"]
+        assert opened <= 30
+
+
+def test_case_b2_two_writers_in_one_answer_are_counted(stack: Stack) -> None:
+    shown = ours(stack, "primary")
+    shown["GlobalClusterMembers"][1]["IsWriter"] = True
+    aws: Any = Rds(shown)
+    samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
+    assert {(s.site, s.metric): s.value for s in samples} == {
+        **{(site, metric): None for site in ("primary", "secondary") for metric in ("role", "member")},
+        ("global", "named-writers"): 2.0,
+    }
+    assert single_writer(stack, at(0), samples).value == 0.0
+
+
+def test_case_d5_a_page_token_that_comes_again_ends_the_listing(stack: Stack) -> None:
+    """Tokens that lead in a circle would be followed for ever, by a thread for each tick."""
+
+    class Circle(Rds):
+        def describe_global_clusters(self, Marker: str = "0") -> dict[str, Any]:
+            return {"GlobalClusters": [], "Marker": {"0": "1", "1": "2", "2": "1"}[Marker]}
+
+    aws: Any = Circle()
+    with pytest.raises(ValueError, match="twice"):
+        TopologySource([stack], aws, stack.primary_region)(at(0))
 
 
 def test_a_stack_that_was_never_provisioned_or_has_no_site_here_yields_nothing(stack: Stack) -> None:

@@ -50,6 +50,34 @@ def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> 
     assert value(stack, [sample(0, 1.0), sample(0, 1.0, site="secondary", source="sql")]) is None
 
 
+def named(seconds: float, writer: str, region: str = "us-east-1") -> list[Sample]:
+    """What DescribeGlobalClusters shows in one region."""
+    return [
+        Sample(at(seconds), S, site, "topology", "role", 1.0 if site == writer else 0.0, "bool", f"read in {region}")
+        for site in ("primary", "secondary")
+    ]
+
+
+@pytest.mark.parametrize("source", ["sql", "metric"])
+def test_case_b2_one_writer_is_known_by_sql_only_and_the_other_by_the_api_only(stack: Stack, source: str) -> None:
+    """The writer of the API is out of reach, and the site that it calls a reader takes writes."""
+    reading = sample(0, 1.0, site="secondary", source=source)
+    assert value(stack, [*named(0, "primary"), reading]) == 0.0
+    assert value(stack, [*named(0, "secondary"), reading]) is None
+    assert value(stack, [*named(30, "primary"), reading], 30) is None, "an old reading"
+    # That the other refuses is known: AWS shows the new writer late, and there is one.
+    assert value(stack, [*named(0, "primary"), reading, sample(0, 0.0, site="primary", source=source)]) == 1.0
+    assert value(stack, [*named(0, "primary"), reading, moving(0)]) is None
+
+
+def test_case_b2_the_regions_name_different_writers(stack: Stack) -> None:
+    samples = [*named(0, "primary"), *named(0, "secondary", "us-west-2")]
+    found = single_writer(stack, at(0), samples)
+    assert found.value == 0.0 and "read in us-east-1" in found.note and "read in us-west-2" in found.note
+    # What the databases themselves show counts more.
+    assert value(stack, [*samples, *both(0, values=(0.0, 1.0))]) == 1.0
+
+
 def test_aws_17_two_writers_during_a_switchover_are_unknown(stack: Stack) -> None:
     assert value(stack, [*both(0), moving(0)]) is None
     assert value(stack, [*both(0, values=(1.0, 0.0)), moving(0)]) == 1.0
