@@ -123,6 +123,18 @@ def _rds(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(inner) if "Event ID" in inner else None
 
 
+def _rds_meaning(stack: Stack, message: Message) -> Meaning:
+    """The event's conditions where its source is of this stack, or is not named; another database's events mean nothing."""
+    body = message.body
+    source = str(body.get("Source ID") or "") or str(body.get("Source ARN") or "").rpartition(":")[2]
+    numbers = range(1, stack.instances_per_cluster + 1)
+    own = {stack.global_cluster_name, *(names.cluster(stack, site) for site in SITES)}
+    own |= {names.instance(stack, site, n) for site in SITES for n in numbers}
+    if source and source not in own:
+        return Meaning()
+    return Meaning(conditions=tuple(event_conditions.meaning(event_id(message))))
+
+
 def _aws_health(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = _inner(envelope)
     return dict(inner) if inner.get("source") == "aws.health" else None
@@ -185,12 +197,7 @@ KINDS: dict[str, MessageKind] = {
             text="A CloudWatch alarm changed its state",
             time="StateChangeTime",
         ),
-        MessageKind(
-            name="rds",
-            recognize=_rds,
-            meaning=lambda _stack, message: Meaning(conditions=tuple(event_conditions.meaning(event_id(message)))),
-            text="RDS reports an event",
-        ),
+        MessageKind(name="rds", recognize=_rds, meaning=_rds_meaning, text="RDS reports an event"),
         MessageKind(
             name="aws-health",
             recognize=_aws_health,

@@ -41,7 +41,9 @@ def process(
     samples: list[Sample] = []
     confirmed: list[str] = []
     ended: set[str] = set()
-    for message in sorted(messages, key=lambda message: message.at):
+    # A time ahead of ours would let no later event end what this one begins.
+    known = [replace(message, at=min(message.at, now)) for message in messages]
+    for message in sorted(known, key=lambda message: message.at):
         if message.kind == "poison":  # left to the dead-letter queue
             begun = message.at.timestamp()
             events[f"{message.site}/poison"] = EventState(since=begun, at=clock, note=message.id)

@@ -12,9 +12,10 @@ import pytest
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.rules import sources_for
 from dr_assets.monitoring.samples import Message, Snapshot
-from dr_assets.monitoring.state import State
+from dr_assets.monitoring.state import SensorMemory, State
 from dr_assets.stack import Stack
 from dr_assets.ticks.event_queue import DEADLINE_SECONDS, understand
+from dr_assets.ticks.event_states import process
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import Recorder, S, at, healthy
 
@@ -51,6 +52,39 @@ def test_a_time_that_is_none_is_damage(stack: Stack, timestamp: str) -> None:
 
 def test_a_message_nested_too_deeply_is_damage(stack: Stack) -> None:
     assert understand(stack, "primary", raw("[" * 100_000)).kind == "poison"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"Source ID": "another-teams-cluster"},
+        {"Source ID": None, "Source ARN": "arn:aws:rds:us-east-1:123456789012:cluster:another-teams-cluster"},
+        {"Event Source": "db-instance", "Source ID": "another-teams-instance-1"},
+        {"Event Source": "db-cluster", "Source ID": f"aurora-primary-{S}-copy"},
+    ],
+)
+def test_case_b6_an_event_of_another_database_means_nothing_here(stack: Stack, source: dict[str, Any]) -> None:
+    """A topic may carry the events of every database of the account; theirs are not our failures."""
+    message = understand(stack, "primary", raw({**RDS_EVENT, **source}))
+    assert message.kind == "rds"
+    assert process(stack, SensorMemory(), [message], {}, at(60)).open == frozenset()
+
+
+@pytest.mark.parametrize(
+    "source", [f"aurora-secondary-{S}", f"aurora-primary-instance-2-{S}", f"aurora-global-{S}", None]
+)
+def test_case_b6_an_event_of_ours_or_of_no_named_source_counts(stack: Stack, source: str | None) -> None:
+    message = understand(stack, "primary", raw({**RDS_EVENT, "Source ID": source}))
+    assert process(stack, SensorMemory(), [message], {}, at(60)).open == {"primary/global-switchover-failed"}
+
+
+def test_case_b6_an_event_with_a_time_of_the_future_is_ended_by_the_next_one(stack: Stack) -> None:
+    begun = understand(stack, "primary", raw(RDS_EVENT, "2036-01-01T00:00:00.000Z"))
+    first = process(stack, SensorMemory(), [begun], {}, at(60))
+    assert first.open == {"primary/global-switchover-failed"}
+    good = {**RDS_EVENT, "Event ID": RDS_EVENT["Event ID"].replace("0187", "0185")}
+    ended = understand(stack, "primary", raw(good, "2026-11-23T12:02:00.000Z", "m-2"))
+    assert process(stack, first.memory, [ended], {}, at(130)).open == frozenset()
 
 
 # The keys of a message of CloudWatch and of RDS in AWS's documents, and what is left of it when some are lost.
