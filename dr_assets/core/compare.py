@@ -7,6 +7,7 @@ is drift, because one such (`rds.global_db_rpo`) can block every commit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,8 @@ def compare(desired: Mapping[str, Any], observed: Observed, owned: frozenset[str
 
 
 def same(want: Any, have: Any) -> bool:
-    """Equal, lists in any order. Something unresolved equals nothing."""
-    return is_resolved(want) and canonical(want) == canonical(have)
+    """Equal, lists in any order; policies where they mean the same. Something unresolved equals nothing."""
+    return is_resolved(want) and canonical(_meaning(want)) == canonical(_meaning(have))
 
 
 def _by_key(name: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> list[Drift]:
@@ -73,6 +74,42 @@ def _normal_statement(statement: Mapping[str, Any]) -> dict[str, Any]:
         else:
             normal[key] = value
     return normal
+
+
+_ACCOUNT_ROOT = re.compile(r"arn:[\w-]+:iam::(\d{12}):root")
+
+
+def _meaning(value: Any) -> Any:
+    """A policy document without the differences of spelling that IAM does not make; anything else as it is.
+
+    AWS services may answer the one for the other: `"*"` and `{"AWS": "*"}`, an account's number and the ARN of its root (IAM user guide,
+    "AWS JSON policy elements: Principal"), names of actions ("Action") and condition keys ("Condition") in any case.
+    """
+    if not (isinstance(value, Mapping) and isinstance(value.get("Statement"), list)):
+        return value
+    return {**value, "Statement": [_meaning_of_statement(each) for each in value["Statement"]]}
+
+
+def _meaning_of_statement(statement: Any) -> Any:
+    if not isinstance(statement, Mapping):
+        return statement
+    meaning = dict(statement)
+    for key in ("Principal", "NotPrincipal"):
+        if key in meaning:
+            who = {"AWS": ["*"]} if meaning[key] == "*" else meaning[key]
+            meaning[key] = {
+                kind: [_ACCOUNT_ROOT.sub(r"\1", str(each)) for each in (names if isinstance(names, list) else [names])]
+                for kind, names in who.items()
+            }
+    for key in ("Action", "NotAction"):
+        if key in meaning:
+            meaning[key] = [str(each).lower() for each in meaning[key]]
+    if "Condition" in meaning:
+        meaning["Condition"] = {
+            operator: {name.lower(): item for name, item in tests.items()}
+            for operator, tests in meaning["Condition"].items()
+        }
+    return meaning
 
 
 def _listed(value: Any) -> Any:

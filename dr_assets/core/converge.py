@@ -6,6 +6,7 @@ Verify is provision with `write=False`: one path, so what is verified is exactly
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -43,6 +44,7 @@ ALREADY_THERE = frozenset(
         "HealthCheckAlreadyExists",
         "HostedZoneAlreadyExists",
         "InvalidGroup.Duplicate",
+        "InvalidPermission.Duplicate",
         "InvalidSubnet.Conflict",
         "Resource.AlreadyAssociated",
         "ResourceAlreadyExistsException",
@@ -51,6 +53,18 @@ ALREADY_THERE = frozenset(
         "SubscriptionAlreadyExist",
     }
 )
+
+# AWS's answers to a deletion where the thing is gone already, which a read may show for a while all the same (EC2 developer guide,
+# "Eventual consistency"; terraform-provider-aws takes them for success).
+_GONE = re.compile(
+    r".*NotFound(Fault|Exception)?|NoSuch\w+|(AWS\.SimpleQueueService\.)?NonExistentQueue|QueueDoesNotExist"
+)
+_DELETION = re.compile(r"(delete|remove|detach|disassociate|unsubscribe|schedule_key_deletion).*")
+
+
+def already_gone(operation: str, code: str) -> bool:
+    """Whether AWS refuses to delete something because it does not exist any more: the next read decides."""
+    return bool(_DELETION.fullmatch(operation) and _GONE.fullmatch(code))
 
 
 class Driver(Scope, Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from dr_assets.aws import POOL, Aws, explain, is_answer
-from dr_assets.core.converge import ALREADY_THERE, converge, remove
+from dr_assets.core.converge import ALREADY_THERE, already_gone, converge, remove
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
 from dr_assets.core.not_yet import not_yet
@@ -167,11 +167,11 @@ class StackState:
         except Exception as error:
             problem = explain(error, call.service, call.operation, call.region or target.region)
             code = error_code(error)
-            if isinstance(error, ClientError) and not isinstance(problem, UnansweredError):
-                row = not_yet(call.service, call.operation, code, error.response.get("Error", {}).get("Message", ""))
-                if row:
-                    raise NotYetError(str(problem), row.seconds) from error
-            if code not in ALREADY_THERE:
+            if code not in ALREADY_THERE and not already_gone(call.operation, code):
+                if isinstance(error, ClientError) and not isinstance(problem, UnansweredError):
+                    text = error.response.get("Error", {}).get("Message", "")
+                    if row := not_yet(call.service, call.operation, code, text):
+                        raise NotYetError(str(problem), row.seconds) from error
                 raise problem from error
             existed = str(problem)
         finally:

@@ -1,5 +1,9 @@
 """The one comparison that serves every kind, and the one spelling of policies."""
 
+import json
+
+import pytest
+
 from dr_assets.core.compare import compare, normal_policy
 from dr_assets.core.expressions import Unresolved
 
@@ -73,3 +77,55 @@ def test_policies_have_one_spelling() -> None:
     }
     assert normal_policy(one) == normal_policy(two)
     assert normal_policy({"Statement": []}) != normal_policy(one)
+
+
+# One statement as it is sent, and what AWS may answer for it. IAM user guide, "AWS JSON policy elements: Principal": "*" and {"AWS": "*"}
+# are equivalent in resource-based policies, and so are an account's number and arn:aws:iam::NUMBER:root. "Action": the names are
+# case-insensitive. "Condition": context key names are not case-sensitive. SNS and SQS write their own prefix in capitals
+# (SNS developer guide, default topic policy: "SNS:Publish", "AWS:SourceOwner").
+SENT = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": ["sqs:SendMessage"],
+    "Resource": ["arn:aws:sqs:us-east-1:123456789012:q"],
+    "Condition": {"Bool": {"aws:SecureTransport": ["false"]}},
+}
+ROOT = {"AWS": ["arn:aws:iam::123456789012:root"]}
+
+
+@pytest.mark.parametrize(
+    "sent, answered",
+    [
+        ({}, {"Principal": {"AWS": "*"}}),
+        ({"Principal": {"AWS": ["*"]}}, {"Principal": "*"}),
+        ({"Principal": ROOT}, {"Principal": {"AWS": "123456789012"}}),
+        ({}, {"Action": "SQS:SendMessage"}),
+        ({}, {"Condition": {"Bool": {"AWS:SecureTransport": "false"}}}),
+    ],
+)
+def test_aws_policies_that_mean_the_same_are_no_drift(sent: dict, answered: dict) -> None:
+    want, have = (
+        {"Policy": normal_policy({"Version": "2012-10-17", "Statement": [{**SENT, **change}]})}
+        for change in (sent, {**sent, **json.loads(json.dumps(answered))})
+    )
+    assert fields(want, have) == []
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        {"Principal": {"Service": "*"}},
+        {"Principal": {"AWS": "123456789012"}},
+        {"Action": "sqs:*"},
+        {"Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+        {"Condition": {"StringEquals": {"aws:SecureTransport": "false"}}},
+        {"Resource": "arn:aws:sqs:us-east-1:123456789012:Q"},
+        {"Effect": "Allow"},
+    ],
+)
+def test_policies_that_mean_something_else_are_drift(answered: dict) -> None:
+    want, have = (
+        {"Policy": normal_policy({"Version": "2012-10-17", "Statement": [{**SENT, **change}]})}
+        for change in ({}, answered)
+    )
+    assert fields(want, have) == ["Policy"]

@@ -25,6 +25,36 @@ ANSWERS = [
         "InvalidDBClusterStateFault",
         "Cannot modify engine version without a healthy primary instance",
     ),
+    # terraform-aws-modules/terraform-aws-rds#364, crossplane-contrib/provider-aws#479: the first RDS call of a new account
+    (
+        "rds",
+        "create_db_subnet_group",
+        "InvalidParameterValue",
+        "Missing necessary credentials. Please check "
+        "http://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAM.ServiceLinkedRoles.html",
+    ),
+    # aws-samples/eks-workshop-v2#1609; RDS user guide, "Using service-linked roles"
+    (
+        "rds",
+        "create_db_cluster",
+        "InvalidParameterValue",
+        "Unable to create the resource. Verify that you have permission to create service linked role. Otherwise wait and try again later",
+    ),
+    # terraform-provider-aws, rds/cluster.go: resourceClusterDelete
+    (
+        "rds",
+        "remove_from_global_cluster",
+        "InvalidParameterValue",
+        "Cluster arn:aws:rds:us-west-2:123456789012:cluster:x is not found in global cluster y",
+    ),
+    # hashicorp/boundary#4255
+    (
+        "iam",
+        "create_role",
+        "NoSuchEntity",
+        "Scope ARN: arn:aws:iam::123456789012:policy/x does not exist or is not attachable.",
+    ),
+    ("iam", "delete_policy", "DeleteConflict", "Cannot delete a policy attached to entities."),
     ("kms", "enable_key", "KMSInvalidStateException", "arn:aws:kms:us-east-1:123456789012:key/x is pending deletion."),
     # terraform-provider-aws, rds/cluster.go: retried after the cluster's removal
     (

@@ -276,6 +276,10 @@ def test_aws_20_rds_creates_its_service_linked_role_with_the_callers_rights() ->
         iam = client(fresh, "iam")
         create = {"DBClusterIdentifier": "a", "Engine": "aurora-postgresql", "MasterUsername": "u"}
         create["MasterUserPassword"] = "password-1"
+        # the subnet group, which comes first, needs it as well: terraform-aws-modules/terraform-aws-rds#364
+        group = {"DBSubnetGroupName": "g", "DBSubnetGroupDescription": "d", "SubnetIds": ["subnet-1", "subnet-2"]}
+        text = refusal(as_role(fresh, "rds", allow("rds:*")).create_db_subnet_group, **group)[2]
+        assert "create service linked role" in text
         code, _, message = refusal(as_role(fresh, "rds", allow("rds:*")).create_db_cluster, **create)
         assert (code, "create service linked role" in message) == ("InvalidParameterValue", True)
         for_rds = {"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}}

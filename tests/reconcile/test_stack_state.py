@@ -474,3 +474,58 @@ def test_aws_10_a_cluster_parameter_group_of_an_earlier_run_is_used_at_once(worl
     cluster = Resource(KEY, "test.thing", "us-east-1", "thing", {"Size": 1}, after=(group.key,))
     made.resources = {group.key: group, KEY: cluster}
     assert made.reconcile(cluster).status == "created"
+
+
+# --- deletions -------------------------------------------------------------------------------------------------------------
+
+# Codes of the API references, each of an operation by which this stack deletes; EC2 and IAM show what is gone for a while.
+GONE = [
+    ("ec2", "delete_subnet", "InvalidSubnetID.NotFound"),
+    ("ec2", "delete_vpc_peering_connection", "InvalidVpcPeeringConnectionID.NotFound"),
+    ("ec2", "disassociate_route_table", "InvalidAssociationID.NotFound"),
+    ("iam", "detach_role_policy", "NoSuchEntity"),
+    ("kms", "delete_alias", "NotFoundException"),
+    ("logs", "delete_log_group", "ResourceNotFoundException"),
+    ("rds", "delete_db_cluster", "DBClusterNotFoundFault"),
+    ("rds", "delete_db_instance", "DBInstanceNotFound"),
+    ("rds", "delete_event_subscription", "SubscriptionNotFound"),
+    ("rds", "remove_from_global_cluster", "GlobalClusterNotFoundFault"),
+    ("route53", "delete_health_check", "NoSuchHealthCheck"),
+    ("s3", "delete_bucket", "NoSuchBucket"),
+    ("sns", "unsubscribe", "NotFound"),
+    ("sqs", "delete_queue", "AWS.SimpleQueueService.NonExistentQueue"),
+    ("secretsmanager", "delete_secret", "ResourceNotFoundException"),
+]
+
+
+@pytest.mark.parametrize("service, operation, code", GONE)
+def test_aws_13_what_is_gone_and_still_shown_counts_as_deleted_once_it_is_no_longer_shown(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, service: str, operation: str, code: str
+) -> None:
+    """EC2 developer guide, "Eventual consistency": a describe may show for a while what a delete has taken away."""
+    monkeypatch.setattr(Thing, "delete", lambda self, target, observed: Call(service, operation, {}))
+    made, resource = state(world, stack)
+    world.thing = {"Size": 1}
+
+    def gone(_: Call) -> None:
+        if len(world.writes) == 2:
+            world.thing = {}
+        if len(world.writes) >= 2:
+            raise refusal(code, "it does not exist")
+
+    world.answer = gone
+    outcomes = [made.delete(resource) for _ in range(2)]
+    assert outcomes[-1].status == "absent"
+    assert world.writes == [operation] * 2
+
+
+def test_a_deletion_that_is_refused_otherwise_fails(world: World, stack: Stack) -> None:
+    made, resource = state(world, stack)
+    world.thing = {"Size": 1}
+
+    def refuse(_: Call) -> None:
+        raise refusal("AccessDenied", "no")
+
+    world.answer = refuse
+    with pytest.raises(AwsCallError):
+        made.delete(resource)

@@ -22,7 +22,13 @@ from dr_assets.emulator.policies.documents import Request
 from dr_assets.emulator.policies.evaluation import Verdict, decide
 
 # What of RDS concerns the root, too: keys, and roles that RDS must be able to assume.
-_RDS_CHECKED = (b"KmsKeyId", b"MonitoringRoleArn", b"Action=CreateDBCluster&", b"Action=CreateDBInstance&")
+_RDS_CHECKED = (
+    b"KmsKeyId",
+    b"MonitoringRoleArn",
+    b"Action=CreateDBSubnetGroup&",
+    b"Action=CreateDBCluster&",
+    b"Action=CreateDBInstance&",
+)
 # These are allowed always, even where a policy denies them (STS API reference, GetCallerIdentity).
 _ALWAYS = {("sts", "GetCallerIdentity")}
 

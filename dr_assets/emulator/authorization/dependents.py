@@ -45,6 +45,8 @@ _PASSED = {
 }
 # RDS creates it with the rights of the first caller who needs it (RDS user guide, "Using service-linked roles").
 RDS_ROLE = f"arn:{PARTITION}:iam::{ACCOUNT}:role/aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS"
+# Which call is the first is known from reports: terraform-aws-modules/terraform-aws-rds#364 (the subnet group).
+_RDS_NEEDS_ROLE = ("CreateDBSubnetGroup", "CreateDBCluster", "CreateDBInstance")
 _RDS_WITH_KEY = ("CreateDBCluster", "CreateDBInstance", "RestoreDBClusterFromSnapshot", "RestoreDBClusterToPointInTime")
 
 
@@ -108,7 +110,7 @@ def _use(
 
 def _rds(operation: str, params: Params, region: str) -> Iterator[Permission]:
     """RDS encrypts with a grant that it creates with the caller's rights."""
-    if operation in ("CreateDBCluster", "CreateDBInstance") and role_by_arn(RDS_ROLE) is None:
+    if operation in _RDS_NEEDS_ROLE and role_by_arn(RDS_ROLE) is None:
         yield Permission("iam:CreateServiceLinkedRole", RDS_ROLE, {"iam:awsservicename": ("rds.amazonaws.com",)})
     grants = {"kms:grantisforawsresource": ("true",)}
     if operation in _RDS_WITH_KEY and params.get("KmsKeyId"):
