@@ -6,6 +6,8 @@ with the account number in it is a `Text`: the account is known only once AWS ha
 
 from __future__ import annotations
 
+import re
+
 from dr_assets.core.expressions import Text
 from dr_assets.stack import Site, Stack
 
@@ -24,6 +26,18 @@ def arn(service: str, resource: str, *, region: str = "", account: str = "", hom
     Global services leave `region` empty and name in `home` a region of the partition they are in (default: aws).
     """
     return f"arn:{partition(region or home)}:{service}:{region}:{account}:{resource}"
+
+
+_KEY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
+
+
+def full_key_arn(key: str | None, *, region: str, account: str) -> str | None:
+    """A KMS key as services show it, as ARN where it is shown by its id; an ARN, an alias and None as they are.
+
+    What was set as an ARN may be answered as id: Secrets Manager answers "the key ID or alias ARN" (DescribeSecret), RDS "the key ARN,
+    key ID, alias ARN, or alias name" (DBCluster.KmsKeyId), SNS and SQS an id (KMS API reference, KeyMetadata.KeyId, for the forms).
+    """
+    return arn("kms", f"key/{key}", region=region, account=account) if key and _KEY_ID.fullmatch(key) else key
 
 
 # --- network ---------------------------------------------------------------------------------------------------------

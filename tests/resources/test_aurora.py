@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from dr_assets.core.compare import compare
 from dr_assets.core.converge import fixed, remedy
 from dr_assets.core.model import Drift, Observed, Sensitive, Target
 from dr_assets.errors import RefusedError
@@ -683,3 +684,60 @@ def test_case_a1_a_cluster_on_another_key_is_told_to_recover_that_key_and_never_
     text = remedy(KINDS[of.kind], differs)
     assert "cancel-key-deletion" in text and "make the other site the writer" in text
     assert not any(word in text for word in ("destroy", "provision it again", "delete it"))
+
+
+# --- answers in another form than what was sent ------------------------------------------------------------------------------
+
+KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize("shown", [KEY_ID, f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KEY_ID}"])
+def test_a_key_that_rds_shows_by_its_id_is_the_same_key(stack: Stack, shown: str) -> None:
+    """RDS API, DBCluster.KmsKeyId: "the key ARN, key ID, alias ARN, or alias name for the KMS key"; likewise
+    DBInstance.PerformanceInsightsKMSKeyId. Both are sent as ARN."""
+    key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{KEY_ID}"
+    of = target(stack, "primary/aurora/cluster", KmsKeyId=key)
+    assert fields(of, look(cluster_reads(of, KmsKeyId=shown), of)) == []
+    other = shown.replace("1234abcd", "5678abcd")
+    assert fields(of, look(cluster_reads(of, KmsKeyId=other), of)) == ["KmsKeyId"]
+    of = target(stack, "primary/aurora/instance-1", PerformanceInsights={"KMSKeyId": key, "RetentionPeriod": 7})
+    assert fields(of, look(instance_reads(of, PerformanceInsightsKMSKeyId=shown), of)) == []
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_a_rebuilt_reader_does_not_show_is_no_drift(stack: Stack, shown: bool) -> None:
+    """DatabaseName is "returned for the life of the DB cluster" (RDS API, DBCluster); whether that holds for a former primary which
+    AWS rebuilt as a reader is not documented. Its writer endpoint is inactive (DBClusterEndpoint.Status)."""
+    of = target(stack, "primary/aurora/cluster")
+    answer = cluster_answer(of)
+    del answer["Endpoint"]
+    if not shown:
+        del answer["DatabaseName"], answer["MasterUsername"]
+    writer = {
+        "DBClusterIdentifier": of.name,
+        "Endpoint": "w.example.com",
+        "Status": "inactive",
+        "EndpointType": "WRITER",
+    }
+    kind = KINDS[of.kind]
+
+    def differences(answer: dict[str, Any], status: str) -> list[str]:
+        reads = FakeReads(
+            kind,
+            describe_db_clusters={"DBClusters": [answer]},
+            describe_global_clusters=top_answer("arn:other", arn(of)),
+            describe_db_cluster_endpoints={"DBClusterEndpoints": [{**writer, "Status": status}]},
+        )
+        found = look(reads, of)
+        assert found is not None
+        return [item.field for item in compare(kind.refine(of.desired, found), found, kind.owned)]
+
+    assert differences(answer, "inactive") == []
+    assert differences({**answer, "DatabaseName": "other"}, "inactive") == ["DatabaseName"]
+    assert differences(answer, "available") == ([] if shown else ["DatabaseName", "MasterUsername"])
+
+
+def test_no_instance_of_a_cluster_may_be_an_error_too(instance: Target) -> None:
+    """The one error that DescribeDBInstances declares (RDS API) is DBInstanceNotFound."""
+    reads = FakeReads(KINDS["rds.instance"], describe_db_instances=error("DBInstanceNotFound"))
+    assert look(reads, instance) is None

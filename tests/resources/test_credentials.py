@@ -319,3 +319,12 @@ def test_every_change_of_a_version_is_one_write(version: Target) -> None:
     assert fields(version, found) == ["DbName", "Port"]
     call = KINDS[version.kind].update(version, found or {}, drift(version, found))
     assert put(call).params["SecretId"] == SECONDARY
+
+
+def test_a_key_that_secrets_manager_shows_by_its_id_is_the_same_key(stack: Stack) -> None:
+    """Secrets Manager API, DescribeSecret: KmsKeyId is "the key ID or alias ARN"; its example shows the key's ARN."""
+    key_id = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    of = target(stack, "primary/credentials/secret", KmsKeyId=f"arn:aws:kms:us-east-1:123456789012:key/{key_id}")
+    for shown in (key_id, of.desired["KmsKeyId"]):
+        assert fields(of, look(described(of, KmsKeyId=shown), of)) == []
+    assert fields(of, look(described(of, KmsKeyId=key_id.replace("1234abcd", "5678abcd")), of)) == ["KmsKeyId"]

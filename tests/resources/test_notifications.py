@@ -340,3 +340,13 @@ def test_it_waits_while_rds_is_at_work(stack: Stack, status: str, waits: bool) -
     observed = look(event_reads(stack, Status=status), of)
     assert observed is not None
     assert (KINDS[of.kind].waiting(observed) is not None) == waits
+
+
+def test_a_key_that_is_shown_by_its_id_is_the_same_key(stack: Stack) -> None:
+    """SNS API, GetTopicAttributes and SQS API, SetQueueAttributes: KmsMasterKeyId is "the ID of a … customer master key"."""
+    key_id = "1234abcd-12ab-34cd-56ef-1234567890ab"
+    key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{key_id}"
+    topic, queue = (target(stack, f"{AT}/{row}", KmsMasterKeyId=key) for row in ("topic", "queue"))
+    for shown in (key_id, key):
+        assert fields(topic, look(topic_reads(stack, "sns.topic", KmsMasterKeyId=shown), topic)) == []
+        assert fields(queue, look(queue_reads(stack, "sqs.queue", KmsMasterKeyId=shown), queue)) == []

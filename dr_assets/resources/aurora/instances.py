@@ -21,6 +21,7 @@ from dr_assets.core.model import (
     permit,
 )
 from dr_assets.resources.aurora import states
+from dr_assets.resources.names import full_key_arn
 from dr_assets.resources.tags import from_tag_list, tag_rds, to_tag_list
 
 
@@ -56,7 +57,12 @@ class Instance(Kind):
     write_actions = (
         permit("rds:DeleteDBInstance", "rds:AddTagsToResource")
         | permit("rds:ModifyDBInstance", on=(OWN, "rds.instance_parameter_group"))
-        | permit("rds:CreateDBInstance", on=(OWN, "rds.cluster", "rds.instance_parameter_group", "rds.subnet_group"))
+        # With the engine's default option group, "authorized against both the db: ARN and the og: ARN" where there is one
+        # (Service Authorization Reference, CreateDBInstance; cloud-gov/terraform-provision#2350).
+        | permit(
+            "rds:CreateDBInstance",
+            on=(OWN, "rds.cluster", "rds.instance_parameter_group", "rds.subnet_group", states.OPTION_GROUPS),
+        )
         | permit("iam:PassRole", on="iam.role")
     )
     least_reads = (0, 1)
@@ -81,19 +87,22 @@ class Instance(Kind):
             try:
                 items = reads.pages("rds", "describe_db_instances", batch[0].region, "DBInstances", Filters=filters)
             except ClientError as error:
-                # Some answer a filter by an absent cluster with an error instead of an empty list.
-                if error_code(error) == "DBClusterNotFoundFault":
+                # Some answer a filter by an absent cluster with an error instead of an empty list; DescribeDBInstances declares the
+                # second one (RDS API), DescribeDBClusters the first.
+                if error_code(error) in ("DBClusterNotFoundFault", "DBInstanceNotFound"):
                     continue
                 raise
             found.update({item["DBInstanceIdentifier"]: item for item in items})
-        return {t.key: self._observe(found[t.name]) if t.name in found else None for t in batch}
+        return {t.key: self._observe(found[t.name], t, reads.account) if t.name in found else None for t in batch}
 
-    def _observe(self, instance: Mapping[str, Any]) -> Observed:
+    def _observe(self, instance: Mapping[str, Any], target: Target, account: str) -> Observed:
         groups = instance.get("DBParameterGroups", ())
         return {
             **{name: instance.get(name) for name in self._fields},
             "PerformanceInsights": {
-                "KMSKeyId": instance.get("PerformanceInsightsKMSKeyId"),
+                "KMSKeyId": full_key_arn(
+                    instance.get("PerformanceInsightsKMSKeyId"), region=target.region, account=account
+                ),
                 "RetentionPeriod": instance.get("PerformanceInsightsRetentionPeriod"),
             }
             if instance.get("PerformanceInsightsEnabled")

@@ -25,6 +25,7 @@ from dr_assets.core.model import (
 )
 from dr_assets.resources.aurora import parameter_groups, states
 from dr_assets.resources.aurora.instances import Instance
+from dr_assets.resources.names import full_key_arn
 from dr_assets.resources.tags import drifted_tags, from_tag_list, own_tags, rds_tags, tag_rds, to_tag_list
 
 
@@ -222,7 +223,6 @@ class Cluster(Kind):
             "BackupRetentionPeriod",
             "PreferredBackupWindow",
             "PreferredMaintenanceWindow",
-            "KmsKeyId",
             "DBSubnetGroup",
             "DBClusterParameterGroup",
             "Port",
@@ -239,6 +239,7 @@ class Cluster(Kind):
             "DBClusterParameterGroupStatus": _parameter_status(cluster.get("DBClusterMembers", ())),
             "Pending": sorted(cluster.get("PendingModifiedValues") or ()),
             "GlobalStatus": (top or {}).get("Status") if member else None,
+            "KmsKeyId": full_key_arn(cluster.get("KmsKeyId"), region=target.region, account=reads.account),
             "StorageEncrypted": cluster.get("StorageEncrypted", False),
             "VpcSecurityGroupIds": sorted(
                 group["VpcSecurityGroupId"] for group in cluster.get("VpcSecurityGroups", ())
@@ -250,6 +251,14 @@ class Cluster(Kind):
             "GlobalClusterIdentifier": target.identity["GlobalCluster"] if member else None,
             "Tags": from_tag_list(cluster.get("TagList")),
         }
+
+    def refine(self, desired: Mapping[str, Any], observed: Observed) -> Mapping[str, Any]:
+        """A reader has the writer's databases and users. Whether AWS still shows these two for a former primary that it rebuilt after
+        a failover is not documented ("returned for the life of the DB cluster": RDS API, DBCluster): not shown is no difference."""
+        hidden = {name for name in ("DatabaseName", "MasterUsername") if observed[name] is None}
+        if observed["EndpointStatus"] != "inactive" or not hidden:
+            return desired
+        return {name: value for name, value in desired.items() if name not in hidden}
 
     def create(self, target: Target) -> Call:
         want = target.desired

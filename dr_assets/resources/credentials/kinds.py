@@ -40,6 +40,7 @@ from dr_assets.core.model import (
     permit,
 )
 from dr_assets.errors import RefusedError
+from dr_assets.resources.names import full_key_arn
 from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
 
 PASSWORD_LENGTH = 40
@@ -171,7 +172,7 @@ class Secret(Kind):
         return {
             "Name": secret["Name"],
             "Arn": secret["ARN"],
-            "KmsKeyId": secret.get("KmsKeyId"),
+            "KmsKeyId": full_key_arn(secret.get("KmsKeyId"), region=target.region, account=reads.account),
             "DeletionScheduled": secret.get("DeletedDate") is not None,
             "Tags": from_tag_list(secret.get("Tags")),
         }

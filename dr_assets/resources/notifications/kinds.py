@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from dr_assets.core.compare import normal_policy
 from dr_assets.core.model import ALL, Call, Drift, Kind, Observed, Reads, Target, changed_fields, permit
-from dr_assets.resources.names import arn
+from dr_assets.resources.names import arn, full_key_arn
 from dr_assets.resources.tags import changed_tags, drifted_tags, from_tag_list, own_tags, rds_tags, tag_rds, to_tag_list
 
 # What lists have instead of an ARN: an unconfirmed e-mail subscription, and one that its reader ended.
@@ -51,7 +51,8 @@ class Topic(Kind):
         arn = topic_arn(reads, target.region, target.name)
         attributes = _topic_attributes(reads, target.region, arn)
         tags = reads.call("sns", "list_tags_for_resource", target.region, ResourceArn=arn)["Tags"]
-        return {"Arn": arn, "KmsMasterKeyId": attributes.get("KmsMasterKeyId"), "Tags": from_tag_list(tags)}
+        key = full_key_arn(attributes.get("KmsMasterKeyId"), region=target.region, account=reads.account)
+        return {"Arn": arn, "KmsMasterKeyId": key, "Tags": from_tag_list(tags)}
 
     def create(self, target: Target) -> Call:
         params = {
@@ -194,7 +195,9 @@ class Queue(Kind):
             "QueueUrl": url,
             "Arn": attributes["QueueArn"],
             **{name: int(attributes[name]) for name in _NUMBERS},
-            "KmsMasterKeyId": attributes.get("KmsMasterKeyId"),
+            "KmsMasterKeyId": full_key_arn(
+                attributes.get("KmsMasterKeyId"), region=target.region, account=reads.account
+            ),
             "RedrivePolicy": redrive,
             "Tags": own_tags(tags),
         }
