@@ -88,6 +88,9 @@ _UNVERIFIED = {
     "invalid response to SSL negotiation": "Check that the address is Aurora's.",
     "authentication method requirement": "Check that the address is Aurora's, and that password_encryption is scram-sha-256.",
     "root certificate file": FETCH,
+    # The server refuses what libpq sends of PGTZ, PGDATESTYLE and PGGEQO ("Environment Variables", PostgreSQL documentation).
+    "invalid value for parameter": "Unset the variables of libpq: PGTZ, PGDATESTYLE, PGGEQO.",
+    "requires a Boolean value": "Unset the variables of libpq: PGTZ, PGDATESTYLE, PGGEQO.",
 }
 
 
@@ -148,11 +151,16 @@ def _open(
             sslmode="verify-full",
             sslrootcert=authorities,
             ssl_min_protocol_version="TLSv1.2",
+            ssl_max_protocol_version="",
+            sslcrl="",
+            sslcrldir="",
             sslcertmode="disable",
             require_auth="scram-sha-256",
             channel_binding="prefer",
             gssencmode="disable",  # GSSAPI encryption would take the place of TLS
             target_session_attrs="any",
+            load_balance_hosts="disable",
+            client_encoding="UTF8",
             options="",
             **negotiation,
         )
@@ -163,7 +171,14 @@ def _open(
             "Install psycopg[binary] 3.2 or newer."
         ) from error
     except psycopg.OperationalError as error:
-        remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in str(error)), None)
+        text = str(error)
+        if text.startswith("connection is bad: ") and "connection to server" not in text:
+            # libpq did not even try, for a service or a variable of its own that it cannot use: that says nothing about the server.
+            raise TlsError(
+                f"libpq cannot connect as it is set up here: {_last_line(error).removeprefix('connection is bad: ')}. Unset its variables "
+                "(PGSERVICE and the like)."
+            ) from error
+        remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in text), None)
         if remedy is None:
             raise
         where = f"{address.host} ({address.ip}:{address.port})"

@@ -168,6 +168,76 @@ def test_aws_25_without_authorities_nothing_is_sent(
     server.close()
 
 
+HARMLESS: dict[str, dict[str, str]] = {
+    "another server": {"PGHOST": "x", "PGHOSTADDR": "10.0.0.1", "PGPORT": "1", "PGDATABASE": "x", "PGUSER": "y"},
+    "another password": {"PGPASSWORD": "wrong", "PGPASSFILE": "/nonexistent"},
+    "no TLS": {"PGSSLMODE": "disable", "PGSSLROOTCERT": "system", "PGSSLCERTMODE": "require", "PGSSLSNI": "0"},
+    "old TLS": {"PGSSLMAXPROTOCOLVERSION": "TLSv1", "PGSSLMINPROTOCOLVERSION": "TLSv1"},
+    "revocations": {"PGSSLCRL": "/nonexistent", "PGSSLCRLDIR": "/nonexistent"},
+    "certificates": {"PGSSLCERT": "/nonexistent", "PGSSLKEY": "/nonexistent"},
+    "session": {"PGOPTIONS": "-c bogus=1", "PGTARGETSESSIONATTRS": "standby", "PGLOADBALANCEHOSTS": "bogus"},
+    "encoding": {"PGCLIENTENCODING": "SQL_ASCII"},
+}
+UNUSABLE: dict[str, dict[str, str]] = {
+    "a service that is not there": {"PGSERVICE": "nowhere"},
+    "no service file": {"PGSERVICE": "x", "PGSERVICEFILE": "/nonexistent"},
+    "time zone": {"PGTZ": "bogus"},
+    "dates": {"PGDATESTYLE": "bogus"},
+    "optimizer": {"PGGEQO": "bogus"},
+}
+
+
+@pytest.mark.parametrize("name", [*HARMLESS, *UNUSABLE])
+def test_case_e1_a_user_s_settings_of_libpq_neither_weaken_the_connection_nor_look_like_an_outage(
+    servers: Servers, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL documentation, "Environment Variables" (libpq). A database that is reported as down may be failed over."""
+    first = servers[0]
+    with monkeypatch.context() as patch:
+        for variable, value in (HARMLESS.get(name) or UNUSABLE[name]).items():
+            patch.setenv(variable, value)
+        try:
+            with connect(first.address, first.credentials) as connection:
+                assert connection.pgconn.ssl_in_use
+                assert connection.execute("select 'ä'").fetchone() == ("ä",)
+        except TlsError as error:
+            assert name in UNUSABLE and "Unset" in str(error) and "\n" not in str(error)
+        else:
+            assert name in HARMLESS
+
+
+def test_case_e1_files_in_a_user_s_home_change_nothing(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".pgpass").write_text("*:*:*:*:wrong\n")
+    (tmp_path / ".pgpass").chmod(0o600)
+    (tmp_path / ".pg_service.conf").write_text("[x]\nhost=192.0.2.1\nsslmode=disable\nrequire_auth=none\n")
+    (tmp_path / ".postgresql").mkdir()
+    for name in ("root.crt", "root.crl", "postgresql.crt", "postgresql.key"):
+        (tmp_path / ".postgresql" / name).write_text("garbage")
+    with monkeypatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        patch.setenv("PGSERVICE", "x")
+        with connect(servers[0].address, servers[0].credentials) as connection:
+            assert connection.pgconn.ssl_in_use
+
+
+@pytest.mark.parametrize("what", ["a folder", "an empty file", "no certificate in it"])
+def test_case_e1_authorities_that_are_no_file_of_certificates_are_named(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bundle.pem"
+    if what == "a folder":
+        path.mkdir()
+    else:
+        path.write_text(
+            "" if what == "an empty file" else "-----BEGIN CERTIFICATE-----\nzzz\n-----END CERTIFICATE-----\n"
+        )
+    monkeypatch.setenv("DR_TLS_CA", str(path))
+    with pytest.raises(TlsError, match=f"DR_TLS_CA={path} holds no certificates"):
+        open_connection(Address(HOST, "127.0.0.1", 1), CREDENTIALS)
+
+
 def test_aws_25_the_session_is_encrypted_and_over_a_tunnel_the_name_is_verified(servers: Servers) -> None:
     """DR_RESOLVE changes the address, never the name that the certificate must cover."""
     server = servers[0]
