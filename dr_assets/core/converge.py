@@ -26,10 +26,20 @@ from dr_assets.core.model import (
     changed_fields,
 )
 from dr_assets.core.unreadable import UNREADABLE, log_unreadable
-from dr_assets.errors import AwsCallError, ForeignResourceError, NoEffectError, RefusedError, UnansweredError
+from dr_assets.errors import (
+    AwsCallError,
+    ForeignResourceError,
+    NoEffectError,
+    NotYetError,
+    RefusedError,
+    UnansweredError,
+)
 from dr_assets.stack import Site
 
 LOG = logging.getLogger(__name__)
+# How long a field of an existing resource may take to show, for which another needs it: "until you create the primary DB instance, the
+# DB cluster endpoints remain in the Creating status" (Aurora user guide, "Creating a DB cluster"), and an instance takes minutes.
+FIELD_SECONDS = 1800.0
 # AWS answers these to a create whose earlier attempt went through: the next read will find it.
 ALREADY_THERE = frozenset(
     {
@@ -295,6 +305,8 @@ def _target(resource: Resource, driver: Driver, desired: dict[str, object]) -> T
         if not is_resolved(value):
             missing = next(item for item in value.values() if not is_resolved(item))
             name = str(missing) if isinstance(missing, Unresolved) else "something it refers to"
+            if isinstance(missing, Unresolved) and missing.present:
+                raise NotYetError(f"{resource.key} needs {name}", FIELD_SECONDS)
             raise RefusedError(f"{resource.key} needs {name}. Provision what it depends on first.")
     return Target(
         resource.key, resource.kind, resource.region, str(resolve(resource.name, driver)), identity, desired, settings

@@ -44,13 +44,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Unresolved:
-    """Takes the place of a `Ref` to something absent, so that the difference can still be shown. Equal to no real value."""
+    """Takes the place of a `Ref` to something absent, so that the difference can still be shown. Equal to no real value.
+
+    present: the resource exists, and AWS does not show this field of it (yet).
+    """
 
     key: str
     field: str
+    present: bool = False
 
     def __str__(self) -> str:
-        return f"<{self.field} of {self.key}, which is absent>"
+        return f"<{self.field} of {self.key}, which {'AWS does not show' if self.present else 'is absent'}>"
 
 
 class UnknownScope(Exception):

@@ -66,6 +66,8 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "endpoints in AWS's format; a cluster that is created again has the same endpoints [guess]",
         "a secondary shows its reader endpoint alone [terraform-provider-aws#14219]; DescribeDBClusterEndpoints lists its writer "
         "endpoint as inactive [RDS API, DBClusterEndpoint]; whether that name resolves before promotion is a switch [guess]",
+        "endpoints are being created until the cluster has an instance [Aurora user guide, Creating a DB cluster]; whether they are listed "
+        "meanwhile is a switch [guess]",
         "promotion makes any instance of the target the writer, by default the last one; a switch [Aurora user guide, "
         "failover]",
         "AWS's order of deletion: instances before clusters, readers before the writer, global membership before either "

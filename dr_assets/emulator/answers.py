@@ -35,6 +35,8 @@ class Answers:
     quotas: values of quotas that differ from AWS's defaults, as `rds/L-952B80B8=1` or `us-west-2/rds/L-952B80B8=1`.
     regions_not_enabled: regions that the account must enable first; calls there are answered all the same.
     zones_not_offered: availability zones that this account is not offered.
+    endpoints_without_instances: what DescribeDBClusterEndpoints answers for a cluster without instances, whose endpoints "remain in the
+        Creating status" (Aurora user guide): entries with that status and a name, or none.
     cluster_without_key: what a cluster does whose KMS key is disabled or pending deletion: it keeps running until RDS needs the
         key, or stops at once as inaccessible-encryption-credentials-recoverable ("immediate, or deferred", Aurora user guide).
     """
@@ -64,6 +66,7 @@ class Answers:
     quotas: tuple[str, ...] = ()
     regions_not_enabled: tuple[str, ...] = ()
     zones_not_offered: tuple[str, ...] = ()
+    endpoints_without_instances: str = "creating"
     cluster_without_key: str = "keeps-running"
 
 
@@ -71,6 +74,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lag_dimensions": ("cluster+source-region", "source-region", "cluster"),
     "inactive_writer_endpoint": ("unresolved", "resolves"),
     "promoted_instance": ("last", "first"),
+    "endpoints_without_instances": ("creating", "missing"),
     "cluster_without_key": ("keeps-running", "stops"),
 }
 

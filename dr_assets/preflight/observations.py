@@ -251,6 +251,7 @@ SWITCHES: Mapping[str, str] = {
     "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
     "new_cluster_group_seconds": "not readable: it takes a parameter group that has just been made",
     "promoted_instance": "not readable: it takes a promotion",
+    "endpoints_without_instances": "not readable: it takes a cluster without instances",
     "quotas": "quota-db-clusters",
     "regions_not_enabled": "regions",
     "route53_calls_per_second": "not readable: it takes more calls than AWS accepts",

@@ -113,7 +113,7 @@ class StackState:
         except (UnansweredError, AwsCallError) as error:
             raise UnknownScope(key, str(error)) from error
         if observed is None or observed.get(field) is None:
-            return Unresolved(key, field)
+            return Unresolved(key, field, present=observed is not None)
         return observed[field]
 
     def name(self, resource: Resource) -> str:

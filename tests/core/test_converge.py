@@ -8,7 +8,7 @@ import pytest
 from dr_assets.core.converge import converge, remove
 from dr_assets.core.expressions import ByRole, Ref, UnknownScope, Unresolved
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
-from dr_assets.errors import ForeignResourceError, NoEffectError, RefusedError, UnansweredError
+from dr_assets.errors import ForeignResourceError, NoEffectError, NotYetError, RefusedError, UnansweredError
 
 TAGS = {"ManagedBy": "dr-assets", "TaskID": "s1"}
 
@@ -206,3 +206,20 @@ def test_writing_away_from_home_turns_it_round() -> None:
     driver = Driver(seen(Missing="notBreaching"), writer="secondary")
     assert converge(thing(Missing=BY_ROLE), driver, write=True).status == "updated"
     assert driver.calls == [Call("test", "update", {"Missing": "breaching"})]
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_aws_a_field_that_an_existing_resource_does_not_show_yet_is_waited_for(present: bool) -> None:
+    """ "Until you create the primary DB instance, the DB cluster endpoints remain in the Creating status" (Aurora user guide, "Creating a
+    DB cluster"): the secret needs the endpoint's name, and AWS makes the instances meanwhile. What is absent is not waited for."""
+
+    class Incomplete(Driver):
+        def field(self, key: str, field: str) -> Any:
+            return Unresolved(key, field, present=present)
+
+    driver = Incomplete(None)
+    secret = thing(Host=Ref("secondary/aurora/cluster", "Endpoint"))
+    with pytest.raises(NotYetError if present else RefusedError) as caught:
+        converge(secret, driver, write=True)
+    assert "Endpoint of secondary/aurora/cluster" in str(caught.value)
+    assert driver.calls == []

@@ -145,9 +145,11 @@ class AuroraCluster(Settling, DBCluster):  # type: ignore[misc]
     @property
     def endpoints(self) -> list[dict[str, str]]:
         """DescribeDBClusterEndpoints. A read-only member's writer endpoint is `inactive` (RDS API, DBClusterEndpoint.Status)."""
-        usual = "creating" if self.status == "creating" else "available"
+        usual = "creating" if self.status == "creating" or not self._members else "available"
+        if not self._members and answers().endpoints_without_instances == "missing":
+            return []
         named = (
-            ("WRITER", self.writer_endpoint, "inactive" if self.is_global_reader else usual),
+            ("WRITER", self.writer_endpoint, "inactive" if self.is_global_reader and self._members else usual),
             ("READER", self.reader_endpoint, usual),
         )
         return [

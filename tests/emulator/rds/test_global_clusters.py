@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dr_assets.emulator import EmbeddedAws
+from tests.support.answers import answering
 from tests.support.principal import let_topic_send
 
 from ..conftest import PRIMARY, SECONDARY, Clients
@@ -74,6 +75,19 @@ def endpoints(site: Site, cluster: str, **more: Any) -> dict[str, tuple[str, str
     found = site.rds.describe_db_cluster_endpoints(DBClusterIdentifier=cluster, **more)["DBClusterEndpoints"]
     assert {item["DBClusterIdentifier"] for item in found} <= {cluster}
     return {item["EndpointType"]: (item["Endpoint"], item["Status"]) for item in found}
+
+
+def test_aws_03_a_cluster_s_endpoints_are_being_created_until_it_has_an_instance(
+    aws: EmbeddedAws, east: Site, name: str
+) -> None:
+    """ "Until you create the primary DB instance, the DB cluster endpoints remain in the Creating status" (Aurora user guide, "Creating a DB
+    cluster"). Whether they are listed with their names then is not documented."""
+    east.rds.create_db_cluster(**writer_arguments(east, name))
+    assert {status for _, status in endpoints(east, name).values()} == {"creating"}
+    with answering(aws.control, endpoints_without_instances="missing"):
+        assert endpoints(east, name) == {}
+        east.add_instance(name)
+        assert {status for _, status in endpoints(east, name).values()} == {"available"}
 
 
 def test_aws_03_a_secondary_shows_its_writer_endpoint_as_inactive_only(pair: Pair, east: Site, west: Site) -> None:
