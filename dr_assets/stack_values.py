@@ -30,9 +30,10 @@ _OTHER_PARTITIONS = re.compile(r"(cn|us-gov|us-iso[a-z]?|eu-isoe|eusc)-.*")
 # Aurora Global Database runs on memory-optimised classes only ("Limitations of Amazon Aurora global databases" and "Supported DB
 # engines for DB instance classes", Aurora user guide).
 _CLASS = re.compile(r"db\.(r5|r6g|r6gd|r6i|r6id|r7g|r7i|r8g|r8gd|x2g)\.(large|xlarge|(2|4|8|12|16|24|32|48)xlarge)")
-# Majors of Aurora PostgreSQL that AWS supports, in standard or extended support ("Release calendars for Aurora PostgreSQL"). PostgreSQL
+# Majors of Aurora PostgreSQL that AWS supports ("Release calendars for Aurora PostgreSQL"), from the first one that stores passwords for
+# SCRAM by default ("Using SCRAM for PostgreSQL password encryption", Aurora user guide): no other sign-in is accepted here. PostgreSQL
 # releases a minor each quarter for five years. Whether AWS still offers a minor, only AWS knows: `dr preflight` asks.
-_VERSION = re.compile(r"1[1-8]\.([0-9]|1[0-9]|2[0-5])")
+_VERSION = re.compile(r"1[4-8]\.([0-9]|1[0-9]|2[0-5])")
 
 # S3 bucket names: lower case, digits and hyphens, 3-63 long; ours are `db-exports-secondary-{suffix}-{account}` (34 + suffix).
 _SUFFIX = re.compile(r"[a-z0-9][a-z0-9-]{1,18}[a-z0-9]")
@@ -172,7 +173,8 @@ def check_instance_class(value: str) -> None:
 def check_engine_version(value: str) -> None:
     if not _VERSION.fullmatch(value):
         raise ValueError(
-            f"{value!r} is not an Aurora PostgreSQL version; write major.minor, such as 14.13, with a major from 11 to 18"
+            f"{value!r} is not a supported Aurora PostgreSQL version; write major.minor, such as 14.13, with a major from 14 to 18 "
+            "(older ones store passwords as MD5, and only SCRAM is accepted)"
         )
 
 

@@ -112,8 +112,8 @@ variable "engine_version" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^1[1-8]\\.(\\d|1\\d|2[0-5])$", var.engine_version))
-    error_message = "engine_version: \"${var.engine_version}\" is not an Aurora PostgreSQL version; write major.minor, such as 14.13, with a major from 11 to 18."
+    condition     = can(regex("^1[4-8]\\.(\\d|1\\d|2[0-5])$", var.engine_version))
+    error_message = "engine_version: \"${var.engine_version}\" is not a supported Aurora PostgreSQL version; write major.minor, such as 14.13, with a major from 14 to 18 (older ones store passwords as MD5, and only SCRAM is accepted)."
   }
 }
 

@@ -122,7 +122,9 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "application_subnet_cidrs.primary",
         "/16 to /28",
     ),
-    ("major of the future", {"engine_version": "19.99"}, "engine_version", "from 11 to 18"),
+    ("major of the future", {"engine_version": "19.99"}, "engine_version", "from 14 to 18"),
+    # Aurora user guide, "Using SCRAM for PostgreSQL password encryption": "version 14 and higher support scram-sha-256 … by default"
+    ("major with MD5 passwords", {"engine_version": "13.20"}, "engine_version", "SCRAM"),
     ("minor that cannot be", {"engine_version": "14.99"}, "engine_version", "14.13"),
     ("Arabic digits", {"engine_version": "14.\u0661"}, "engine_version", "14.13"),
     ("class that no one made", {"instance_class": "db.r6g.3xlarge"}, "instance_class", "db.r6g.large"),
