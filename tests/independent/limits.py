@@ -223,16 +223,47 @@ class Tags:
         return name if name.startswith("aurora-global") else f"{region_of(request)}/{name}"
 
 
+def _not_found(code: str, message: str) -> Response:
+    body = (
+        f'<ErrorResponse xmlns="{RDS}"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>'
+        "<RequestId>0</RequestId></ErrorResponse>"
+    )
+    return Response(404, body.encode(), [("Content-Type", "text/xml")])
+
+
+class RemovedMembers:
+    """A global cluster without the members that were removed from it, and none after it was deleted."""
+
+    def __init__(self) -> None:
+        self._removed: set[str] = set()
+        self._deleted = False
+
+    def __call__(self, request: Request, send: Send) -> Response | None:
+        if request.operation == "RemoveFromGlobalCluster":
+            self._removed.add(request.form.get("DbClusterIdentifier", ""))
+        elif request.operation == "DeleteGlobalCluster" and self._removed:
+            self._deleted = True
+            return _rds(request.operation, "")
+        elif request.operation == "DescribeGlobalClusters" and self._deleted:
+            return _not_found("GlobalClusterNotFoundFault", "Global cluster not found")
+        elif request.operation == "DescribeGlobalClusters" and self._removed:
+            answer = send(request)
+            text = answer.body.decode()
+            for arn in self._removed:
+                text = re.sub(
+                    rf"<GlobalClusterMember><DBClusterArn>{arn}</DBClusterArn>.*?</GlobalClusterMember>", "", text
+                )
+                text = text.replace(f"<member>{arn}</member>", "")
+            return Response(answer.status, text.encode(), answer.headers)
+        return None
+
+
 def _absent_parameter_group(request: Request, send: Send) -> Response | None:
     if request.operation != "DescribeDBParameterGroups":
         return None
     answer = send(request)
     if answer.status == 200 and request.form.get("DBParameterGroupName") and b"<DBParameterGroup>" not in answer.body:
-        body = (
-            f'<ErrorResponse xmlns="{RDS}"><Error><Type>Sender</Type><Code>DBParameterGroupNotFound</Code><Message>'
-            "DBParameterGroup not found</Message></Error><RequestId>0</RequestId></ErrorResponse>"
-        )
-        return Response(404, body.encode(), [("Content-Type", "text/xml")])
+        return _not_found("DBParameterGroupNotFound", "DBParameterGroup not found")
     return answer
 
 
@@ -378,6 +409,21 @@ def _no_tags_of_groups(clients: Clients) -> bool:
         client.delete_db_cluster_parameter_group(DBClusterParameterGroupName="limit")
 
 
+def _a_secondary_stays(clients: Clients) -> bool:
+    rds = {region: clients("rds", region) for region in ("us-east-1", "us-west-2")}
+    engine = {"Engine": "aurora-postgresql", "EngineVersion": "14.13"}
+    login = {"MasterUsername": "limit", "MasterUserPassword": "limit-limit"}
+    rds["us-east-1"].create_global_cluster(GlobalClusterIdentifier="limit", **engine)
+    rds["us-east-1"].create_db_cluster(DBClusterIdentifier="limit", GlobalClusterIdentifier="limit", **engine, **login)
+    member = rds["us-west-2"].create_db_cluster(DBClusterIdentifier="limit", GlobalClusterIdentifier="limit", **engine)
+    arn = member["DBCluster"]["DBClusterArn"]
+    rds["us-west-2"].remove_from_global_cluster(GlobalClusterIdentifier="limit", DbClusterIdentifier=arn)
+    shown = rds["us-east-1"].describe_global_clusters()["GlobalClusters"]
+    for client in rds.values():
+        client.delete_db_cluster(DBClusterIdentifier="limit", SkipFinalSnapshot=True)
+    return arn in {each["DBClusterArn"] for found in shown for each in found["GlobalClusterMembers"]}
+
+
 def _alarm_is_lost(clients: Clients) -> bool:
     alarm = {"Name": "limit", "Region": "us-west-2"}
     config = {"Type": "CLOUDWATCH_METRIC", "AlarmIdentifier": alarm, "InsufficientDataHealthStatus": "Healthy"}
@@ -407,6 +453,11 @@ def localemu() -> tuple[Limit, ...]:
             "rds ListTagsForResource refuses cluster parameter groups and global clusters",
             _no_tags_of_groups,
             stand_in=Tags(),
+        ),
+        Limit(
+            "RemoveFromGlobalCluster of a secondary is accepted and removes nothing (moto looks in the caller's region alone)",
+            _a_secondary_stays,
+            stand_in=RemovedMembers(),
         ),
         Limit(
             "a CLOUDWATCH_METRIC health check loses its alarm",

@@ -72,7 +72,7 @@ class Opinion:
         """
         with environment(self.env):
             stack, refused = load_stack(), {}
-            state = StackState(stack, Aws(), clock=lambda: time.monotonic() * 60)
+            state = StackState(stack, Aws(), clock=lambda: time.monotonic() * 600)
             state.snapshot()
             for resource in state.resources.values():
                 deadline = time.monotonic() + 60

@@ -37,7 +37,8 @@ def global_cluster(reads: Reads, region: str, name: str) -> Mapping[str, Any] | 
         if error_code(error) == "GlobalClusterNotFoundFault":
             return None
         raise
-    return next(iter(answer["GlobalClusters"]), None)
+    # By name, too: other emulators answer with all.
+    return next((found for found in answer["GlobalClusters"] if found["GlobalClusterIdentifier"] == name), None)
 
 
 class GlobalCluster(Kind):
