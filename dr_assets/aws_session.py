@@ -45,6 +45,8 @@ _REFRESH_BEFORE = timedelta(minutes=10)
 _LAST_USE = timedelta(seconds=30)
 # How long the old credentials serve after a failed refresh before the next one.
 _RETRY_SECONDS = 45.0
+# How long a refusal counts: each read of a preflight would ask STS again, several hundred times.
+_REFUSED_SECONDS = 5.0
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 3.0, 5.0, 2
 
 
@@ -77,6 +79,7 @@ class AssumedRole:
         self._lock = threading.Lock()
         self._fetching: dict[str, threading.Lock] = {}
         self._retry_at = 0.0  # monotonic; set by a failed refresh
+        self._refused: tuple[float, CredentialsError] | None = None  # when (monotonic), and why
 
     def get(self, region: str) -> botocore.credentials.ReadOnlyCredentials:
         """Valid credentials. Raises CredentialsError where STS refuses, UnansweredError where it does not answer."""
@@ -93,7 +96,9 @@ class AssumedRole:
             return usable  # another thread refreshes them
         try:
             return self._valid(_REFRESH_BEFORE) or self._fetch_anywhere(region)
-        except UnansweredError:
+        except (UnansweredError, CredentialsError, failures.BotoCoreError):
+            # Refused too, or without credentials of the caller's: those of the role are valid until they expire, and a drill may be
+            # in its middle.
             if found := self._valid(_LAST_USE):
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 return found
@@ -120,6 +125,8 @@ class AssumedRole:
 
     def _fetch(self, region: str) -> botocore.credentials.ReadOnlyCredentials:
         role = self._role
+        if self._refused and time.monotonic() - self._refused[0] < _REFUSED_SECONDS:
+            raise self._refused[1]
         config = botocore.config.Config(
             connect_timeout=_CONNECT_TIMEOUT,
             read_timeout=_READ_TIMEOUT,
@@ -138,10 +145,12 @@ class AssumedRole:
                 raise UnansweredError(
                     f"{where} was not assumed: sts in {region} answered {error_code(error)}."
                 ) from error
-            raise CredentialsError(
+            refused = CredentialsError(
                 f"{where} cannot be assumed: {error_code(error)}: {message}. Correct {role.variable}, or let the role's trust "
                 f"policy admit the caller{f' with the external id of {EXTERNAL_ID_VARIABLE}' if external else ''}."
-            ) from error
+            )
+            self._refused = time.monotonic(), refused
+            raise refused from error
         except (failures.HTTPClientError, failures.ConnectionError) as error:
             problem = type(error).__name__
             raise UnansweredError(f"{where} was not assumed: sts in {region} does not answer ({problem}).") from error

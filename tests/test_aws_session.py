@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
 
 from dr_assets import aws_session
 from dr_assets.alerting.channels.channel import AlertRefused
@@ -258,6 +258,42 @@ def test_a_refused_role_is_named_with_its_variable() -> None:
     sts.problem = ClientError(answer, "AssumeRole")
     with pytest.raises(CredentialsError, match="Correct DR_ROLE_ARN, or let the role's trust policy admit the caller"):
         assumed(sts, "0815-abc").get(EAST)
+
+
+def refusal(code: str) -> ClientError:
+    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    return ClientError(answer, "AssumeRole")
+
+
+@pytest.mark.parametrize("problem", [refusal("AccessDenied"), refusal("ExpiredToken"), NoCredentialsError()], ids=repr)
+def test_case_e3_a_session_that_cannot_be_renewed_serves_until_it_expires(problem: Exception) -> None:
+    """The caller's own session ends, or the trust policy changes, in the middle of a drill: the role's session is still valid at AWS."""
+    sts = Sts(seconds=300.0)
+    role = assumed(sts)
+    role.get(EAST)
+    sts.problem = problem
+    assert role.get(EAST).access_key == "ASIA1"
+    ended = Sts(seconds=10.0)
+    role = assumed(ended)
+    role.get(EAST)
+    ended.problem = problem
+    with pytest.raises((CredentialsError, NoCredentialsError)):
+        role.get(EAST)
+
+
+def test_case_e3_a_refused_role_is_not_asked_for_again_at_every_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One preflight asked STS 440 times; a refusal counts for five seconds, for all regions."""
+    now = [1000.0]
+    monkeypatch.setattr("dr_assets.aws_session.time.monotonic", lambda: now[0])
+    sts = Sts()
+    sts.problem = refusal("AccessDenied")
+    role = assumed(sts)
+    for region in (EAST, WEST, EAST):
+        with pytest.raises(CredentialsError, match="cannot be assumed: AccessDenied"):
+            role.get(region)
+    assert len(sts.calls) == 1
+    now[0], sts.problem = 1006.0, None
+    assert role.get(EAST).access_key == "ASIA2"
 
 
 def test_case_f9_the_endpoint_of_the_resource_s_configuration_is_used(
