@@ -107,7 +107,11 @@ class AwsView:
 
     @property
     def topology(self) -> Topology:
-        return parse_topology(self.stack, self.global_cluster)
+        """Raises AwsCallError where AWS's answer cannot be understood."""
+        try:
+            return parse_topology(self.stack, self.global_cluster)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise explain(error, "rds", "describe_global_clusters", self.to_region) from error
 
     @property
     def writer_endpoint(self) -> str:

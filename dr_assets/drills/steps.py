@@ -33,13 +33,15 @@ from dr_assets.drills.measurement.session import MeasurementSession, NotSteadyEr
 from dr_assets.drills.parts import Condition
 from dr_assets.drills.plan import StepName
 from dr_assets.drills.preconditions import evaluate
-from dr_assets.errors import AwsCallError, DrError, UnansweredError
+from dr_assets.errors import AwsCallError, DrError, ThrottledError, UnansweredError
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
 POLL_SECONDS = 0.2
 # How long AWS may take to show a change whose call was answered with a 5xx, or not at all.
 OBSERVED_SECONDS = 10.0
+# How long a throttled call is repeated.
+THROTTLED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
 RESUMED_SECONDS = 30.0
 
@@ -158,7 +160,7 @@ class DrillSteps:
         else:
             operation = "switchover_global_cluster"
         try:
-            view.aws.act(Call("rds", operation, params), self._plan.act_region, "")
+            self._until_not_throttled(Call("rds", operation, params))
         except Exception as error:
             problem = explain(error, "rds", operation, self._plan.act_region)
             already = error_code(error) in ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault")
@@ -168,6 +170,23 @@ class DrillSteps:
             if not self._appears(OBSERVED_SECONDS):
                 raise problem from error
             self._journal.deviate(f"The call was carried out, though its answer was: {problem}")
+
+    def _until_not_throttled(self, call: Call) -> None:
+        """Make the call. A throttled one was not carried out (SDK reference guide, "Retry behavior") and is repeated, for
+        THROTTLED_SECONDS: an outage is when many others call, too. Raises botocore's errors."""
+        deadline, wait = time.monotonic() + THROTTLED_SECONDS, 0.2
+        while True:
+            try:
+                self._view.aws.act(call, self._plan.act_region, "")
+            except ClientError as error:
+                problem = explain(error, call.service, call.operation, self._plan.act_region)
+                if not isinstance(problem, ThrottledError) or time.monotonic() + wait > deadline:
+                    raise
+                self._journal.deviate(f"The call was repeated: {problem}")
+                time.sleep(wait)
+                wait *= 2
+            else:
+                return
 
     def _appears(self, seconds: float) -> bool:
         """Whether AWS shows the change within that time. An observation that fails is repeated: it must not hide why the call failed."""
@@ -204,7 +223,7 @@ class DrillSteps:
                         break
                 else:
                     last = f"{topology.in_transition or 'no change under way'}, writer at the {topology.writer} site"
-            except UnansweredError as error:
+            except (UnansweredError, AwsCallError) as error:  # also an answer that cannot be understood
                 last = str(error)
             time.sleep(POLL_SECONDS)
         raise StepFailedError(
@@ -217,14 +236,14 @@ class DrillSteps:
         begun = utc.parse(self._journal.document.steps.act.intended[0])
         try:
             found = view.call("rds", "describe_events", view.to_region, StartTime=begun, Duration=60)["Events"]
-        except (AwsCallError, UnansweredError):
+            events = sorted((item["Date"], f"{item.get('SourceIdentifier')}: {item['Message']}") for item in found)
+        except (AwsCallError, UnansweredError, AttributeError, LookupError, TypeError):
             return
-        for event in sorted(found, key=lambda item: item["Date"]):
-            key = f"{event.get('SourceIdentifier')} {event['Date'].isoformat()} {event['Message']}"
+        for at, text in events:
+            key = f"{at.isoformat()} {text}"
             if key not in known:
                 known.add(key)
-                text = f"{event.get('SourceIdentifier')}: {event['Message']}"
-                self._journal.note(text, "RDS event", at=event["Date"])
+                self._journal.note(text, "RDS event", at=at)
 
     def _recovered(self, again: bool) -> results.Recovered:
         why_not = self.session.recovered(self._plan.follow_seconds)

@@ -356,6 +356,37 @@ def test_case_c4_a_call_that_was_carried_out_and_badly_answered_is_measured_on(
     assert written.rto.met is True
 
 
+@pytest.mark.parametrize("scenario", ["switchover", "failover"])
+def test_case_c4_a_throttled_call_is_repeated(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, scenario: str
+) -> None:
+    """AWS has carried nothing out; in an outage of a region many call at the same time."""
+    operation = "SwitchoverGlobalCluster" if scenario == "switchover" else "FailoverGlobalCluster"
+    written = runner.start(stack, store, request(scenario), only_error(aws, "throttle", operation, times=2))
+    assert (written.status, written.reason) == ("succeeded", None)
+    assert moves(aws) == [operation] * 3
+    assert sum("The call was repeated" in each for each in written.deviations) == 2
+
+
+@pytest.mark.parametrize("operation", ["DescribeGlobalClusters", "DescribeEvents"])
+def test_case_d5_answers_that_cannot_be_understood_do_not_end_a_drill_that_has_acted(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, operation: str
+) -> None:
+    shapes = {
+        "DescribeGlobalClusters": "<DescribeGlobalClustersResponse><DescribeGlobalClustersResult/></DescribeGlobalClustersResponse>",
+        "DescribeEvents": "<DescribeEventsResponse><DescribeEventsResult><Events><Event><Message>x</Message></Event></Events>"
+        "</DescribeEventsResult></DescribeEventsResponse>",
+    }
+
+    def on_step(step: str, text: str) -> None:
+        if step == "follow":
+            aws.control.fault("garbled", service="rds", operation=operation, times=2, message=shapes[operation])
+
+    written = runner.start(stack, store, request("switchover"), on_step)
+    aws.control.clear_faults()
+    assert (written.status, written.reason) == ("succeeded", None)
+
+
 def test_case_c4_a_call_that_was_certainly_refused_is_failed_at_once(
     aws: EmbeddedAws, stack: Stack, store: FolderStore
 ) -> None:
