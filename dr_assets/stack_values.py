@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 # Set on every resource by the product; the stack file must not set them.
 RESERVED_TAGS = frozenset({"DR-Tier", "ManagedBy", "TaskID", "Region", "Site", "Name"})
-# RDS, IAM, KMS, S3 buckets and SQS take 50 tags for each resource ("Tag naming limits and requirements", AWS General Reference).
-MAX_TAGS = 50
+# Most services take 50 tags for each resource, Route 53 the fewest: "a maximum of 10 tags to a health check or a hosted zone" (Route 53
+# API, ChangeTagsForResource; ResourceTagSet has no more either).
+MAX_TAGS = 10
 
 # The regions of the partition `aws` in which RDS has an endpoint ("Amazon Aurora endpoints and quotas", AWS General Reference;
 # the same as botocore's data, which a test compares).
@@ -131,7 +132,10 @@ def check_tags(value: Mapping[str, str]) -> None:
     if len({key.lower() for key in value}) != len(value):
         raise ValueError("two keys differ only in upper and lower case, which IAM refuses; keep one")
     if len(value) > MAX_TAGS - len(RESERVED_TAGS):
-        raise ValueError(f"{len(value)} tags; AWS takes {MAX_TAGS} and the product sets {len(RESERVED_TAGS)} itself")
+        raise ValueError(
+            f"{len(value)} tags; Route 53 takes {MAX_TAGS} for each resource and the product sets {len(RESERVED_TAGS)} itself: name at most "
+            f"{MAX_TAGS - len(RESERVED_TAGS)}"
+        )
     for key, text in value.items():
         prefixed = any(part.lower().startswith(("aws:", "rds:")) for part in (key, text))
         if prefixed or not (1 <= len(key) <= 128 and len(text) <= 256 and _tag_text(key) and _tag_text(text)):

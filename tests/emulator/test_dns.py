@@ -101,6 +101,12 @@ def test_cloudwatch_metric_check(client: Clients, name: str) -> None:
     assert tags == [{"Key": "Name", "Value": name}]
     sets = route53.list_tags_for_resources(ResourceType="healthcheck", ResourceIds=[check])["ResourceTagSets"]
     assert sets[0]["Tags"] == tags
+    # "You can add a maximum of 10 tags to a health check or a hosted zone" (Route 53 API, ChangeTagsForResource).
+    with pytest.raises(ClientError) as caught:
+        route53.change_tags_for_resource(
+            ResourceType="healthcheck", ResourceId=check, AddTags=[{"Key": str(n), "Value": ""} for n in range(10)]
+        )
+    assert caught.value.response["Error"]["Code"] == "InvalidInput"
     pages = route53.get_paginator("list_health_checks").paginate()
     assert check in [item["Id"] for page in pages for item in page["HealthChecks"]]
     route53.delete_health_check(HealthCheckId=check)

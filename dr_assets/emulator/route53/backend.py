@@ -28,6 +28,7 @@ from dr_assets.emulator.route53 import health
 from dr_assets.emulator.route53.health import Observation
 from dr_assets.emulator.route53.records import apply_change
 
+MAX_TAGS = 10  # of a health check or hosted zone (Route 53 API, ChangeTagsForResource, ResourceTagSet)
 _UPDATABLE = (
     "IPAddress",
     "Port",
@@ -340,11 +341,16 @@ class DrRoute53Backend(Extended, Route53Backend):  # type: ignore[misc]
             )
         return super().disassociate_vpc_from_hosted_zone(zone_id, vpcid)
 
-    def change_tags_for_resource(self, resource_type: str, resource_id: str, *args: Any, **kwargs: Any) -> None:
-        """moto: tags on health checks that do not exist."""
+    def change_tags_for_resource(
+        self, resource_type: str, resource_id: str, add_tags: list[dict[str, str]], remove_tag_keys: list[str]
+    ) -> None:
+        """moto: tags on health checks that do not exist, and any number of them (Route 53 API, ChangeTagsForResource: 10)."""
         if resource_type == "healthcheck" and resource_id not in self.health_checks:
             raise NoSuchHealthCheck(resource_id)
-        super().change_tags_for_resource(resource_type, resource_id, *args, **kwargs)
+        keys = {*self.resource_tags.get(resource_id, {}), *(tag["Key"] for tag in add_tags or ())}
+        if len(keys - {*(remove_tag_keys or ())}) > MAX_TAGS:
+            raise InvalidInput(f"A {resource_type} takes at most {MAX_TAGS} tags")
+        super().change_tags_for_resource(resource_type, resource_id, add_tags, remove_tag_keys)
 
     # -- records -------------------------------------------------------------------------------------------------------
 
