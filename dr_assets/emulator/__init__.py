@@ -137,7 +137,10 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "KMSKeyNotAccessibleFault of CreateDBInstance, RebootDBInstance and DeleteDBCluster]",
         "a topic or queue whose key cannot be used takes and gives no message, without AWS's delay by the reuse of data keys [SNS API, "
         "Publish; SQS API, SendMessage and ReceiveMessage]",
-        "a key policy that names a role or user that does not exist is refused [terraform-provider-aws#24697]",
+        "the policy of a key, bucket, topic, queue, secret or role that names a role or user that does not exist, or no service, is "
+        "refused [IAM user guide, AWS JSON policy elements: Principal; terraform-provider-aws#24697, #26041; aws-cdk#15602]",
+        "a bucket with BlockPublicPolicy takes no public policy [S3 user guide, The meaning of public]",
+        "the root assumes no role [STS API, AssumeRole]",
         "secret versions with staging labels and idempotency tokens; GetSecretValue answers the version with AWSCURRENT [Secrets "
         "Manager API reference]",
         "a secret in its recovery window is neither read nor written nor rotated; a secret whose key cannot be used is "
@@ -226,7 +229,9 @@ DIFFERS: tuple[str, ...] = (
     "one account: policies of organizations, access between accounts, ACLs, access points, grants of KMS keys and boundaries of "
     "users are not evaluated. The root may assume roles, requests without a signature count as the root's, signatures are not "
     "verified [IAM user guide, Policy evaluation logic]",
-    "loopback counts as TLS (aws:SecureTransport is true) unless the answer clear_text says otherwise [emulator]",
+    "principals of other accounts in policies are taken for existing; a policy that names a role keeps naming it when the role is "
+    "made anew, where AWS keeps the former role's unique id [IAM user guide, AWS JSON policy elements: Principal]",
+    "loopback counts as TLS (aws:SecureTransport is true, s3:TlsVersion the oldest that S3 takes, 1.2) unless the answer clear_text says otherwise [emulator]",
     "tags of EC2, KMS, SNS, SQS, Secrets Manager, roles, clusters, instances and subnet groups are known to conditions "
     "(aws:ResourceTag), those of other resources are not [emulator]",
     "how far back an alarm reads for missing data is a guess: two periods more than it evaluates, as in the user "

@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.iam import urls
-from moto.iam.exceptions import DeleteConflictException, InvalidInput, NotFoundException
+from moto.iam.exceptions import DeleteConflictException, InvalidInput, MalformedPolicyDocument, NotFoundException
 from moto.iam.models import IAMBackend, iam_backends
 from moto.iam.responses import IamResponse
 
@@ -20,6 +20,17 @@ from dr_assets.emulator.policies.evaluation import Policies, decide
 
 class DrIamBackend(Extended, IAMBackend):  # type: ignore[misc]
     """IAM of one account."""
+
+    def create_role(self, role_name: str, assume_role_policy_document: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: takes a trust policy whose principals do not exist."""
+        _check_principals(assume_role_policy_document)
+        return super().create_role(role_name, assume_role_policy_document, *args, **kwargs)
+
+    def update_assume_role_policy(self, role_name: str, policy_document: str) -> None:
+        """moto: takes principals that do not exist."""
+        self.get_role(role_name)
+        _check_principals(policy_document)
+        super().update_assume_role_policy(role_name, policy_document)
 
     def create_service_linked_role(self, service_name: str, description: str, suffix: str) -> Any:
         """moto: names that of RDS AWSServiceRoleForrds."""
@@ -97,6 +108,15 @@ class DrIamResponse(IamResponse):  # type: ignore[misc]
                     }
                 )
         return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+
+def _check_principals(policy: str) -> None:
+    """IAM names the first principal that does not exist (terraform-provider-aws, resource aws_iam_role: `Invalid principal`)."""
+    if found := principals.invalid_principal(policy):
+        kind, name = found
+        raise MalformedPolicyDocument(
+            f'Invalid principal in policy: "{kind if kind == "AWS" else kind.upper()}":"{name}"'
+        )
 
 
 EXTENSION = Extension(backends=iam_backends, backend=DrIamBackend, urls=urls, responses=DrIamResponse)

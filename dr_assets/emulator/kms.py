@@ -3,8 +3,6 @@
 Source: KMS developer guide, "Key states of AWS KMS keys" (the table and its footnotes), and the API reference of each operation.
 """
 
-import json
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +13,7 @@ from moto.kms.models import KmsBackend, kms_backends
 
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions.principals import invalid_principal
 
 PENDING, DISABLED = "PendingDeletion", "Disabled"
 
@@ -153,31 +152,10 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
 
     def _check_principals(self, policy: str | None) -> None:
         """KMS refuses roles and users that do not exist, or not everywhere yet (terraform-provider-aws#24697)."""
-        from moto.iam.models import iam_backends
-
-        iam = list(iam_backends[self.account_id].values())
-        for arn in _principals(policy):
-            kind, _, path = arn.rpartition(":")[2].partition("/")
-            name = path.rpartition("/")[2]
-            if arn.split(":")[4:5] != [self.account_id] or kind not in ("role", "user"):
-                continue
-            known = [
-                entry.name for backend in iam for entry in (backend.roles if kind == "role" else backend.users).values()
-            ]
-            if name not in known:
-                raise JsonRESTError(
-                    "MalformedPolicyDocumentException",
-                    "Policy contains a statement with one or more invalid principals.",
-                )
-
-
-def _principals(policy: str | None) -> Iterable[str]:
-    """The ARNs of IAM principals that a policy names."""
-    statements = json.loads(policy).get("Statement", []) if policy else []
-    for statement in [statements] if isinstance(statements, dict) else statements:
-        named = statement.get("Principal")
-        listed = named.get("AWS", []) if isinstance(named, dict) else []
-        yield from (arn for arn in ([listed] if isinstance(listed, str) else listed) if arn.startswith("arn:"))
+        if invalid_principal(policy):
+            raise JsonRESTError(
+                "MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals."
+            )
 
 
 EXTENSION = Extension(backends=kms_backends, backend=DrKmsBackend, urls=urls)

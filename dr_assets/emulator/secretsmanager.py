@@ -10,6 +10,7 @@ from moto.secretsmanager.models import SecretsManagerBackend, secretsmanager_bac
 
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions.principals import invalid_principal
 from dr_assets.emulator.permissions.resource_policies import key_error
 
 _DAY = 86400.0
@@ -82,6 +83,15 @@ class DrSecretsBackend(Extended, SecretsManagerBackend):  # type: ignore[misc]
         if new and secret is not None and any(map(_has_value, secret.versions.values())):
             self._decrypt(secret_id)
         return super().update_secret(secret_id, *args, **kwargs)
+
+    def put_resource_policy(self, secret_id: str, policy: str) -> Any:
+        """moto: takes principals that do not exist (terraform-provider-aws, resource aws_secretsmanager_secret_policy)."""
+        self._refuse_deleted(secret_id)
+        if invalid_principal(policy):
+            raise JsonRESTError(
+                "MalformedPolicyDocumentException", "This resource policy contains an unsupported principal"
+            )
+        return super().put_resource_policy(secret_id, policy)
 
     def tag_resource(self, arn: str, *args: Any, **kwargs: Any) -> Any:
         """moto: tags a deleted secret."""

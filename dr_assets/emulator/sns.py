@@ -5,12 +5,13 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.sns import urls
-from moto.sns.exceptions import SNSException
+from moto.sns.exceptions import SNSException, SNSInvalidParameter
 from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.responses import SNSResponse
 
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.permissions import may_publish
+from dr_assets.emulator.permissions.principals import invalid_principal
 from dr_assets.emulator.permissions.resource_policies import key_error
 
 # KMS's error code -> that of SNS (botocore's service model).
@@ -24,6 +25,17 @@ _CONFIRMED_BY_HAND = frozenset({"email", "email-json", "http", "https"})
 
 class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
     """E-mail subscriptions wait for their confirmation; raw delivery `false` is false."""
+
+    def create_topic(self, name: str, attributes: dict[str, str] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """moto: takes a policy whose principals do not exist."""
+        _check_principals((attributes or {}).get("Policy"))
+        return super().create_topic(name, attributes, *args, **kwargs)
+
+    def set_topic_attribute(self, topic_arn: str, attribute_name: str, attribute_value: str) -> None:
+        """moto: takes a policy whose principals do not exist."""
+        if attribute_name == "policy":
+            _check_principals(attribute_value)
+        super().set_topic_attribute(topic_arn, attribute_name, attribute_value)
 
     def subscribe(self, topic_arn: str, endpoint: str, protocol: str) -> Any:
         """moto: every subscription is confirmed at once."""
@@ -56,6 +68,12 @@ class DrSnsBackend(Extended, SNSBackend):  # type: ignore[misc]
         if name == "RawMessageDelivery":
             value = str(value).lower() == "true"
         super().set_subscription_attributes(arn, name, value)
+
+
+def _check_principals(policy: str | None) -> None:
+    """SNS refuses principals that do not exist (terraform-provider-aws#26041)."""
+    if invalid_principal(policy):
+        raise SNSInvalidParameter("Invalid parameter: Policy Error: PrincipalNotFound")
 
 
 def _if_permitted(publish: Callable[..., None], queue: str, topic: str) -> Callable[..., None]:

@@ -4,18 +4,25 @@ import json
 from typing import Any
 
 from moto.sqs import urls
-from moto.sqs.exceptions import SQSException
+from moto.sqs.exceptions import InvalidAttributeValue, SQSException
 from moto.sqs.models import SQSBackend, sqs_backends
 
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions.principals import invalid_principal
 from dr_assets.emulator.permissions.resource_policies import key_error
 
 
 class DrSqsBackend(Extended, SQSBackend):  # type: ignore[misc]
     """A queue keeps its policy when something else is set."""
 
+    def create_queue(self, name: str, tags: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        """moto: takes a policy whose principals do not exist."""
+        _check_principals(kwargs.get("Policy"))
+        return super().create_queue(name, tags, **kwargs)
+
     def set_queue_attributes(self, queue_name: str, attributes: dict[str, Any]) -> Any:
         """moto: drops the policy whenever attributes are set without it."""
+        _check_principals(attributes.get("Policy"))
         queue = self.get_queue(queue_name)
         if "Policy" not in attributes and queue.policy:
             attributes = {**attributes, "Policy": queue.policy}
@@ -43,6 +50,12 @@ class DrSqsBackend(Extended, SQSBackend):  # type: ignore[misc]
         if text := found.get("RedrivePolicy"):
             found = {**found, "RedrivePolicy": json.dumps(json.loads(text), separators=(",", ":"))}
         return found
+
+
+def _check_principals(policy: str | None) -> None:
+    """SQS refuses principals that do not exist (aws-cdk#15602)."""
+    if invalid_principal(policy):
+        raise InvalidAttributeValue("Policy")
 
 
 EXTENSION = Extension(backends=sqs_backends, backend=DrSqsBackend, urls=urls)

@@ -592,11 +592,11 @@ def test_a_tls_only_bucket_takes_objects_and_a_denied_one_does_not(client: Clien
     [
         ({}, True),
         ({"Principal": {"AWS": "*"}}, True),
-        ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/other"}}, False),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/of-another"}}, False),
         # A negated operator holds where the request has no such key (IAM user guide, "Condition operators").
         ({"Condition": {"StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, True),
         ({"Condition": {"StringEquals": {"s3:x-amz-server-side-encryption": "aws:kms"}}}, False),
-        ({"Effect": "Allow", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}, False),
+        ({"Effect": "Allow", "Principal": {"AWS": "123456789012"}}, False),
         ({"Action": "s3:DeleteObject"}, False),
     ],
 )
@@ -605,6 +605,9 @@ def test_which_statements_of_a_bucket_policy_are_enforced(
 ) -> None:
     s3 = client("s3")
     s3.create_bucket(Bucket=name)
+    if "of-another" in json.dumps(unlike):
+        nobody = json.dumps({"Version": "2012-10-17", "Statement": []})
+        client("iam").create_role(RoleName="of-another", AssumeRolePolicyDocument=nobody)
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{name}/*"}
     s3.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": {**deny, **unlike}}))
     if refused:

@@ -183,10 +183,9 @@ def _one_child(aws: Aws, state: StackState, resource: Resource) -> None:
 
 def _bucket_policy(aws: Aws, state: StackState, resource: Resource) -> None:
     name = state.field("primary/backup/bucket", "Name")
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [{**EVERYBODY, "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}],
-    }
+    # BlockPublicPolicy refuses a policy that names everybody.
+    account = {**EVERYBODY, "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"}, "Action": "s3:GetObject"}
+    policy = {"Version": "2012-10-17", "Statement": [{**account, "Resource": f"arn:aws:s3:::{name}/*"}]}
     aws.client("s3", resource.region, writing=True).put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
 
 

@@ -67,6 +67,9 @@ def authorize(
         return Decision(
             arn, None, [{"action": f"{service}:{operation}", "resource": "*", "allowed": True}] if known else []
         )
+    if known is None and (service, operation) == ("sts", "AssumeRole"):
+        # STS API reference, AssumeRole: "You cannot use AWS account root user credentials to call AssumeRole".
+        return Decision(refusal=Refusal(403, "AccessDenied", "Roles may not be assumed by root accounts."))
     params = parameters(service, operation, environ, body)
     region = _region(service, params, region)
     needed = [Permission(action, resource) for action, resource in checks(service, operation, params, region)]

@@ -13,6 +13,8 @@ from dr_assets.emulator.permissions.principals import Principal, role_by_arn
 from dr_assets.emulator.permissions.resource_policies import kms_key, secret
 from dr_assets.emulator.permissions.state import ACCOUNT, backend
 
+# The oldest version with which S3 takes requests (S3 user guide, "Infrastructure security").
+TLS_VERSION = "1.2"
 Values = dict[str, tuple[str, ...]]
 
 
@@ -58,6 +60,8 @@ def of_request(service: str, operation: str, params: Params) -> Values:
         if owner == service and params.get(parameter) is not None:
             value = params[parameter]
             found[key] = tuple(_text(each) for each in (value if isinstance(value, list) else [value]))
+    if service == "s3" and not answers().clear_text:
+        found["s3:tlsversion"] = (TLS_VERSION,)
     if service == "route53" and operation == "ChangeResourceRecordSets":
         changes = (params.get("ChangeBatch") or {}).get("Changes") or []
         sets = [each.get("ResourceRecordSet") or {} for each in changes]

@@ -1,6 +1,7 @@
 """Who calls: the IAM user or role session behind an access key, with all policies that permit and limit it."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,36 @@ def by_arn(arn: str) -> Principal | None:
             return _user(user)
     role = role_by_arn(arn)
     return None if role is None else of_role(role, "simulated")
+
+
+def invalid_principal(policy: Any) -> tuple[str, str] | None:
+    """The first principal of a resource policy that does not exist, with its type (`AWS`, `Service`); `None` where all do.
+
+    AWS refuses it in every resource policy, also for a role that is too new (IAM user guide, "AWS JSON policy elements: Principal":
+    no wildcard for a part of a name, and no unique id). Principals of other accounts and federated ones are taken for existing.
+    """
+    try:
+        statements = parse(policy.decode() if isinstance(policy, bytes) else str(policy or "")).statements
+    except (ValueError, AttributeError, TypeError):
+        return None  # what is no policy is refused by the service
+    named = (each for statement in statements for each in (*(statement.principals or ()), *statement.not_principals))
+    return next(((kind, value) for kind, value in named if not _exists(kind, value)), None)
+
+
+def _exists(kind: str, value: str) -> bool:
+    if kind == "Service":
+        return re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?", value) is not None
+    if kind != "AWS" or value == "*" or re.fullmatch(r"\d{12}", value):
+        return True
+    found = re.fullmatch(r"arn:aws[a-z-]*:(iam|sts)::(\d{12}):(root|[a-z-]+/.+)", value)
+    if found is None or "*" in value:
+        return False
+    service, account, name = found.groups()
+    if account != ACCOUNT or name == "root":
+        return True
+    if service == "sts" and name.startswith("assumed-role/"):
+        return any(role.name == name.split("/")[1] for role in list(backend("iam").roles.values()))
+    return role_by_arn(value) is not None or any(user.arn == value for user in list(backend("iam").users.values()))
 
 
 def role_by_arn(arn: str) -> Any:

@@ -10,6 +10,8 @@ from moto.s3.models import PublicAccessBlock, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 
 from dr_assets.emulator.extension import Extended, Extension
+from dr_assets.emulator.permissions.principals import invalid_principal
+from dr_assets.emulator.policies.public import is_public
 from dr_assets.emulator.s3 import encryption as sse
 from dr_assets.emulator.s3.replication import HEADER, replicator, status
 
@@ -41,6 +43,18 @@ class DrS3Backend(Extended, S3Backend):  # type: ignore[misc]
             if not self.get_bucket(target).is_versioned:
                 raise S3ClientError("InvalidRequest", "Destination bucket must have versioning enabled.")
         super().put_bucket_replication(bucket_name, replication)
+
+    def put_bucket_policy(self, bucket_name: str, policy: bytes) -> None:
+        """moto: takes principals that do not exist, and a public policy under BlockPublicPolicy.
+
+        Sources: PutBucketPolicy's errors in terraform-provider-aws, resource aws_s3_bucket_policy; torchbox/buckup#18.
+        """
+        if invalid_principal(policy):
+            raise S3ClientError("MalformedPolicy", "Invalid principal in policy")
+        block = self.get_bucket(bucket_name).public_access_block
+        if block is not None and block.block_public_policy and is_public(policy.decode()):
+            raise S3ClientError("AccessDenied", "Access Denied")
+        super().put_bucket_policy(bucket_name, policy)
 
     def put_bucket_versioning(self, bucket_name: str, status: str) -> None:
         """moto: suspends it under a replication configuration."""
