@@ -56,6 +56,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "versions and classes that can be ordered, per region, are settable; DescribeDBEngineVersions and "
         "DescribeOrderableDBInstanceOptions list them, creation refuses others [langfuse/langfuse-terraform-aws#34; "
         "terraform-provider-aws#28189]; what runs keeps a version that is no longer offered [Aurora user guide]",
+        "a global cluster takes no instance of a burstable class (db.t3, db.t4g) [terraform-provider-aws#27736]",
         "a reader cluster refuses user name, password, database name and managed password; it requires a key of its "
         "region, and a writer that is available and has an instance [RDS API, CreateDBCluster]",
         "identifiers of the wrong form are refused [RDS API, CreateDBCluster; anomalyco/sst#1702]",

@@ -74,6 +74,20 @@ def check_class(cluster: Any, instance_class: str) -> None:
             f"DBInstanceClass={instance_class}, Engine={ENGINE}, EngineVersion={cluster.engine_version}, LicenseModel={LICENSE}. "
             "For supported combinations of instance class and database engine version, see the documentation."
         )
+    if cluster.membership is not None and is_burstable(instance_class):
+        raise unsupported_by_global(instance_class)
+
+
+def is_burstable(instance_class: str) -> bool:
+    """Whether it is a db.t class: DescribeOrderableDBInstanceOptions has them without SupportsGlobalDatabases."""
+    return instance_class.startswith("db.t")
+
+
+def unsupported_by_global(instance_class: str) -> Exception:
+    """AWS's refusal of a class in a global cluster (terraform-provider-aws#27736)."""
+    return InvalidParameterCombination(
+        f"The requested instance class is not supported by global databases: {instance_class}"
+    )
 
 
 def describe_versions(region: str, params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,7 +141,7 @@ def describe_orderable(region: str, params: dict[str, Any]) -> list[dict[str, An
 
 
 def _option(region: str, version: str, instance_class: str) -> dict[str, Any]:
-    burstable = instance_class.startswith("db.t")
+    burstable = is_burstable(instance_class)
     return {
         "Engine": ENGINE,
         "EngineVersion": version,

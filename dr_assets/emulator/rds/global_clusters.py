@@ -88,6 +88,9 @@ class GlobalClusters:
             source = self.find_member(source_id)
             if source.membership is not None:
                 raise InvalidDBClusterStateFault(f"Source cluster {source.arn} is already in a global cluster")
+            for each in source._members:
+                if engines.is_burstable(each.db_instance_class):
+                    raise engines.unsupported_by_global(each.db_instance_class)
             engine, version, encrypted = source.engine, source.engine_version, source.storage_encrypted
             database = source.database_name
         if not engine:

@@ -47,8 +47,7 @@ class Site:
             DBInstanceIdentifier=name,
             DBClusterIdentifier=cluster,
             Engine="aurora-postgresql",
-            DBInstanceClass="db.r6g.large",
-            **more,
+            **{"DBInstanceClass": "db.r6g.large", **more},
         )
         return name
 

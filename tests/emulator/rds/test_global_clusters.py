@@ -364,3 +364,26 @@ def test_aws_17_a_cluster_that_leaves_is_a_writer_of_its_own(pair: Pair, west: S
     assert left["Endpoint"] and sum(member["IsClusterWriter"] for member in left["DBClusterMembers"]) == 1
     assert "ReplicationSourceIdentifier" not in left
     assert endpoints(west, pair.secondary)["WRITER"] == (left["Endpoint"], "available")
+
+
+def test_aws_01_a_global_cluster_takes_no_burstable_class(pair: Pair, east: Site, west: Site, name: str) -> None:
+    """terraform-provider-aws#27736 has AWS's text: a burstable class that can be ordered is refused in a global cluster only."""
+    burstable = {"DBInstanceClass": "db.t4g.medium"}
+    for site, cluster in ((east, pair.primary), (west, pair.secondary)):
+        for change in (
+            lambda site=site, cluster=cluster: site.add_instance(cluster, 9, **burstable),
+            lambda site=site, cluster=cluster: site.rds.modify_db_instance(
+                DBInstanceIdentifier=site.cluster(cluster)["DBClusterMembers"][0]["DBInstanceIdentifier"], **burstable
+            ),
+        ):
+            with pytest.raises(
+                ClientError, match=r"InvalidParameterCombination.*not supported by global databases: db.t4g.medium"
+            ):
+                change()
+    alone = f"{name}-alone"
+    east.rds.create_db_cluster(**writer_arguments(east, alone))
+    east.add_instance(alone, 1, **burstable)
+    with pytest.raises(ClientError, match=r"not supported by global databases: db.t4g.medium"):
+        east.rds.create_global_cluster(
+            GlobalClusterIdentifier=f"{name}-2", SourceDBClusterIdentifier=east.cluster(alone)["DBClusterArn"]
+        )
