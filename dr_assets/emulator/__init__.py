@@ -162,6 +162,9 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "refusals have each service's own code, status and text [IAM user guide, Troubleshoot access denied error messages]",
         "a key that nobody has acts as the account's root: explicit denies of resource policies and key policies hold for it, too "
         "[IAM user guide, AWS account root user]",
+        "what a service names as its source: SNS aws:SourceArn alone to queues, S3 nothing when it assumes the replication role, "
+        "alarms and RDS aws:SourceAccount, too; the answer undocumented_source_keys adds the others [SNS developer guide; RDS user "
+        "guide; the rest: guess]",
         "alarms and RDS events reach a topic, and a topic's messages a queue, only as their policies and those of their keys let the "
         "service, with aws:SourceArn and aws:SourceAccount [SNS developer guide, Key management; AWS re:Post, CloudWatch alarms]",
         "RDS must be able to assume an instance's monitoring role [terraform-provider-aws, aws_db_instance]",

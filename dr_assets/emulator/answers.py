@@ -39,6 +39,8 @@ class Answers:
         Creating status" (Aurora user guide): entries with that status and a name, or none.
     cluster_without_key: what a cluster does whose KMS key is disabled or pending deletion: it keeps running until RDS needs the
         key, or stops at once as inaccessible-encryption-credentials-recoverable ("immediate, or deferred", Aurora user guide).
+    undocumented_source_keys: whether SNS names aws:SourceAccount when it sends to a queue or uses the queue's key, and S3
+        aws:SourceArn and aws:SourceAccount when it assumes the replication role. AWS's documents do not show them.
     """
 
     lag_dimensions: str = "cluster+source-region"
@@ -68,6 +70,7 @@ class Answers:
     zones_not_offered: tuple[str, ...] = ()
     endpoints_without_instances: str = "creating"
     cluster_without_key: str = "keeps-running"
+    undocumented_source_keys: bool = False
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -255,5 +255,6 @@ SWITCHES: Mapping[str, str] = {
     "quotas": "quota-db-clusters",
     "regions_not_enabled": "regions",
     "route53_calls_per_second": "not readable: it takes more calls than AWS accepts",
+    "undocumented_source_keys": "not readable: services send them to each other, and CloudTrail shows them only for some",
     "zones_not_offered": "availability-zones",
 }

@@ -231,6 +231,22 @@ def test_a_deny_wins_and_a_role_that_s3_may_not_assume_copies_nothing(bench: Ben
     assert bench.status(bench.here, "b") == "FAILED"
 
 
+@pytest.mark.parametrize("sent", [False, True])
+def test_aws_20_s3_perhaps_names_its_source_when_it_assumes_the_role(
+    aws: EmbeddedAws, bench: Bench, sent: bool
+) -> None:
+    """S3 user guide, "Setting up permissions for live replication": its trust policy has no condition."""
+    bench.rule()
+    bench.allow(*ACTIONS)
+    bench.put("a")
+    condition = {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bench.here}"}}
+    asked = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Condition": condition}]}
+    bench.iam.update_assume_role_policy(RoleName=bench.name, PolicyDocument=json.dumps(asked))
+    aws.control.answers(undocumented_source_keys=sent)
+    bench.put("b")
+    assert bench.status(bench.here, "b") == ("COMPLETED" if sent else "FAILED")
+
+
 def test_a_destination_that_is_gone_or_keeps_no_versions(bench: Bench) -> None:
     bench.rule()
     bench.s3[bench.there].put_bucket_versioning(Bucket=bench.there, VersioningConfiguration={"Status": "Suspended"})

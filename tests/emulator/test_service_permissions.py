@@ -128,6 +128,23 @@ def test_aws_20_a_queue_receives_what_its_policy_lets_the_topic_send(aws: Embedd
     assert delivered() == 1
 
 
+@pytest.mark.parametrize("sent", [False, True])
+def test_aws_20_a_topic_names_only_its_arn_to_a_queue_and_perhaps_its_account(
+    aws: EmbeddedAws, name: str, sent: bool
+) -> None:
+    """SNS developer guide, "Allow the SNS topic to send messages to the queue", has aws:SourceArn only."""
+    sns, sqs = client(aws, "sns"), client(aws, "sqs")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    asked = service("sns.amazonaws.com", "sqs:SendMessage", arn, StringEquals={"aws:SourceAccount": ACCOUNT_ID})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(asked)})
+    aws.control.answers(undocumented_source_keys=sent)
+    sns.publish(TopicArn=topic, Message="x")
+    assert len(sqs.receive_message(QueueUrl=url).get("Messages", [])) == int(sent)
+
+
 @pytest.mark.parametrize(
     ("trust", "accepted"),
     [

@@ -9,6 +9,7 @@ management"; SQS developer guide, "Key management"; IAM user guide, "The confuse
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.permissions import principals
 from dr_assets.emulator.permissions.resource_policies import kms_key, of_resource
 from dr_assets.emulator.permissions.state import ACCOUNT, backend
@@ -66,6 +67,22 @@ def may_assume(service: str, role_arn: str, source_arn: str, source_account: str
     return may_use(service, "sts:AssumeRole", role_arn, source_arn, source_account)
 
 
+def _source(service: str, action: str, source_arn: str, source_account: str) -> dict[str, str]:
+    """What the service names as its source.
+
+    Alarms and RDS events name both (SNS developer guide, "Example cases for access control"; RDS user guide, "Granting permissions to
+    publish notifications"), RDS as well when it assumes the monitoring role (RDS user guide, "Setting up Enhanced Monitoring"). Only
+    aws:SourceArn is documented of SNS when it sends to a queue, and neither of S3 when it assumes the replication role: the answer
+    undocumented_source_keys has them.
+    """
+    # What the default policy of a topic asks for (SNS developer guide, "Example cases for access control").
+    owner = {"aws:sourceowner": source_account} if action.startswith("sns:") else {}
+    arn, account = {"aws:sourcearn": source_arn}, {"aws:sourceaccount": source_account}
+    if answers().undocumented_source_keys or service not in ("sns.amazonaws.com", "s3.amazonaws.com"):
+        return arn | account | owner
+    return arn if service == "sns.amazonaws.com" else {}
+
+
 def may_use(
     service: str,
     action: str,
@@ -77,10 +94,7 @@ def may_use(
     """Whether the resource's own policy lets the service do this. `more` are further condition keys, in lower case."""
     now = datetime.now(timezone.utc)
     values = {
-        "aws:sourcearn": source_arn,
-        "aws:sourceaccount": source_account,
-        # What the default policy of a topic asks for (SNS developer guide, "Example cases for access control").
-        "aws:sourceowner": source_account,
+        **_source(service, action, source_arn, source_account),
         "aws:principalisawsservice": "true",
         "aws:principalservicename": service,
         "aws:securetransport": "true",
