@@ -69,3 +69,10 @@ def test_the_proxies_of_the_machine_come_back_only_for_installing() -> None:
     restored = outer_proxies(environ)
     assert restored["https_proxy"] == "http://proxy.example:3128"
     assert "HTTPS_PROXY" not in restored
+
+
+def test_the_answers_of_the_embedded_aws_outlive_the_isolation() -> None:
+    environ = {"DR_EMULATED_ANSWERS": "{}", "DR_ROLE_ARN": "arn:aws:iam::1:role/x"}
+    isolate(environ)
+    assert environ["DR_EMULATED_ANSWERS"] == "{}"
+    assert "DR_ROLE_ARN" not in environ

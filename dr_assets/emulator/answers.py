@@ -27,7 +27,8 @@ class Answers:
     instance_classes: classes that can be created with each of them, written likewise.
     promoted_instance: which instance of the target cluster becomes its writer: the last one created, or the first. AWS may pick any.
     certificate_names_global_endpoint: whether a server's certificate covers the global writer endpoint beside those of its
-        cluster, reader and instance.
+        cluster, reader and instance. Neither the user guide ("Connecting to an Aurora Global Database", "Using SSL/TLS") nor a
+        reported certificate shows that it does.
     clear_text: whether requests count as sent without TLS (aws:SecureTransport is false). Loopback stands for TLS.
     list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
     metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
@@ -47,7 +48,7 @@ class Answers:
     inactive_writer_endpoint: str = "unresolved"
     promoted_instance: str = "last"
     clear_text: bool = False
-    certificate_names_global_endpoint: bool = True
+    certificate_names_global_endpoint: bool = False
     new_cluster_group_seconds: float = 0.0
     engine_versions: tuple[str, ...] = (
         *("14.6", "14.13", "14.17", "14.18", "14.19", "14.20", "14.22", "14.23"),

@@ -1,13 +1,14 @@
 """Switches for behaviours that AWS does not document: set, refused, and reset."""
 
 import json
-from dataclasses import fields
+import subprocess
+from dataclasses import asdict, fields
 
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.emulator.answers import CHOICES, Answers, parse
-from tests.support.answers import FOR_TESTS, runs, values
+from dr_assets.emulator.answers import CHOICES, RANGES, Answers, parse
+from tests.support.answers import FOR_TESTS, main, runs, values
 
 
 def test_a_switch_is_set_and_a_reset_restores_it() -> None:
@@ -45,3 +46,25 @@ def test_the_runs_under_other_answers_are_accepted_and_cover_every_value() -> No
         (name, value) for name, others in values().items() for value in others
     }
     assert values().keys() | FOR_TESTS == {field.name for field in fields(Answers)}
+
+
+def test_default_and_runs_together_give_each_listed_value_both_ends_of_each_range_and_both_truths() -> None:
+    given = [asdict(Answers()), *(asdict(parse(run)) for run in runs())]
+    for name in {field.name for field in fields(Answers)} - FOR_TESTS:
+        expected = set(CHOICES.get(name) or RANGES.get(name) or (True, False))
+        assert expected <= {each[name] for each in given}, name
+
+
+def test_each_run_is_parallel_and_starts_with_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+        started.append((command, env))
+        return subprocess.CompletedProcess(command, len(started) % 2)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main([]) == 1  # one of the runs fails
+    assert [json.loads(env["DR_EMULATED_ANSWERS"]) for _, env in started] == runs()
+    for command, _ in started:
+        assert command[-5:] == ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+        assert "tests/integration" in command

@@ -313,11 +313,12 @@ def test_aws_03_three_drills_pass_whether_or_not_the_inactive_writer_endpoint_re
             assert written.rto.met is True
 
 
-def test_aws_25_a_switchover_passes_where_no_certificate_covers_the_global_writer_endpoint(
-    aws: EmbeddedAws, stack: Stack, store: FolderStore
+@pytest.mark.parametrize("covered", [False, True])
+def test_aws_25_a_switchover_passes_whether_or_not_certificates_cover_the_global_writer_endpoint(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, covered: bool
 ) -> None:
-    """Not documented by AWS: then the name of the cluster behind it is verified, from a list that AWS's API gave."""
-    with answering(aws.control, certificate_names_global_endpoint=False):
+    """Not documented by AWS: where not, the name of the cluster behind it is verified, from a list that AWS's API gave."""
+    with answering(aws.control, certificate_names_global_endpoint=covered):
         for scenario in ("switchover", "failback"):
             written = runner.start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)

@@ -25,7 +25,9 @@ FOR_TESTS = frozenset(
         *("regions_not_enabled", "route53_calls_per_second", "zones_not_offered"),
     }
 )
-INTEGRATION = ("tests/integration", "-m", "not exhaustive and not browser")
+# Three workers, one file after another in the order they stand in, as `make test` has it.
+PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+INTEGRATION = ("tests/integration", "-m", "not exhaustive and not browser", *PARALLEL)
 
 
 @contextmanager
