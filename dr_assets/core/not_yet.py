@@ -136,6 +136,14 @@ NOT_YET: tuple[NotYet, ...] = (
         120,
         "Amazon SNS developer guide: a topic's policy takes up to 60 seconds to be in force",
     ),
+    NotYet(
+        "rds",
+        "create_db_subnet_group",
+        "InvalidSubnet|DBSubnetGroupDoesNotCoverEnoughAZs",
+        "",
+        60,
+        "EC2 API reference, eventual consistency: a subnet just created may not be known to the next call, here RDS's own",
+    ),
     NotYet("s3", r"put_.*", "NoSuchBucket", "", 120, f"{_PROVIDER}s3: bucketPropagationTimeout"),
     NotYet(
         "s3",
@@ -242,6 +250,15 @@ NOT_YET: tuple[NotYet, ...] = (
         120,
         "EC2 API reference, eventual consistency; terraform-provider-aws, internal/service/ec2: ec2PropagationTimeout, "
         "vpc_peering_connection.go (a request takes time to reach the other region)",
+    ),
+    NotYet(
+        "ec2",
+        "accept_vpc_peering_connection",
+        "InvalidStateTransition",
+        "",
+        120,
+        f"{_PROVIDER}ec2/vpc_peering_connection.go quotes the answer for a deletion; EC2 API, VpcPeeringConnectionStateReason: the accepting "
+        "region may still have the request as initiating-request [guess]",
     ),
     NotYet(
         "sqs", "create_queue", r"(AWS\.SimpleQueueService\.)?QueueDeletedRecently", "", 90, f"{_PROVIDER}sqs/queue.go"

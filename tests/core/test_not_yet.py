@@ -47,6 +47,20 @@ ANSWERS = [
         "InvalidParameterValue",
         "Cluster arn:aws:rds:us-west-2:123456789012:cluster:x is not found in global cluster y",
     ),
+    # the wording as quoted for a deletion in terraform-provider-aws, ec2/vpc_peering_connection.go
+    (
+        "ec2",
+        "accept_vpc_peering_connection",
+        "InvalidStateTransition",
+        "Invalid state transition for pcx-0000000000000000, attempted to transition from initiating-request to active",
+    ),
+    # RDS API, CreateDBSubnetGroup: InvalidSubnet
+    (
+        "rds",
+        "create_db_subnet_group",
+        "InvalidSubnet",
+        "The requested subnet is invalid, or multiple subnets were requested that are not all in a common VPC.",
+    ),
     # hashicorp/boundary#4255
     (
         "iam",
