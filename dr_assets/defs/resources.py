@@ -186,7 +186,7 @@ class AwsStack(ResourceWithBoto3Configuration):
         )
 
 
-def run_selection(context: Any) -> frozenset[str] | None:
-    """Resource keys that this run selected; None when it runs the whole job."""
-    chosen = context.run.asset_selection
+def run_selection(context: Any, run: dg.DagsterRun | None = None) -> frozenset[str] | None:
+    """Resource keys that `run` (default: the current one) selected; None when it runs the whole job."""
+    chosen = (run or context.run).asset_selection
     return None if not chosen else frozenset("/".join(key.path) for key in chosen)

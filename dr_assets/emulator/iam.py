@@ -50,7 +50,8 @@ class DrIamBackend(Extended, IAMBackend):  # type: ignore[misc]
             raise DeleteConflictException("Cannot delete a policy attached to entities.")
         if len(policy.versions) > 1:
             raise DeleteConflictException(
-                "This policy has more than one version. Before you delete a policy, you must delete the policy's versions."
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. "
+                "The default version is deleted with the policy."
             )
         super().delete_policy(policy_arn)
 

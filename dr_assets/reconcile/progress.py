@@ -6,15 +6,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+
+from dr_assets.circuit_breaker import RegionDarkError
 from dr_assets.core.compare import compare
 from dr_assets.core.converge import shown
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Call, Drift, Kind, Observed
 from dr_assets.core.unreadable import UNREADABLE
-from dr_assets.errors import NoEffectError, NotYetError
+from dr_assets.errors import DrError, NoEffectError, NotYetError, ThrottledError, UnansweredError
 
 # Reads again while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
 MAX_RETRIES = 5
@@ -23,9 +26,14 @@ MAX_WRITES = 3
 # How long AWS may take to show what it accepted: services are eventually consistent within seconds, at times minutes
 # (terraform-provider-aws waits two minutes for most: propagationTimeout). A third of it passes before a call is repeated.
 SHOW_SECONDS = 120.0
-# How long a creation that was not answered may take to show, where making it again would make a second resource: EC2's, Route 53's and
-# KMS's creations take no idempotency token that would name the first (CreateVpc, CreateSubnet, CreateHealthCheck, CreateKey).
+# How long a creation that was not answered may take to show, where making it again would make a second resource: CreateVpc,
+# CreateVpcPeeringConnection and CreateKey take no idempotency token that would name the first.
 LOST_SECONDS = SHOW_SECONDS
+# Parameters by which AWS recognises the others when they are sent again (EC2 API reference, CreateRouteTable, "Ensuring idempotency";
+# Route 53 API, CreateHealthCheck and CreateHostedZone). Two minutes pass all the same: the answer may name what is not shown yet.
+_TOKENS = ("CallerReference", "ClientToken")
+# AWS received nothing then. A DrError: there were no credentials for the call.
+_NEVER_SENT = (ConnectTimeoutError, DrError, EndpointConnectionError, RegionDarkError)
 # How long AWS may leave a change pending that it was asked to make at once, before its status shows that it is being made.
 PENDING_SECONDS = 600.0
 
@@ -36,7 +44,7 @@ class Progress:
 
     drift: as first observed; calls: made so far; created: AWS accepted the creation; existed: or answered with this text that the
     resource exists; before: the drift that the last accepted update was to remove; written_at: when; lost_at: a call was not
-    answered; refused_at: the first "not yet" in a row; pending: changes that waited already when it was first observed, and that no
+    answered (lost: that call); refused_at: the first "not yet" in a row; pending: changes that waited already when it was first observed, and that no
     call of ours has asked AWS to make; deleting: it is to be deleted.
     """
 
@@ -48,6 +56,7 @@ class Progress:
     before: tuple[Drift, ...] = ()
     written_at: float = 0.0
     lost_at: float | None = None
+    lost: Call | None = None
     refused_at: float | None = None
     pending: frozenset[str] = frozenset()
     accepted: Counter[str] = field(default_factory=Counter)
@@ -56,8 +65,25 @@ class Progress:
         """AWS accepted `call`, which was to remove `drift` (empty: to create or delete)."""
         self.accepted[fingerprint(call)] += 1
         self.before, self.written_at, self.refused_at, self.lost_at = tuple(drift), now, None, None
+        self.lost = None
         if call.params.get("ApplyImmediately"):
             self.pending = frozenset()  # RDS makes all that is pending then
+
+    def lose(self, call: Call, error: Exception, problem: DrError, now: float) -> bool:
+        """Remember `call` where nobody knows whether AWS carried it out; False where it is known."""
+        if not isinstance(problem, UnansweredError) or isinstance(problem, ThrottledError):
+            return False
+        if isinstance(error, _NEVER_SENT):
+            return False
+        self.lost_at, self.lost = now, call
+        return True
+
+    def as_before(self, call: Call) -> Call:
+        """`call` with the idempotency token of the same call that was not answered, so that AWS carries it out once only."""
+        if self.lost is None or self.lost.operation != call.operation:
+            return call
+        tokens = {name: self.lost.params[name] for name in _TOKENS if name in self.lost.params}
+        return replace(call, params={**call.params, **tokens})
 
     def check_repetition(self, key: str, call: Call, drift: Sequence[Drift], now: float) -> None:
         """No identical call is made more than MAX_WRITES times, and no deletion again before AWS had time to show the first.
@@ -86,8 +112,9 @@ class Progress:
 
 
 def fingerprint(call: Call) -> str:
-    """Equal for calls that are the same to AWS. Secrets are left out."""
-    return f"{call.service}.{call.operation} {call.region} {canonical(call.params)}"
+    """Equal for calls that do the same. Secrets and idempotency tokens are left out."""
+    params = {name: value for name, value in call.params.items() if name not in _TOKENS}
+    return f"{call.service}.{call.operation} {call.region} {canonical(params)}"
 
 
 def differences(

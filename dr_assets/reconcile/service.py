@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dr_assets.aws import Aws
+from dr_assets.aws import PROVISIONING_SILENCE, Aws
 from dr_assets.core.expressions import UnknownScope, is_resolved, plain, resolve
 from dr_assets.core.model import Drift, Outcome, Status
 from dr_assets.core.topology import Topology
@@ -65,9 +65,10 @@ class JobResult:
 def nothing_to_provision(stack: Stack) -> JobResult | None:
     """The result of a provisioning run that would change nothing, from one verification; None where a run is needed.
 
-    Raises CredentialsError, UnansweredError.
+    It waits for a region that has stalled as long as the run would: unknown means that the run is needed. Raises CredentialsError,
+    UnansweredError.
     """
-    state = StackState(stack, Aws())
+    state = StackState(stack, Aws(silence=PROVISIONING_SILENCE))
     outcomes = tuple(state.verify())
     if any(outcome.status != "in_sync" or outcome.former for outcome in outcomes):
         return None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from dr_assets.aws import POOL, Aws, explain, is_answer
 from dr_assets.core.converge import ALREADY_THERE, already_gone, converge, remove
@@ -18,15 +18,7 @@ from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Re
 from dr_assets.core.not_yet import not_yet
 from dr_assets.core.topology import Topology
 from dr_assets.core.unreadable import log_unreadable
-from dr_assets.errors import (
-    AwsCallError,
-    CredentialsError,
-    DrError,
-    NotYetError,
-    RefusedError,
-    ThrottledError,
-    UnansweredError,
-)
+from dr_assets.errors import AwsCallError, CredentialsError, DrError, NotYetError, RefusedError, UnansweredError
 from dr_assets.reconcile.progress import (
     LOST_SECONDS,
     MAX_WRITES,
@@ -158,15 +150,16 @@ class StackState:
         return latest[1]
 
     def act(self, target: Target, call: Call, drift: Sequence[Drift] = ()) -> None:
-        progress = self._progress.get(target.key)
-        if progress:
-            progress.check_repetition(target.key, call, drift, self._clock())
-        existed = ""
+        progress = self._progress.setdefault(target.key, Progress())
+        progress.check_repetition(target.key, call, drift, self._clock())
+        call, creates, existed = progress.as_before(call), call.operation.startswith("create"), ""
         try:
             self.aws.act(call, target.region, self.account)
         except Exception as error:
             problem = explain(error, call.service, call.operation, call.region or target.region)
             code = error_code(error)
+            if progress.lose(call, error, problem, self._clock()) and creates:
+                self._created_at[target.key] = self._clock()  # it may have been carried out
             if code not in ALREADY_THERE and not already_gone(call.operation, code):
                 if isinstance(error, ClientError) and not isinstance(problem, UnansweredError):
                     text = error.response.get("Error", {}).get("Message", "")
@@ -176,11 +169,10 @@ class StackState:
             existed = str(problem)
         finally:
             self.invalidate(target.key)
-        if progress:
-            progress.accept(call, drift, self._clock())
-            progress.existed = existed
-            if call.operation.startswith("create") and not existed:
-                self._created_at[target.key] = self._clock()
+        progress.accept(call, drift, self._clock())
+        progress.existed = existed
+        if creates and not existed:
+            self._created_at[target.key] = self._clock()
 
     def invalidate(self, *keys: str) -> None:
         """Read these resources again when they are next observed."""
@@ -325,9 +317,7 @@ class StackState:
                 if progress.waited(self._clock()) >= error.seconds:
                     return self._unhealed(resource, progress, AwsCallError(f"{error} (after {error.seconds:.0f} s)"))
                 outcome = Outcome(resource.key, "waiting", reason=f"not yet: {error}")
-            except UnansweredError as error:
-                if not isinstance(error, ThrottledError):
-                    progress.lost_at = self._clock()
+            except UnansweredError:
                 if backoff.exhausted():
                     raise
                 continue
@@ -375,8 +365,9 @@ class StackState:
                     )
                 return f"{'exists' if progress.existed else 'created'}, but AWS does not show it yet"
             # Made again, what has no name of its own would exist twice if the unanswered call was carried out after all.
-            if progress.lost_at is not None and now - progress.lost_at < LOST_SECONDS and KINDS[resource.kind].unnamed:
-                return "its creation was not answered; AWS may show it yet"
+            left = 0.0 if progress.lost_at is None else LOST_SECONDS - (now - progress.lost_at)
+            if left > 0 and KINDS[resource.kind].unnamed:
+                return f"its creation was not answered; AWS may show it for {left:.0f} s more, and made again it could exist twice"
             return self._settling(resource, now)
         kind = KINDS[resource.kind]
         shown = differences(kind, desired, observed)
@@ -414,6 +405,8 @@ class StackState:
             self.invalidate(resource.key)
             try:
                 outcome = remove(resource, self)
+            except (BotoCoreError, ClientError) as error:  # of a read for the deletion alone
+                raise explain(error, resource.kind, "read", resource.region) from error
             except NotYetError as error:
                 if progress.waited(self._clock()) >= error.seconds:
                     raise AwsCallError(f"{error} (after {error.seconds:.0f} s)") from error
@@ -427,6 +420,8 @@ class StackState:
             if outcome.status == "unknown" and not backoff.exhausted():
                 continue
             calls.extend(outcome.calls)
+            if outcome.status == "absent":
+                del self._progress[resource.key]
             if not outcome.calls:
                 return replace(outcome, calls=tuple(calls))
         return Outcome(resource.key, "waiting", reason="still being deleted", calls=tuple(calls))

@@ -26,6 +26,7 @@ from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.defs.reports.assets import report_config
 from dr_assets.emulator import ACCOUNT_ID, EmbeddedAws
 from dr_assets.monitoring.rules import SQL_VARIABLE
+from dr_assets.resources.catalog import catalog
 from dr_assets.resources.iam_policy import split
 from dr_assets.stack import SITES, Stack, load_stack
 from dr_assets.ticks import monitor as ticks
@@ -171,6 +172,12 @@ def test_aws_20_provisioning_and_destruction_are_permitted_what_they_call(cloud:
         objects.put_object(
             Bucket=f"db-exports-{site}-{stack.environment_suffix}-{ACCOUNT_ID}", Key="export", Body=b"data"
         )
+    # An administrator has changed the boundary's document before.
+    boundary = next(row for row in catalog(stack) if row.kind == "iam.policy").name
+    of = {"PolicyArn": f"arn:aws:iam::{ACCOUNT_ID}:policy/{boundary}"}
+    iam = client(cloud, "iam")
+    document = iam.get_policy_version(**of, VersionId="v1")["PolicyVersion"]["Document"]
+    iam.create_policy_version(**of, PolicyDocument=json.dumps(document), SetAsDefault=True)
     with duty(cloud, "destroy"):
         assert run_job(stack, "destroy_stack", destroy_config(stack.environment_suffix, poll_seconds=0.05)).success
 

@@ -178,7 +178,8 @@ def test_the_materialize_button_writes_only_in_provision_mode(cloud: EmbeddedAws
 def test_a_foreign_resource_is_named_and_left_alone(cloud: EmbeddedAws, stack: Stack) -> None:
     aws = Aws()
     name = f"rds-monitoring-role-primary-{stack.environment_suffix}"
-    aws.client("iam", "us-east-1").create_role(
+    # Sent once: a creation that is sent again because its answer was late is answered with EntityAlreadyExists.
+    aws.client("iam", "us-east-1", writing=True).create_role(
         RoleName=name,
         AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}',
         Tags=[{"Key": "ManagedBy", "Value": "them"}],

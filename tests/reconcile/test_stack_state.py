@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
 from dr_assets.errors import AwsCallError, NoEffectError, UnansweredError
@@ -531,4 +531,95 @@ def test_a_deletion_that_is_refused_otherwise_fails(world: World, stack: Stack) 
 
     world.answer = refuse
     with pytest.raises(AwsCallError):
+        made.delete(resource)
+
+
+# --- what is known of a creation without an answer ------------------------------------------------------------------------------
+
+
+def test_aws_16_a_creation_that_never_reached_aws_is_made_again_at_once(world: World, stack: Stack) -> None:
+    """botocore: no connection was made, so that AWS cannot have carried it out."""
+    refused = iter([True, False])
+
+    def refuse(_: Call) -> None:
+        if next(refused):
+            raise EndpointConnectionError(endpoint_url="x")
+
+    world.answer = refuse
+    assert until_stable(*state(world, stack, "test.unnamed")).status == "created"
+    assert world.clock < 60
+
+
+def test_aws_16_the_outcome_says_why_a_creation_is_not_repeated(world: World, stack: Stack) -> None:
+    def lose(_: Call) -> None:
+        raise refusal("InternalError", "oops", 500)
+
+    world.answer = lose
+    outcome = (made := state(world, stack, "test.unnamed"))[0].reconcile(made[1])
+    assert outcome.status == "waiting"
+    assert "its creation was not answered" in outcome.reason and "could exist twice" in outcome.reason
+
+
+@pytest.mark.parametrize("token", ["ClientToken", "CallerReference"])
+def test_aws_16_a_repeated_creation_carries_the_same_idempotency_token(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """EC2: a retry with the same client token is carried out once. Route 53: the caller reference likewise."""
+    numbers = iter(range(9))
+    monkeypatch.setattr(
+        Thing, "create", lambda self, target: Call("test", "create", {token: f"t{next(numbers)}", **target.desired})
+    )
+    sent: list[Any] = []
+
+    def lose(call: Call) -> None:
+        sent.append(call.params[token])
+        if len(sent) < 3:
+            raise refusal("InternalError", "oops", 500)
+
+    world.answer = lose
+    assert until_stable(*state(world, stack)).status == "created"
+    assert len(sent) == 3 and len(set(sent)) == 1
+
+
+def test_aws_10_a_cluster_parameter_group_whose_creation_was_not_answered_settles_too(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The five minutes count from the call that AWS may have carried out."""
+    monkeypatch.delenv("DR_PARAMETER_GROUP_SECONDS", raising=False)
+    made, _ = state(world, stack)
+    made._clock = lambda: 0.0
+    group = Resource("primary/test/group", "test.group", "us-east-1", "group", {"Family": "f"})
+    cluster = Resource(KEY, "test.thing", "us-east-1", "thing", {"Size": 1}, after=(group.key,))
+    made.resources = {group.key: group, KEY: cluster}
+
+    def lose(_: Call) -> None:
+        raise refusal("InternalError", "oops", 500)
+
+    world.after = lose
+    assert made.reconcile(group).status == "in_sync"
+    world.thing = {}
+    outcome = made.reconcile(cluster)
+    assert outcome.status == "waiting" and outcome.reason.startswith("primary/test/group was just created")
+
+
+def test_case_d7_what_was_deleted_and_made_anew_is_deleted_anew(world: World, stack: Stack) -> None:
+    world.thing = {"Size": 1}
+    made, resource = state(world, stack)
+    world.after = lambda _: world.thing.clear()
+    for times in (1, 2, 3, 4):
+        world.thing = {"Size": 1}
+        assert made.delete(resource).status == "absent"
+        assert world.writes == ["delete"] * times
+
+
+def test_a_refused_read_for_a_deletion_is_an_error_with_a_remedy(
+    world: World, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise refusal("AccessDenied", "no")
+
+    monkeypatch.setattr(Thing, "before_delete", refused)
+    world.thing = {"Size": 1}
+    made, resource = state(world, stack)
+    with pytest.raises(AwsCallError, match="Grant what `dr permissions` prints"):
         made.delete(resource)

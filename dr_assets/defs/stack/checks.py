@@ -74,13 +74,24 @@ def build_provisioned_check(resources: Sequence[Resource]) -> dg.AssetChecksDefi
         description="Every resource of the run is as the stack file says",
     )
     def provisioned(context: dg.AssetCheckExecutionContext, aws: AwsStack) -> dg.AssetCheckResult:
-        left = aws.uncorrected(run_selection(context))
+        left = aws.uncorrected(_root_selection(context))
         lines = "\n".join(f"{key}: {reason.removeprefix(f'{key}: ')}" for key, reason in left.items())
         if left and aws.writes:
             raise dg.Failure(f"these could not be corrected, all else was:\n{lines}", allow_retries=False)
         return dg.AssetCheckResult(passed=not left, description=lines or "nothing is left to correct")
 
     return provisioned
+
+
+def _root_selection(context: dg.AssetCheckExecutionContext) -> frozenset[str] | None:
+    """`run_selection` of the run that was re-executed, if this run is such a one.
+
+    A re-execution "from asset failure" selects only the assets that were not materialized: what is drifted was.
+    """
+    root = context.run.root_run_id and context.instance.get_run_by_id(context.run.root_run_id)
+    if context.run.root_run_id and not root:
+        return None
+    return run_selection(context, root or context.run)
 
 
 def build_terraform_check(resources: Sequence[Resource], directory: Path) -> dg.AssetChecksDefinition:

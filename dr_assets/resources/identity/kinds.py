@@ -35,7 +35,8 @@ class Boundary(Kind):
     remedies: ClassVar[Mapping[str, str]] = {
         "Policy": "it limits the stack's roles, so provisioning does not change it. As an administrator, run `dr permissions "
         "--boundary --account NUMBER > boundary.json` and `aws iam create-policy-version --policy-document "
-        "file://boundary.json --set-as-default --policy-arn` with its ARN."
+        "file://boundary.json --set-as-default --policy-arn` with its ARN. IAM keeps five versions: before a sixth, delete the oldest "
+        "with `aws iam delete-policy-version`."
     }
     least_reads = (2, 0)  # the policy with its tags, and the document of its default version
     terraform = ("aws_iam_policy",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class RouteTable(Ec2Kind):
         }
 
     def create(self, target: Target) -> Call:
-        return self.new(target, VpcId=target.desired["VpcId"])
+        return self.new(target, VpcId=target.desired["VpcId"], ClientToken=uuid.uuid4().hex)
 
     def update(self, target: Target, observed: Observed, drift: Sequence[Drift]) -> Call:
         if "Tags" in changed_fields(drift):
