@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from dr_assets.aws import PROVISIONING_SILENCE
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
 from dr_assets.errors import AwsCallError, NoEffectError, UnansweredError
-from dr_assets.reconcile import progress
+from dr_assets.reconcile import progress, service
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.aurora.parameter_groups import ClusterParameterGroup
 from dr_assets.resources.registry import KINDS
@@ -623,3 +624,22 @@ def test_a_refused_read_for_a_deletion_is_an_error_with_a_remedy(
     made, resource = state(world, stack)
     with pytest.raises(AwsCallError, match="Grant what `dr permissions` prints"):
         made.delete(resource)
+
+
+def test_case_d6_the_comparison_before_a_provisioning_is_as_patient_as_the_provisioning(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less patient, it would take a slow region for an unknown one, and the whole run would be made for nothing."""
+    silences: list[float] = []
+
+    class Stop(Exception):
+        pass
+
+    def aws(silence: float = 0.0) -> Any:
+        silences.append(silence)
+        raise Stop
+
+    monkeypatch.setattr(service, "Aws", aws)
+    with pytest.raises(Stop):
+        service.nothing_to_provision(stack)
+    assert silences == [PROVISIONING_SILENCE]
