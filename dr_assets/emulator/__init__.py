@@ -47,6 +47,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "aurora_global_db_status() and aurora_global_db_instance_status() for the master user: the lag is the age of the "
         "newest heartbeat that the reader has (written every 100 ms), NULL while none has arrived, -1 at the writer "
         "[Aurora user guide, monitoring a global database; the 100 ms are ours]",
+        "pg_logical_emit_message is refused, unless the answer logical_messages says otherwise [pg_gather#9; powersync-service#135]",
         "faults: a server killed, frozen or revived; replication partitioned or delayed, bytes dropped in flight; "
         "promotion slow, fencing failing, the rebuild held back [our own]",
     ),

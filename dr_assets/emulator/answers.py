@@ -40,6 +40,8 @@ class Answers:
         Creating status" (Aurora user guide): entries with that status and a name, or none.
     cluster_without_key: what a cluster does whose KMS key is disabled or pending deletion: it keeps running until RDS needs the
         key, or stops at once as inaccessible-encryption-credentials-recoverable ("immediate, or deferred", Aurora user guide).
+    logical_messages: whether databases made from now on let their users write with pg_logical_emit_message. Below wal_level
+        `logical` Aurora may refuse it (pg_gather#9, powersync-service#135).
     undocumented_source_keys: whether SNS names aws:SourceAccount when it sends to a queue or uses the queue's key, and S3
         aws:SourceArn and aws:SourceAccount when it assumes the replication role. AWS's documents do not show them.
     """
@@ -72,6 +74,7 @@ class Answers:
     endpoints_without_instances: str = "creating"
     cluster_without_key: str = "keeps-running"
     undocumented_source_keys: bool = False
+    logical_messages: bool = False
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

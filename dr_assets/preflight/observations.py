@@ -249,6 +249,7 @@ SWITCHES: Mapping[str, str] = {
     "clear_text": "not readable: a property of the request, not of AWS",
     "cluster_without_key": "not readable: it takes a key that is disabled or destroyed",
     "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
+    "logical_messages": "not readable: it takes a database",
     "new_cluster_group_seconds": "not readable: it takes a parameter group that has just been made",
     "promoted_instance": "not readable: it takes a promotion",
     "endpoints_without_instances": "not readable: it takes a cluster without instances",

@@ -19,6 +19,7 @@ from typing import IO, Any, TypeVar
 import psycopg
 from psycopg import sql
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.postgres import heartbeat, ports, scratch
 from dr_assets.emulator.postgres.binaries import find_programs
 from dr_assets.emulator.postgres.certificates import CertificateAuthority
@@ -26,6 +27,17 @@ from dr_assets.emulator.postgres.heartbeat import Heartbeat, Lag
 from dr_assets.emulator.postgres.node import Node
 from dr_assets.emulator.postgres.transport import Transport
 from dr_assets.errors import DrError
+
+# Its forms differ between PostgreSQL's versions. Privileges on functions belong to one database.
+_NO_LOGICAL_MESSAGES = """
+do $$
+declare message regprocedure;
+begin
+    for message in select oid::regprocedure from pg_proc where proname = 'pg_logical_emit_message' loop
+        execute format('revoke execute on function %s from public', message);
+    end loop;
+end $$
+"""
 
 STREAM_SECONDS = 15.0
 EXEC_SECONDS = 60.0
@@ -130,10 +142,14 @@ class Servers:
                     user, _verifier(connection, username, password)
                 )
             )
+            if not answers().logical_messages:
+                connection.execute(_NO_LOGICAL_MESSAGES)
             # What Aurora's rds_superuser may, as far as a stand-in needs it.
             connection.execute(sql.SQL("grant pg_monitor, pg_signal_backend to {}").format(user))
             connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(database), user))
         with node.session(database) as connection:
+            if not answers().logical_messages:
+                connection.execute(_NO_LOGICAL_MESSAGES)
             sites = {site: (self.regions[site], self._slot(site)) for site in self.sites}
             heartbeat.install(connection, sites, username)
         self._heartbeat = Heartbeat(database)

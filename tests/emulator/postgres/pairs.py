@@ -31,11 +31,10 @@ def connect(address: tuple[str, int], password: str = PASSWORD, user: str = USER
         port=address[1],
         user=user,
         password=password,
-        dbname=DATABASE,
         autocommit=True,
         connect_timeout=2,
         sslmode="disable",
-        **more,
+        **{"dbname": DATABASE, **more},
     )
 
 

@@ -229,3 +229,12 @@ def test_the_wire_delays_holds_back_and_drops() -> None:
         finally:
             transport.stop()
             transport.stop()
+
+
+def test_aws_23_logical_messages_are_refused(pair: PostgresPair) -> None:
+    """Below wal_level `logical` Aurora may refuse pg_logical_emit_message, or give wrong positions (powersync-service#135)."""
+    for database in (DATABASE, "postgres"):
+        with connect(pair.address(FIRST), dbname=database) as connection:
+            assert connection.execute("show wal_level").fetchone() == ("replica",)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("select pg_logical_emit_message(false, 'a', 'b')")
