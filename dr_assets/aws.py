@@ -332,6 +332,9 @@ def _checked(client: Any, operation: str, answer: dict[str, Any], result: str = 
         wanted = _PYTHON_TYPES.get(members[name].type_name) if name in members else None
         if wanted and not isinstance(value, wanted):
             raise TypeError(f"{name} is a {type(value).__name__}, not a {wanted[0].__name__}")
+        items = getattr(members.get(name), "member", None)
+        if items is not None and items.type_name == "structure" and not all(isinstance(item, dict) for item in value):
+            raise TypeError(f"an item of {name} is no dict")  # skipped, it would read as absent
     if result and result not in answer and client.meta.service_model.service_name not in _LEAVE_OUT_EMPTY:
         raise KeyError(result)
     return answer

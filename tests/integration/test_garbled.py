@@ -125,6 +125,30 @@ def test_case_d5_any_key_of_any_answer_missing_or_of_another_type_leaves_the_res
     assert wrong == {}
 
 
+@pytest.mark.parametrize("item", [None, "a text", 7, []])
+@pytest.mark.parametrize(
+    ("operation", "name", "key"),
+    [
+        ("DescribeRouteTables", "RouteTables", "network/route-table"),
+        ("DescribeDBInstances", "DBInstances", "aurora/instance-1"),
+        ("ListAliases", "Aliases", "encryption/data-alias"),
+        ("ListSubscriptionsByTopic", "Subscriptions", "notifications/queue-subscription"),
+    ],
+)
+def test_case_d5_an_item_of_another_type_in_a_list_is_unknown_and_not_absent(
+    built: EmbeddedAws, stack: Stack, replay: Replay, operation: str, name: str, key: str, item: Any
+) -> None:
+    """What reads as absent would be created a second time."""
+
+    def garble(_: str, asked: str, answer: dict[str, Any]) -> None:
+        if asked == operation:
+            answer[name] = [item, *answer[name][1:]]
+
+    replay.garble = garble
+    (outcome,) = service.verify(stack, keys=[f"primary/{key}"]).outcomes
+    assert outcome.status == "unknown", outcome
+
+
 @pytest.mark.parametrize("body", [None, "", "null", "[]", '{"Keys": 3}'])
 @pytest.mark.parametrize(
     ("service_name", "operation", "key"),
