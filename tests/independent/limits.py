@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.parse
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from xml.sax.saxutils import escape
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.independent.rds_stand_ins import (
+    GlobalClusters,
+    Subscriptions,
+    Tags,
+    absent_parameter_group,
+    cluster_endpoints,
+)
 from tests.independent.stand_ins import Request, Response, Send, StandIn
 
 CONFIG = Config(retries={"total_max_attempts": 1})
 KEYS = {"aws_access_key_id": "123456789012", "aws_secret_access_key": "independent"}
-RDS = "http://rds.amazonaws.com/doc/2014-10-31/"
+# Of the 14s that ministack knows, the newest that AWS offers too.
+ENGINE = {"Engine": "aurora-postgresql", "EngineVersion": "14.22"}
 ROUTE_53 = "https://route53.amazonaws.com/doc/2013-04-01/"
 
 
@@ -34,6 +42,8 @@ class Limit:
     touches    patterns of resource keys -> the fields that cannot come to agree; empty: their state stays unknown
     repeats    patterns of the operations that the product repeats in vain because of it
     stand_in   what answers in its place, so that the rest can be judged
+    preflight  patterns of the preflight's checks that cannot pass because of it
+    second_run the first provisioning is not yet complete because of it
     """
 
     gap: str
@@ -41,6 +51,8 @@ class Limit:
     touches: dict[str, frozenset[str]] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
     stand_in: StandIn | None = None
+    preflight: frozenset[str] = frozenset()
+    second_run: bool = False
 
 
 class Clients:
@@ -93,186 +105,6 @@ def _secret_without_a_version(request: Request, send: Send) -> Response | None:
     return answer
 
 
-def _rds(action: str, result: str) -> Response:
-    body = f'<{action}Response xmlns="{RDS}"><{action}Result>{result}</{action}Result></{action}Response>'
-    return Response(200, body.encode(), [("Content-Type", "text/xml")])
-
-
-def _cluster_endpoints(request: Request, send: Send) -> Response | None:
-    """RDS API, DBClusterEndpoint: a writer's endpoint is inactive while the cluster is a secondary."""
-    if request.operation != "DescribeDBClusterEndpoints":
-        return None
-    cluster = request.form.get("DBClusterIdentifier", "")
-    form = {"Action": "DescribeDBClusters", "DBClusterIdentifier": cluster, "Version": "2014-10-31"}
-    answer = send(Request("POST", "/", request.headers, urllib.parse.urlencode(form).encode()))
-    if answer.status != 200:
-        return answer
-    text, items = answer.body.decode(), ""
-    source = re.search(r"<ReplicationSourceIdentifier>[^<]+<", text)
-    for element, kind in (("Endpoint", "WRITER"), ("ReaderEndpoint", "READER")):
-        name = re.search(rf"<{element}>([^<]+)</{element}>", text)
-        status = "inactive" if source and kind == "WRITER" else "available"
-        if name:
-            items += (
-                f"<DBClusterEndpointList><DBClusterIdentifier>{cluster}</DBClusterIdentifier><Endpoint>{name[1]}</Endpoint>"
-                f"<Status>{status}</Status><EndpointType>{kind}</EndpointType></DBClusterEndpointList>"
-            )
-    return _rds(request.operation, f"<DBClusterEndpoints>{items}</DBClusterEndpoints>")
-
-
-class Subscriptions:
-    """RDS event subscriptions, as the RDS API reference describes them: create, describe, modify, delete, tags."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def __call__(self, request: Request, send: Send) -> Response | None:
-        action, form = request.operation, request.form
-        region = region_of(request)
-        if action in ("ListTagsForResource", "AddTagsToResource") and ":es:" in form.get("ResourceName", ""):
-            item = self._known[region, form["ResourceName"].rsplit(":", maxsplit=1)[-1]]
-            if action == "AddTagsToResource":
-                item["tags"] |= _tags(form)
-            return _rds(action, _tag_list(item["tags"]) if action == "ListTagsForResource" else "")
-        if not action.endswith(("EventSubscription", "EventSubscriptions", "IdentifierToSubscription")):
-            return None
-        key = (region, form.get("SubscriptionName", ""))
-        if action == "CreateEventSubscription":
-            self._known[key] = {
-                "topic": form["SnsTopicArn"],
-                "type": form.get("SourceType", ""),
-                "sources": _members(form, "SourceIds"),
-                "categories": _members(form, "EventCategories"),
-                "enabled": form.get("Enabled", "true"),
-                "tags": _tags(form),
-            }
-        if key not in self._known:
-            body = (
-                f'<ErrorResponse xmlns="{RDS}"><Error><Type>Sender</Type><Code>SubscriptionNotFound</Code><Message>Event '
-                f"Subscription {key[1]} not found.</Message></Error><RequestId>0</RequestId></ErrorResponse>"
-            )
-            return Response(404, body.encode(), [("Content-Type", "text/xml")])
-        item = self._known[key]
-        if action == "ModifyEventSubscription":
-            item["topic"], item["enabled"] = (
-                form.get("SnsTopicArn", item["topic"]),
-                form.get("Enabled", item["enabled"]),
-            )
-            item["categories"] = _members(form, "EventCategories") or item["categories"]
-        if action == "DeleteEventSubscription":
-            del self._known[key]
-        one = _subscription(region, key[1], item)
-        if action == "DescribeEventSubscriptions":
-            return _rds(action, f"<EventSubscriptionsList>{one}</EventSubscriptionsList>")
-        return _rds(action, one)
-
-
-def _subscription(region: str, name: str, item: dict[str, Any]) -> str:
-    sources = "".join(f"<SourceId>{escape(each)}</SourceId>" for each in item["sources"])
-    categories = "".join(f"<EventCategory>{escape(each)}</EventCategory>" for each in item["categories"])
-    return (
-        f"<EventSubscription><CustSubscriptionId>{name}</CustSubscriptionId><SnsTopicArn>{item['topic']}</SnsTopicArn>"
-        f"<Status>active</Status><SourceType>{item['type']}</SourceType><SourceIdsList>{sources}</SourceIdsList>"
-        f"<EventCategoriesList>{categories}</EventCategoriesList><Enabled>{item['enabled']}</Enabled>"
-        f"<EventSubscriptionArn>arn:aws:rds:{region}:123456789012:es:{name}</EventSubscriptionArn></EventSubscription>"
-    )
-
-
-def _members(form: dict[str, str], name: str) -> list[str]:
-    """A list of the query protocol: `Name.Member.1`, or with the member's own name."""
-    return [value for key, value in sorted(form.items()) if re.fullmatch(rf"{name}\.\w+\.\d+", key)]
-
-
-def _tags(form: dict[str, str]) -> dict[str, str]:
-    keys = {m[1]: v for k, v in form.items() if (m := re.fullmatch(r"Tags\.\w+\.(\d+)\.Key", k))}
-    return {
-        key: next(v for k, v in form.items() if re.fullmatch(rf"Tags\.\w+\.{n}\.Value", k)) for n, key in keys.items()
-    }
-
-
-def _tag_list(tags: dict[str, str]) -> str:
-    items = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
-    return f"<TagList>{items}</TagList>"
-
-
-class Tags:
-    """Tags of what RDS's ListTagsForResource does not know there: those given on creation and added since."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, dict[str, str]] = {}
-
-    def __call__(self, request: Request, send: Send) -> Response | None:
-        action, form = request.operation, request.form
-        name = form.get("GlobalClusterIdentifier") or form.get("DBClusterParameterGroupName") or ""
-        if action in ("CreateGlobalCluster", "CreateDBClusterParameterGroup"):
-            answer = send(request)
-            if answer.status == 200:
-                self._known[self._key(request, name)] = _tags(form)
-            return answer
-        arn = form.get("ResourceName", "")
-        if action not in ("ListTagsForResource", "AddTagsToResource") or not re.search(
-            ":(global-cluster|cluster-pg):", arn
-        ):
-            return None
-        tags = self._known.setdefault(self._key(request, arn.rsplit(":", maxsplit=1)[-1]), {})
-        tags |= _tags(form)
-        return _rds(action, _tag_list(tags) if action == "ListTagsForResource" else "")
-
-    @staticmethod
-    def _key(request: Request, name: str) -> str:
-        return name if name.startswith("aurora-global") else f"{region_of(request)}/{name}"
-
-
-def _not_found(code: str, message: str) -> Response:
-    body = (
-        f'<ErrorResponse xmlns="{RDS}"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>'
-        "<RequestId>0</RequestId></ErrorResponse>"
-    )
-    return Response(404, body.encode(), [("Content-Type", "text/xml")])
-
-
-class RemovedMembers:
-    """A global cluster without the members that were removed from it, and none after it was deleted."""
-
-    def __init__(self) -> None:
-        self._removed: set[str] = set()
-        self._deleted = False
-
-    def __call__(self, request: Request, send: Send) -> Response | None:
-        if request.operation == "RemoveFromGlobalCluster":
-            self._removed.add(request.form.get("DbClusterIdentifier", ""))
-        elif request.operation == "DeleteGlobalCluster" and self._removed:
-            self._deleted = True
-            return _rds(request.operation, "")
-        elif request.operation == "DescribeGlobalClusters" and self._deleted:
-            return _not_found("GlobalClusterNotFoundFault", "Global cluster not found")
-        elif request.operation == "DescribeGlobalClusters" and self._removed:
-            answer = send(request)
-            text = answer.body.decode()
-            for arn in self._removed:
-                text = re.sub(
-                    rf"<GlobalClusterMember><DBClusterArn>{arn}</DBClusterArn>.*?</GlobalClusterMember>", "", text
-                )
-                text = text.replace(f"<member>{arn}</member>", "")
-            return Response(answer.status, text.encode(), answer.headers)
-        return None
-
-
-def _absent_parameter_group(request: Request, send: Send) -> Response | None:
-    if request.operation != "DescribeDBParameterGroups":
-        return None
-    answer = send(request)
-    if answer.status == 200 and request.form.get("DBParameterGroupName") and b"<DBParameterGroup>" not in answer.body:
-        return _not_found("DBParameterGroupNotFound", "DBParameterGroup not found")
-    return answer
-
-
-def region_of(request: Request) -> str:
-    """The region in the request's signature."""
-    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", dict(request.headers).get("Authorization", ""))
-    return found[1] if found else ""
-
-
 def _secret_has_no_value(clients: Clients) -> bool:
     client = clients("secretsmanager")
     client.create_secret(Name="limit")
@@ -281,64 +113,147 @@ def _secret_has_no_value(clients: Clients) -> bool:
     return "SecretString" not in answer
 
 
-def _children_are_lost(clients: Clients) -> bool:
-    config = {"Type": "CALCULATED", "HealthThreshold": 1, "ChildHealthChecks": ["11111111-1111-1111-1111-111111111111"]}
+def _tags_are_refused(clients: Clients) -> bool:
     client = clients("route53")
-    check = client.create_health_check(CallerReference="limit", HealthCheckConfig=config)["HealthCheck"]
-    client.delete_health_check(HealthCheckId=check["Id"])
-    return bool(check["HealthCheckConfig"].get("ChildHealthChecks") != config["ChildHealthChecks"])
+    with _health_check(client) as check:
+        return refused(lambda: client.list_tags_for_resources(ResourceType="healthcheck", ResourceIds=[check["Id"]]))
 
 
-def _a_cluster(clients: Clients, **more: Any) -> dict[str, Any]:
-    client = clients("rds")
-    cluster: dict[str, Any] = client.create_db_cluster(
-        DBClusterIdentifier="limit",
-        Engine="aurora-postgresql",
-        EngineVersion="14.22",
-        MasterUsername="limit",
-        MasterUserPassword="limitlimit",
-        **more,
-    )["DBCluster"]
-    client.delete_db_cluster(DBClusterIdentifier="limit", SkipFinalSnapshot=True)
-    return cluster
+def _children_are_lost(clients: Clients) -> bool:
+    client = clients("route53")
+    with _health_check(client) as child:
+        config = {"Type": "CALCULATED", "HealthThreshold": 1, "ChildHealthChecks": [child["Id"]]}
+        with _health_check(client, config) as check:
+            return bool(check["HealthCheckConfig"].get("ChildHealthChecks") != config["ChildHealthChecks"])
+
+
+def _exports_are_lost(clients: Clients) -> bool:
+    with _cluster(clients, EnableCloudwatchLogsExports=["postgresql"]) as describe:
+        return describe().get("EnabledCloudwatchLogsExports") != ["postgresql"]
 
 
 def _endpoint_moves(clients: Clients) -> bool:
-    client = clients("rds")
-    before = client.create_db_cluster(
-        DBClusterIdentifier="limit",
-        Engine="aurora-postgresql",
-        EngineVersion="14.22",
-        MasterUsername="limit",
-        MasterUserPassword="limitlimit",
-    )["DBCluster"]["Endpoint"]
-    client.create_db_instance(
-        DBInstanceIdentifier="limit",
-        DBClusterIdentifier="limit",
-        Engine="aurora-postgresql",
-        DBInstanceClass="db.r6g.large",
-    )
-    after = client.describe_db_clusters(DBClusterIdentifier="limit")["DBClusters"][0]["Endpoint"]
-    client.delete_db_instance(DBInstanceIdentifier="limit", SkipFinalSnapshot=True)
-    client.delete_db_cluster(DBClusterIdentifier="limit", SkipFinalSnapshot=True)
-    return bool(before != after)
+    with _cluster(clients) as describe:
+        before = describe()["Endpoint"]
+        with _instance(clients, describe()):
+            return bool(describe()["Endpoint"] != before)
 
 
 def _insights_key_is_lost(clients: Clients) -> bool:
     key = clients("kms").create_key()["KeyMetadata"]["Arn"]
-    client = clients("rds")
-    instance = client.create_db_instance(
-        DBInstanceIdentifier="limit",
-        Engine="postgres",
-        MasterUsername="limit",
-        MasterUserPassword="limitlimit",
-        AllocatedStorage=20,
-        DBInstanceClass="db.r6g.large",
-        EnablePerformanceInsights=True,
-        PerformanceInsightsKMSKeyId=key,
-    )["DBInstance"]
-    client.delete_db_instance(DBInstanceIdentifier="limit", SkipFinalSnapshot=True)
-    return instance.get("PerformanceInsightsKMSKeyId") != key
+    more = {"EnablePerformanceInsights": True, "PerformanceInsightsKMSKeyId": key}
+    with _cluster(clients) as describe, _instance(clients, describe(), **more) as instance:
+        return instance.get("PerformanceInsightsEnabled") is True and instance.get("PerformanceInsightsKMSKeyId") != key
+
+
+def _insights_are_lost(clients: Clients) -> bool:
+    with _cluster(clients) as describe, _instance(clients, describe(), EnablePerformanceInsights=True) as instance:
+        return instance.get("PerformanceInsightsEnabled") is not True
+
+
+def _secondary_has_an_endpoint(clients: Clients) -> bool:
+    with (
+        _global_cluster(clients) as (name, _),
+        _cluster(clients, "us-west-2", GlobalClusterIdentifier=name) as describe,
+    ):
+        return "Endpoint" in describe()
+
+
+def _no_quota_of(service: str, code: str, default: bool = False) -> Callable[[Clients], bool]:
+    def shows(clients: Clients) -> bool:
+        client = clients("service-quotas")
+        call = client.get_aws_default_service_quota if default else client.get_service_quota
+        return refused(lambda: call(ServiceCode=service, QuotaCode=code))
+
+    return shows
+
+
+def _r6g_cannot_be_ordered(clients: Clients) -> bool:
+    wanted = {"Engine": "aurora-postgresql", "DBInstanceClass": "db.r6g.large"}
+    return not clients("rds").describe_orderable_db_instance_options(**wanted)["OrderableDBInstanceOptions"]
+
+
+@contextmanager
+def _health_check(client: Any, config: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    config = config or {"Type": "TCP", "IPAddress": "192.0.2.1", "Port": 5432}
+    reference = f"limit-{config['Type']}"
+    check: dict[str, Any] = client.create_health_check(CallerReference=reference, HealthCheckConfig=config)[
+        "HealthCheck"
+    ]
+    try:
+        yield check
+    finally:
+        client.delete_health_check(HealthCheckId=check["Id"])
+
+
+@contextmanager
+def _cluster(clients: Clients, region: str = "us-east-1", **more: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A new cluster: what describes it. A secondary, as any outside us-east-1, takes no password."""
+    client, name = clients("rds", region), {"DBClusterIdentifier": _new_name()}
+    users = {"MasterUsername": "limit", "MasterUserPassword": "limitlimit"} if region == "us-east-1" else {}
+    arn = client.create_db_cluster(**name, **ENGINE, **users, **more)["DBCluster"]["DBClusterArn"]
+    try:
+        yield lambda: client.describe_db_clusters(**name)["DBClusters"][0]
+    finally:
+        if group := more.get("GlobalClusterIdentifier"):
+            # Refused where it is detached already.
+            refused(lambda: client.remove_from_global_cluster(GlobalClusterIdentifier=group, DbClusterIdentifier=arn))
+        client.delete_db_cluster(**name, SkipFinalSnapshot=True)
+
+
+@contextmanager
+def _instance(clients: Clients, cluster: dict[str, Any], **more: Any) -> Iterator[dict[str, Any]]:
+    """A new instance of `cluster`, as described after its creation."""
+    client, name = clients("rds"), {"DBInstanceIdentifier": _new_name()}
+    where = {"DBClusterIdentifier": cluster["DBClusterIdentifier"], "Engine": cluster["Engine"]}
+    client.create_db_instance(**name, **where, DBInstanceClass="db.r6g.large", **more)
+    try:
+        yield client.describe_db_instances(**name)["DBInstances"][0]
+    finally:
+        client.delete_db_instance(**name, SkipFinalSnapshot=True)
+
+
+@contextmanager
+def _global_cluster(clients: Clients) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    """A new global cluster with a writer: its name, and what lists the ARNs of its members."""
+    client, name = clients("rds"), {"GlobalClusterIdentifier": _new_name()}
+    client.create_global_cluster(**name, **ENGINE)
+
+    def members() -> list[str]:
+        found = client.describe_global_clusters(**name)["GlobalClusters"]
+        return [member["DBClusterArn"] for each in found for member in each["GlobalClusterMembers"]]
+
+    with _cluster(clients, **name):
+        yield name["GlobalClusterIdentifier"], members
+    # Refused where it could not lose its members.
+    refused(lambda: client.delete_global_cluster(**name))
+
+
+def _new_name() -> str:
+    return f"limit-{uuid.uuid4().hex[:8]}"
+
+
+def _of_both() -> tuple[Limit, ...]:
+    return (
+        Limit(
+            "rds DescribeDBClusterEndpoints is not known",
+            lambda clients: refused(lambda: clients("rds").describe_db_cluster_endpoints()),
+            stand_in=cluster_endpoints,
+        ),
+        Limit("DescribeDBClusters shows an Endpoint of a secondary, where AWS shows none", _secondary_has_an_endpoint),
+        Limit(
+            "rds DescribeAccountAttributes is not known",
+            lambda clients: refused(lambda: clients("rds").describe_account_attributes()),
+            preflight=frozenset(
+                {"quota-db-*", "quota-*parameter-groups", "quota-subnet-groups", "quota-event-subscriptions"}
+            ),
+        ),
+        Limit(
+            "route53 GetAccountLimit is not known",
+            lambda clients: refused(lambda: clients("route53").get_account_limit(Type="MAX_HEALTH_CHECKS_BY_OWNER")),
+            preflight=frozenset({"quota-health-checks", "quota-hosted-zones"}),
+        ),
+    )
 
 
 def ministack() -> tuple[Limit, ...]:
@@ -349,21 +264,12 @@ def ministack() -> tuple[Limit, ...]:
             _secret_has_no_value,
             stand_in=_secret_without_a_version,
         ),
-        Limit(
-            "route53 ListTagsForResources is not known",
-            lambda clients: refused(
-                lambda: clients("route53").list_tags_for_resources(ResourceType="hostedzone", ResourceIds=["Z1"])
-            ),
-            stand_in=_tags_of_one_by_one,
-        ),
-        Limit(
-            "rds DescribeDBClusterEndpoints is not known",
-            lambda clients: refused(lambda: clients("rds").describe_db_cluster_endpoints()),
-            stand_in=_cluster_endpoints,
-        ),
+        Limit("route53 ListTagsForResources is not known", _tags_are_refused, stand_in=_tags_of_one_by_one),
+        *_of_both(),
         Limit(
             "a cluster's endpoint changes with its first instance: what refers to it needs a second run",
             _endpoint_moves,
+            second_run=True,
         ),
         Limit(
             "RDS event subscriptions are not known",
@@ -378,9 +284,7 @@ def ministack() -> tuple[Limit, ...]:
         ),
         Limit(
             "a cluster does not show which logs it exports",
-            lambda clients: (
-                not _a_cluster(clients, EnableCloudwatchLogsExports=["postgresql"]).get("EnabledCloudwatchLogsExports")
-            ),
+            _exports_are_lost,
             {"*/aurora/cluster": frozenset({"EnabledCloudwatchLogsExports"})},
             frozenset({"ModifyDBCluster"}),
         ),
@@ -390,6 +294,25 @@ def ministack() -> tuple[Limit, ...]:
             {"*/aurora/instance-*": frozenset({"PerformanceInsights"})},
             frozenset({"ModifyDBInstance"}),
         ),
+        Limit(
+            "service-quotas is not known",
+            _no_quota_of("vpc", "L-F678F1CE"),
+            preflight=frozenset(
+                {
+                    "quota-vpc*",
+                    "quota-security-group-rules",
+                    "quota-kms-keys",
+                    "quota-sns-topics",
+                    "quota-s3-buckets",
+                    "quota-iam-roles",
+                }
+            ),
+        ),
+        Limit(
+            "rds DescribeOrderableDBInstanceOptions offers no db.r6g",
+            _r6g_cannot_be_ordered,
+            preflight=frozenset({"instance-class"}),
+        ),
     )
 
 
@@ -398,39 +321,61 @@ def _empty_instead_of_not_found(clients: Clients) -> bool:
 
 
 def _no_tags_of_groups(clients: Clients) -> bool:
-    arn = "arn:aws:rds:us-east-1:123456789012:cluster-pg:limit"
-    client = clients("rds")
-    client.create_db_cluster_parameter_group(
-        DBClusterParameterGroupName="limit", DBParameterGroupFamily="aurora-postgresql14", Description="limit"
-    )
+    client, name = clients("rds"), {"DBClusterParameterGroupName": "limit"}
+    group = client.create_db_cluster_parameter_group(
+        **name, DBParameterGroupFamily="aurora-postgresql14", Description="limit"
+    )["DBClusterParameterGroup"]
+    try:
+        return refused(lambda: client.list_tags_for_resource(ResourceName=group["DBClusterParameterGroupArn"]))
+    finally:
+        client.delete_db_cluster_parameter_group(**name)
+
+
+def _name_is_ignored(clients: Clients) -> bool:
+    with _global_cluster(clients) as (name, _):
+        answer = clients("rds").describe_global_clusters(GlobalClusterIdentifier="limit-of-another-name")
+        return name in {each["GlobalClusterIdentifier"] for each in answer["GlobalClusters"]}
+
+
+def _no_tags_of_global_clusters(clients: Clients) -> bool:
+    client, name = clients("rds"), {"GlobalClusterIdentifier": "limit"}
+    arn = client.create_global_cluster(**name, **ENGINE)["GlobalCluster"]["GlobalClusterArn"]
     try:
         return refused(lambda: client.list_tags_for_resource(ResourceName=arn))
     finally:
-        client.delete_db_cluster_parameter_group(DBClusterParameterGroupName="limit")
-
-
-def _a_secondary_stays(clients: Clients) -> bool:
-    rds = {region: clients("rds", region) for region in ("us-east-1", "us-west-2")}
-    engine = {"Engine": "aurora-postgresql", "EngineVersion": "14.13"}
-    login = {"MasterUsername": "limit", "MasterUserPassword": "limit-limit"}
-    rds["us-east-1"].create_global_cluster(GlobalClusterIdentifier="limit", **engine)
-    rds["us-east-1"].create_db_cluster(DBClusterIdentifier="limit", GlobalClusterIdentifier="limit", **engine, **login)
-    member = rds["us-west-2"].create_db_cluster(DBClusterIdentifier="limit", GlobalClusterIdentifier="limit", **engine)
-    arn = member["DBCluster"]["DBClusterArn"]
-    rds["us-west-2"].remove_from_global_cluster(GlobalClusterIdentifier="limit", DbClusterIdentifier=arn)
-    shown = rds["us-east-1"].describe_global_clusters()["GlobalClusters"]
-    for client in rds.values():
-        client.delete_db_cluster(DBClusterIdentifier="limit", SkipFinalSnapshot=True)
-    return arn in {each["DBClusterArn"] for found in shown for each in found["GlobalClusterMembers"]}
+        client.delete_global_cluster(**name)
 
 
 def _alarm_is_lost(clients: Clients) -> bool:
-    alarm = {"Name": "limit", "Region": "us-west-2"}
+    clients("cloudwatch").put_metric_alarm(
+        AlarmName="limit",
+        Namespace="Limit",
+        MetricName="Limit",
+        Statistic="Minimum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="LessThanThreshold",
+    )
+    alarm = {"Name": "limit", "Region": "us-east-1"}
     config = {"Type": "CLOUDWATCH_METRIC", "AlarmIdentifier": alarm, "InsufficientDataHealthStatus": "Healthy"}
-    client = clients("route53")
-    check = client.create_health_check(CallerReference="limit", HealthCheckConfig=config)["HealthCheck"]
-    client.delete_health_check(HealthCheckId=check["Id"])
-    return bool(check["HealthCheckConfig"].get("AlarmIdentifier") != alarm)
+    try:
+        with _health_check(clients("route53"), config) as check:
+            return bool(check["HealthCheckConfig"].get("AlarmIdentifier") != alarm)
+    finally:
+        clients("cloudwatch").delete_alarms(AlarmNames=["limit"])
+
+
+def _member_stays(clients: Clients) -> bool:
+    """RDS API, RemoveFromGlobalCluster: takes a secondary's ARN, and detaches it."""
+    client = clients("rds", "us-west-2")
+    with (
+        _global_cluster(clients) as (name, members),
+        _cluster(clients, "us-west-2", GlobalClusterIdentifier=name) as it,
+    ):
+        arn = it()["DBClusterArn"]
+        client.remove_from_global_cluster(GlobalClusterIdentifier=name, DbClusterIdentifier=arn)
+        return arn in members()
 
 
 ALARM_FIELDS = frozenset({"AlarmName", "AlarmRegion", "InsufficientDataHealthStatus"})
@@ -438,26 +383,39 @@ ALARM_FIELDS = frozenset({"AlarmName", "AlarmRegion", "InsufficientDataHealthSta
 
 def localemu() -> tuple[Limit, ...]:
     """localemu 1.3.2."""
+    global_clusters = GlobalClusters()
     return (
-        Limit(
-            "rds DescribeDBClusterEndpoints is not known",
-            lambda clients: refused(lambda: clients("rds").describe_db_cluster_endpoints()),
-            stand_in=_cluster_endpoints,
-        ),
+        *_of_both(),
         Limit(
             "a parameter group that does not exist is an empty list, not an error",
             _empty_instead_of_not_found,
-            stand_in=_absent_parameter_group,
+            stand_in=absent_parameter_group,
         ),
         Limit(
-            "rds ListTagsForResource refuses cluster parameter groups and global clusters",
+            "rds ListTagsForResource refuses cluster parameter groups",
             _no_tags_of_groups,
-            stand_in=Tags(),
+            stand_in=Tags("CreateDBClusterParameterGroup", "DBClusterParameterGroupName", "cluster-pg"),
         ),
         Limit(
-            "RemoveFromGlobalCluster of a secondary is accepted and removes nothing (moto looks in the caller's region alone)",
-            _a_secondary_stays,
-            stand_in=RemovedMembers(),
+            "rds ListTagsForResource refuses global clusters",
+            _no_tags_of_global_clusters,
+            stand_in=Tags("CreateGlobalCluster", "GlobalClusterIdentifier", "global-cluster"),
+        ),
+        Limit(
+            "RemoveFromGlobalCluster of a secondary is answered, and changes nothing",
+            _member_stays,
+            stand_in=global_clusters,
+        ),
+        Limit("DescribeGlobalClusters answers all, whichever is named", _name_is_ignored, stand_in=global_clusters),
+        Limit(
+            "rds DescribeDBEngineVersions is not known",
+            lambda clients: refused(lambda: clients("rds").describe_db_engine_versions(Engine="aurora-postgresql")),
+            preflight=frozenset({"engine-version", "instance-class"}),
+        ),
+        Limit(
+            "service-quotas GetAWSDefaultServiceQuota is not known",
+            _no_quota_of("kms", "L-C2F1777E", default=True),
+            preflight=frozenset({"quota-kms-keys", "quota-sns-topics", "quota-s3-buckets", "quota-iam-roles"}),
         ),
         Limit(
             "a CLOUDWATCH_METRIC health check loses its alarm",
@@ -466,8 +424,8 @@ def localemu() -> tuple[Limit, ...]:
             frozenset({"POST /2013-04-01/healthcheck/*"}),
         ),
         Limit(
-            "an instance does not show the key of Performance Insights",
-            _insights_key_is_lost,
+            "an instance does not show Performance Insights",
+            _insights_are_lost,
             {"*/aurora/instance-*": frozenset({"PerformanceInsights"})},
             frozenset({"ModifyDBInstance"}),
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -106,7 +106,9 @@ def proxy(upstream: str, stand_ins: Sequence[StandIn]) -> Iterator[Proxy]:
             self.send_header("Content-Length", str(length) if is_head and length else str(len(response.body)))
             self.end_headers()
             if not is_head:
-                self.wfile.write(response.body)
+                # The product may have given up waiting, as it does with AWS.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self.wfile.write(response.body)
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
