@@ -23,14 +23,17 @@ test-all: $(STAMP) independent
 test-answers: $(STAMP)
 	$(BIN)/python -m tests.support.answers
 
-# Emulators of AWS that other people wrote, each in an environment of its own. Without a package index their tests are skipped.
+# Emulators of AWS that other people wrote, each in an environment of its own. What cannot be installed is named; its tests are skipped.
 independent:
 	@for each in ministack==1.5.33 localemu==1.3.2; do \
-	  folder=.venv-independent/$${each%%=*}; [ ! -e $$folder/.installed ] || continue; \
-	  python=$$($(PYTHON) -c 'import shutil, sys; print(sys.executable if sys.version_info >= (3, 13) else shutil.which("python3.13") or "")'); \
-	  case $$each in ministack*) python=$(PYTHON);; esac; \
-	  if [ -n "$$python" ] && $$python -m venv $$folder 2>/dev/null && $$folder/bin/python -m pip install --quiet --disable-pip-version-check $$each; \
-	  then touch $$folder/.installed; else rm -rf $$folder; echo "$$each is not installed; its tests are skipped"; fi; done
+	  folder=.venv-independent/$${each%%=*}; stamp=$$folder/.installed-$${each##*=}; python=$(PYTHON); why=; \
+	  if [ -e $$stamp ]; then continue; fi; rm -rf $$folder; \
+	  case $$each in localemu*) $$python -c 'import sys; sys.exit(sys.version_info < (3, 13))' || python=python3.13; \
+	    $$python -c 'import ensurepip' 2>/dev/null || why='it needs Python 3.13 on the PATH';; esac; \
+	  [ -n "$$why" ] || why=$$({ $$python -m venv $$folder && $$folder/bin/python -m pip install \
+	    --quiet --disable-pip-version-check --retries 1 $$each && touch $$stamp; } 2>&1 | grep -i error | tail -1); \
+	  if [ ! -e $$stamp ]; then rm -rf $$folder; echo "$$each is not installed and its tests are skipped: $$why"; fi; done
+	@rmdir .venv-independent 2>/dev/null || true
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -43,12 +43,14 @@ class Emulator:
     command    arguments after its Python
     settings   environment, with {port} and {folder}
     health     path that answers 200 once it serves
+    needs      what `make independent` needs to install it
     """
 
     name: str
     command: tuple[str, ...]
     settings: Mapping[str, str]
     health: str
+    needs: str
 
     @property
     def python(self) -> Path:
@@ -56,9 +58,9 @@ class Emulator:
 
     def missing(self) -> str | None:
         """Why it cannot be asked here, or None."""
-        if self.python.exists():
+        if list(self.python.parents[1].glob(".installed-*")):
             return None
-        return f"{self.name} is not installed: `make independent` installs it (it needs a package index)"
+        return f"{self.name} is not installed: `make independent` installs it where it has {self.needs}"
 
     @contextmanager
     def running(self, folder: Path) -> Iterator[str]:
@@ -119,6 +121,7 @@ MINISTACK = Emulator(
         "LOG_LEVEL": "WARNING",
     },
     "/_ministack/health",
+    "a package index",
 )
 LOCALEMU = Emulator(
     "localemu",
@@ -131,4 +134,5 @@ LOCALEMU = Emulator(
         "LOCALEMU_ALLOW_CROSS_REGION_PEERING": "1",
     },
     "/_localemu/health",
+    "Python 3.13 and a package index",
 )
