@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.independent.rds_stand_ins import (
-    GlobalClusters,
+    RemovedMembers,
     Subscriptions,
     Tags,
     absent_parameter_group,
@@ -383,7 +383,6 @@ ALARM_FIELDS = frozenset({"AlarmName", "AlarmRegion", "InsufficientDataHealthSta
 
 def localemu() -> tuple[Limit, ...]:
     """localemu 1.3.2."""
-    global_clusters = GlobalClusters()
     return (
         *_of_both(),
         Limit(
@@ -404,9 +403,9 @@ def localemu() -> tuple[Limit, ...]:
         Limit(
             "RemoveFromGlobalCluster of a secondary is answered, and changes nothing",
             _member_stays,
-            stand_in=global_clusters,
+            stand_in=RemovedMembers(),
         ),
-        Limit("DescribeGlobalClusters answers all, whichever is named", _name_is_ignored, stand_in=global_clusters),
+        Limit("DescribeGlobalClusters answers all, whichever is named", _name_is_ignored),
         Limit(
             "rds DescribeDBEngineVersions is not known",
             lambda clients: refused(lambda: clients("rds").describe_db_engine_versions(Engine="aurora-postgresql")),

@@ -59,8 +59,8 @@ def _secondaries(answer: Response) -> set[str | None]:
     return {each.findtext("{*}DBClusterArn") for each in members if each.findtext("{*}IsWriter") == "false"}
 
 
-class GlobalClusters:
-    """DescribeGlobalClusters by name, and RemoveFromGlobalCluster where the emulator answers it and changes nothing.
+class RemovedMembers:
+    """RemoveFromGlobalCluster where the emulator answers it and changes nothing.
 
     The global cluster loses the member, and once it has none it can be deleted.
     """
@@ -78,26 +78,26 @@ class GlobalClusters:
                 self._members.add(request.form["DbClusterIdentifier"])
             return answer
         if action == "DescribeGlobalClusters":
-            return self._describe(name, send(request))
+            if name in self._deleted:
+                return _fault(404, "GlobalClusterNotFoundFault", f"Global cluster {name} not found")
+            return self._without_removed(send(request))
         if action == "DeleteGlobalCluster" and self._members:
-            left = self._describe(name, _ask(request, send, "DescribeGlobalClusters"))
-            if left.status == 200 and b"<DBClusterArn>" not in left.body:
+            left = self._without_removed(_ask(request, send, "DescribeGlobalClusters"))
+            found = ElementTree.fromstring(left.body).iterfind(".//{*}GlobalClusters/{*}GlobalClusterMember")
+            mine = next((each for each in found if each.findtext("{*}GlobalClusterIdentifier") == name), None)
+            if mine is not None and mine.find(".//{*}DBClusterArn") is None:
                 self._deleted.add(name)
                 return _rds(action, "")
         return None
 
-    def _describe(self, name: str, answer: Response) -> Response:
-        """`answer`, which lists all, as AWS gives it: the one named `name` or else all, without what is gone."""
+    def _without_removed(self, answer: Response) -> Response:
         if answer.status != 200:
             return answer
         root = ElementTree.fromstring(answer.body)
         for found in root.iterfind(".//{*}GlobalClusters"):
             for each in list(found):
-                identifier = each.findtext("{*}GlobalClusterIdentifier")
-                if identifier in self._deleted or name not in ("", identifier):
+                if each.findtext("{*}GlobalClusterIdentifier") in self._deleted:
                     found.remove(each)
-            if name and not len(found):
-                return _fault(404, "GlobalClusterNotFoundFault", f"Global cluster {name} not found")
         for members in root.iterfind(".//{*}GlobalClusterMembers"):
             for member in list(members):
                 if member.findtext("{*}DBClusterArn") in self._members:
