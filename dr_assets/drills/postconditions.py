@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.plan import Plan, Scenario
 from dr_assets.drills.preconditions import EVERY, Check
+from dr_assets.resources.alarms.lag_metric import PERIOD_SECONDS
 from dr_assets.stack import Stack
 
 
@@ -53,11 +55,12 @@ POSTCONDITIONS: Mapping[str, tuple[Check, tuple[Scenario, ...]]] = {
 }
 
 
-def unprotected(stack: Stack, aws: Aws, plan: Plan) -> str | None:
+def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | None:
     """Why the data have no usable reader yet, or None. Raises UnansweredError, AwsCallError.
 
     A reader is usable when its cluster and an instance are available, AWS calls it synchronised, and its replication lag is
-    fresh and within the plan's gate.
+    fresh and within the plan's gate. `since` (UTC): when the writer was moved. CloudWatch's metrics are minutes late, so the newest lag
+    of a site that was a reader shortly before may be of that time; it does not count.
     """
     # From the new writer's side: the target of this view is the site that becomes a reader again.
     view = AwsView(
@@ -72,7 +75,9 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan) -> str | None:
     if not any(item["DBInstanceStatus"] == "available" for item in view.target_instances):
         return f"no instance of the {plan.from_site} cluster is available"
     found = view.lag()
-    if found is None or (utc.now() - found[1]).total_seconds() > view.lag_fresh_seconds:
+    # A minute's datapoint bears the time of its beginning.
+    former = found is not None and found[1] + timedelta(seconds=PERIOD_SECONDS) <= since
+    if found is None or former or (utc.now() - found[1]).total_seconds() > view.lag_fresh_seconds:
         return f"the {plan.from_site} cluster reports no lag yet"
     if found[0] > plan.lag_gate_ms:
         return f"the {plan.from_site} cluster is {found[0]:.0f} ms behind"

@@ -268,11 +268,13 @@ class DrillSteps:
     def _protected(self, again: bool) -> results.Protected:
         """The exposure clock: from the last moment with a usable reader until the rebuilt one has caught up."""
         deadline = time.monotonic() + self._plan.protect_seconds
+        # T3 is set by `act`; its intent stands in where a journal has none.
+        moved = utc.parse(self._journal.marked("T3") or self._journal.document.steps.act.intended[-1])
         last = "nothing was observed yet"
         while time.monotonic() < deadline:
             self._lock.check()
             try:
-                last = postconditions.unprotected(self._stack, self._view.aws, self._plan) or ""
+                last = postconditions.unprotected(self._stack, self._view.aws, self._plan, moved) or ""
             except (UnansweredError, AwsCallError) as error:
                 last = str(error)
             if not last:

@@ -566,7 +566,7 @@ def customer_keys(stack: Stack) -> dict[str, str]:
 
 @pytest.mark.parametrize("site", ["primary", "secondary"])
 @pytest.mark.parametrize("how", ["disabled", "scheduled for deletion", "scheduled, alias removed"])
-def test_case_a1_a_doomed_key_is_recovered_and_nothing_else_is_touched(
+def test_case_a1_aws_14_a_doomed_key_is_recovered_and_nothing_else_is_touched(
     built: EmbeddedAws, stack: Stack, site: Site, how: str
 ) -> None:
     """Never a second key: what the first one encrypts (cluster, secret, exports, snapshots) cannot be read with another."""

@@ -115,7 +115,7 @@ def test_an_alias_may_outlive_its_key(key: Target) -> None:
 
 
 @pytest.mark.parametrize("how", ["alias", "tags", "alias, Name tag changed"])
-def test_case_a1_a_key_scheduled_for_deletion_is_recovered_and_never_replaced(key: Target, how: str) -> None:
+def test_case_a1_aws_14_a_key_scheduled_for_deletion_is_recovered_and_never_replaced(key: Target, how: str) -> None:
     """KMS API reference: CancelKeyDeletion leaves the key disabled, EnableKey must follow; no other call before."""
     region = Region(key).add(OURS, state="PendingDeletion", rotation=False)
     if how != "tags":
