@@ -28,7 +28,7 @@ from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.aurora.kinds import global_cluster, writer_endpoint
 from dr_assets.stack import Site, Stack
 
-IDENTITY_SECONDS = 3.0  # how long to wait for the answer of STS
+IDENTITY_SECONDS = 3.0  # how long to wait for an answer that a recovery can do without
 
 
 @dataclass
@@ -182,7 +182,8 @@ class AwsView:
     @cached_property
     def cluster_endpoints(self) -> tuple[str, ...]:
         """Writer endpoints of the clusters that the global writer endpoint may lead to: AWS does not document whether their
-        certificates cover that name. The other site's is left out of a failover, whose region may be gone, and unless it answers.
+        certificates cover that name. The other site's is left out of a failover, whose region may be gone, and unless it answers
+        (see `old_writer_names`).
         """
         found: list[str | None] = []
         with suppress(UnansweredError, AwsCallError):
@@ -193,6 +194,25 @@ class AwsView:
                 clusters = self.call("rds", "describe_db_clusters", self.from_region, DBClusterIdentifier=there)
                 found.append(clusters["DBClusters"][0].get("Endpoint"))
         return tuple(name for name in found if name)
+
+    def old_writer_names(self) -> tuple[str, ...]:
+        """Before a failover: the writer endpoint of the site that is left, while its region still answers; else nothing.
+
+        By it the outage of clients is measured from its beginning where no certificate covers the global writer endpoint. It is no part
+        of the recovery: it is asked for once, before anything is done, for seconds, past the drill's circuit breaker, and a failover
+        without it goes on.
+        """
+        if self.scenario != "failover":
+            return ()
+        apart = Aws(read_timeout=IDENTITY_SECONDS, attempts=1)
+        apart.log = self.aws.log
+        with suppress(DrError, LookupError, TypeError):
+            there = self.cluster_id(self.from_site)
+            found = replace(self, aws=apart).call(
+                "rds", "describe_db_clusters", self.from_region, DBClusterIdentifier=there
+            )
+            return (str(found["DBClusters"][0]["Endpoint"]),)
+        return ()
 
     def lag(self) -> tuple[float, datetime] | None:
         """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or its

@@ -49,8 +49,11 @@ class MeasurementSession:
         self._target = cycle(self._target_hosts)
         self._writer: Address | None = None
         baseline = journal.result(Baseline)
-        self._names = view.cluster_endpoints
-        self.old_address = Address(*baseline.from_address, also=self._names) if baseline else view.writer_address()
+        # The journal keeps the old writer's own name, where there is one: its region may not answer when the drill is resumed.
+        old = (baseline.from_address[0],) if baseline else view.old_writer_names()
+        self._names = (*view.cluster_endpoints, *old)
+        found = Address(*baseline.from_address) if baseline else view.writer_address()
+        self.old_address = replace(found, host=(*old, found.host)[0], also=(*self._names, found.host))
         folder = store.root / "work" if isinstance(store, FolderStore) else WORK
         self._folder = folder / journal.drill
         self._ledger_file = self._folder / "ledger.jsonl"
