@@ -128,6 +128,7 @@ def dr(*arguments: str, exits: tuple[int, ...] = (0,)) -> str:
 def pair_aws() -> Iterator[EmbeddedAws]:
     """The whole stack with databases, and a bucket for the history."""
     with EmbeddedAws(databases=True) as aws, environment(aws.env()):
+        # Whether calls are permitted does not depend on how late metrics are: see test_late_metrics.
         aws.control.answers(metric_delay_seconds=0.0, list_metrics_seconds=0.0)
         build(load_stack())
         key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]

@@ -107,7 +107,7 @@ def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) ->
 
 def test_another_check_on_the_same_alarm_is_not_the_site_s_own(poller: Poller, cloud: EmbeddedAws) -> None:
     """The conftest's third check of each site is unhealthy while there is no data."""
-    cloud.control.answers(metric_delay_seconds=0.0)
+    cloud.control.answers(metric_delay_seconds=0.0)  # the health checks' own metric is read at once
     cloud.control.alarms(evaluate=True)
     checks = [s for _ in range(3) for s in poller.tick().samples if s.source == "health-check"]
     assert {s.metric for s in checks} == {"health-check", "health-check-lag"}

@@ -43,7 +43,7 @@ def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:
 def provisioned_stack() -> Iterator[tuple[EmbeddedAws, Stack]]:
     """An embedded AWS with databases and the whole stack, which boto3 finds by itself."""
     with EmbeddedAws(databases=True) as aws, environment(aws.env()):
-        aws.control.answers(metric_delay_seconds=0.0)  # tests of the delay set it
+        aws.control.answers(metric_delay_seconds=0.0)  # no minute to wait in every test: see test_late_metrics
         stack = load_stack()
         build(stack)
         yield aws, stack
