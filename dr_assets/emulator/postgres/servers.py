@@ -19,7 +19,6 @@ from typing import IO, Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from dr_assets.emulator.answers import answers
 from dr_assets.emulator.postgres import heartbeat, ports, scratch
 from dr_assets.emulator.postgres.binaries import find_programs
 from dr_assets.emulator.postgres.certificates import CertificateAuthority
@@ -62,6 +61,7 @@ class Servers:
             raise DrError(f"A pair has two sites with names of letters, digits, - and _, not {sites!r}.")
         self.sites = sites
         self.writer: str | None = None
+        self.logical_messages = False  # whether pg_logical_emit_message is permitted in databases made from now on
         self.running = False
         self.regions = {site: site for site in sites}
         self._addresses, held = ports.reserve(sites, port)
@@ -142,13 +142,13 @@ class Servers:
                     user, _verifier(connection, username, password)
                 )
             )
-            if not answers().logical_messages:
+            if not self.logical_messages:
                 connection.execute(_NO_LOGICAL_MESSAGES)
             # What Aurora's rds_superuser may, as far as a stand-in needs it.
             connection.execute(sql.SQL("grant pg_monitor, pg_signal_backend to {}").format(user))
             connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(database), user))
         with node.session(database) as connection:
-            if not answers().logical_messages:
+            if not self.logical_messages:
                 connection.execute(_NO_LOGICAL_MESSAGES)
             sites = {site: (self.regions[site], self._slot(site)) for site in self.sites}
             heartbeat.install(connection, sites, username)

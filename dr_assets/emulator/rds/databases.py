@@ -71,6 +71,7 @@ class PairDriver:
             self._configure_tls(site, item, member)
             if not self._sites:
                 password = member._master_user_password
+                self.pair.logical_messages = answers().logical_messages
                 self.pair.start(member.master_username, password, member.database_name or item.database_name)
                 self._password = password
             else:
