@@ -86,7 +86,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "DBParameterGroupStatus, ModifyDBCluster]",
         "a cluster created with a cluster parameter group that was made moments before has not its parameters in force, on demand "
         "[RDS API, CreateDBClusterParameterGroup; the effect is a guess]",
-        "without ApplyImmediately a change waits in PendingModifiedValues; the maintenance window itself never comes [RDS API, "
+        "without ApplyImmediately a change, a new identifier too, waits in PendingModifiedValues; the maintenance window never comes [RDS API, "
         "ModifyDBInstance]",
         "RDS makes the log group of an export where it is missing, without tags or retention [terraform-provider-aws#42858]",
         "subnet groups: at least two zones, refused while in use [RDS API, CreateDBSubnetGroup]",

@@ -35,7 +35,7 @@ from dr_assets.emulator.rds.global_clusters import GlobalClusters, bad_state
 from dr_assets.emulator.rds.groups import Groups
 from dr_assets.emulator.rds.instances import AuroraInstance
 from dr_assets.emulator.rds.models import INACCESSIBLE, AuroraCluster, AuroraGlobalCluster, available
-from dr_assets.emulator.rds.modifications import CLUSTER_FIELDS, INSTANCE_FIELDS, modify
+from dr_assets.emulator.rds.modifications import CLUSTER_FIELDS, INSTANCE_FIELDS, modify, new_name
 from dr_assets.emulator.rds.responses import AuroraResponse
 from dr_assets.emulator.rds.restore import Restores
 from dr_assets.emulator.rds.windows import window_error
@@ -217,6 +217,11 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         if params.get("db_cluster_parameter_group_name") not in (None, cluster.parameter_group):
             for member in cluster._members:
                 member.pending_reboot.add("cluster")
+        if given := params.get("new_db_cluster_identifier"):
+            check_identifier("NewDBClusterIdentifier", given)
+            if self.clusters.get(given.lower(), cluster) is not cluster:
+                raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
+        name = new_name(cluster, "db_cluster_identifier", params)
         modify(cluster, CLUSTER_FIELDS, params)
         if params.get("preferred_maintenance_window"):
             cluster.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
@@ -224,9 +229,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
         off, on = set(exports.get("DisableLogTypes") or []), list(exports.get("EnableLogTypes") or [])
         kept = [name for name in cluster.enabled_cloudwatch_logs_exports if name not in off]
         cluster.enabled_cloudwatch_logs_exports = kept + [name for name in on if name not in kept]
-        if name := params.get("new_db_cluster_identifier"):
-            check_identifier("NewDBClusterIdentifier", name)
-        if name and name.lower() != cluster.resource_id:
+        if name:
             members = cluster._members
             del self.clusters[cluster.resource_id]
             cluster.db_cluster_identifier = name
@@ -353,7 +356,12 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             raise DBParameterGroupNotFoundError(group)
         if params.get("db_instance_class"):
             engines.check_class(instance.cluster, params["db_instance_class"])
+        if given := params.get("new_db_instance_identifier"):
+            check_identifier("NewDBInstanceIdentifier", given)
+            if self.databases.get(given.lower(), instance) is not instance:
+                raise DBInstanceAlreadyExists()
         before = {field: getattr(instance, field) for field in INSTANCE_FIELDS.values()}
+        name = new_name(instance, "db_instance_identifier", params)
         try:
             modify(instance, INSTANCE_FIELDS, params)
             if params.get("monitoring_interval") == 0:
@@ -368,8 +376,7 @@ class AuroraBackend(Extended, GlobalClusters, Groups, Restores, RDSBackend):  # 
             instance.pending_reboot.add("instance")
         if params.get("preferred_maintenance_window"):
             instance.preferred_maintenance_window = params["preferred_maintenance_window"].lower()
-        if name := params.get("new_db_instance_identifier"):
-            check_identifier("NewDBInstanceIdentifier", name)
+        if name:
             del self.databases[instance.resource_id]
             instance.db_instance_identifier = name
             self.databases[instance.resource_id] = instance

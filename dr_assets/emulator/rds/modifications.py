@@ -39,7 +39,9 @@ INSTANCE_FIELDS = {
 DEFERRED = {
     "backup_retention_period": "BackupRetentionPeriod",
     "ca_certificate_identifier": "CACertificateIdentifier",
+    "db_cluster_identifier": "DBClusterIdentifier",
     "db_instance_class": "DBInstanceClass",
+    "db_instance_identifier": "DBInstanceIdentifier",
     "engine_version": "EngineVersion",
     "iam_auth": "IAMDatabaseAuthenticationEnabled",
     "storage_type": "StorageType",
@@ -57,3 +59,19 @@ def modify(item: Any, fields: Mapping[str, str], params: dict[str, Any]) -> None
         setattr(item, field, value)
     item.deferred = {} if at_once else {**item.deferred, **later}
     item.deferred = {field: value for field, value in item.deferred.items() if getattr(item, field) != value}
+
+
+def new_name(item: Any, field: str, params: dict[str, Any]) -> str | None:
+    """The identifier that an item of RDS gets now; `None` for none, or one that waits for the maintenance window.
+
+    Source: RDS API, ModifyDBCluster and ModifyDBInstance (ApplyImmediately). Call it before `modify`, which applies what waits.
+    """
+    waiting = item.deferred.pop(field, None)
+    wanted = params.get(f"new_{field}") or waiting
+    wanted = wanted.lower() if wanted else None
+    if wanted in (None, getattr(item, field).lower()):
+        return None
+    if params.get("apply_immediately"):
+        return str(wanted)
+    item.deferred[field] = wanted
+    return None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from dr_assets.emulator import EmbeddedAws
 
@@ -112,3 +113,22 @@ def test_aws_12_rds_makes_a_missing_log_group_by_itself(client: Clients, pair: P
         assert "retentionInDays" not in found
         assert logs.list_tags_for_resource(resourceArn=found["arn"].removesuffix(":*"))["tags"] == {}
         logs.delete_log_group(logGroupName=group)
+
+
+def test_aws_11_a_new_name_waits_for_the_window_too(pair: Pair, east: Site, name: str) -> None:
+    """RDS API, ModifyDBCluster and ModifyDBInstance: without ApplyImmediately a new identifier is a pending value."""
+    cluster, instance, other = pair.primary, f"{pair.primary}-1", east.add_instance(pair.primary, 7)
+    east.rds.modify_db_instance(DBInstanceIdentifier=instance, NewDBInstanceIdentifier=f"{name}-i")
+    assert east.instance(instance)["PendingModifiedValues"]["DBInstanceIdentifier"] == f"{name}-i"
+    east.rds.modify_db_cluster(DBClusterIdentifier=cluster, NewDBClusterIdentifier=f"{name}-c")
+    assert east.cluster(cluster)["PendingModifiedValues"]["DBClusterIdentifier"] == f"{name}-c"
+    with pytest.raises(ClientError, match="DBInstanceAlreadyExists"):
+        east.rds.modify_db_instance(DBInstanceIdentifier=instance, NewDBInstanceIdentifier=other, ApplyImmediately=True)
+    # What waits is applied by the next request that applies at once.
+    east.rds.modify_db_instance(DBInstanceIdentifier=instance, PromotionTier=3, ApplyImmediately=True)
+    assert east.instance(f"{name}-i")["PromotionTier"] == 3
+    back = {"NewDBInstanceIdentifier": instance, "ApplyImmediately": True}
+    east.rds.modify_db_instance(DBInstanceIdentifier=f"{name}-i", **back)
+    east.rds.modify_db_cluster(DBClusterIdentifier=cluster, NewDBClusterIdentifier=cluster)
+    assert "PendingModifiedValues" not in east.cluster(cluster)
+    east.rds.delete_db_instance(DBInstanceIdentifier=other, SkipFinalSnapshot=True)
