@@ -284,6 +284,11 @@ def test_the_check_of_a_re_execution_covers_what_the_first_run_selected(
     assert len(failures) == 1 and "primary/aurora/cluster: drifted: differs in DatabaseName" in failures[0], failures
 
 
+def operations(cloud: EmbeddedAws) -> set[tuple[str, str, str]]:
+    """What was called where; not how often, since a throttled call is made again."""
+    return {(call["service"], call["operation"], call["region"]) for call in cloud.control.calls()}
+
+
 def test_a_provision_with_nothing_to_change_writes_nothing_and_loads_no_dagster(
     built: EmbeddedAws, stack: Stack
 ) -> None:
@@ -297,7 +302,7 @@ def test_a_provision_with_nothing_to_change_writes_nothing_and_loads_no_dagster(
     import sys
 
     service.verify(stack)
-    verifying = len(built.control.calls())
+    verifying = operations(built)
     built.control.clear_calls()
     env = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     done = subprocess.run(
@@ -306,4 +311,4 @@ def test_a_provision_with_nothing_to_change_writes_nothing_and_loads_no_dagster(
     assert done.stderr.strip().endswith("0 set()"), done.stderr + done.stdout
     assert '"in_sync"' in done.stdout and '"success": true' in done.stdout
     assert mutating(built) == []
-    assert len(built.control.calls()) <= verifying, "a provision that changes nothing reads what a verification reads"
+    assert operations(built) <= verifying, "a provision that changes nothing reads what a verification reads"
