@@ -1,14 +1,17 @@
-"""A drill's lag reading: a series with SourceRegion alone may be another cluster's."""
+"""A drill's lag reading: a series with SourceRegion alone may be another cluster's, and AWS's datapoints are late."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.drills import preconditions
 from dr_assets.drills.aws_view import AwsView
+from dr_assets.errors import DrError
 from dr_assets.stack import Stack
 
 AT = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
@@ -44,3 +47,21 @@ def test_aws_04_the_gate_never_passes_by_another_clusters_lag(
     of = stack.model_copy(update={"lag_metric_dimensions": configured})
     view = AwsView(of, Aws(), "failover", from_site="primary", to_site="secondary")
     assert view.lag() == ((40.0, AT) if expected else None)
+
+
+@pytest.mark.parametrize("delay", [0, 60, 120])
+def test_aws_05_the_lag_gate_allows_for_the_delay_of_datapoints_and_for_no_more(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, delay: int
+) -> None:
+    """A minute's datapoint bears the time of its beginning, is readable up to two minutes after its end, and stays the newest one
+    for another minute."""
+    view = AwsView(stack, Aws(), "switchover", from_site="primary", to_site="secondary", lag_gate_ms=1000.0)
+    began = [utc.now() - timedelta(seconds=60 + delay + 60)]
+    value = [40.0]
+    monkeypatch.setattr(AwsView, "lag", lambda _self: (value[0], began[0]))
+    assert preconditions.lag(view) is None
+    value[0] = 2000.0
+    assert preconditions.lag(view) == "replication is 2000 ms behind; the gate is 1000 ms"
+    began[0] -= timedelta(seconds=600)
+    with pytest.raises(DrError, match="s old"):
+        preconditions.lag(view)

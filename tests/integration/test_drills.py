@@ -19,6 +19,7 @@ from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.drills import record, runner
+from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS
@@ -323,6 +324,19 @@ def test_aws_25_a_switchover_passes_whether_or_not_certificates_cover_the_global
             written = runner.start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)
             assert written.rto.met is True
+
+
+@pytest.mark.exhaustive  # it waits for as long as AWS's datapoints do
+@pytest.mark.parametrize("delay", [60.0, 120.0])
+def test_aws_05_a_drill_passes_with_the_delay_of_cloudwatch(
+    aws: EmbeddedAws, stack: Stack, store: FolderStore, delay: float
+) -> None:
+    with answering(aws.control, metric_delay_seconds=delay):
+        view = AwsView(stack, Aws(), "switchover", from_site="primary", to_site="secondary")
+        until(lambda: view.lag() is not None, delay + 120.0)
+        written = runner.start(stack, store, request("switchover"))
+        assert (written.status, written.reason) == ("succeeded", None)
+        assert written.rto.met is True
 
 
 def only_error(aws: EmbeddedAws, mode: str, operation: str, **more: Any) -> Callable[[str, str], None]:

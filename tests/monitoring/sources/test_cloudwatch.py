@@ -167,3 +167,16 @@ def test_case_a4_a_datapoint_of_the_future_is_unknown(stack: Stack, monkeypatch:
     cloud.age = timedelta(hours=-1)
     found = Ticks(stack, cloud, monkeypatch).lag(0)
     assert found is not None and found[0] is None and "in the future" in found[1]
+
+
+@pytest.mark.parametrize("delay", [0, 60, 120])
+def test_aws_05_a_lag_is_read_whatever_the_delay_of_its_datapoints_and_bears_their_time(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, delay: int
+) -> None:
+    """The newest datapoint began its minute, its delay, and up to a minute until the next one ago."""
+    cloud = CloudWatch({key(BOTH): 90_000.0}, BOTH)
+    cloud.age = timedelta(seconds=60 + delay + 60)
+    assert Ticks(stack, cloud, monkeypatch).lag(0) == (90_000.0, "")
+    cloud.age = timedelta(seconds=600)
+    found = Ticks(stack, cloud, monkeypatch).lag(0)
+    assert found is not None and found[0] is None and "no data in" in found[1]
