@@ -151,7 +151,7 @@ NOT_YET: tuple[NotYet, ...] = (
         "InvalidRequest",
         "Versioning must be 'Enabled' on the bucket|Destination bucket must have versioning enabled",
         120,
-        f"{_PROVIDER}s3/bucket_replication_configuration.go",
+        f"{_PROVIDER}s3/bucket_replication_configuration.go (the source's text); the destination's: guess",
     ),
     NotYet("s3", r"put_bucket_policy", "MalformedPolicy", "invalid principal", 120, f"{_PROVIDER}s3/bucket_policy.go"),
     NotYet(
@@ -188,7 +188,8 @@ NOT_YET: tuple[NotYet, ...] = (
         "InvalidRequestException",
         "scheduled for deletion|was deleted|marked for deletion",
         120,
-        f"{_PROVIDER}secretsmanager/secret.go: PropagationTimeout",
+        f"{_PROVIDER}secretsmanager/secret.go: CreateSecret (scheduled for deletion; was deleted). Secrets Manager's text for the "
+        "other calls: marked for deletion; that they pass soon after a restoration: guess",
     ),
     NotYet(
         "secretsmanager",
@@ -282,9 +283,16 @@ NOT_YET: tuple[NotYet, ...] = (
         60,
         f"{_PROVIDER}sns/topic_policy.go (a principal just created); a new queue: guess",
     ),
-    NotYet("logs", _WRITES, "OperationAbortedException", "", 60, f"{_PROVIDER}logs/group.go: try again"),
+    NotYet(
+        "logs",
+        _WRITES,
+        "OperationAbortedException",
+        "",
+        60,
+        "CloudWatch Logs API reference, OperationAbortedException: concurrent requests to the same resource",
+    ),
     NotYet("logs", r"delete_.*", "OperationAbortedException", "", 60, f"{_PROVIDER}logs/group.go: try again"),
-    NotYet("logs", r"put_.*|tag_.*", "ResourceNotFoundException", "", 60, f"{_PROVIDER}logs/group.go"),
+    NotYet("logs", r"put_.*|tag_.*", "ResourceNotFoundException", "", 60, "a group just created: guess"),
     NotYet(
         "route53",
         ".*",
