@@ -64,6 +64,8 @@ class Servers:
         self.logical_messages = False  # whether pg_logical_emit_message is permitted in databases made from now on
         self.running = False
         self.regions = {site: site for site in sites}
+        # Whether users may call pg_logical_emit_message, in databases started from now on.
+        self.logical_messages = False
         self._addresses, held = ports.reserve(sites, port)
         self._inner, held_inner = ports.reserve(sites, 0)
         self._unhold = weakref.finalize(self, ports.close, held + held_inner)
