@@ -31,7 +31,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Site, Stack
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import Run, healthy, sample
-from tests.support.principal import create_role
+from tests.support.principal import create_role, user
 
 EAST, WEST = "us-east-1", "us-west-2"
 ROLE = "arn:aws:iam::123456789012:role/dr-operator"
@@ -46,7 +46,7 @@ def embedded() -> Iterator[EmbeddedAws]:
 
 @pytest.fixture
 def cloud(embedded: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAws]:
-    for name, value in embedded.env().items():
+    for name, value in {**embedded.env(), **user(embedded, "*")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(aws_session, "_assumed", {})
     embedded.control.clear_calls()

@@ -79,16 +79,20 @@ def _managed(iam: Any, name: str, policy: Mapping[str, Any]) -> str:
     return str(iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))["Policy"]["Arn"])
 
 
+def user(aws: EmbeddedAws, action: str) -> dict[str, str]:
+    """Keys, as environment variables, of a new user who may do this: the root may assume no role (STS API reference, AssumeRole)."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    iam, statement = client(aws, "iam"), {"Effect": "Allow", "Action": action, "Resource": "*"}
+    iam.create_user(UserName=name)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="allowed", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
 def session(aws: EmbeddedAws, role_arn: str, **options: Any) -> dict[str, str]:
     """Environment of a session of that role. `options` go to AssumeRole, a session `Policy` or an `ExternalId` for example."""
-    # The root may assume no role (STS API reference, AssumeRole).
-    user = f"test-{uuid.uuid4().hex[:12]}"
-    iam, assume = client(aws, "iam"), {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
-    iam.create_user(UserName=user)
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [assume]})
-    iam.put_user_policy(UserName=user, PolicyName="assume", PolicyDocument=policy)
-    key = iam.create_access_key(UserName=user)["AccessKey"]
-    caller = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    caller = user(aws, "sts:AssumeRole")
     sts = client(aws, "sts", caller)
     found = sts.assume_role(RoleArn=role_arn, RoleSessionName="test", **options)["Credentials"]
     values = (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
