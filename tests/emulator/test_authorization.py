@@ -498,3 +498,18 @@ def test_aws_20_the_call_log_shows_what_was_refused_and_what_was_never_used(aws:
     assert {call["principal"] for call in calls if call["service"] == "sns"} == {
         client(aws, "sts", credentials).get_caller_identity()["Arn"]
     }
+
+
+def test_aws_20_a_new_instance_is_checked_against_the_option_group_that_it_gets_by_default(
+    aws: EmbeddedAws, name: str
+) -> None:
+    """cloud-gov/terraform-provision#2350: CreateDBInstance was refused on …:og:default:… with a policy for the instances alone."""
+    rds = as_role(
+        aws, "rds", *(allow("rds:*", on=f"arn:aws:rds:*:{ACCOUNT_ID}:{kind}:*") for kind in ("db", "cluster"))
+    )
+    params = {"DBInstanceClass": "db.r6g.large", "Engine": "aurora-postgresql", "DBClusterIdentifier": name}
+    _, _, message = refusal(rds.create_db_instance, DBInstanceIdentifier=name, **params)
+    assert (
+        f"rds:CreateDBInstance on resource: arn:aws:rds:{REGION}:{ACCOUNT_ID}:og:default:aurora-postgresql-14"
+        in message
+    )

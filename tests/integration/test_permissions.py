@@ -53,7 +53,6 @@ UNUSED: dict[str, dict[str, str]] = {
     "verify": {**_ALL, **_READS},
     "provision": {
         **_ALL,
-        "rds:CreateDBInstance": "the default option group's statement: the embedded AWS does not check that ARN",
         "rds:DescribeDBClusterSnapshots": "whether AWS checks a cluster's snapshots beside the cluster is not documented",
         **dict.fromkeys(
             (

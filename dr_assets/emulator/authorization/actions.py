@@ -110,6 +110,8 @@ _NAMED_BY: dict[tuple[str, str], tuple[str, ...]] = {
 _ARNS = ("ResourceName", "ResourceArn", "ResourceARN", "resourceArn", "resourceIdentifier", "PolicySourceArn")
 # The reference lists types for these, but AWS checks them against all resources of the type.
 _ALWAYS_ALL = {("cloudwatch", "DescribeAlarms"), ("cloudwatch", "DescribeAlarmHistory")}
+# Optional types of which AWS checks the default that it takes itself (cloud-gov/terraform-provision#2350).
+_DEFAULTS_CHECKED = {("rds", "CreateDBInstance", "og")}
 _EC2_TYPES = {
     "vpc": "vpc",
     "subnet": "subnet",
@@ -160,7 +162,7 @@ def _resources(prefix: str, action: str, params: Params, region: str, types: dic
     for kind, required in types.items():
         if named[kind]:
             yield from named[kind]
-        elif required or all_meant:
+        elif required or all_meant or (prefix, action, kind) in _DEFAULTS_CHECKED:
             yield from _unnamed(prefix, action, kind, params, region)
 
 
