@@ -33,7 +33,7 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
 from tests.support.answers import answering
-from tests.support.stack import build
+from tests.support.stack import build_replicating
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,7 +47,7 @@ def pair_aws() -> Iterator[EmbeddedAws]:
     with EmbeddedAws(databases=True) as aws:
         aws.control.answers(metric_delay_seconds=0.0)  # drill after drill, each with a lag of now
         with environment(aws.env()):
-            build(load_stack())
+            build_replicating(aws, load_stack())
         yield aws
 
 

@@ -33,7 +33,7 @@ from dr_assets.ticks import monitor as ticks
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import SENSORS
 from tests.support.principal import acting_as, client, denied_calls, unused_grants
-from tests.support.stack import build, provision
+from tests.support.stack import build_replicating, provision
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -130,7 +130,7 @@ def pair_aws() -> Iterator[EmbeddedAws]:
     with EmbeddedAws(databases=True) as aws, environment(aws.env()):
         # Whether calls are permitted does not depend on how late metrics are: see test_late_metrics.
         aws.control.answers(metric_delay_seconds=0.0, list_metrics_seconds=0.0)
-        build(load_stack())
+        build_replicating(aws, load_stack())
         key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]
         by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
         client(aws, "s3").create_bucket(Bucket=BUCKET)

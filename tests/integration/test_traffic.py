@@ -20,7 +20,7 @@ from dr_assets.postgres.endpoints import ResolutionError, Resolver
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack, load_stack
 from tests.support.answers import answering
-from tests.support.stack import build
+from tests.support.stack import build_replicating
 
 pytestmark = pytest.mark.slow
 PACE = 60
@@ -30,7 +30,7 @@ PACE = 60
 def paced() -> Iterator[EmbeddedAws]:
     with EmbeddedAws(databases=True) as aws:
         with environment(aws.env()):
-            build(load_stack())
+            build_replicating(aws, load_stack())
         aws.control.alarms(pace=PACE)
         yield aws
 
