@@ -169,10 +169,13 @@ class AwsView:
 
     def target_writer_endpoint(self) -> str | None:
         """The target's own writer endpoint, which its secret names; inactive until it is promoted."""
+        return self._writer_endpoint(self.to_region, self.target_cluster)
+
+    def _writer_endpoint(self, region: str, cluster: Mapping[str, Any]) -> str | None:
         try:
-            return writer_endpoint(self.aws.reads(), self.to_region, self.target_cluster)[0]
+            return writer_endpoint(self.aws.reads(), region, cluster)[0]
         except Exception as error:
-            raise explain(error, "rds", "describe_db_cluster_endpoints", self.to_region) from error
+            raise explain(error, "rds", "describe_db_cluster_endpoints", region) from error
 
     def writer_address(self) -> Address:
         """Where the global writer endpoint leads now."""
@@ -192,7 +195,8 @@ class AwsView:
             there = self.cluster_id(self.from_site)
             with suppress(UnansweredError, AwsCallError):
                 clusters = self.call("rds", "describe_db_clusters", self.from_region, DBClusterIdentifier=there)
-                found.append(clusters["DBClusters"][0].get("Endpoint"))
+                # A drill that is resumed finds a secondary there, whose description does not name its writer endpoint.
+                found.append(self._writer_endpoint(self.from_region, clusters["DBClusters"][0]))
         return tuple(name for name in found if name)
 
     def old_writer_names(self) -> tuple[str, ...]:
