@@ -282,7 +282,7 @@ def check_owner(resource: Resource, kind: Kind, observed: Observed, adopt: bool)
         return
     tags = observed.get("Tags") or {}
     owner, wanted = tags.get("ManagedBy"), resource.desired["Tags"]
-    if owner is None and "TaskID" not in tags and kind.adopts_untagged:
+    if owner is None and "TaskID" not in tags and (kind.adopts_untagged or observed.get("Proven")):
         return
     if owner not in MANAGERS or tags.get("TaskID") != wanted["TaskID"]:
         found = ", ".join(f"{key}={tags[key]}" for key in ("ManagedBy", "TaskID") if key in tags) or "no ownership tags"

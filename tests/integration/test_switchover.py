@@ -44,7 +44,7 @@ def test_after_a_switchover_there_is_no_drift_and_the_writer_is_known(away: Embe
 def test_away_from_home_nothing_is_written_without_an_override(away: EmbeddedAws, stack: Stack) -> None:
     state = StackState(stack, Aws())
     key = state.field("primary/encryption/data-key", "KeyId")
-    state.aws.client("kms", stack.primary_region, writing=True).disable_key(KeyId=key)
+    state.aws.client("kms", stack.primary_region, writing=True).disable_key_rotation(KeyId=key)
     away.control.clear_calls()
     refused = provision(stack)
     assert not refused.success

@@ -31,6 +31,10 @@ PEERING = "pcx-1a2b3c4d5eEXAMPLE"
 AWS_TAG = {"Key": "aws:cloudformation:stack-name", "Value": "set by AWS"}
 
 
+# The database's network is found through its DB subnet group where its tags are gone.
+NO_GROUP = {"describe_db_subnet_groups": error("DBSubnetGroupNotFoundFault", status=404)}
+
+
 def found(reads: FakeReads, *targets: Target) -> Observed:
     observed = look(reads, *targets)
     assert observed is not None
@@ -83,7 +87,7 @@ def vpc_reads(*vpcs: dict[str, Any], hostnames: bool = True, support: bool = Tru
             return {"VpcId": VpcId, "EnableDnsHostnames": {"Value": hostnames}}
         return {"VpcId": VpcId, "EnableDnsSupport": {"Value": support}}
 
-    return FakeReads(KINDS["ec2.vpc"], describe_vpcs={"Vpcs": list(vpcs)}, describe_vpc_attribute=attribute)
+    return FakeReads(KINDS["ec2.vpc"], describe_vpcs={"Vpcs": list(vpcs)}, describe_vpc_attribute=attribute, **NO_GROUP)
 
 
 def test_a_vpc_in_sync(vpc: Target) -> None:
@@ -108,7 +112,7 @@ def test_a_vpc_in_sync(vpc: Target) -> None:
 def test_no_vpc_with_the_name_is_absent(vpc: Target) -> None:
     reads = vpc_reads()
     assert look(reads, vpc) is None
-    assert [operation for operation, _, _ in reads.calls] == ["describe_vpcs"]
+    assert [operation for operation, _, _ in reads.calls] == ["describe_vpcs", "describe_db_subnet_groups"]
 
 
 def test_an_answer_other_than_absence_is_raised(vpc: Target) -> None:
@@ -195,7 +199,7 @@ def subnet_answer(of: Target, n: int = 1, **changed: Any) -> dict[str, Any]:
 
 
 def subnet_reads(*answers: dict[str, Any]) -> FakeReads:
-    return FakeReads(KINDS["ec2.subnet"], describe_subnets={"Subnets": list(answers)})
+    return FakeReads(KINDS["ec2.subnet"], describe_subnets={"Subnets": list(answers)}, **NO_GROUP)
 
 
 def test_one_call_describes_all_subnets_of_a_region(subnets: list[Target]) -> None:
@@ -208,7 +212,8 @@ def test_one_call_describes_all_subnets_of_a_region(subnets: list[Target]) -> No
         "primary/network/subnet-3": "subnet-3EXAMPLE",
     }
     names = [f"aurora-dr-primary-subnet-{n}-l6p3z2w4" for n in (1, 2, 3)]
-    assert reads.calls == [("describe_subnets", "us-east-1", {"Filters": [{"Name": "tag:Name", "Values": names}]})]
+    described = [call for call in reads.calls if call[0] == "describe_subnets"]
+    assert described == [("describe_subnets", "us-east-1", {"Filters": [{"Name": "tag:Name", "Values": names}]})]
 
 
 def test_a_subnet_in_sync(subnets: list[Target]) -> None:
@@ -311,7 +316,7 @@ def table(stack: Stack) -> Target:
 
 
 def table_reads(kind: str, *tables: dict[str, Any]) -> FakeReads:
-    return FakeReads(KINDS[kind], describe_route_tables={"RouteTables": list(tables)})
+    return FakeReads(KINDS[kind], describe_route_tables={"RouteTables": list(tables)}, **NO_GROUP)
 
 
 def test_a_route_table_in_sync(table: Target) -> None:
@@ -672,7 +677,8 @@ def peering_answer(of: Target, code: str = "active", **changed: Any) -> dict[str
 
 
 def peering_reads(*answers: dict[str, Any]) -> FakeReads:
-    return FakeReads(KINDS["ec2.peering"], describe_vpc_peering_connections={"VpcPeeringConnections": list(answers)})
+    answer = {"VpcPeeringConnections": list(answers)}
+    return FakeReads(KINDS["ec2.peering"], describe_vpc_peering_connections=answer, **NO_GROUP)
 
 
 def test_an_active_peering_is_in_sync(peering: Target) -> None:
@@ -895,3 +901,89 @@ def test_the_subnets_are_corrected_before_the_tags(subnet_group: Target) -> None
             "Tags": [{"Key": "Site", "Value": "primary"}],
         },
     )
+
+
+# --- what lost its tags --------------------------------------------------------------------------------------------------
+
+
+def group_of(vpc_id: str, *subnets: str) -> dict[str, Any]:
+    """DescribeDBSubnetGroups, RDS API reference."""
+    listed = [{"SubnetIdentifier": each, "SubnetStatus": "Active"} for each in subnets]
+    return {"DBSubnetGroups": [{"DBSubnetGroupName": "named", "VpcId": vpc_id, "Subnets": listed}]}
+
+
+def only(items: list[dict[str, Any]], result: str, **filters: list[str]) -> Any:
+    """An answer of EC2 to exactly these filters (`_` for `-`); nothing to any others."""
+
+    def answer(Filters: list[dict[str, Any]]) -> dict[str, Any]:
+        asked = {each["Name"].replace("-", "_"): each["Values"] for each in Filters}
+        return {result: items if asked == {name.replace("-", "_"): of for name, of in filters.items()} else []}
+
+    return answer
+
+
+def test_case_a1_a_vpc_without_tags_is_found_through_the_subnet_group_and_tagged_again(vpc: Target) -> None:
+    """A second VPC beside it would be one without the database's subnets, which cannot be moved."""
+    attribute = vpc_reads()._answers["describe_vpc_attribute"]
+    reads = FakeReads(
+        KINDS["ec2.vpc"],
+        describe_vpcs=only([vpc_answer(vpc, Tags=[])], "Vpcs", vpc_id=[VPC]),
+        describe_vpc_attribute=attribute,
+        describe_db_subnet_groups=group_of(VPC),
+    )
+    observed = found(reads, vpc)
+    assert observed["VpcId"] == VPC and observed["Tags"] == {}
+    operation, params = next_call(vpc, observed)
+    assert (operation, params["Resources"]) == ("create_tags", [VPC])
+
+
+def test_case_a1_a_subnet_without_tags_is_found_by_vpc_and_range(subnets: list[Target]) -> None:
+    of = subnets[0]
+    items = [subnet_answer(of, Tags=[])]
+    reads = FakeReads(
+        KINDS["ec2.subnet"],
+        describe_subnets=only(items, "Subnets", vpc_id=[VPC], cidr_block=[of.desired["CidrBlock"]]),
+        describe_db_subnet_groups=group_of(VPC),
+    )
+    assert found(reads, of)["SubnetId"] == "subnet-1EXAMPLE"
+
+
+def test_case_a1_a_route_table_without_tags_is_the_one_that_the_database_subnets_use(table: Target) -> None:
+    used = only(
+        [table_answer(None, peering_route())], "RouteTables", **{"association.subnet-id": ["subnet-1", "subnet-2"]}
+    )
+    reads = FakeReads(
+        KINDS["ec2.route_table"],
+        describe_route_tables=used,
+        describe_db_subnet_groups=group_of(VPC, "subnet-2", "subnet-1"),
+    )
+    assert found(reads, table)["RouteTableId"] == TABLE
+    named = table_answer(None, peering_route(), Tags=[{"Key": "Name", "Value": "another"}])
+    moved = only([named], "RouteTables", **{"association.subnet-id": ["subnet-1"]})
+    reads = FakeReads(
+        KINDS["ec2.route_table"], describe_route_tables=moved, describe_db_subnet_groups=group_of(VPC, "subnet-1")
+    )
+    assert look(reads, table) is None, "somebody moved the subnets to a table of theirs"
+
+
+def test_case_a1_a_peering_without_tags_is_the_one_between_the_two_vpcs(peering: Target) -> None:
+    ends = {"requester-vpc-info.vpc-id": ["vpc-11112222"], "accepter-vpc-info.vpc-id": ["vpc-33334444"]}
+    items = [peering_answer(peering, Tags=[])]
+
+    def groups(DBSubnetGroupName: str) -> dict[str, Any]:
+        return group_of("vpc-11112222" if "primary" in DBSubnetGroupName else "vpc-33334444")
+
+    reads = FakeReads(
+        KINDS["ec2.peering"],
+        describe_vpc_peering_connections=only(items, "VpcPeeringConnections", **ends),
+        describe_db_subnet_groups=groups,
+    )
+    assert found(reads, peering)["VpcPeeringConnectionId"] == PEERING
+
+
+@pytest.mark.parametrize(("where", "ours"), [(VPC, True), ("vpc-of-somebody", False)])
+def test_case_a1_a_security_group_without_tags_is_ours_in_our_vpc_alone(group: Target, where: str, ours: bool) -> None:
+    reads = group_reads(group, [])
+    reads._answers["describe_security_groups"]["SecurityGroups"][0] |= {"Tags": [], "VpcId": where}  # type: ignore[index]
+    reads._answers["describe_db_subnet_groups"] = group_of(VPC)  # type: ignore[index]
+    assert found(reads, group)["Proven"] is ours

@@ -1,7 +1,8 @@
 """What EC2's resources share: found by their Name tag, tagged by one call, created with their tags, deleted by id.
 
 EC2 has no names. The Name tag is set in the same call that creates, so a crash leaves nothing behind that a rerun would not
-find.
+find. What lost its tags later is found through the site's DB subnet group, which has a name: without that a second one would be
+made beside it. identity: SubnetGroup, where a kind can be found so.
 """
 
 from __future__ import annotations
@@ -9,8 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target
+from botocore.exceptions import ClientError
+
+from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Target, error_code
 from dr_assets.resources.tags import changed_tags, from_tag_list, to_tag_list
+
+
+def subnet_group(reads: Reads, region: str, name: str) -> Mapping[str, Any] | None:
+    """The description of a DB subnet group, which names its VPC and subnets; None where there is none."""
+    try:
+        return next(
+            iter(reads.call("rds", "describe_db_subnet_groups", region, DBSubnetGroupName=name)["DBSubnetGroups"]), None
+        )
+    except ClientError as error:
+        if error_code(error) == "DBSubnetGroupNotFoundFault":
+            return None
+        raise
 
 
 class Ec2Kind(Kind):
@@ -27,7 +42,26 @@ class Ec2Kind(Kind):
         for item in reads.pages("ec2", operation, region, self.result, Filters=filters):
             if self.exists(item):
                 found.setdefault(from_tag_list(item.get("Tags")).get("Name", ""), item)
-        return {t.key: self.shape(reads, region, found[t.name]) if t.name in found else None for t in batch}
+        return {
+            t.key: self.shape(reads, region, found[t.name]) if t.name in found else self.without_name(reads, t)
+            for t in batch
+        }
+
+    def without_name(self, reads: Reads, target: Target) -> Observed | None:
+        """The resource whose Name tag is gone, `Proven` ours; None where nothing proves one."""
+        group = subnet_group(reads, target.region, name) if (name := target.identity.get("SubnetGroup")) else None
+        filters = self.proof(reads, target, group) if group else None
+        if not filters:
+            return None
+        listed = [{"Name": name, "Values": values} for name, values in filters.items()]
+        operation = f"describe_{self.type.replace('-', '_')}s"
+        items = reads.pages("ec2", operation, target.region, self.result, Filters=listed)
+        found = next((item for item in items if self.exists(item)), None)
+        return {**self.shape(reads, target.region, found), "Proven": True} if found else None
+
+    def proof(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Mapping[str, list[str]] | None:
+        """Filters that only our own resource passes, given the description of the site's DB subnet group."""
+        return None
 
     def exists(self, item: Mapping[str, Any]) -> bool:
         return True

@@ -21,7 +21,7 @@ from dr_assets.core.model import (
 )
 from dr_assets.resources.names import arn
 from dr_assets.resources.network import routes
-from dr_assets.resources.network.ec2 import Ec2Kind
+from dr_assets.resources.network.ec2 import Ec2Kind, subnet_group
 from dr_assets.resources.tags import from_tag_list, rds_tags, tag_rds, to_tag_list
 
 
@@ -33,7 +33,11 @@ class Vpc(Ec2Kind):
     immutable = frozenset({"CidrBlock"})
     resource_arn = "ec2:{region}:{account}:vpc/*"
     confined = TAGGED
-    read_actions = permit("ec2:DescribeVpcAttribute") | permit("ec2:DescribeVpcs", on=ALL)
+    read_actions = (
+        permit("ec2:DescribeVpcAttribute")
+        | permit("ec2:DescribeVpcs", on=ALL)
+        | permit("rds:DescribeDBSubnetGroups", on="rds.subnet_group")
+    )
     write_actions = (
         permit("ec2:ModifyVpcAttribute", "ec2:DeleteVpc")
         | permit("ec2:CreateVpc", on=NEW)
@@ -59,6 +63,9 @@ class Vpc(Ec2Kind):
             "Tags": from_tag_list(item.get("Tags")),
         }
 
+    def proof(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Mapping[str, list[str]]:
+        return {"vpc-id": [group["VpcId"]]}
+
     def create(self, target: Target) -> Call:
         return self.new(target, CidrBlock=target.desired["CidrBlock"])
 
@@ -83,7 +90,7 @@ class Subnet(Ec2Kind):
     immutable = frozenset({"VpcId", "CidrBlock", "AvailabilityZone"})
     resource_arn = "ec2:{region}:{account}:subnet/*"
     confined = TAGGED
-    read_actions = permit("ec2:DescribeSubnets", on=ALL)
+    read_actions = permit("ec2:DescribeSubnets", on=ALL) | permit("rds:DescribeDBSubnetGroups", on="rds.subnet_group")
     write_actions = (
         permit("ec2:ModifySubnetAttribute", "ec2:DeleteSubnet")
         | permit("ec2:CreateSubnet", on=(NEW, "ec2.vpc"))
@@ -104,6 +111,9 @@ class Subnet(Ec2Kind):
             "MapPublicIpOnLaunch": item.get("MapPublicIpOnLaunch", False),
             "Tags": from_tag_list(item.get("Tags")),
         }
+
+    def proof(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Mapping[str, list[str]]:
+        return {"vpc-id": [group["VpcId"]], "cidr-block": [target.identity["CidrBlock"]]}
 
     def create(self, target: Target) -> Call:
         want = target.desired
@@ -129,7 +139,9 @@ class SecurityGroup(Ec2Kind):
     immutable = frozenset({"VpcId"})
     resource_arn = "ec2:{region}:{account}:security-group/*"
     confined = TAGGED
-    read_actions = permit("ec2:DescribeSecurityGroups", on=ALL)
+    read_actions = permit("ec2:DescribeSecurityGroups", on=ALL) | permit(
+        "rds:DescribeDBSubnetGroups", on="rds.subnet_group"
+    )
     write_actions = (
         permit(
             "ec2:AuthorizeSecurityGroupIngress",
@@ -150,7 +162,15 @@ class SecurityGroup(Ec2Kind):
         filters = [{"Name": "group-name", "Values": sorted(target.name for target in batch)}]
         groups = reads.pages("ec2", "describe_security_groups", region, "SecurityGroups", Filters=filters)
         found = {group["GroupName"]: group for group in groups}
-        return {t.key: self.shape(reads, region, found[t.name]) if t.name in found else None for t in batch}
+        return {t.key: self._observe(reads, t, found[t.name]) if t.name in found else None for t in batch}
+
+    def _observe(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Observed:
+        """Names are unique in a VPC: one without tags in the VPC of our DB subnet group is ours."""
+        observed = self.shape(reads, target.region, group)
+        if "TaskID" in observed["Tags"]:
+            return observed
+        ours = subnet_group(reads, target.region, target.identity["SubnetGroup"])
+        return {**observed, "Proven": ours is not None and ours["VpcId"] == observed["VpcId"]}
 
     def shape(self, reads: Reads, region: str, item: Mapping[str, Any]) -> Observed:
         return {

@@ -22,7 +22,7 @@ from dr_assets.core.model import (
     permit,
 )
 from dr_assets.resources.names import arn
-from dr_assets.resources.network.ec2 import Ec2Kind
+from dr_assets.resources.network.ec2 import Ec2Kind, subnet_group
 from dr_assets.resources.tags import from_tag_list
 
 
@@ -42,7 +42,9 @@ class RouteTable(Ec2Kind):
     immutable = frozenset({"VpcId"})
     resource_arn = "ec2:{region}:{account}:route-table/*"
     confined = TAGGED
-    read_actions = permit("ec2:DescribeRouteTables", on=ALL)
+    read_actions = permit("ec2:DescribeRouteTables", on=ALL) | permit(
+        "rds:DescribeDBSubnetGroups", on="rds.subnet_group"
+    )
     write_actions = (
         permit("ec2:DeleteRouteTable", "ec2:DeleteRoute")
         | permit("ec2:CreateRouteTable", on=(NEW, "ec2.vpc"))
@@ -59,7 +61,10 @@ class RouteTable(Ec2Kind):
     def observe(self, reads: Reads, target: Target) -> Observed | None:
         table = next(iter(_route_tables(reads, target.region, target.name)), None)
         if table is None:
-            return None
+            return self._of_subnets(reads, target)
+        return self._shaped(reads, target, table)
+
+    def _shaped(self, reads: Reads, target: Target, table: Mapping[str, Any]) -> Observed:
         foreign = [
             _destination(route)
             for route in table.get("Routes", ())
@@ -72,6 +77,18 @@ class RouteTable(Ec2Kind):
             "ForeignRoutes": foreign,
             "Tags": from_tag_list(table.get("Tags")),
         }
+
+    def _of_subnets(self, reads: Reads, target: Target) -> Observed | None:
+        """The table without a Name tag that the database subnets use: ours lost its tags."""
+        group = subnet_group(reads, target.region, target.identity["SubnetGroup"])
+        if group is None:
+            return None
+        subnets = sorted(each["SubnetIdentifier"] for each in group["Subnets"])
+        filters = [{"Name": "association.subnet-id", "Values": subnets}]
+        for table in reads.pages("ec2", "describe_route_tables", target.region, "RouteTables", Filters=filters):
+            if "Name" not in from_tag_list(table.get("Tags")):
+                return {**self._shaped(reads, target, table), "Proven": True}
+        return None
 
     def create(self, target: Target) -> Call:
         return self.new(target, VpcId=target.desired["VpcId"], ClientToken=uuid.uuid4().hex)
@@ -174,7 +191,9 @@ class Peering(Ec2Kind):
     # Requested in one region, accepted in the other.
     resource_arn = "ec2:*:{account}:vpc-peering-connection/*"
     confined = TAGGED
-    read_actions = permit("ec2:DescribeVpcPeeringConnections", on=ALL)
+    read_actions = permit("ec2:DescribeVpcPeeringConnections", on=ALL) | permit(
+        "rds:DescribeDBSubnetGroups", on="rds.subnet_group"
+    )
     write_actions = (
         permit("ec2:DeleteVpcPeeringConnection")
         | permit("ec2:CreateVpcPeeringConnection", on=(NEW, "ec2.vpc"))
@@ -190,6 +209,13 @@ class Peering(Ec2Kind):
     def exists(self, item: Mapping[str, Any]) -> bool:
         # Deleted, rejected and failed ones stay visible for hours under the same tags.
         return item["Status"]["Code"] in ("initiating-request", "pending-acceptance", "provisioning", "active")
+
+    def proof(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Mapping[str, list[str]] | None:
+        """Between two VPCs there is one peering."""
+        peer = subnet_group(reads, target.identity["PeerRegion"], target.identity["PeerSubnetGroup"])
+        if peer is None:
+            return None
+        return {"requester-vpc-info.vpc-id": [group["VpcId"]], "accepter-vpc-info.vpc-id": [peer["VpcId"]]}
 
     def shape(self, reads: Reads, region: str, item: Mapping[str, Any]) -> Observed:
         return {

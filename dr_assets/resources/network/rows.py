@@ -24,6 +24,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "ec2.vpc",
         names.vpc(stack, site),
         {"CidrBlock": stack.vpc_cidr.of(site), "EnableDnsHostnames": True, "EnableDnsSupport": True},
+        identity={"SubnetGroup": names.db_subnet_group(stack, site)},
         terraform=f"module.{site}.aws_vpc.this",
         title="The site's network; nothing in it reaches the internet.",
     )
@@ -39,6 +40,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
                 "AvailabilityZone": stack.availability_zones.of(site)[n - 1],
                 "MapPublicIpOnLaunch": False,
             },
+            identity={"SubnetGroup": names.db_subnet_group(stack, site), "CidrBlock": stack.subnet_cidr(site, n)},
             terraform=f"module.{site}.aws_subnet.private[{n - 1}]",
             title=f"Private database subnet in zone {stack.availability_zones.of(site)[n - 1]}.",
         )
@@ -48,7 +50,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
         "ec2.route_table",
         names.route_table(stack, site),
         {"VpcId": vpc, "ForeignRoutes": []},
-        identity={"PeerCidr": stack.vpc_cidr.of(other(site))},
+        identity={"PeerCidr": stack.vpc_cidr.of(other(site)), "SubnetGroup": names.db_subnet_group(stack, site)},
         terraform=f"module.{site}.aws_route_table.private",
         title="Routes of the database subnets: local, and the peering to the other site.",
     )
@@ -79,6 +81,7 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             ),
             "Egress": [],
         },
+        identity={"SubnetGroup": names.db_subnet_group(stack, site)},
         settings={"Description": f"PostgreSQL from the application subnets of both sites ({site})"},
         terraform=f"module.{site}.aws_security_group.database",
         title="Lets the application subnets of both sites reach PostgreSQL, and nothing else.",
@@ -105,6 +108,11 @@ def global_rows(stack: Stack) -> Iterator[Resource]:
             "Requester": Ref("primary/network/vpc", "VpcId"),
             "Accepter": Ref("secondary/network/vpc", "VpcId"),
             "Accepted": True,
+        },
+        identity={
+            "SubnetGroup": names.db_subnet_group(stack, "primary"),
+            "PeerRegion": stack.secondary_region,
+            "PeerSubnetGroup": names.db_subnet_group(stack, "secondary"),
         },
         settings={"PeerRegion": stack.secondary_region},
         terraform=("aws_vpc_peering_connection.sites", "aws_vpc_peering_connection_accepter.sites"),
