@@ -643,4 +643,6 @@ def _lose_tags(built: EmbeddedAws, stack: Stack, key: str, permitted: bool) -> N
     result = provision(stack)
     assert result.success, result.failures
     assert [call["operation"] for call in mutating(built)] == ["CreateTags"]
+    # Others' tags, too: the other site's twin still has them.
+    ec2.create_tags(Resources=[identifier], Tags=[{"Key": tag["Key"], "Value": tag["Value"]} for tag in tags])
     assert service.verify(stack).in_sync
