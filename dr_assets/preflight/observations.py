@@ -5,7 +5,7 @@ Each observation may carry the name of the embedded AWS's switch (`emulator.answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -95,20 +95,26 @@ def datapoint_age(survey: Survey) -> Finding:
     return ok(f"the newest datapoint is {max(ages.values()):g} s old at most", value=max(ages.values()), **ages)
 
 
+def _cluster_endpoints(survey: Survey) -> Iterator[tuple[Site, Sequence[Any]]]:
+    """(site, its cluster's endpoints) for each site that has a cluster."""
+    for site in SITES:
+        if survey.observed(f"{site}/aurora/cluster") is not None:
+            yield (
+                site,
+                survey.reads.pages(
+                    "rds",
+                    "describe_db_cluster_endpoints",
+                    survey.stack.region(site),
+                    "DBClusterEndpoints",
+                    DBClusterIdentifier=names.cluster(survey.stack, site),
+                ),
+            )
+
+
 def inactive_endpoint(survey: Survey) -> Finding:
     """Whether the secondary's writer endpoint, `inactive` in DescribeDBClusterEndpoints, resolves before promotion."""
     found: dict[str, Any] = {}
-    for site in SITES:
-        cluster = names.cluster(survey.stack, site)
-        if survey.observed(f"{site}/aurora/cluster") is None:
-            continue
-        answer = survey.reads.pages(
-            "rds",
-            "describe_db_cluster_endpoints",
-            survey.stack.region(site),
-            "DBClusterEndpoints",
-            DBClusterIdentifier=cluster,
-        )
+    for site, answer in _cluster_endpoints(survey):
         for item in answer:
             if item.get("Status") == "inactive" and item.get("EndpointType") == "WRITER":
                 try:
@@ -128,17 +134,7 @@ def inactive_endpoint(survey: Survey) -> Finding:
 
 def endpoint_status(survey: Survey) -> Finding:
     facts: dict[str, Any] = {}
-    for site in SITES:
-        cluster = names.cluster(survey.stack, site)
-        if survey.observed(f"{site}/aurora/cluster") is None:
-            continue
-        answer = survey.reads.pages(
-            "rds",
-            "describe_db_cluster_endpoints",
-            survey.stack.region(site),
-            "DBClusterEndpoints",
-            DBClusterIdentifier=cluster,
-        )
+    for site, answer in _cluster_endpoints(survey):
         facts[site] = {str(item.get("EndpointType")): str(item.get("Status")) for item in answer}
     if not facts:
         return not_yet("there is no cluster yet")

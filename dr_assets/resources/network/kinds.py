@@ -165,7 +165,7 @@ class SecurityGroup(Ec2Kind):
         return {t.key: self._observe(reads, t, found[t.name]) if t.name in found else None for t in batch}
 
     def _observe(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Observed:
-        """Names are unique in a VPC: one without tags in the VPC of our DB subnet group is ours."""
+        """Names are unique in a VPC (EC2 API, CreateSecurityGroup): one without tags in the VPC of our DB subnet group is ours."""
         observed = self.shape(reads, target.region, group)
         if "TaskID" in observed["Tags"]:
             return observed

@@ -211,7 +211,7 @@ class Peering(Ec2Kind):
         return item["Status"]["Code"] in ("initiating-request", "pending-acceptance", "provisioning", "active")
 
     def proof(self, reads: Reads, target: Target, group: Mapping[str, Any]) -> Mapping[str, list[str]] | None:
-        """Between two VPCs there is one peering."""
+        """Two VPCs have one peering at a time (VPC peering guide, "VPC peering limitations")."""
         peer = subnet_group(reads, target.identity["PeerRegion"], target.identity["PeerSubnetGroup"])
         if peer is None:
             return None
