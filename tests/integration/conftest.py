@@ -8,6 +8,7 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile.stack_state import StackState
+from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.stack import Stack, load_stack
 from tests.support.stack import build
 
@@ -44,8 +45,25 @@ def built_aws() -> Iterator[EmbeddedAws]:
         yield aws
 
 
+@pytest.fixture(scope="module")
+def restored(built_aws: EmbeddedAws) -> Iterator[None]:
+    """After each module: what it changed is as it was, or the modules that follow in this process would fail in its place."""
+    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in built_aws.env().items():
+            patch.setenv(name, value)
+        built_aws.control.clear_faults()
+        state = StackState(load_stack(), Aws())
+        left = {outcome.key: outcome.reason for outcome in state.verify() if outcome.status != "in_sync"}
+        for second, first in pairs(state.resources.values()):
+            parity = compare_pair(second, first, state.observe(second), state.observe(first))
+            if not parity.equal:
+                left[second.key] = f"is not as {first.key}: {parity}"
+    assert not left, f"this module left the shared stack changed: {left}"
+
+
 @pytest.fixture
-def built(built_aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
+def built(built_aws: EmbeddedAws, restored: None, monkeypatch: pytest.MonkeyPatch) -> EmbeddedAws:
     """The provisioned stack; a test that changes it restores it."""
     for name, value in built_aws.env().items():
         monkeypatch.setenv(name, value)
