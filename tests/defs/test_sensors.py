@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -30,6 +31,8 @@ from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import SENSORS, Recorder, S, at, healthy, sample
+
+RECORDS = Path(__file__).resolve().parents[1] / "drills" / "data" / "records" / S
 
 
 class FakePoller:
@@ -331,9 +334,15 @@ def test_drift_that_verification_found_names_the_lost_capability(
 
 
 def record(bench: Bench, days_ago: float, scenario: str, status: str = "succeeded") -> None:
-    end = at(0) - timedelta(days=days_ago)
-    key = f"records/{S}/{end:%Y%m%dT%H%M%SZ}-{scenario}-abc123.json"
-    bench.store.write(key, json.dumps({"status": status, "ended_at": utc.to_text(end), "scenario": scenario}).encode())
+    """Store a record that a real drill left (tests/drills/data), with another end, scenario and status."""
+    body = json.loads((RECORDS / "000001.json").read_bytes())
+    end = utc.to_text(at(0) - timedelta(days=days_ago))
+    body |= {"ended_at": end, "scenario": scenario, "status": status}
+    del body["hash"]
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    body["hash"] = hashlib.sha256(canonical.encode()).hexdigest()
+    number = len(bench.store.list(f"records/{S}/")) + 1
+    bench.store.write(f"records/{S}/{number:06d}.json", json.dumps(body).encode())
 
 
 def test_overdue_drills_and_stale_proof(bench: Bench) -> None:
