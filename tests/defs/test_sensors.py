@@ -21,7 +21,8 @@ from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.checks import CHECK, objective_checks
-from dr_assets.defs.monitoring.sensors import OWN_JOBS, _is_own, build_sensors
+from dr_assets.defs.monitoring.runs import OWN_JOBS, is_own
+from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, arm
@@ -298,7 +299,7 @@ def test_case_b5_the_sensor_s_code_location_decides_where_job_names_are_alike(st
     context = SimpleNamespace(code_location_origin=SimpleNamespace(location_name="dr-assets"))
     for location, own in (("dr-assets", True), ("analytics", False)):
         run = SimpleNamespace(tags={}, job_name="verify_stack", remote_job_origin=origin(location))
-        assert _is_own(context, stack, run) is own
+        assert is_own(context, stack, run) is own
 
 
 def test_every_job_of_the_definitions_is_one_of_ours(stack: Stack) -> None:
