@@ -12,9 +12,9 @@ import dagster as dg
 
 from dr_assets import utc
 from dr_assets.defs.monitoring.checks import CHECK
-from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, is_own, long_runs, run_sample
+from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, long_runs, run_sample
 from dr_assets.defs.stack.assets import asset_key
-from dr_assets.defs.stack.jobs import PROVISION, VERIFY
+from dr_assets.defs.stack.jobs import STACK_TAG
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, armed, refusals
 from dr_assets.failover.vote import LAUNCH
@@ -57,7 +57,7 @@ def build_sensors(
             minimum_interval_seconds=seconds,
             default_status=dg.DefaultSensorStatus.STOPPED,
             description=description,
-            tags={"dr/stack": stack.environment_suffix},
+            tags={STACK_TAG: stack.environment_suffix},
             **more,
         )
 
@@ -92,17 +92,16 @@ def build_sensors(
 
     @sensor("drift", SLOW_SECONDS, "What verification found to differ from the stack file.")
     def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, since = ended_runs(context, "drift", (VERIFY, PROVISION), monitor())
+        runs, memory = ended_runs(context, stack, monitor().memory("drift", context.cursor))
         samples = [sample for run in runs for sample in check_samples(context, stack, run)]
-        result = monitor().evaluate("drift", context.cursor, samples, drift_rule, since)
+        result = monitor().evaluate("drift", context.cursor, samples, drift_rule, memory)
         return _result(context, monitor(), "drift", result)
 
     @sensor("run_failure", SLOW_SECONDS, "Runs that failed, were cancelled or vanished, until the same job succeeds.")
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, since = ended_runs(context, "run_failure", None, monitor())
-        own = [record for record in runs if is_own(context, stack, record.dagster_run)]
-        samples = [*(run_sample(stack, record) for record in own), *long_runs(context, stack)]
-        result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, since)
+        runs, memory = ended_runs(context, stack, monitor().memory("run_failure", context.cursor))
+        samples = [*(run_sample(stack, run) for run in runs), *long_runs(context, stack)]
+        result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, memory)
         return _result(context, monitor(), "run_failure", result)
 
     @sensor(
@@ -112,7 +111,10 @@ def build_sensors(
     )
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         samples = drill_samples(
-            monitor().store, stack.environment_suffix, monitor().clock(), lambda proof: changed_since(context, proof)
+            monitor().store,
+            stack.environment_suffix,
+            monitor().clock(),
+            lambda proof: changed_since(context, stack, proof),
         )
         result = monitor().evaluate("drill_overdue", context.cursor, samples, drill_rule)
         return _result(context, monitor(), "drill_overdue", result)
