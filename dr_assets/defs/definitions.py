@@ -31,10 +31,10 @@ def build_definitions(stack: Stack) -> dg.Definitions:
         assets=[*build_assets(stack, resources), *build_report_assets(stack)],
         asset_checks=checks,
         jobs=[
-            *build_jobs(left_out=objective_check, provisioned=provisioned),
-            build_destroy_job(resources),
-            *build_drill_jobs(),
-            *build_report_jobs(),
+            *build_jobs(stack, left_out=objective_check, provisioned=provisioned),
+            build_destroy_job(stack, resources),
+            *build_drill_jobs(stack),
+            *build_report_jobs(stack),
         ],
         schedules=[build_verify_schedule(), *build_drill_schedules(stack), *build_report_schedules(stack=stack)],
         # All start stopped: alerts need a recipient first. They recommend a failover and launch none until the automatic

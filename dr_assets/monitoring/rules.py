@@ -45,7 +45,7 @@ from dr_assets.stack import SITES, Site, Stack
 LATE_SECONDS, PROBE_LATE_SECONDS = 300.0, 90.0
 # Two periods of the connectivity alarm, the delay of Route 53's metric, and its own period.
 SETTLE_SECONDS = 300.0
-# How old the last successful drill of a scenario may be, in days.
+# How old the last proof of a scenario may be, in days.
 DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
 # No drill ended in the middle and waits to be resumed or aborted.
 UNFINISHED = "unfinished"
@@ -353,7 +353,7 @@ def drift_rule(subject: str) -> Rule:
 
 
 def drill_rule(subject: str) -> Rule:
-    """For SCENARIO-age (days since its last successful drill), `readiness` (that proof still stands) and `unfinished`."""
+    """For SCENARIO-age (days since its last proof), `readiness` (that proof still stands) and `unfinished`."""
     stack, site, source, metric = subject.split("/", 3)
     scenario = metric.removesuffix("-age")
     readiness = metric == "readiness"

@@ -59,13 +59,15 @@ class EventState(Part):
 class SensorMemory(Part):
     """What only one sensor remembers.
 
-    since     `drift`, `run_failure`: up to when runs were read (epoch seconds)
+    since     `drift`, `run_failure`: when the latest ended run that was read ended (epoch seconds)
+    run_events `drift`, `run_failure`: event type of Dagster -> storage id up to which ended runs were read
     receipts  `event_queue`: site -> receipt handles of processed messages, to delete in the next tick
     events    `event_queue`: SITE/CONDITION -> its state
     handled   `event_queue`: message id -> when it was processed
     """
 
     since: float | None = None
+    run_events: dict[str, int] = Field(default_factory=dict)
     receipts: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, validation_alias="delete", serialization_alias="delete"
     )

@@ -1,37 +1,40 @@
-"""Samples for the `drill_overdue` sensor: age of each scenario's last successful drill, changes since, drills left unfinished."""
+"""Samples for the `drill_overdue` sensor: age of each scenario's last proof, changes since, drills left unfinished."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 
 from dr_assets import utc
+from dr_assets.drills import record
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.lock import DrillLock
 from dr_assets.history.store import Store
 from dr_assets.monitoring.rules import DRILL_DAYS, UNFINISHED
 from dr_assets.monitoring.samples import Sample
 
-# A scenario that never succeeded: overdue whatever its limit.
+# A scenario that was never proven: overdue whatever its limit.
 NEVER_DAYS = 36500.0
-RECORDS_READ = 20
 
 
 def drill_samples(
     store: Store, stack: str, now: datetime, changed_since: Callable[[datetime], str | None]
 ) -> list[Sample]:
-    """The age of each scenario's last successful drill in days; whether the newest proof still stands, and whether no drill
-    waits to be resumed (1 or 0).
+    """The age of each scenario's last proof in days; whether the newest proof still stands, and whether no drill waits to be
+    resumed (1 or 0).
 
     `changed_since(proof)` names what changed after that time, or None. Raises DrError where the store does not answer.
     """
-    proofs = last_proofs(store, stack)
+    proofs = last_proofs(store, stack, now)
     samples = []
     for scenario in DRILL_DAYS:
         at = proofs.get(scenario)
         age = (now - at).total_seconds() / 86400 if at else NEVER_DAYS
-        note = f"last {scenario} drill that succeeded: {at:%Y-%m-%d}" if at else f"no {scenario} drill ever succeeded"
+        note = (
+            f"last {scenario} drill within RTO and RPO: {at:%Y-%m-%d}"
+            if at
+            else f"no {scenario} drill ever succeeded within RTO and RPO"
+        )
         samples.append(Sample(now, stack, "global", "records", f"{scenario}-age", age, "days", note))
     newest = max(proofs.values(), default=None)
     change = changed_since(newest) if newest else None
@@ -47,19 +50,12 @@ def drill_samples(
     ]
 
 
-def last_proofs(store: Store, stack: str) -> dict[str, datetime]:
-    """When each scenario's last successful drill ended (drills and incidents both prove). Reads as few records as it can."""
+def last_proofs(store: Store, stack: str, now: datetime) -> dict[str, datetime]:
+    """When each scenario was last proven: the end of its newest drill or incident that succeeded within both objectives, as
+    the reports count it. A record that is damaged, or that ends in the future, proves nothing. Raises DrError."""
     found: dict[str, datetime] = {}
-    read: dict[str, int] = {}
-    for key in reversed(store.list(f"records/{stack}/")):
-        scenario = next((name for name in DRILL_DAYS if f"-{name}-" in key), None)
-        if scenario is None or scenario in found or read.get(scenario, 0) >= RECORDS_READ:
-            continue
-        read[scenario] = read.get(scenario, 0) + 1
-        try:
-            record = json.loads(store.read(key))
-            if record.get("status") == "succeeded" and record.get("ended_at"):
-                found[scenario] = utc.parse(str(record["ended_at"]))
-        except (KeyError, ValueError):
-            continue  # a record that cannot be read proves nothing
+    for each in record.load(store, stack):
+        ended = utc.parse(each.ended_at)
+        if each.good and ended <= now:
+            found[each.scenario] = max(ended, found.get(each.scenario, ended))
     return found

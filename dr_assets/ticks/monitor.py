@@ -90,6 +90,10 @@ class Monitor:
     def ticker(self, sensor: str) -> Ticker:
         return self._tickers[sensor]
 
+    def memory(self, sensor: str, cursor: str | None) -> SensorMemory:
+        """What the sensor's cursor remembers. Raises DrError where it cannot be read."""
+        return self.ticker(sensor).load(cursor).memory
+
     def poll(self) -> Snapshot:
         """This tick's snapshot; sensors that tick within a few seconds share one. Alerts leave from a region that answers."""
         snapshot = self._poller.tick(SHARE_SECONDS)
@@ -145,16 +149,16 @@ class Monitor:
         cursor: str | None,
         samples: Sequence[Sample],
         rule_of: Callable[[str], Rule],
-        since: float | None = None,
+        memory: SensorMemory | None = None,
     ) -> TickResult:
         """A tick over subjects that are not known beforehand (runs, checks, drills); `rule_of(subject)` builds their rules.
 
-        `since`: up to when runs were read, for the cursor. Raises DrError as `observe` does.
+        `memory`: up to where runs were read, for the cursor. Raises DrError as `observe` does.
         """
         ticker, now = self.ticker(sensor), self.clock()
         state = ticker.deliver_outbox(ticker.load(cursor), now)
-        if since is not None:
-            state = state.updated(memory=SensorMemory(since=since))
+        if memory is not None:
+            state = state.updated(memory=memory)
         breached = {key.rstrip("?") for incident in state.incidents.values() for key in incident.breaches}
         subjects = sorted({*state.tracks, *(sample.subject for sample in samples), *breached})
         return ticker.tick(state, samples, now, [rule_of(subject) for subject in subjects])

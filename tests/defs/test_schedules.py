@@ -44,7 +44,7 @@ def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
 
 
 def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
-    job = next(job for job in build_drill_jobs() if job.name == "switchover_drill")
+    job = next(job for job in build_drill_jobs(stack) if job.name == "switchover_drill")
     assert dg.validate_run_config(job, drill_config("switchover"))
 
 

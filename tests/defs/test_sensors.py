@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -20,7 +21,8 @@ from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.drills.jobs import build_drill_jobs
 from dr_assets.defs.monitoring.checks import CHECK, objective_checks
-from dr_assets.defs.monitoring.sensors import OWN_JOBS, _is_own, build_sensors
+from dr_assets.defs.monitoring.runs import OWN_JOBS, is_own
+from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, arm
@@ -30,6 +32,8 @@ from dr_assets.monitoring.samples import Reading, Sample, Snapshot
 from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import SENSORS, Recorder, S, at, healthy, sample
+
+RECORDS = Path(__file__).resolve().parents[1] / "drills" / "data" / "records" / S
 
 
 class FakePoller:
@@ -165,7 +169,9 @@ def test_an_outage_that_all_sensors_read_is_alerted_by_one(bench: Bench, sensor:
 # --- runs, drift, drills --------------------------------------------------------------------------------------------------
 
 
-def run_job(instance: dg.DagsterInstance, name: str, fails: bool, drifted: tuple[str, ...] = ()) -> None:
+def run_job(
+    instance: dg.DagsterInstance, name: str, fails: bool, drifted: tuple[str, ...] = (), stack: str = S
+) -> None:
     @dg.op(name="only")
     def only(context) -> None:  # type: ignore[no-untyped-def]  # Dagster reads annotations at run time
         for key in drifted:
@@ -177,7 +183,7 @@ def run_job(instance: dg.DagsterInstance, name: str, fails: bool, drifted: tuple
         if fails:
             raise dg.Failure("on purpose")
 
-    @dg.job(name=name)
+    @dg.job(name=name, tags={"dr/stack": stack})
     def job() -> None:
         only()
 
@@ -220,7 +226,9 @@ def store_run(
     from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
     from dagster._core.test_utils import create_run_for_test
 
-    if location:
+    if not location:
+        more.setdefault("tags", {"dr/stack": S})
+    else:
         repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__")
         more["remote_job_origin"] = RemoteJobOrigin(repository, job)
     run = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTING, **more)
@@ -281,21 +289,118 @@ def test_case_b5_other_teams_runs_on_a_shared_instance_raise_no_alert_and_hide_n
     store_run(instance, "failover_drill", dg.DagsterRunStatus.STARTED, hours=9, tags={"dr/stack": "other000"})
     bench.tick("run_failure", now())
     assert bench.sns.keys == []
-    store_run(instance, "switchover_drill", dg.DagsterRunStatus.STARTED, hours=2, location="dr-assets")
+    store_run(instance, "switchover_drill", dg.DagsterRunStatus.STARTED, hours=2)
     bench.tick("run_failure", now())
     assert bench.sns.keys == [f"{S}-runs.switchover_drill-000001.opened"]
 
 
-def test_case_b5_the_sensor_s_code_location_decides_where_job_names_are_alike(stack: Stack) -> None:
-    def origin(name: str) -> SimpleNamespace:
-        return SimpleNamespace(
-            repository_origin=SimpleNamespace(code_location_origin=SimpleNamespace(location_name=name))
-        )
+def test_case_b5_any_number_of_others_runs_that_end_at_once_never_holds_ours_back(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr_assets.defs.monitoring.runs.PAGE", 20)
+    bench.tick("run_failure", now())
+    for n in range(130):  # as when somebody cancels a backfill
+        store_run(instance, f"nightly_{n}", dg.DagsterRunStatus.CANCELED, location="analytics")
+    store_run(instance, "provision_stack", dg.DagsterRunStatus.CANCELED)
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
 
-    context = SimpleNamespace(code_location_origin=SimpleNamespace(location_name="dr-assets"))
-    for location, own in (("dr-assets", True), ("analytics", False)):
-        run = SimpleNamespace(tags={}, job_name="verify_stack", remote_job_origin=origin(location))
-        assert _is_own(context, stack, run) is own
+
+def test_case_b5_a_tick_that_reads_its_fill_goes_on_from_there_in_the_next(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dr_assets.defs.monitoring.runs.PAGE", 4)
+    monkeypatch.setattr("dr_assets.defs.monitoring.runs.PAGES", 2)
+    monkeypatch.setattr("dr_assets.defs.monitoring.runs.OVERLAP", 3)
+    bench.tick("run_failure", now())
+    for n in range(18):
+        store_run(instance, f"nightly_{n}", dg.DagsterRunStatus.CANCELED, location="analytics")
+    store_run(instance, "provision_stack", dg.DagsterRunStatus.CANCELED)
+    ticks = 0
+    while not bench.sns.keys and ticks < 12:
+        bench.tick("run_failure", now())
+        ticks += 1
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
+    assert ticks > 1
+
+
+def test_case_b5_a_run_is_read_although_dagster_s_database_was_replaced(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    for n in range(5):
+        store_run(instance, f"nightly_{n}", dg.DagsterRunStatus.CANCELED, location="analytics")
+    bench.tick("run_failure", now())
+    with dg.DagsterInstance.ephemeral() as other:
+        bench.instance = other
+        store_run(other, "provision_stack", dg.DagsterRunStatus.CANCELED)
+        bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
+
+
+def test_case_b5_an_event_that_was_committed_late_is_read(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    store_run(instance, "provision_stack", dg.DagsterRunStatus.CANCELED)
+    ids = [instance.fetch_run_status_changes(dg.DagsterEventType.RUN_CANCELED, limit=1).records[0].storage_id]
+    # A cursor that has read the id after it, as where PostgreSQL commits the two in the other order.
+    memory = {"since": time.time(), "run_events": {"PIPELINE_CANCELED": ids[0] + 1}}
+    store_run(instance, "nightly", dg.DagsterRunStatus.CANCELED, location="analytics")
+    bench.cursors["run_failure"] = json.dumps({"schema": "dr-assets/sensor-state/1", "heartbeat": 0.0, "more": memory})
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
+
+
+def test_case_b5_a_cursor_of_the_former_version_goes_on_from_its_time(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.cursors["run_failure"] = (
+        f'{{"schema":"dr-assets/sensor-state/1","heartbeat":0.0,"more":{{"since":{time.time() - 600}}}}}'
+    )
+    store_run(instance, "provision_stack", dg.DagsterRunStatus.CANCELED)
+    bench.tick("run_failure", now())
+    assert bench.sns.keys == [f"{S}-runs.provision_stack-000001.opened"]
+
+
+def test_case_f1_another_stack_s_verification_opens_nothing(
+    bench: Bench, instance: dg.DagsterInstance, now: Callable[[], float]
+) -> None:
+    bench.tick("drift", now())
+    run_job(instance, "verify_stack", fails=False, drifted=("primary/aurora/cluster",), stack="other000")
+    bench.tick("drift", now())
+    assert bench.sns.keys == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "location", "repository", "own"),
+    [
+        ({"dr/stack": S}, "", "", True),
+        ({"dr/stack": "other000"}, "dr-assets", "__repository__", False),
+        ({}, "dr-assets", "__repository__", True),
+        ({}, "dr-assets", "other_repository", False),
+        ({}, "analytics", "__repository__", False),
+        ({}, "", "", False),
+    ],
+)
+def test_case_f2_a_run_is_ours_by_its_tag_or_its_repository(
+    stack: Stack, tags: dict[str, str], location: str, repository: str, own: bool
+) -> None:
+    def origin(name: str) -> SimpleNamespace:
+        return SimpleNamespace(location_name=name)
+
+    context = SimpleNamespace(code_location_origin=origin("dr-assets"), repository_name="__repository__")
+    launched = SimpleNamespace(
+        repository_origin=SimpleNamespace(code_location_origin=origin(location), repository_name=repository)
+    )
+    run: Any = SimpleNamespace(tags=tags, job_name="verify_stack", remote_job_origin=launched if location else None)
+    assert is_own(context, stack, run) is own
+    if not tags:  # a sensor outside any code location knows no run without a tag
+        context.code_location_origin = None
+        assert not is_own(context, stack, run)
+
+
+def test_every_job_carries_the_tag_of_its_stack(stack: Stack) -> None:
+    for job in build_definitions(stack).jobs or ():
+        assert (job.tags or {}).get("dr/stack") == S, job.name  # type: ignore[union-attr]
 
 
 def test_every_job_of_the_definitions_is_one_of_ours(stack: Stack) -> None:
@@ -331,9 +436,15 @@ def test_drift_that_verification_found_names_the_lost_capability(
 
 
 def record(bench: Bench, days_ago: float, scenario: str, status: str = "succeeded") -> None:
-    end = at(0) - timedelta(days=days_ago)
-    key = f"records/{S}/{end:%Y%m%dT%H%M%SZ}-{scenario}-abc123.json"
-    bench.store.write(key, json.dumps({"status": status, "ended_at": utc.to_text(end), "scenario": scenario}).encode())
+    """Store a record that a real drill left (tests/drills/data), with another end, scenario and status."""
+    body = json.loads((RECORDS / "000001.json").read_bytes())
+    end = utc.to_text(at(0) - timedelta(days=days_ago))
+    body |= {"ended_at": end, "scenario": scenario, "status": status}
+    del body["hash"]
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    body["hash"] = hashlib.sha256(canonical.encode()).hexdigest()
+    number = len(bench.store.list(f"records/{S}/")) + 1
+    bench.store.write(f"records/{S}/{number:06d}.json", json.dumps(body).encode())
 
 
 def test_overdue_drills_and_stale_proof(bench: Bench) -> None:
@@ -371,7 +482,9 @@ def test_a_change_after_the_last_proof_makes_it_stale(
     def key() -> dg.MaterializeResult[Any]:
         return dg.MaterializeResult(metadata={"status": "updated"})
 
-    job = dg.Definitions(assets=[key], jobs=[dg.define_asset_job("provision_stack", selection="*")])
+    job = dg.Definitions(
+        assets=[key], jobs=[dg.define_asset_job("provision_stack", selection="*", tags={"dr/stack": S})]
+    )
     job.resolve_job_def("provision_stack").execute_in_process(instance=instance)
     bench.tick("drill_overdue", now())
     assert bench.sns.keys == [f"{S}-drills.readiness-000001.opened"]
@@ -462,7 +575,7 @@ def test_the_definitions_sensor_evaluates_the_preconditions_itself(
         cursor, requests = result.cursor, [*requests, *(result.run_requests or [])]
     assert requests
     assert asked[0].target == "secondary"
-    job = next(job for job in build_drill_jobs() if job.name == "failover_drill")
+    job = next(job for job in build_drill_jobs(stack) if job.name == "failover_drill")
     assert dg.validate_run_config(job, requests[0].run_config)
 
 

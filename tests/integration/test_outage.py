@@ -149,5 +149,5 @@ def test_an_armed_failover_asks_for_its_run_when_the_region_is_gone_and_every_pr
             time.sleep(1)
         (request,) = requests
         assert (request.job_name, request.tags["dr/automatic"]) == ("failover_drill", "true")
-        job = next(job for job in build_drill_jobs() if job.name == "failover_drill")
+        job = next(job for job in build_drill_jobs(stack) if job.name == "failover_drill")
         assert dg.validate_run_config(job, request.run_config)

@@ -10,13 +10,14 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from dr_assets.defs.resources import as_dagster_failure
+from dr_assets.defs.stack.jobs import job_tags
 from dr_assets.drills import record_builder, runner
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS, Scenario, StepName
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Request
 from dr_assets.history.store import open_store
-from dr_assets.stack import load_stack
+from dr_assets.stack import Stack, load_stack
 
 SCENARIOS: tuple[Scenario, ...] = ("switchover", "failover", "failback")
 DESCRIPTIONS = {
@@ -64,12 +65,12 @@ class DrillSession(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._drill = None
 
 
-def build_drill_jobs() -> list[dg.JobDefinition]:
+def build_drill_jobs(stack: Stack) -> list[dg.JobDefinition]:
     """One job for each scenario."""
-    return [_job(scenario) for scenario in SCENARIOS]
+    return [_job(stack, scenario) for scenario in SCENARIOS]
 
 
-def _job(scenario: Scenario) -> dg.JobDefinition:
+def _job(stack: Stack, scenario: Scenario) -> dg.JobDefinition:
     def watch(context: dg.OpExecutionContext) -> runner.OnStep:
         return lambda step, text: context.log.info(f"{step}: {text}")
 
@@ -134,7 +135,7 @@ def _job(scenario: Scenario) -> dg.JobDefinition:
     # Two drills of one stack never run at once: the lock refuses, and a queue keeps them apart by this tag.
     return graph.to_job(
         tags={
-            "dr/mode": "drill",
+            **job_tags(stack, "drill"),
             "dr/scenario": scenario,
             "dagster/max_retries": "0",
             "dagster/concurrency_key": "dr-drill",

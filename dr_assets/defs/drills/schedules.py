@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from dr_assets.defs.stack.jobs import STACK_TAG
 from dr_assets.stack import Stack
 
 _PRODUCTION = frozenset({"prod", "production", "live", "prd"})
@@ -25,7 +26,7 @@ def build_drill_schedules(stack: Stack) -> list[dg.ScheduleDefinition]:
             cron_schedule="0 10 * * 2",  # Tuesday, during working hours
             execution_timezone="UTC",
             run_config=drill_config("switchover"),
-            tags={"dr/stack": stack.environment_suffix, "dr/scheduled": "true"},
+            tags={STACK_TAG: stack.environment_suffix, "dr/scheduled": "true"},
             default_status=dg.DefaultScheduleStatus.STOPPED,
             description="A switchover drill every Tuesday at 10:00 UTC, outside production. Starting it approves it.",
         )

@@ -18,6 +18,7 @@ from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.assets import OWNER, asset_key
+from dr_assets.defs.stack.jobs import job_tags
 from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
@@ -227,19 +228,19 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
     return [replication_samples, rpo_history, rto_history, exposure, readiness, dr_report]
 
 
-def build_report_jobs() -> list[Any]:
+def build_report_jobs(stack: Stack) -> list[Any]:
     """`replication_history`, one day; `evidence_report`, every report of a period."""
     return [
         dg.define_asset_job(
             HISTORY_JOB,
             dg.AssetSelection.groups("history"),
-            tags={"dr/mode": "history"},
+            tags=job_tags(stack, "history"),
             description="Pull a day's samples from CloudWatch into the history.",
         ),
         dg.define_asset_job(
             REPORT_JOB,
             dg.AssetSelection.groups("reports"),
-            tags={"dr/mode": "report"},
+            tags=job_tags(stack, "report"),
             description="All reports of a period, and the evidence pack. Reads AWS, changes nothing there.",
         ),
     ]

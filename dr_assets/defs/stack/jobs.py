@@ -9,9 +9,17 @@ from dr_assets.core.model import Resource
 from dr_assets.defs.resources import AwsStack, as_dagster_failure
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.reconcile.service import refuse_destroy
+from dr_assets.stack import Stack
 
 PROVISION, VERIFY, DESTROY = "provision_stack", "verify_stack", "destroy_stack"
 CONFIRM = "confirm_destroy"
+# On every job, and so on each of its runs: whose run it is, where several stacks or teams share an instance.
+STACK_TAG = "dr/stack"
+
+
+def job_tags(stack: Stack, mode: str) -> dict[str, str]:
+    """Tags of a job of this stack; its runs inherit them."""
+    return {STACK_TAG: stack.environment_suffix, "dr/mode": mode}
 
 
 def mode_config(mode: str, **more: Any) -> dict[str, Any]:
@@ -20,7 +28,7 @@ def mode_config(mode: str, **more: Any) -> dict[str, Any]:
 
 
 def build_jobs(
-    left_out: dg.AssetChecksDefinition | None = None, provisioned: dg.AssetChecksDefinition | None = None
+    stack: Stack, left_out: dg.AssetChecksDefinition | None = None, provisioned: dg.AssetChecksDefinition | None = None
 ) -> list[Any]:
     """The jobs `verify_stack` and `provision_stack`.
 
@@ -39,14 +47,14 @@ def build_jobs(
             selection=compared,
             config=mode_config("verify"),
             description="Compare every resource with the stack, field by field. Writes nothing to AWS.",
-            tags={"dr/mode": "verify"},
+            tags=job_tags(stack, "verify"),
         ),
         dg.define_asset_job(
             PROVISION,
             selection=everything,
             config=mode_config("provision"),
             description="Create what is absent and correct what differs, in the order of the lineage. Never deletes.",
-            tags={"dr/mode": "provision"},
+            tags=job_tags(stack, "provision"),
         ),
     ]
 
@@ -73,7 +81,7 @@ def confirm_destroy(context: dg.OpExecutionContext, config: Confirmation, aws: A
     context.log.info(f"destroying {len(state.resources)} resources of stack {state.stack.environment_suffix}")
 
 
-def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
+def build_destroy_job(stack: Stack, resources: Sequence[Resource]) -> dg.JobDefinition:
     """One op for each resource, in reverse lineage: dependents are deleted first."""
     dependents: dict[str, list[str]] = {resource.key: [] for resource in resources}
     for resource in resources:
@@ -90,7 +98,7 @@ def build_destroy_job(resources: Sequence[Resource]) -> dg.JobDefinition:
     return graph.to_job(
         name=DESTROY,
         description="Delete every resource in reverse lineage. Needs the suffix as confirmation; refused under deletion protection.",
-        tags={"dr/mode": "destroy"},
+        tags=job_tags(stack, "destroy"),
     )
 
 
