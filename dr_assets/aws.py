@@ -163,13 +163,20 @@ class Aws:
         attempts: int = READ_ATTEMPTS,
         silence: float | None = None,
     ) -> None:
-        self._session = session or AwsSession()
+        self._found = session
         self._read_timeout, self._attempts = read_timeout, attempts
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, bool], Any] = {}
         self.log = CallLog()
         self._pacing = {service: Pacing(calls) for service, calls in CALLS_PER_SECOND.items()}
         self.breaker = Breaker(silence=2 * read_timeout if silence is None else silence)
+
+    @property
+    def _session(self) -> AwsSession:
+        """Made at the first call: wrong credentials must fail that call, not what else its caller does without AWS."""
+        if self._found is None:
+            self._found = AwsSession()
+        return self._found
 
     def client(self, service: str, region: str, writing: bool = False) -> Any:
         """The boto3 client of one service in one region. Raises CredentialsError where boto3 cannot create one."""

@@ -21,7 +21,7 @@ CONTRACTS = {
 # Packages that a contract leaves out on purpose: they may know what the others may not.
 ALLOWED = {
     "emulator": {"cli", "emulator"},
-    "emulator-alone": {"emulator", "errors", "utc"},
+    "emulator-alone": {"emulator", "errors", "files", "utc"},
     "dagster": {"defs", "cli"},
     "boto": {"aws", "aws_session", "resources", "reconcile", "history", "drills", "defs", "emulator"},
 }

@@ -22,6 +22,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -226,18 +227,26 @@ def _confirmations(store: Store, stack: str) -> list[str]:
 
 
 def deliver(deliveries: DeliveryLog, channels: Sequence[Channel], alert: Alert, now: datetime) -> dict[str, Result]:
-    """Deliver through every channel that accepts it. Raises the first failure, after all channels were tried."""
-    results: dict[str, Result] = {}
-    failures: list[DrError] = []
-    for channel in channels:
-        if not channel.accepts(alert):
-            continue
+    """Deliver through every channel that accepts it, all at the same time: none waits for another that hangs or fails.
+
+    Raises, after all have ended, AlertRefused where each that failed has refused; otherwise AlertUnknown, or the failure itself
+    where it is the only one. The text names every failure.
+    """
+
+    def attempt(channel: Channel) -> Result | DrError | None:
         try:
-            results[channel.name] = deliveries.deliver(alert, channel, now)
+            return deliveries.deliver(alert, channel, now) if channel.accepts(alert) else None
         except DrError as error:
-            failures.append(error)
+            return error
         except Exception as error:  # its text and traceback may hold a secret of the channel
-            failures.append(AlertUnknown(f"{channel.name} failed ({type(error).__name__})."))
-    if failures:
+            return AlertUnknown(f"{channel.name} failed ({type(error).__name__}).")
+
+    with ThreadPoolExecutor(max(1, len(channels)), thread_name_prefix="channel") as pool:
+        attempts = dict(zip((channel.name for channel in channels), pool.map(attempt, channels), strict=True))
+    failures = [result for result in attempts.values() if isinstance(result, DrError)]
+    if len(failures) == 1:
         raise failures[0]
-    return results
+    if failures:
+        kind = AlertRefused if all(isinstance(failure, AlertRefused) for failure in failures) else AlertUnknown
+        raise kind(" ".join(map(str, failures)))
+    return {name: result for name, result in attempts.items() if isinstance(result, str)}

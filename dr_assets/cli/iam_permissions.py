@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from dr_assets import files
 from dr_assets.core.expressions import Text
 from dr_assets.errors import DrError
 from dr_assets.history.store import URI_VARIABLE
@@ -55,8 +56,7 @@ def _write(stack: Stack, name: str, document: dict[str, Any], out: Path) -> None
     for number, part in enumerate(iam_policy.split(document), start=1):
         file = out / f"dr-{name}-{number}-{stack.environment_suffix}.json"
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(part, indent=2) + "\n", encoding="utf-8")
+            files.write(file, (json.dumps(part, indent=2) + "\n").encode())
         except OSError as error:
             raise DrError(f"{file} cannot be written ({error.strerror}). Choose another folder for --out.") from error
         click.echo(f"aws iam create-policy --policy-name {file.stem} --policy-document file://{file}")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from dr_assets import files
 from dr_assets.cli.alert import alert
 from dr_assets.cli.drill import drill
 from dr_assets.cli.preflight import preflight
 from dr_assets.cli.report import report
-from dr_assets.errors import DrError, WriterOutsideError
+from dr_assets.errors import DrError, RefusedError, WriterOutsideError
 
 if TYPE_CHECKING:
     from dr_assets.reconcile.service import JobResult, Verification
@@ -83,6 +84,7 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    written = False
     try:
         with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
             # Emulated evidence must not mix with that of a real stack, whose suffix may be the same.
@@ -93,7 +95,8 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                     "nameserver": aws.nameserver,
                     "environment": environment,
                 }
-                write_atomically(ready_file, json.dumps(document, indent=2) + "\n")
+                _write_ready_file(ready_file, json.dumps(document, indent=2) + "\n")
+                written = True
             for name, value in environment.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
             click.echo(
@@ -103,8 +106,8 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                 if not aws.alive:
                     raise DrError(f"The embedded AWS exited unexpectedly. The end of its log: {aws.stderr[-1000:]}")
     finally:
-        if ready_file:
-            ready_file.unlink(missing_ok=True)
+        if ready_file and written:
+            files.remove(ready_file)
 
 
 @main.command()
@@ -369,14 +372,22 @@ def _total(stack: Stack) -> int:
     return len(catalog(stack))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` atomically: a reader sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _write_ready_file(path: Path, text: str) -> None:
+    """Write it for whoever waits for it; replaces only a former ready file, which a killed process may have left."""
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        former = files.read(path)
+    except FileNotFoundError:
+        former = b""
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        raise DrError(f"Cannot read {path}: {error.strerror}. Choose another name for --ready-file.") from error
+    try:
+        if former and "aws_endpoint_url" not in json.loads(former):
+            raise ValueError
+    except (ValueError, TypeError, RecursionError):
+        raise RefusedError(f"{path} exists and is no ready file. Choose another name for --ready-file.") from None
+    try:
+        files.write(path, text.encode())
+    except OSError as error:
         raise DrError(f"Cannot write {path}: {error.strerror}. Choose a folder that exists and is writable.") from error
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from dr_assets import files
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import DrError
 from dr_assets.stack import load_stack
@@ -43,10 +44,15 @@ def run(port: int) -> int:
     if not Path("definitions.py").is_file():
         raise DrError("definitions.py is not in this folder. Run `dr ui` from the project's folder.")
     home = Path(os.environ.get("DAGSTER_HOME") or HOME).absolute()
-    home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(SETTINGS, encoding="utf-8")
+    try:
+        files.write(settings, SETTINGS.encode(), replace=False)
+    except FileExistsError:
+        pass  # the operator's own
+    except OSError as error:
+        raise DrError(
+            f"{settings} cannot be written ({error.strerror}). Correct DAGSTER_HOME or its rights."
+        ) from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dr_assets import files
 from dr_assets.emulator import services
 from dr_assets.emulator.answers import answers
 from dr_assets.emulator.postgres import PostgresPair
-from dr_assets.emulator.postgres.certificates import write_private
 from dr_assets.emulator.rds import roles
 from dr_assets.emulator.rds.databases import PairDriver
 from dr_assets.emulator.route53.nameserver import Nameserver
@@ -35,7 +35,7 @@ class LiveDatabases:
     ) -> None:
         self._within = within
         pair = PostgresPair()
-        write_private(ca_file, pair.authority.pem)
+        files.write(ca_file, pair.authority.pem, mode=0o600)
         self.driver = PairDriver(pair, region_dark)
         roles.attach(self.driver)
         self._dns = Nameserver(

@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlparse
 
+from dr_assets import files
 from dr_assets.core.paging import Tokens
 from dr_assets.errors import AwsCallError, DrError
 
@@ -46,7 +46,7 @@ class Store(Protocol):
 
 
 class FolderStore:
-    """A folder: objects are written to a temporary file of the same folder, flushed to disk and renamed."""
+    """A folder. An object appears whole (`files`); no link below the folder is followed, neither in reading nor in writing."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -60,19 +60,17 @@ class FolderStore:
 
     def read(self, key: str) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            return files.read(self._path(key), below=self.root)
         except (FileNotFoundError, NotADirectoryError):
             raise KeyError(key) from None
+        except OSError as error:
+            raise _unreadable(self._path(key), error) from error
 
     def write(self, key: str, data: bytes) -> None:
-        self._put(key, data, os.replace)
+        self._put(key, data)
 
     def create(self, key: str, data: bytes) -> None:
-        def link(part: str, path: Path) -> None:
-            os.link(part, path)  # unlike rename, fails where the name is taken
-            Path(part).unlink()
-
-        self._put(key, data, link)
+        self._put(key, data, replace=False)
 
     def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
         path = self._path(key)
@@ -83,7 +81,7 @@ class FolderStore:
                 found = None
             if found != before:
                 return False
-            self._put(key, data, os.replace)
+            self._put(key, data)
             return True
 
     @contextlib.contextmanager
@@ -92,44 +90,42 @@ class FolderStore:
         import fcntl
 
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / ".lock").open("ab")
+            file = files.append(folder / ".lock", below=self.root)
         except OSError as error:
-            raise DrError(
-                f"{folder} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights."
-            ) from error
+            raise _unwritable(folder, error) from error
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _put(self, key: str, data: bytes, place: Any) -> None:
+    def _put(self, key: str, data: bytes, replace: bool = True) -> None:
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        except OSError as error:
-            raise DrError(
-                f"{path.parent} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights."
-            ) from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            place(part, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(part).unlink()
+            files.write(path, data, mode=0o600, below=self.root, replace=replace)
+        except FileExistsError:
             raise
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def list(self, prefix: str) -> list[str]:
         folder, _, _ = prefix.rpartition("/")
         start = self._path(folder) if folder else self.root
-        keys = (path.relative_to(self.root).as_posix() for path in start.rglob("*") if path.is_file())
+        try:
+            found = list(files.regular_files(start, below=self.root))
+        except OSError as error:
+            raise _unreadable(start, error) from error
+        keys = (path.relative_to(self.root).as_posix() for path in found)
         return sorted(key for key in keys if key.startswith(prefix) and not PurePosixPath(key).name.startswith("."))
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        files.remove(self._path(key), below=self.root)
+
+
+def _unreadable(path: Path, error: OSError) -> DrError:
+    return DrError(f"{path} cannot be read ({error.strerror}). Correct {URI_VARIABLE} or its rights.")
+
+
+def _unwritable(path: Path, error: OSError) -> DrError:
+    return DrError(f"{path} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights.")
 
 
 class BucketStore:

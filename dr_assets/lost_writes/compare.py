@@ -8,18 +8,16 @@ script that looks ready to run would delete what customers entered after the fai
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import psycopg
 from psycopg import sql
 
-from dr_assets import utc
+from dr_assets import files, utc
 from dr_assets.documents import Document, UtcTime
 from dr_assets.errors import DrError
 
@@ -160,7 +158,7 @@ def propose(old: Connection, new: Connection, file: Path, exclude_schemas: Seque
                     "Give the old writer by its address (DR_RESOLVE), not by a name that moved."
                 )
             before, after = _tables(old, exclude_schemas), _tables(new, exclude_schemas)
-            with _atomic_file(file) as out:
+            with files.writing(file, mode=0o600) as out:
                 header = ProposalHeader(
                     made_at=utc.now(),
                     reads="old: the old writer, preserved; new: the writer now; action: what would restore old",
@@ -244,7 +242,7 @@ def _incomparable(old: _Table | None, new: _Table | None) -> str | None:
     return None
 
 
-def _compare(old: Connection, new: Connection, table: _Table, out: IO[str]) -> Difference:
+def _compare(old: Connection, new: Connection, table: _Table, out: BinaryIO) -> Difference:
     counts: dict[Action, int] = {"insert": 0, "update": 0, "delete": 0}
     batch: list[tuple[Action, Key]] = []
     with ExitStack() as ending:
@@ -304,7 +302,7 @@ def _ascending(rows: Iterable[tuple[Key, bytes]]) -> Iterator[tuple[Key, bytes]]
         yield row
 
 
-def _write(old: Connection, new: Connection, table: _Table, batch: Sequence[tuple[Action, Key]], out: IO[str]) -> None:
+def _write(old: Connection, new: Connection, table: _Table, batch: Sequence[tuple[Action, Key]], out: BinaryIO) -> None:
     """One line for each differing row, with what each side has of it."""
     if not batch:
         return
@@ -346,21 +344,5 @@ def _contents(connection: Connection, table: _Table, keys: Sequence[Key]) -> dic
     return {row[: len(names)]: dict(zip(table.types, row[len(names) :], strict=True)) for row in rows}
 
 
-def _line(out: IO[str], entry: dict[str, Any]) -> None:
-    out.write(json.dumps(entry, ensure_ascii=False) + "\n")
-
-
-@contextmanager
-def _atomic_file(path: Path) -> Iterator[IO[str]]:
-    """A file that gets its name only once it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+def _line(out: BinaryIO, entry: dict[str, Any]) -> None:
+    out.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())

@@ -94,6 +94,39 @@ def test_an_unforeseen_error_of_a_channel_holds_no_other_back_and_shows_no_secre
     assert pager.keys == [OPENED]
 
 
+class Hanging(Recorder):
+    """Hangs until it is released, or fails before it sends."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.released = threading.Event()
+
+    def send(self, alert: Alert) -> None:
+        assert self.released.wait(20)
+        super().send(alert)
+
+
+def test_case_d3_each_channel_is_tried_in_time_whatever_the_others_do(store: FolderStore, alert: Alert) -> None:
+    hanging, broken, last = Hanging("sns"), Recorder("slack"), Hanging("pagerduty")
+    broken.accepts = lambda _: 1 / 0 > 0  # type: ignore[method-assign]  # any exception
+    last.send = lambda alert: (Recorder.send(last, alert), hanging.released.set())  # type: ignore[method-assign,assign]
+    with pytest.raises(AlertUnknown, match=r"^slack failed \(ZeroDivisionError\)\.$"):
+        deliver(DeliveryLog(store), [hanging, broken, last], alert, at(0))
+    assert hanging.keys == last.keys == [OPENED]
+
+
+def test_case_d3_every_failure_is_named(store: FolderStore, alert: Alert) -> None:
+    refusing = [Recorder(name) for name in ("sns", "slack")]
+    for channel in refusing:
+        channel.errors = [AlertRefused(f"{channel.name} refused."), AlertRefused(f"{channel.name} refused.")]
+    with pytest.raises(AlertRefused, match=r"^sns refused\. slack refused\.$"):
+        deliver(DeliveryLog(store), refusing, alert, at(0))
+    lost = Recorder("pagerduty")
+    lost.errors = [AlertUnknown("pagerduty is silent.")]
+    with pytest.raises(AlertUnknown, match=r"^sns refused\. slack refused\. pagerduty is silent\.$"):
+        deliver(DeliveryLog(store), [*refusing, lost], alert, at(1))
+
+
 def test_two_daemons_with_one_cursor_deliver_once(stack: Stack, store: FolderStore, sns: Recorder) -> None:
     one, two = Daemon(stack, store, sns), Daemon(stack, store, sns)
     for second in range(0, 150, 5):

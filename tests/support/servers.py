@@ -20,8 +20,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from dr_assets import files
 from dr_assets.emulator.postgres import tls_proxy
-from dr_assets.emulator.postgres.certificates import CertificateAuthority, write_private
+from dr_assets.emulator.postgres.certificates import CertificateAuthority
 from dr_assets.emulator.postgres.supervisor import free_shared_memory
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address
@@ -89,7 +90,7 @@ class Server:
         self.pid = 0
         folder.mkdir(mode=0o711)
         (folder / "tls").mkdir(mode=0o700)
-        write_private(folder / "tls" / tls_proxy.CERTIFICATE, authority.issue([HOST]))
+        files.write(folder / "tls" / tls_proxy.CERTIFICATE, authority.issue([HOST]), mode=0o600)
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
         secret = folder / "password"

@@ -7,6 +7,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.alerting.channels.channel import WebhookChannel
 from dr_assets.alerting.message import Alert
+from dr_assets.secret import Secret
 
 EVENTS_API = "https://events.pagerduty.com/v2/enqueue"
 
@@ -17,7 +18,7 @@ class PagerDutyChannel(WebhookChannel):
     name, deduplicates = "pagerduty", True
 
     def __init__(self, routing_key: str, url: str = EVENTS_API) -> None:
-        self._routing_key, self.url = routing_key, url
+        self._routing_key, self.url = Secret(routing_key), Secret(url)
 
     def accepts(self, alert: Alert) -> bool:
         return alert.incident.severity == "critical"
@@ -26,7 +27,7 @@ class PagerDutyChannel(WebhookChannel):
         """https://developer.pagerduty.com/docs/events-api-v2: trigger or resolve."""
         incident = alert.incident
         body: dict[str, Any] = {
-            "routing_key": self._routing_key,
+            "routing_key": self._routing_key.reveal(),
             "event_action": "resolve" if alert.step == "resolved" else "trigger",
             "dedup_key": incident.id,
             "payload": {

@@ -6,6 +6,7 @@ from typing import Any
 
 from dr_assets.alerting.channels.channel import WebhookChannel
 from dr_assets.alerting.message import Alert
+from dr_assets.secret import Secret
 
 
 class SlackChannel(WebhookChannel):
@@ -14,7 +15,7 @@ class SlackChannel(WebhookChannel):
     name = "slack"
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url = Secret(url)
 
     def body(self, alert: Alert) -> dict[str, Any]:
         """https://api.slack.com/messaging/webhooks: `text` is the notification, `blocks` the message."""

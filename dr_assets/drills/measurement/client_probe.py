@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import psycopg
 
+from dr_assets import files
 from dr_assets.drills.measurement.rpo_rto import Attempt
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, TlsError, impatient, is_read_only, open_connection
@@ -88,14 +89,14 @@ class ClientProbe:
     def _run(self) -> None:
         number = 0
         if self._path and self._path.exists():
-            with self._path.open("a", encoding="utf-8") as file:
+            with files.append(self._path, below=self._path.parent.parent) as file:
                 file.write("\n")  # an earlier process may have died within a line
         while not self._ending.is_set():
             number += 1
             attempt = self._try(number)
             self._attempts.append(attempt)
             if self._path:
-                with self._path.open("a", encoding="utf-8") as file:
+                with files.append(self._path, below=self._path.parent.parent) as file:
                     file.write(json.dumps(asdict(attempt)) + "\n")
             self._ending.wait(max(0.0, self._interval - (attempt.ended - attempt.begun)))
         self._drop()

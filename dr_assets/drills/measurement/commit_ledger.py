@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from dr_assets import utc
+from dr_assets import files, utc
 from dr_assets.drills.measurement.rpo_rto import Row
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
@@ -82,7 +82,6 @@ class CommitLedger:
     ) -> None:
         self._drill, self._path, self._where, self._credentials = drill, path, where, credentials
         self._interval = 1.0 / rate
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = read_fates(path).next_writer
         self._seq = 0
         self._ending = threading.Event()
@@ -117,7 +116,7 @@ class CommitLedger:
 
     def _write_rows(self) -> None:
         connection: psycopg.Connection[Any] | None = None
-        with self._path.open("a", encoding="utf-8") as file:
+        with files.append(self._path, below=self._path.parent.parent) as file:
             if file.tell():
                 file.write("\n")  # an earlier writer may have died within a line
             # On disk before the first row is sent: the writer after a crash takes another number.

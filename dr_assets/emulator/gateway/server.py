@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from dr_assets import files
+
 # Must be set before moto is imported: without it AWS managed policies cannot be attached.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
@@ -72,9 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def write_ready_file(path: Path, port: int, extra: dict[str, Any] | None = None) -> None:
     """Write the server's address atomically: a reader finds the whole file or none."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps({"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid(), **(extra or {})}))
-    part.replace(path)
+    document = {"aws_endpoint_url": f"http://127.0.0.1:{port}", "pid": os.getpid(), **(extra or {})}
+    files.write(path, json.dumps(document).encode())
 
 
 def _wait_for_owner(gone: threading.Event, end: threading.Event) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dr_assets import files
 from dr_assets.errors import DrError
 
 BIN_VARIABLE = "DR_POSTGRES_BIN"
@@ -53,12 +54,11 @@ class Programs:
         if self.user is not None:
             os.chown(path, self.user, self.group)
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a file that only that user may read: it can hold a password."""
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(text)
-        self.own(path)
+    def write(self, path: Path, text: str, below: Path) -> None:
+        """Write a file that only that user may read: it can hold a password. That user's own folders are below `below`."""
+        owner = None if self.user is None else (self.user, self.group)
+        with files.writing(path, mode=0o600, below=below, owner=owner) as file:
+            file.write(text.encode())
 
 
 def clean_environment() -> dict[str, str]:

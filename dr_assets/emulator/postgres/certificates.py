@@ -7,11 +7,8 @@ Source: mysql-net/MySqlConnector#498 (a certificate of Aurora, printed); Aurora 
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -76,11 +73,3 @@ class CertificateAuthority:
         )
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return secret + made.public_bytes(Encoding.PEM)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically; only its owner may read it."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-    part.replace(path)

@@ -23,7 +23,8 @@ from typing import Any
 
 import psycopg
 
-from dr_assets.emulator.postgres import certificates, ports, supervisor, tls_proxy
+from dr_assets import files
+from dr_assets.emulator.postgres import ports, supervisor, tls_proxy
 from dr_assets.emulator.postgres.binaries import Programs, clean_environment
 from dr_assets.errors import DrError
 
@@ -120,7 +121,7 @@ class Node:
     def init(self) -> None:
         """A new, empty cluster."""
         secret = self.folder / "password"
-        self._programs.write(secret, self._password)
+        self._programs.write(secret, self._password, self.folder)
         try:
             self._programs.run(
                 "initdb",
@@ -177,7 +178,7 @@ class Node:
 
     def _passfile(self) -> str:
         path = self.folder / "pgpass"
-        self._programs.write(path, f"*:*:*:{HARNESS}:{self._password}\n")
+        self._programs.write(path, f"*:*:*:{HARNESS}:{self._password}\n", self.folder)
         return str(path)
 
     def configure(self, upstream: tuple[str, int] | None = None, slot: str = "", read_only: bool = False) -> None:
@@ -187,13 +188,13 @@ class Node:
         """
         hba, conf, auto = self.folder / "pg_hba.conf", self.folder / "postgresql.conf", "postgresql.auto.conf"
         self._programs.write(
-            hba, "".join(f"host {what} all 127.0.0.0/8 scram-sha-256\n" for what in ("all", "replication"))
+            hba, "".join(f"host {what} all 127.0.0.0/8 scram-sha-256\n" for what in ("all", "replication")), self.folder
         )
         ip, port = self.inner
         text = SETTINGS.format(ip=ip, port=port, data=self.data, hba=hba, site=self.site)
         marker = self.data / "standby.signal"
         if upstream or read_only:
-            self._programs.write(marker, "")
+            self._programs.write(marker, "", self.folder)
         else:
             marker.unlink(missing_ok=True)
         if upstream:
@@ -204,12 +205,12 @@ class Node:
             text += f"primary_conninfo = '{where} passfile={self._passfile()}'\nprimary_slot_name = '{slot}'\n"
         elif read_only:
             text += "recovery_target_timeline = 'current'\n"
-        self._programs.write(conf, text)
-        self._programs.write(self.data / auto, "")  # a rewind or a backup brings along the other one's
+        self._programs.write(conf, text, self.folder)
+        self._programs.write(self.data / auto, "", self.folder)  # a rewind or a backup brings along the other one's
 
     def configure_tls(self, certificate: bytes, force: bool) -> None:
         """Its certificate with key (PEM), and whether clients without TLS are refused; both hold for new connections."""
-        certificates.write_private(self.tls / tls_proxy.CERTIFICATE, certificate)
+        files.write(self.tls / tls_proxy.CERTIFICATE, certificate, mode=0o600)
         forced = self.tls / tls_proxy.FORCE
         forced.touch() if force else forced.unlink(missing_ok=True)
 

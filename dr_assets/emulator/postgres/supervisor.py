@@ -109,7 +109,8 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Ctrl-C is the owner's to handle; we end when its pipe does. (A handler, unlike SIG_IGN, is not inherited.)
         signal.signal(number, lambda *_: None)
-    with Path(log).open("ab") as output:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # its folder belongs to the unprivileged user
+    with os.fdopen(os.open(log, flags, 0o644), "ab") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True, **identity
         )

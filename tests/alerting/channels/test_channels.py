@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from dr_assets.alerting.channels import CHANNELS, ChannelEntry, open_channels
+from dr_assets.alerting.channels.channel import AlertRefused
+from dr_assets.alerting.delivery import deliver
+from dr_assets.alerting.message import Alert
+from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
+from dr_assets.ticks.monitor import Monitor
+from tests.alerting.conftest import Hook
+from tests.support.monitoring import at
 
 ROOT = Path(__file__).resolve().parents[3]
-SHARED = ("__init__", "channel")
+SHARED = ("__init__", "channel", "https")
 
 
 def missing(package: Path, entries: Sequence[ChannelEntry], docs: str, tests: Path) -> list[str]:
@@ -59,3 +69,17 @@ def test_channels_follow_the_environment(stack: Stack) -> None:
     assert [channel.name for channel in open_channels(stack, {})] == ["sns"]
     both = {"DR_ALERT_SLACK_URL": "http://x", "DR_ALERT_PAGERDUTY_KEY": "k"}
     assert [channel.name for channel in open_channels(stack, both)] == ["sns", "slack", "pagerduty"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("AWS_PROFILE", "no-such-profile"), ("DR_ROLE_ARN", "no arn"), ("DR_EXTERNAL_ID", "alone")]
+)
+def test_case_d3_wrong_credentials_leave_the_channels_without_aws(
+    stack: Stack, tmp_path: Path, alert: Alert, hook: Hook, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("DR_ALERT_SLACK_URL", hook.url)
+    monitor = Monitor(stack, store=FolderStore(tmp_path))
+    with pytest.raises(AlertRefused, match="was not sent to SNS"):
+        deliver(monitor.deliveries, open_channels(stack, os.environ), alert, at(0))
+    assert len(hook.bodies) == 1
