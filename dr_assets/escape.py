@@ -1,0 +1,65 @@
+"""Escape foreign text for the place that shows it: terminal, log line, CSV, Markdown, Slack, Terraform.
+
+Names, tags, reasons and error texts come from AWS, files, queues and shells, so any of them may hold characters that the place acts
+on. Each function returns text that is only ever shown. Escapes stay visible (`\\x1b`): a reader sees that a name is hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+# Every ASCII punctuation mark may be escaped by a backslash (CommonMark 0.31, 2.4); these are the ones that begin a construct.
+# A bare address still becomes a link in GitHub's dialect, which Dagster's UI reads, but it shows where it leads.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
+_SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# What a spreadsheet takes for the begin of a formula (CWE-1236, ASVS 1.2.10), also in full width.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+
+def line(text: object) -> str:
+    """`text` as one line without anything that a terminal, a log or a page acts on.
+
+    Control characters (line ends, ESC, C1), invisible and bidirectional format characters, line separators, lone surrogates and
+    unassigned characters become backslash escapes.
+    """
+    return "".join(char if _harmless(char) else ascii(char)[1:-1] for char in str(text))
+
+
+def lines(text: object) -> str:
+    """Text of several lines, each as `line` gives it. Only for text whose line ends are of our own making."""
+    return "\n".join(line(each) for each in str(text).split("\n"))
+
+
+def _harmless(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category[0] != "C" and category not in ("Zl", "Zp")
+
+
+def markdown(text: object) -> str:
+    """`text` inside a line, a list item or a table cell of Markdown: no link, image, markup, HTML or second cell."""
+    return _MARKDOWN.sub(r"\\\1", line(text))
+
+
+def slack(text: object, limit: int) -> str:
+    """`text` (of several lines) for a mrkdwn field of at most `limit` characters: no mention, no link, never half an entity.
+
+    Slack asks for these three entities: https://docs.slack.dev/messaging/formatting-message-text#escaping.
+    """
+    escaped = "".join(_SLACK.get(char, char) for char in lines(text))
+    return escaped if len(escaped) <= limit else re.sub(r"&[a-z]*$", "", escaped[: limit - 1]) + "…"
+
+
+def hcl(text: object) -> str:
+    """`text` as a quoted string of Terraform's language, in which `${` and `%{` begin a template."""
+    return json.dumps(str(text)).replace("${", "$${").replace("%{", "%%{")
+
+
+def csv_cell(text: object) -> str:
+    """`text` as a cell that no spreadsheet evaluates. Whoever writes the file quotes it (OWASP, CSV Injection).
+
+    A line end inside a cell is escaped: where a reader ends rows at a bare CR, the rest would be a row of its own.
+    """
+    shown = line(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
