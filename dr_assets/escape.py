@@ -14,8 +14,8 @@ import unicodedata
 # A bare address still becomes a link in GitHub's dialect, which Dagster's UI reads, but it shows where it leads.
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# What a spreadsheet takes for the begin of a formula (CWE-1236, ASVS 1.2.10), also in full width.
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# What a spreadsheet takes for the begin of a formula (CWE-1236; ASVS 1.2.10; OWASP, CSV Injection), also in full width.
+_FORMULA = re.compile(r"((?:^|;)[\s\"']*)(?=[=+\-@＝＋－＠])")
 
 
 def line(text: object) -> str:
@@ -57,9 +57,9 @@ def hcl(text: object) -> str:
 
 
 def csv_cell(text: object) -> str:
-    """`text` as a cell that no spreadsheet evaluates. Whoever writes the file quotes it (OWASP, CSV Injection).
+    """`text` as a cell that no spreadsheet evaluates: an apostrophe stands before what begins a formula.
 
-    A line end inside a cell is escaped: where a reader ends rows at a bare CR, the rest would be a row of its own.
+    Line ends and tabs are escaped, because a reader may end a row or a cell there, whatever the quotes say: Python before 3.11.9 does
+    not quote a bare CR (CPython gh-67044). A semicolon ends a cell in the locales whose decimal mark is the comma.
     """
-    shown = line(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+    return _FORMULA.sub(r"\1'", line(text))

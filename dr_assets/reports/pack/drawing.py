@@ -20,6 +20,8 @@ _SETTINGS: Any = {
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "dr-assets",
     "figure.dpi": 110,
+    # Names hold dollar signs: no text is a formula.
+    "text.parse_math": False,
 }
 
 
