@@ -10,9 +10,10 @@ import json
 import re
 import unicodedata
 
-# Every ASCII punctuation mark may be escaped by a backslash (CommonMark 0.31, 2.4); these are the ones that begin a construct.
-# A bare address still becomes a link in GitHub's dialect, which Dagster's UI reads, but it shows where it leads.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
+# Any ASCII punctuation mark may be escaped by a backslash (CommonMark 0.31, 2.4): these begin a construct anywhere, and those at the
+# begin of a text (a heading, a list, a rule). A bare address still becomes a link in GitHub's dialect, but shows where it leads.
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&]")
+_MARKDOWN_BLOCK = re.compile(r"^(\d*)([-+#=.)]+)(?=\s|$)")
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # What a spreadsheet takes for the begin of a formula (CWE-1236; ASVS 1.2.10; OWASP, CSV Injection), also in full width.
 _FORMULA = re.compile(r"((?:^|;)[\s\"']*)(?=[=+\-@＝＋－＠])")
@@ -39,7 +40,7 @@ def _harmless(char: str) -> bool:
 
 def markdown(text: object) -> str:
     """`text` inside a line, a list item or a table cell of Markdown: no link, image, markup, HTML or second cell."""
-    return _MARKDOWN.sub(r"\\\1", line(text))
+    return _MARKDOWN_BLOCK.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", line(text).strip()))
 
 
 def slack(text: object, limit: int) -> str:

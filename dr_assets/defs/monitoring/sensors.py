@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from dr_assets import utc
+from dr_assets.defs import markdown
 from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB
 from dr_assets.defs.stack.assets import asset_key
@@ -201,7 +202,6 @@ def events_of(monitor: Monitor, sensor: str, result: TickResult) -> Iterable[Any
 
 def _incident_event(transition: Transition) -> dg.AssetObservation:
     incident = transition.incident
-    evidence = "\n".join(f"- {line}" for line in incident.evidence)
     return dg.AssetObservation(
         asset_key(incident.resource),
         description=f"incident {incident.id} {transition.step}",
@@ -211,7 +211,7 @@ def _incident_event(transition: Transition) -> dg.AssetObservation:
             "severity": incident.severity,
             "what": incident.text,
             "since": dg.MetadataValue.timestamp(incident.since),
-            "evidence": dg.MetadataValue.md(evidence),
+            "evidence": markdown.bullets(incident.evidence),
             "runbook": incident.runbook,
         },
     )
