@@ -16,7 +16,7 @@ _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&]")
 _MARKDOWN_BLOCK = re.compile(r"^(\d*)([-+#=.)]+)(?=\s|$)")
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # What a spreadsheet takes for the begin of a formula (CWE-1236; ASVS 1.2.10; OWASP, CSV Injection), also in full width.
-_FORMULA = re.compile(r"((?:^|;)[\s\"']*)(?=[=+\-@＝＋－＠])")
+_FORMULA = re.compile(r"(^|;)(?=[\s\"']*[=+\-@＝＋－＠])")
 
 
 def line(text: object) -> str:
@@ -25,7 +25,8 @@ def line(text: object) -> str:
     Control characters (line ends, ESC, C1), invisible and bidirectional format characters, line separators, lone surrogates and
     unassigned characters become backslash escapes.
     """
-    return "".join(char if _harmless(char) else ascii(char)[1:-1] for char in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(char if _harmless(char) else ascii(char)[1:-1] for char in text)
 
 
 def lines(text: object) -> str:

@@ -49,9 +49,11 @@ def usage_errors_escaped() -> Iterator[None]:
     """Escapes the texts of click's own errors, which quote arguments as they were given."""
     try:
         yield
-    except click.ClickException as error:
-        error.message = escape.line(error.message)
-        raise
+    except click.UsageError as error:
+        text = error.format_message()
+        if text == escape.lines(text):
+            raise
+        raise click.UsageError(escape.line(text), error.ctx) from None
 
 
 @cache
