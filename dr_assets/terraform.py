@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from dr_assets import escape
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Drift, Resource, Target
 from dr_assets.errors import DrError
@@ -59,7 +60,7 @@ def imports(state: StackState) -> str:
     return (
         _IMPORTS_HEAD
         + "\n"
-        + "\n".join(f"import {{\n  to = {where}\n  id = {json.dumps(what)}\n}}\n" for where, what in blocks)
+        + "\n".join(f"import {{\n  to = {where}\n  id = {escape.hcl(what)}\n}}\n" for where, what in blocks)
     )
 
 

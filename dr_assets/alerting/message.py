@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.core.model import Resource
 from dr_assets.history.documents import Incident
 from dr_assets.monitoring.incidents import Transition
@@ -49,13 +49,14 @@ def compose(transition: Transition, resources: Mapping[str, Resource], link: str
         *([f"Link: {link}"] if link else []),
         f"Owner: {team}. Incident: {incident.id}. Key: {transition.key}",
     ]
-    subject = f"[{word}] {incident.stack}: {incident.text}"
+    subject = escape.line(f"[{word}] {incident.stack}: {incident.text}")
     return Alert(
         key=transition.key,
         step=transition.step,
         incident=incident,
-        subject=subject.encode("ascii", "replace").decode()[:100],  # SNS refuses other characters and longer subjects
-        text="\n".join(lines),
+        # SNS refuses other characters, control characters, and 100 characters or more (API reference of Publish).
+        subject=subject.encode("ascii", "replace").decode()[:99],
+        text="\n".join(map(escape.line, lines)),  # no line of the evidence passes for one of ours
         team=team,
         link=link,
         lost=lost,

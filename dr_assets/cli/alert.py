@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from dr_assets import utc
+from dr_assets.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from dr_assets.history.store import Store
@@ -55,9 +55,9 @@ def test(by: str, as_json: bool) -> None:
 
     results = Monitor(load_stack()).test_alert(by)
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        say_json(results)
     for name, result in {} if as_json else results.items():
-        click.echo(f"{name}: {result}")
+        say(f"{name}: {result}")
 
 
 @alert.command()
@@ -71,7 +71,7 @@ def silence(hours: float, why: str, topic: str, by: str) -> None:
 
     store, stack, now = _context()
     window = open_window(store, stack, now, now + timedelta(hours=hours), by, why, topic)
-    click.echo(f"silent until {window.until.isoformat(timespec='seconds')} ({window.id})")
+    say(f"silent until {window.until.isoformat(timespec='seconds')} ({window.id})")
 
 
 @alert.command()
@@ -86,7 +86,7 @@ def unsilence(window: str) -> None:
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
     close_window(store, found, now)
-    click.echo(f"{window} has ended")
+    say(f"{window} has ended")
 
 
 @alert.command()
@@ -103,7 +103,7 @@ def arm(hours: float, why: str, by: str) -> None:
 
     store, stack, now = _context()
     arming = arm_failover(store, stack, now, now + timedelta(hours=hours), by, why)
-    click.echo(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
+    say(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
 
 
 @alert.command()
@@ -114,7 +114,7 @@ def disarm(by: str) -> None:
 
     store, stack, now = _context()
     was = disarm_failover(store, stack, now, by)
-    click.echo(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
+    say(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
 
 
 @alert.command()
@@ -125,7 +125,7 @@ def status(as_json: bool) -> None:
 
     found = alert_status(*_context())
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2))
+        say_json(found.as_json())
     else:
         _show(found)
 
@@ -136,18 +136,18 @@ def _show(found: AlertStatus) -> None:
 
     arming = found.arming
     armed = f"armed until {until(arming.until)} by {arming.by}: {arming.why}" if arming else "off"
-    click.echo(f"automatic failover of {found.stack}: {armed}")
+    say(f"automatic failover of {found.stack}: {armed}")
     for window in found.windows:
         what = "everything" if window.topic == "*" else window.topic
-        click.echo(f"silent until {until(window.until)}: {what}, by {window.by}: {window.why} ({window.id})")
+        say(f"silent until {until(window.until)}: {what}, by {window.by}: {window.why} ({window.id})")
     for incident, note in [
         *((each, "") for each in found.open),
         *((each, ", suppressed") for each in found.suppressed),
     ]:
         since = utc.from_epoch(incident.since)
-        click.echo(f"open since {until(since)}: {incident.id} {incident.severity}: {incident.text}{note}")
-        click.echo(f"  {incident.runbook}")
+        say(f"open since {until(since)}: {incident.id} {incident.severity}: {incident.text}{note}")
+        say(f"  {incident.runbook}")
     for name in found.undelivered:
-        click.echo(f"not delivered yet: {name}")
+        say(f"not delivered yet: {name}")
     if not (found.windows or found.open or found.suppressed or found.undelivered):
-        click.echo("nothing is silenced, nothing is open")
+        say("nothing is silenced, nothing is open")

@@ -18,6 +18,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli import render
+from dr_assets.cli.output import console, say, say_table, styled
 from dr_assets.cli.report import show
 from dr_assets.drills import record, runner
 from dr_assets.drills.plan import Scenario
@@ -62,7 +63,7 @@ def run() -> int:
         # AWS's metrics are a minute late, and the demonstration has no minute to wait before each drill.
         embedded.control.answers(metric_delay_seconds=0.0)
         stack = load_stack()
-        render.out.print(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}\n")
+        say(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}", "")
         _provision(stack, stages, "provision")
         _verify(stack, stages, "verify", ())
         sabotages = sabotage_plan(stack)
@@ -71,7 +72,7 @@ def run() -> int:
             state = StackState(stack, aws)
             for sabotage in sabotages:
                 sabotage.do(aws, state)
-                render.out.print(f"  {sabotage.text}")
+                say(f"  {sabotage.text}")
             done(f"{len(sabotages)} changes in both regions", True)
         _verify(stack, stages, "verify again", [(s.asset, s.field) for s in sabotages])
         _provision(stack, stages, "heal")
@@ -85,13 +86,11 @@ def run() -> int:
             store = open_store(folder)
             _drills(stack, store, embedded, stages)
             written = _report(stack, store, begun, stages)
-    table = render.plain_table("step", "result", "seconds", "", title="\nSummary")
-    for stage in stages:
-        table.add_row(
-            stage.name, stage.result, f"{stage.seconds:.1f}", "[green]ok[/]" if stage.good else "[red]FAILED[/]"
-        )
-    render.out.print(table)
-    render.out.print()
+    words = {True: styled("ok", "green"), False: styled("FAILED", "red")}
+    rows = [(stage.name, stage.result, f"{stage.seconds:.1f}", words[stage.good]) for stage in stages]
+    say()
+    say_table(("step", "result", "seconds", ""), rows, title="Summary")
+    say()
     show(written)
     return 0 if all(stage.good for stage in stages) else 1
 
@@ -190,9 +189,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
         render.step(step, text)
         if step == "act":
             embedded.control.database("partition")
-            render.out.print(
-                f"  replication stalls; commits continue for {STALL_SECONDS:.0f} s before the failover is called"
-            )
+            say(f"  replication stalls; commits continue for {STALL_SECONDS:.0f} s before the failover is called")
             time.sleep(STALL_SECONDS)
         if step == "protected":
             embedded.control.database("heal")
@@ -220,7 +217,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
     with _timed(stages, "records") as done:
         problems = record.verify_chain(store, stack.environment_suffix)
         for problem in problems:
-            render.out.print(problem, markup=False)
+            say(problem)
         count = len(record.load(store, stack.environment_suffix))
         done(
             f"{count} records, chained by hash" + ("" if not problems else ": BROKEN"),
@@ -234,7 +231,7 @@ def _report(stack: Stack, store: Store, begun: datetime, stages: list[Stage]) ->
         now = utc.now()
         when = evidence.Period(begun, now)
         for imported in evidence.pull_period(stack, store, when, now):
-            render.out.print(f"{imported.day}: {imported.from_cloudwatch} readings of replication lag from CloudWatch")
+            say(f"{imported.day}: {imported.from_cloudwatch} readings of replication lag from CloudWatch")
         written = evidence.write(stack, store, when, REPORT, evidence.current_checks(stack))
         problems = verify_pack(written.directory, written.manifest_sha256)
         done(
@@ -257,7 +254,7 @@ def _verify(stack: Stack, stages: list[Stage], name: str, expected: Sequence[tup
 
 @contextmanager
 def _timed(stages: list[Stage], name: str) -> Iterator[Callable[[str, bool], None]]:
-    render.out.rule(f"[bold]{name}", align="left")
+    console().rule(styled(name, "bold"), align="left")
     started = time.monotonic()
     reported: list[tuple[str, bool]] = []
     yield lambda result, good: reported.append((result, good))

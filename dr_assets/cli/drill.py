@@ -5,7 +5,6 @@ Results go to stdout, progress to stderr. Exit 0 when the drill succeeded within
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dr_assets.cli.output import confirm, say, say_json
 from dr_assets.errors import DrError
 
 if TYPE_CHECKING:
@@ -109,14 +109,12 @@ def _command(scenario: Scenario, text: str) -> click.Command:
         if dry_run or not yes:
             prepared = shown = runner.prepare(stack, request(None))
             if dry_run and as_json:
-                click.echo(json.dumps(render.plan_json(prepared), indent=2))
+                say_json(render.plan_json(prepared))
             elif not as_json or not yes:
                 render.plan(prepared)
             if dry_run:
                 sys.exit(2 if prepared.blocking else 0)
-            if not prepared.blocking and not click.confirm(
-                f"Carry this {scenario} out on {stack.environment_suffix}?", err=True
-            ):
+            if not prepared.blocking and not confirm(f"Carry this {scenario} out on {stack.environment_suffix}?"):
                 raise DrError("Nothing was done.")
             from_site = (
                 prepared.plan.from_site
@@ -151,7 +149,7 @@ def abort(drill_id: str, as_json: bool) -> None:
 
     def do(stack: Any, store: Any) -> None:
         written = runner.abort(stack, store, drill_id, record_builder.operator())
-        click.echo(json.dumps(written.to_json(), indent=2)) if as_json else render.record(written)
+        say_json(written.to_json()) if as_json else render.record(written)
 
     _with_store(do)
 
@@ -172,7 +170,7 @@ def list_(as_json: bool) -> None:
         if as_json:
             documents = [each.to_json() for each in records]
             content = {"records": documents, "problems": problems, "unfinished": waiting, "unreadable": unreadable}
-            click.echo(json.dumps(content, indent=2))
+            say_json(content)
         else:
             render.records(records, [*problems, *unreadable], waiting)
         sys.exit(2 if problems else 0)
@@ -216,13 +214,11 @@ def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None
     if drill_id:
         proposal.attach(open_store(), stack.environment_suffix, drill_id, found)
     if as_json:
-        click.echo(json.dumps(found.as_json() | {"not_compared": dict(found.not_compared)}, indent=2))
+        say_json(found.as_json() | {"not_compared": dict(found.not_compared)})
     else:
-        click.echo(
-            f"{out}: {found.insert} to insert, {found.update} to update, {found.delete} to delete; nothing was applied"
-        )
+        say(f"{out}: {found.insert} to insert, {found.update} to update, {found.delete} to delete; nothing was applied")
         for table, reason in found.not_compared:
-            click.echo(f"not compared: {table}: {reason}", err=True)
+            say(f"not compared: {table}: {reason}", err=True)
 
 
 def _with_store(do: Callable[[Any, Any], None]) -> None:
@@ -236,5 +232,5 @@ def finish(written: Record, as_json: bool) -> None:
     """Print the record and exit: 0 within the objectives, else 2."""
     from dr_assets.cli import render
 
-    click.echo(json.dumps(written.to_json(), indent=2)) if as_json else render.record(written)
+    say_json(written.to_json()) if as_json else render.record(written)
     sys.exit(0 if written.good else 2)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
-
 from dr_assets import files
+from dr_assets.cli.output import say, say_json
 from dr_assets.core.expressions import Text
 from dr_assets.errors import DrError
 from dr_assets.history.store import URI_VARIABLE
@@ -31,7 +31,7 @@ def run(stack: Stack, duties: Sequence[str], account: str, out: Path | None, bou
     if account != "*" and not re.fullmatch(r"\d{12}", account, re.ASCII):
         raise DrError(f"--account {account!r} is not an AWS account number. Give its 12 digits.")
     if boundary:
-        click.echo(json.dumps(_with_account(rows.boundary(stack), account), indent=2))
+        say_json(_with_account(rows.boundary(stack), account))
         return
     store = urlsplit(os.environ.get(URI_VARIABLE, ""))
     history = store.netloc if store.scheme == "s3" else ""
@@ -39,16 +39,16 @@ def run(stack: Stack, duties: Sequence[str], account: str, out: Path | None, bou
     if out:
         _write(stack, "-".join(dict.fromkeys(duties)), document, out)
         return
-    click.echo(json.dumps(document, indent=2))
+    say_json(document)
     size = iam_policy.size(document)
     if size <= iam_policy.INLINE_LIMIT:
-        click.echo(
+        say(
             f"# {size} characters: attach it with `aws iam put-role-policy`; all inline policies of a role may have "
             f"{iam_policy.INLINE_LIMIT} together.",
             err=True,
         )
     else:
-        click.echo(f"# {size} characters exceed an inline policy: use --out DIR for managed policies.", err=True)
+        say(f"# {size} characters exceed an inline policy: use --out DIR for managed policies.", err=True)
 
 
 def _write(stack: Stack, name: str, document: dict[str, Any], out: Path) -> None:
@@ -59,8 +59,8 @@ def _write(stack: Stack, name: str, document: dict[str, Any], out: Path) -> None
             files.write(file, (json.dumps(part, indent=2) + "\n").encode())
         except OSError as error:
             raise DrError(f"{file} cannot be written ({error.strerror}). Choose another folder for --out.") from error
-        click.echo(f"aws iam create-policy --policy-name {file.stem} --policy-document file://{file}")
-    click.echo("# Then `aws iam attach-role-policy` for each; a role takes ten managed policies.", err=True)
+        say(f"aws iam create-policy --policy-name {file.stem} --policy-document {shlex.quote(f'file://{file}')}")
+    say("# Then `aws iam attach-role-policy` for each; a role takes ten managed policies.", err=True)
 
 
 def _with_account(value: Any, account: str) -> Any:

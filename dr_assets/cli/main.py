@@ -17,6 +17,7 @@ import click
 from dr_assets import files
 from dr_assets.cli.alert import alert
 from dr_assets.cli.drill import drill
+from dr_assets.cli.output import say, say_json, say_text, usage_errors_escaped
 from dr_assets.cli.preflight import preflight
 from dr_assets.cli.report import report
 from dr_assets.errors import DrError, RefusedError, WriterOutsideError
@@ -31,14 +32,19 @@ EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
 class _Group(click.Group):
     """Prints a DrError as one line and exits 1 (2: the writer is outside the stack); only bugs show a traceback."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with usage_errors_escaped():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with usage_errors_escaped():
+                return super().invoke(ctx)
         except DrError as error:
-            click.echo(f"dr: {error}", err=True)
+            say_text(f"dr: {error}", err=True)
             ctx.exit(EXIT_NOT_IN_SYNC if isinstance(error, WriterOutsideError) else EXIT_ERROR)
         except KeyboardInterrupt:
-            click.echo("dr: interrupted; run the same command again to continue where it stopped", err=True)
+            say("dr: interrupted; run the same command again to continue where it stopped", err=True)
             ctx.exit(130)
 
 
@@ -98,10 +104,8 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                 _write_ready_file(ready_file, json.dumps(document, indent=2) + "\n")
                 written = True
             for name, value in environment.items():
-                click.echo(f"export {name}={shlex.quote(value)}")
-            click.echo(
-                "# The embedded AWS is running. Paste these lines into another shell; Ctrl-C stops it.", err=True
-            )
+                say(f"export {name}={shlex.quote(value)}")
+            say("# The embedded AWS is running. Paste these lines into another shell; Ctrl-C stops it.", err=True)
             while not ended.wait(0.5):
                 if not aws.alive:
                     raise DrError(f"The embedded AWS exited unexpectedly. The end of its log: {aws.stderr[-1000:]}")
@@ -126,7 +130,7 @@ def verify(as_json: bool) -> None:
 
     _, result = _verify("verifying", quiet=as_json)
     if as_json:
-        click.echo(json.dumps(result.as_json(), indent=2))
+        say_json(result.as_json())
     else:
         render.verification(result)
     sys.exit(0 if result.in_sync else EXIT_NOT_IN_SYNC)
@@ -206,11 +210,11 @@ def outputs(as_json: bool) -> None:
 
     values, unknown = service.read_outputs(load_stack())
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        say_json(values)
     else:
         render.outputs(values, unknown)
     for name, reason in unknown.items():
-        click.echo(f"dr: {name} is unknown: {reason}", err=True)
+        say(f"dr: {name} is unknown: {reason}", err=True)
     if unknown:
         sys.exit(EXIT_ERROR)
 
@@ -229,7 +233,7 @@ def status(as_json: bool) -> None:
 
     stack, result = _verify("reading", quiet=as_json)
     if as_json:
-        click.echo(json.dumps(service.status_json(stack, result), indent=2))
+        say_json(service.status_json(stack, result))
     else:
         render.status(stack, result)
 
@@ -251,9 +255,9 @@ def graph(dot: bool, as_json: bool) -> None:
 
     resources = catalog(load_stack())
     if as_json:
-        click.echo(json.dumps({resource.key: list(resource.needs) for resource in resources}, indent=2))
+        say_json({resource.key: list(resource.needs) for resource in resources})
     else:
-        click.echo(lineage.as_dot(resources) if dot else lineage.as_text(resources))
+        say_text(lineage.as_dot(resources) if dot else lineage.as_text(resources))
 
 
 @main.command()
@@ -303,7 +307,7 @@ def terraform_imports() -> None:
     from dr_assets.stack import load_stack
     from dr_assets.terraform import imports
 
-    click.echo(imports(StackState(load_stack(), Aws())))
+    say_text(imports(StackState(load_stack(), Aws())))
 
 
 @main.command()
@@ -350,7 +354,7 @@ def _print_job(result: JobResult, verb: str, as_json: bool) -> NoReturn:
     from dr_assets.cli import render
 
     if as_json:
-        click.echo(json.dumps(render.job_json(result), indent=2))
+        say_json(render.job_json(result))
     else:
         render.job(result, verb)
     sys.exit(0 if result.success and not result.failed_checks else EXIT_ERROR)

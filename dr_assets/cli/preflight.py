@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
+
+from dr_assets.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from dr_assets.preflight.report import PreflightReport
@@ -42,7 +43,7 @@ def preflight(as_json: bool, mask: bool, skips: tuple[str, ...]) -> None:
     if mask:
         report = report.masked()
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        say_json(report.to_json())
     else:
         show(report)
     sys.exit(0 if report.passes else 2)
@@ -54,11 +55,11 @@ def show(report: PreflightReport) -> None:
     for line in report.checks:
         remedy = f". {line.remedy}" if line.remedy and line.status in ("fails", "unknown") else ""
         note = "" if line.blocks or line.status not in ("fails", "unknown") else " (does not block provisioning)"
-        click.echo(f"{line.name:<{width}}  {_WORDS[line.status]:<7}  {line.detail}{remedy}{note}")
+        say(f"{line.name:<{width}}  {_WORDS[line.status]:<7}  {line.detail}{remedy}{note}")
     if report.answers:
-        click.echo()
+        say()
     for answer in report.answers:
-        click.echo(f"{answer.name:<{width}}  {_WORDS[answer.status]:<7}  {answer.detail}")
+        say(f"{answer.name:<{width}}  {_WORDS[answer.status]:<7}  {answer.detail}")
     blocking = ", ".join(line.name for line in report.blocking)
     verdict = "Nothing blocks provisioning" if report.passes else f"Provisioning is blocked by {blocking}"
-    click.echo(f"\n{verdict}; {report.api_calls} AWS calls in {report.seconds:.1f} s.")
+    say("", f"{verdict}; {report.api_calls} AWS calls in {report.seconds:.1f} s.")

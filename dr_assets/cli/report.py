@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dr_assets import utc
+from dr_assets.cli.output import say, say_json, say_text
 
 if TYPE_CHECKING:
     from dr_assets.reports.pack.build import Pack
@@ -84,7 +84,7 @@ def report(
         )
     signatures = [_signature(text, now) for text in signed]
     for pulled in evidence.pull_period(stack, store, when, now) if pull else ():
-        click.echo(
+        say(
             f"{pulled.day}: {pulled.known_minutes} of {pulled.minutes} minutes known"
             + "".join(f"; {problem}" for problem in pulled.problems),
             err=True,
@@ -106,11 +106,11 @@ def report(
             "manifest_sha256": written.manifest_sha256,
             "stored": stored,
         }
-        click.echo(json.dumps(document, indent=2))
+        say_json(document)
         return
     show(written)
     for uri in stored:
-        click.echo(f"stored  {uri}")
+        say(f"stored  {uri}")
 
 
 def _signature(text: str, now: datetime) -> Signature:
@@ -126,9 +126,9 @@ def show(written: Pack) -> None:
     """Print a pack's headline figures and where it is."""
     width = max(len(name) for name in written.headline)
     for name, value in written.headline.items():
-        click.echo(f"{name:<{width}}  {value}")
-    click.echo(f"\nreport  {written.directory / 'index.html'}")
-    click.echo(f"SHA-256 of its manifest (keep it elsewhere)  {written.manifest_sha256}")
+        say(f"{name:<{width}}  {value}")
+    say("", f"report  {written.directory / 'index.html'}")
+    say(f"SHA-256 of its manifest (keep it elsewhere)  {written.manifest_sha256}")
 
 
 @report.command()
@@ -140,10 +140,10 @@ def verify(directory: Path, expected: str | None) -> None:
 
     problems = verify_pack(directory, expected)
     for problem in problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     if problems:
         sys.exit(2)
-    click.echo(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
+    say(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
 
 
 @report.command()
@@ -166,17 +166,17 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
     when = evidence.period(start, end, utc.now())
     found = evidence.overview(load_stack(), open_store(), when)
     if as_csv:
-        click.echo(formatting.csv(found).decode(), nl=False)
+        say_text(formatting.csv(found).decode())
         return
     for _, row in found[found["scope"] == "stack"].iterrows():
         known = "unknown" if formatting.missing(row["compliance"]) else formatting.share(row["compliance"])
         worst = "" if formatting.missing(row["max_seconds"]) else f", worst {row['max_seconds']:.4g} s"
-        click.echo(
+        say(
             f"{row['stack']}  {known} of known time under {row['objective_seconds']:g} s, {formatting.share(row['unknown_share'])} "
             f"unknown, {row['breaches']} breaches{worst}"
         )
     if not len(found):
-        click.echo("The history holds no sample of any stack.")
+        say("The history holds no sample of any stack.")
 
 
 @report.command()
@@ -234,10 +234,10 @@ def action(
         )
     found = evidence.actions(store, stack)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        say_json([asdict(each) for each in found])
         return
     for each in found:
         state = f"done {each.done}" if each.done else "OVERDUE" if each.overdue(now.date()) else "open"
-        click.echo(f"{each.record} {each.number}  {state}  due {each.due or 'no date'}  {each.owner}: {each.text}")
+        say(f"{each.record} {each.number}  {state}  due {each.due or 'no date'}  {each.owner}: {each.text}")
     if not found:
-        click.echo("No corrective action is recorded.")
+        say("No corrective action is recorded.")

@@ -13,9 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-import click
-
 from dr_assets import files
+from dr_assets.cli.output import say
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import DrError
 from dr_assets.stack import load_stack
@@ -61,7 +60,7 @@ def run(port: int) -> int:
         command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
         # A session of its own: Ctrl-C reaches this process alone, which stops the children in order.
         dagster = subprocess.Popen([*command, "-w", "workspace.yaml"], env=env, start_new_session=True)
-        click.echo(f"Embedded AWS at {aws.endpoint_url}; the UI starts at http://127.0.0.1:{port} (Ctrl-C stops both)")
+        say(f"Embedded AWS at {aws.endpoint_url}; the UI starts at http://127.0.0.1:{port} (Ctrl-C stops both)")
         try:
             while not stop.wait(0.3):
                 if dagster.poll() is not None:

@@ -31,7 +31,7 @@ class PagerDutyChannel(WebhookChannel):
             "event_action": "resolve" if alert.step == "resolved" else "trigger",
             "dedup_key": incident.id,
             "payload": {
-                "summary": alert.subject[:1024],
+                "summary": alert.subject,
                 "source": f"dr-assets/{incident.stack}/{incident.site}",
                 "severity": incident.severity,
                 "timestamp": utc.to_text(utc.from_epoch(incident.since)),

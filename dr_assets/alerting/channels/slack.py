@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from dr_assets import escape
 from dr_assets.alerting.channels.channel import WebhookChannel
 from dr_assets.alerting.message import Alert
 from dr_assets.secret import Secret
+
+_LINK = re.compile(r"^((?:Do|Link): )(https?://[^\s|]+)$", re.MULTILINE)
 
 
 class SlackChannel(WebhookChannel):
@@ -18,12 +22,14 @@ class SlackChannel(WebhookChannel):
         self.url = Secret(url)
 
     def body(self, alert: Alert) -> dict[str, Any]:
-        """https://api.slack.com/messaging/webhooks: `text` is the notification, `blocks` the message."""
+        """https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: `text` is the notification, `blocks` the message.
+
+        At most 150 characters in a header and 3,000 in a section, which may not be empty (reference of Block Kit). `verbatim`: Slack
+        makes no mention of an `@channel` in the text, and no link; the alert's own addresses are given as links.
+        """
         head, _, rest = alert.text.partition("\n")
-        return {
-            "text": alert.subject,
-            "blocks": [
-                {"type": "header", "text": {"type": "plain_text", "text": head[:150]}},
-                {"type": "section", "text": {"type": "mrkdwn", "text": rest[:2900]}},
-            ],
-        }
+        blocks: list[dict[str, Any]] = [{"type": "header", "text": {"type": "plain_text", "text": head[:150]}}]
+        if rest:
+            text = _LINK.sub(r"\1<\2>", escape.slack(rest, 2900))
+            blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}})
+        return {"text": escape.slack(alert.subject, 3000), "blocks": blocks}

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from dr_assets.defs import markdown
 from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.jobs import job_tags
 from dr_assets.drills import record_builder, runner
@@ -93,15 +94,13 @@ def _job(stack: Stack, scenario: Scenario) -> dg.JobDefinition:
         )
         with as_dagster_failure():
             drill = drills.begin(request, watch(context))
-        table = "\n".join(
-            f"| {item.name} | {_word(item.passed)} | {item.reason or ''} |"
-            for item in drill.journal.document.request.conditions
-        )
+        conditions = drill.journal.document.request.conditions
+        rows = [(item.name, _word(item.passed), item.reason or "") for item in conditions]
         context.add_output_metadata(
             {
                 "drill": drill.journal.drill,
                 "plan": drill.plan.as_json(),
-                "preconditions": dg.MetadataValue.md(f"| precondition | | reason |\n|---|---|---|\n{table}"),
+                "preconditions": markdown.table(("precondition", "", "reason"), rows),
             }
         )
         return drill.journal.drill

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dr_assets import utc
+from dr_assets.defs import markdown
 from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, long_runs, run_sample
 from dr_assets.defs.stack.assets import asset_key
@@ -185,7 +186,6 @@ def events_of(monitor: Monitor, sensor: str, result: TickResult) -> Iterable[Any
 
 def _incident_event(transition: Transition) -> dg.AssetObservation:
     incident = transition.incident
-    evidence = "\n".join(f"- {line}" for line in incident.evidence)
     return dg.AssetObservation(
         asset_key(incident.resource),
         description=f"incident {incident.id} {transition.step}",
@@ -195,7 +195,7 @@ def _incident_event(transition: Transition) -> dg.AssetObservation:
             "severity": incident.severity,
             "what": incident.text,
             "since": dg.MetadataValue.timestamp(incident.since),
-            "evidence": dg.MetadataValue.md(evidence),
+            "evidence": markdown.bullets(incident.evidence),
             "runbook": incident.runbook,
         },
     )

@@ -4,7 +4,6 @@
 read AWS, never change it; `dr_report` writes a folder and, when asked, the sites' backup buckets.
 """
 
-import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.defs import markdown
 from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.assets import OWNER, asset_key
 from dr_assets.defs.stack.jobs import job_tags
@@ -181,13 +181,13 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
     )
     def readiness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         ready = _figures(stack, ReportPeriod(), evidence.current_checks(stack)).readiness
-        reasons = "\n".join(f"- {reason}" for reason in ready.reasons) or "none"
+        reasons = markdown.bullets(ready.reasons)
         context.log.info(f"ready: {ready.answer}, {ready.score:.0f} of 100")
         return dg.MaterializeResult(
             metadata={
                 "ready": ready.answer,
                 "score": round(ready.score, 1),
-                "reasons": dg.MetadataValue.md(reasons),
+                "reasons": reasons,
                 "checks": _table(ready.checks),
             },
             check_results=[
@@ -195,7 +195,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
                     passed=ready.ready,
                     check_name="ready",
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"reasons": dg.MetadataValue.md(reasons)},
+                    metadata={"reasons": reasons},
                 )
             ],
         )
@@ -281,11 +281,8 @@ def _missing(value: Any) -> bool:
 
 def _table(frame: Any) -> Any:
     """The first rows as a Markdown table; the pack's CSV has all."""
-    lines = [f"| {' | '.join(frame.columns)} |", f"|{'---|' * len(frame.columns)}"]
-    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.head(_ROWS).itertuples(index=False)]
-    if len(frame) > _ROWS:
-        lines.append(f"\n{len(frame) - _ROWS} more rows: see the pack's CSV.")
-    return dg.MetadataValue.md("\n".join(lines) if len(frame) else "none")
+    rows = [[_cell(value) for value in row] for row in frame.head(_ROWS).itertuples(index=False)]
+    return markdown.table(list(frame.columns), rows, more=len(frame) - _ROWS)
 
 
 def _cell(value: Any) -> str:
@@ -293,7 +290,7 @@ def _cell(value: Any) -> str:
         return "unknown"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _charts(found: StackReport, *names: str) -> dict[str, Any]:
@@ -302,9 +299,4 @@ def _charts(found: StackReport, *names: str) -> dict[str, Any]:
 
 def _images(drawn: Sequence[Picture]) -> dict[str, Any]:
     """The charts as inline images in few colours: the event log keeps them for ever."""
-    return {
-        picture.name.replace("-", "_"): dg.MetadataValue.md(
-            f"![{picture.alt}](data:image/png;base64,{base64.b64encode(picture.preview()).decode()})"
-        )
-        for picture in drawn
-    }
+    return {each.name.replace("-", "_"): markdown.picture(each.alt, each.preview()) for each in drawn}

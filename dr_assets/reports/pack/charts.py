@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.rpo import RpoReport
 from dr_assets.reports.analysis.rto import PARTS, RtoReport
@@ -204,14 +204,21 @@ def rto_parts(report: RtoReport, stack: str) -> Picture:
         )
         for row, (_, event) in enumerate(events.iterrows()):
             if np.isnan(event["high_seconds"]):
-                axes.text(left[row], row, f"  no figure: {event['status']}", va="center", fontsize=8, fontweight="bold")
+                axes.text(
+                    left[row],
+                    row,
+                    f"  no figure: {escape.line(event['status'])}",
+                    va="center",
+                    fontsize=8,
+                    fontweight="bold",
+                )
             elif event["regression"] == "yes":
                 axes.text(
                     event["high_seconds"], row, "  slower than predicted", va="center", fontsize=8, fontweight="bold"
                 )
         _target(axes, events)
         names = [
-            f"{event['started_at']:%Y-%m-%d %H:%M}  {event['scenario']}{' (incident)' if event['kind'] == 'incident' else ''}"
+            f"{event['started_at']:%Y-%m-%d %H:%M}  {escape.line(event['scenario'])}{' (incident)' if event['kind'] == 'incident' else ''}"
             for _, event in events.iterrows()
         ]
         axes.set_yticks(rows, names)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dr_assets import escape
+
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 _SETTINGS: Any = {
     "font.size": 9,
@@ -20,6 +22,8 @@ _SETTINGS: Any = {
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "dr-assets",
     "figure.dpi": 110,
+    # Names hold dollar signs: no text is a formula.
+    "text.parse_math": False,
 }
 
 
@@ -55,7 +59,7 @@ def render(name: str, title: str, alt: str, width: float, height: float, draw: C
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        figure.suptitle(title, fontsize=11, fontweight="bold")
+        figure.suptitle(escape.line(title), fontsize=11, fontweight="bold")
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.set_layout_engine("none")  # the layout is computed already; keep it

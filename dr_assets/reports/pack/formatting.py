@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_assets import utc
+from dr_assets import escape, utc
 
 UNKNOWN = "unknown"
 
@@ -104,19 +104,23 @@ def clock(duration: float) -> str:
 
 
 def csv(frame: Any) -> bytes:
-    """A DataFrame as UTF-8 CSV: times as ISO 8601 with Z, unknown as an empty cell, no text that a spreadsheet takes for a formula."""
-    texts = frame.copy()
-    for name in texts.columns:
-        if not np.issubdtype(np.asarray(texts[name].to_numpy()).dtype, np.number):
-            texts[name] = [_csv_text(value) for value in texts[name].tolist()]
-    found: str = texts.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    """A DataFrame as UTF-8 CSV: times as ISO 8601 with Z, unknown as an empty cell, no text that a spreadsheet evaluates."""
+    import pandas as pd
+
+    cells = frame.copy()
+    for name in cells.columns:
+        if not np.issubdtype(np.asarray(cells[name].to_numpy()).dtype, np.number):
+            cells[name] = pd.Series(
+                [_csv_value(value) for value in cells[name].tolist()], index=cells.index, dtype=object
+            )
+    cells.columns = [escape.csv_cell(name) for name in cells.columns]
+    found: str = cells.to_csv(index=False, lineterminator="\n", float_format="%.9g")
     return found.encode()
 
 
-def _csv_text(value: Any) -> str:
+def _csv_value(value: Any) -> Any:
     if missing(value):
         return ""
     if isinstance(value, dt.datetime):
         return utc.to_text(value)
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return value if is_number(value) else escape.csv_cell(value)

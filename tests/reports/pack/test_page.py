@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from jinja2 import UndefinedError
 from setuptools import Distribution
 
+from dr_assets import escape
 from dr_assets.history import samples
 from dr_assets.history.documents import ActionChange, StoredIncident
 from dr_assets.reports.analysis import report
@@ -126,3 +128,15 @@ def test_an_installation_has_the_templates(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(needed) >= 4
     assert needed <= packed
     assert "dr_assets.reports.pack" in (project.packages or ())
+
+
+# Each alone breaks a chart, if matplotlib reads it as a formula, or the page's text: an unclosed formula, ESC, a right-to-left override.
+@pytest.mark.parametrize("mark", ["a$$b", "$", "$\\frac$", "\x1b[2J", "\u202egpj", "\x00"], ids=ascii)
+def test_case_e7_dollar_signs_and_control_characters_are_text_in_charts_and_on_the_page(
+    tmp_path: Path, mark: str
+) -> None:
+    html = written(tmp_path / "x", mark).text
+    assert html.count(escape.line(mark)) > 60
+    assert all(char.isprintable() or char in "\n\xa0\u202f" for char in html)
+    for picture in (tmp_path / "x" / "pictures").glob("*.svg"):
+        ElementTree.parse(picture)
