@@ -229,6 +229,19 @@ class Aws:
                 problem = problem if isinstance(problem, CredentialsError) else found
         raise problem or UnansweredError("The account is unknown because no region was given.")
 
+    def caller_arn(self, region: str) -> str:
+        """The identity that calls in `region`, from its STS. Raises UnansweredError, AwsCallError, CredentialsError."""
+        try:
+            return str(self.reads().call("sts", "get_caller_identity", region)["Arn"])
+        except Exception as error:
+            raise explain(error, "sts", "get_caller_identity", region) from error
+
+    def source_arn(self, region: str) -> str | None:
+        """The identity that assumed the role which calls in `region`; None without a role. Raises like `caller_arn`."""
+        if self._session.role(region) is None:
+            return None
+        return Aws(self._session.source(), self._read_timeout, self._attempts).caller_arn(region)
+
 
 class AwsReads:
     """Implements `core.model.Reads` over boto3."""

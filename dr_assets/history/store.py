@@ -233,7 +233,7 @@ class BucketStore:
 
     def list(self, prefix: str) -> list[str]:
         keys: list[str] = []
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {}
         tokens = Tokens()
         while True:
             page = self._call("list_objects_v2", Prefix=self._key(prefix), **more)

@@ -167,8 +167,6 @@ class StackState:
                     problem, UnansweredError
                 ):  # an answer that cannot be understood: observed before it is repeated
                     problem = UnansweredError(str(problem))
-            if not is_answer(error):
-                log_unreadable(LOG, f"{call.service} {call.operation}", error)
             if code not in ALREADY_THERE and not already_gone(call.operation, code):
                 if isinstance(error, ClientError) and became == "refused":
                     text = error.response.get("Error", {}).get("Message", "")
@@ -249,9 +247,7 @@ class StackState:
             for (kind, region), batch in groups:
                 self._read_batch(kind, region, batch, reads)
         else:
-            for future in [
-                pool.submit(self._read_batch, kind, region, batch, reads) for (kind, region), batch in groups
-            ]:
+            for future in [pool.submit(self._read_batch, *where, batch, reads) for where, batch in groups]:
                 future.result()
 
     def _read_batch(self, kind: str, region: str, batch: Sequence[Target], reads: Reads) -> None:
