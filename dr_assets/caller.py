@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -66,3 +67,24 @@ def identify(words: str, regions: Sequence[str], aws: Aws | None = None) -> Call
         except DrError as error:
             return CallerIdentity(words=words, arn=arn, reason=f"The identity behind the role is unknown: {error}")
     return CallerIdentity(words=words, arn=None, reason=" ".join(reasons) or "No region was given to ask STS in.")
+
+
+class Identification:
+    """`identify` in a thread, so that nothing waits for STS that does not have to."""
+
+    def __init__(self, words: str, regions: Sequence[str]) -> None:
+        self._words, self._found = words, CallerIdentity(words=words, arn=None, reason="STS has not answered in time.")
+        self._thread = threading.Thread(target=self._run, args=(tuple(regions),), name="identity", daemon=True)
+        self._thread.start()
+
+    def _run(self, regions: Sequence[str]) -> None:
+        self._found = identify(self._words, regions)
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def get(self, seconds: float) -> CallerIdentity:
+        """The identity; unknown where STS does not answer within `seconds`."""
+        self._thread.join(seconds)
+        return self._found

@@ -97,17 +97,6 @@ class DrillSteps:
             rows=self.session.acknowledged(),
         )
 
-    def _caller_arn(self) -> str | None:
-        """Clients have recovered by now: nothing waits for STS. Earlier versions read it in `baseline`."""
-        baseline = self._journal.result(results.Baseline)
-        if baseline and baseline.caller_arn:
-            return baseline.caller_arn
-        try:
-            return self._view.caller_arn()
-        except DrError as error:
-            self._journal.deviate(f"The AWS identity of the caller is unknown: {error}")
-            return None
-
     def _act(self, again: bool) -> results.Act:
         """One call, and never a second one that the first made needless."""
         _ = self.session
@@ -241,8 +230,7 @@ class DrillSteps:
         return results.Fence(verdict=verdict, detail=detail)
 
     def _count(self, again: bool) -> results.Count:
-        counted = self.session.finish()
-        return counted.model_copy(update={"caller_arn": self._caller_arn()})
+        return self.session.finish()
 
     def _protected(self, again: bool) -> results.Protected:
         """The exposure clock: from the last moment with a usable reader until the rebuilt one has caught up."""
