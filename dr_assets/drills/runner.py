@@ -25,7 +25,7 @@ from dr_assets.drills.call_planes import plane_of
 from dr_assets.drills.journal import Journal, Postconditions
 from dr_assets.drills.lock import DrillLock
 from dr_assets.drills.parts import Caller, CountedCall, Did
-from dr_assets.drills.plan import Plan, StepName, make_plan, new_id
+from dr_assets.drills.plan import Plan, StepName, make_plan, new_id, out_of_bounds
 from dr_assets.drills.preconditions import blocking, evaluate
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Prepared, Request
@@ -252,6 +252,8 @@ class DrillRunner:
             raise RefusedError(
                 f"The {self.plan.scenario} was approved at {request.at}, which holds for {APPROVAL_SECONDS / 60:.0f} min. {way_out}"
             )
+        if outside := out_of_bounds(self.plan, self.stack):
+            raise RefusedError(f"The plan of {self.journal.drill} is out of bounds: {'; '.join(outside)}. {way_out}")
         tls_authorities()
         bad = blocking(evaluate(_view(self.stack, self.aws, self.plan)), request.overrides)
         if bad:
