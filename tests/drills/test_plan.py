@@ -122,3 +122,11 @@ def test_case_c3_every_number_of_a_plan_is_bounded(stack: Stack, name: str, valu
 def test_case_c3_every_number_out_of_bounds_is_named_at_once(stack: Stack) -> None:
     with pytest.raises(RefusedError, match=r"rate is 0; it must lie between 1 and 1000; follow_seconds is 1e\+300"):
         make_plan(stack, "failover", HOME, rate=0, follow_seconds=1e300)
+
+
+@pytest.mark.parametrize(("rpo", "widest"), [(60, 60_000.0), (604_800, 300_000.0)])
+def test_case_c3_an_rpo_of_a_week_is_no_lag_gate(stack: Stack, rpo: int, widest: float) -> None:
+    stack = stack.model_copy(update={"rpo_seconds": rpo})
+    assert make_plan(stack, "failover", HOME, lag_gate_ms=widest).lag_gate_ms == widest
+    with pytest.raises(RefusedError, match="lag_gate_ms"):
+        make_plan(stack, "failover", HOME, lag_gate_ms=widest + 1)
