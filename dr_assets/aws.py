@@ -19,6 +19,7 @@ from typing import Any
 import botocore.config
 import botocore.exceptions as failures
 
+from dr_assets.aws_errors import THROTTLED, fate
 from dr_assets.aws_session import AwsSession
 from dr_assets.circuit_breaker import Breaker, RegionDarkError
 from dr_assets.core.model import Call, Sensitive, error_code
@@ -38,27 +39,6 @@ MAX_PAGES = 500
 # Provisioning is worth minutes of waiting for a region that has stalled; a verification is not.
 PROVISIONING_SILENCE = 120.0
 
-_THROTTLED = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "Throttled",
-        "TooManyRequestsException",
-    }
-)
-# Retried by botocore as well; whether the request was carried out is not known.
-_UNANSWERED = frozenset(
-    {"RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "TransactionInProgressException"}
-)
 # SNS throttles with a code that botocore does not recognise as throttling.
 _NOT_RETRIED_BY_BOTOCORE = frozenset({"Throttled"})
 _CREDENTIALS = frozenset(
@@ -207,7 +187,7 @@ class Aws:
         def after_attempt(response: Any = None, caught_exception: Any = None, **_: Any) -> None:
             if response is not None:
                 self.breaker.answered(region)
-                if pacing and response[1].get("Error", {}).get("Code") in _THROTTLED:
+                if pacing and response[1].get("Error", {}).get("Code") in THROTTLED:
                     pacing.after_throttling()
             elif not isinstance(caught_exception, RegionDarkError):
                 refused = isinstance(caught_exception, failures.EndpointConnectionError)
@@ -255,6 +235,19 @@ class Aws:
                     raise found from error
                 problem = problem if isinstance(problem, CredentialsError) else found
         raise problem or UnansweredError("The account is unknown because no region was given.")
+
+    def caller_arn(self, region: str) -> str:
+        """The identity that calls in `region`, from its STS. Raises UnansweredError, AwsCallError, CredentialsError."""
+        try:
+            return str(self.reads().call("sts", "get_caller_identity", region)["Arn"])
+        except Exception as error:
+            raise explain(error, "sts", "get_caller_identity", region) from error
+
+    def source_arn(self, region: str) -> str | None:
+        """The identity that assumed the role which calls in `region`; None without a role. Raises like `caller_arn`."""
+        if self._session.role(region) is None:
+            return None
+        return Aws(self._session.source(), self._read_timeout, self._attempts).caller_arn(region)
 
 
 class AwsReads:
@@ -406,7 +399,6 @@ def _place(error: BaseException) -> str:
 def _explain_answer(error: failures.ClientError, where: str) -> DrError:
     code = error_code(error)
     meta: Any = error.response.get("ResponseMetadata", {})
-    status = int(meta.get("HTTPStatusCode", 0) or 0)
     message = error.response.get("Error", {}).get("Message", "")
     tail = f"{code} (request id {meta.get('RequestId') or 'none'})"
     if code in _CREDENTIALS:
@@ -416,9 +408,10 @@ def _explain_answer(error: failures.ClientError, where: str) -> DrError:
     if code in _DENIED:
         return AwsCallError(f"{where} is not permitted: {tail}: {message}. Grant what `dr permissions` prints.")
     after = f"{where}: {tail} after {meta.get('RetryAttempts', 0)} retries: {message}"
-    if code in _THROTTLED:
+    became = fate(error)
+    if became == "throttled":
         return ThrottledError(after)
-    if code in _UNANSWERED or (status >= 500 and status != 501):
+    if became == "unknown":
         return UnansweredError(after)
     return AwsCallError(f"{where} failed: {tail}: {message}")
 

@@ -9,6 +9,7 @@ DR_EXTERNAL_ID          the external id that the roles' trust policies ask for
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import threading
@@ -244,6 +245,12 @@ class AwsSession:
         if not self._roles:
             return None
         return self._by_region.get(region) or self._roles[0]
+
+    def source(self) -> AwsSession:
+        """A session with the caller's own credentials, those that assume the role."""
+        found = copy.copy(self)
+        found._roles, found._by_region = (), {}
+        return found
 
     def account(self, region: str) -> str | None:
         """The role's account, once STS has accepted the role; None without a role.

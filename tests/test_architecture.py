@@ -23,7 +23,7 @@ ALLOWED = {
     "emulator": {"cli", "emulator"},
     "emulator-alone": {"emulator", "errors", "files", "utc"},
     "dagster": {"defs", "cli"},
-    "boto": {"aws", "aws_session", "resources", "reconcile", "history", "drills", "defs", "emulator"},
+    "boto": {"aws", "aws_errors", "aws_session", "resources", "reconcile", "history", "drills", "defs", "emulator"},
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dr_assets import utc
+from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test(by: str, as_json: bool) -> None:
 
 
 @alert.command()
-@click.option("--hours", type=float, required=True, help="How long, at most 24.")
+@click.option("--hours", type=Bounded(0, 24, min_open=True), required=True, help="How long, at most 24.")
 @click.option("--why", required=True, help="The reason; it stays on record.")
 @click.option("--topic", default="*", show_default=True, help="One topic (writer, replication, capacity …), or all.")
 @by_option
@@ -90,7 +91,7 @@ def unsilence(window: str) -> None:
 
 
 @alert.command()
-@click.option("--hours", type=float, required=True, help="How long, at most 168 (seven days).")
+@click.option("--hours", type=Bounded(0, 168, min_open=True), required=True, help="How long, at most 168 (seven days).")
 @click.option("--why", required=True, help="The reason; it stays on record.")
 @by_option
 def arm(hours: float, why: str, by: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.output import confirm, say, say_json
 from dr_assets.errors import DrError
 
@@ -57,9 +58,12 @@ def _command(scenario: Scenario, text: str) -> click.Command:
     @click.option(
         "--override", "overrides", multiple=True, metavar="NAME=REASON", help="Act although precondition NAME blocks."
     )
-    @click.option("--rate", type=float, help="Rows per second that the ledger writes.")
+    @click.option("--rate", type=Bounded(1, 1000), help="Rows per second that the ledger writes.")
     @click.option(
-        "--lag-gate", "lag_gate_ms", type=float, help="Highest replication lag at which to act, in milliseconds."
+        "--lag-gate",
+        "lag_gate_ms",
+        type=Bounded(1, 300_000),
+        help="Highest replication lag at which to act, in milliseconds.",
     )
     def run(
         yes: bool,

@@ -16,6 +16,7 @@ import click
 
 from dr_assets import files
 from dr_assets.cli.alert import alert
+from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.drill import drill
 from dr_assets.cli.output import say, say_json, say_text, usage_errors_escaped
 from dr_assets.cli.preflight import preflight
@@ -73,7 +74,11 @@ def main(stack_file: Path | None) -> None:
     "--ready-file", type=click.Path(path_type=Path), help="Write aws_endpoint_url and environment here as JSON."
 )
 @click.option(
-    "--settle-seconds", default=0.5, show_default=True, help="How long clusters and instances take to become ready."
+    "--settle-seconds",
+    type=Bounded(0, 3600),
+    default=0.5,
+    show_default=True,
+    help="How long clusters and instances take to become ready.",
 )
 def up(ready_file: Path | None, settle_seconds: float) -> None:
     """Run the embedded AWS, with a real PostgreSQL pair behind its clusters, until SIGTERM or Ctrl-C.
@@ -140,7 +145,13 @@ def verify(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--adopt", is_flag=True, help="Also change resources that Terraform manages.")
 @click.option("--allow-away", is_flag=True, help="Write although the writer is not at its home site.")
-@click.option("--poll", default=15.0, show_default=True, help="Seconds between reads of a resource that is not ready.")
+@click.option(
+    "--poll",
+    type=Bounded(0, 3600),
+    default=15.0,
+    show_default=True,
+    help="Seconds between reads of a resource that is not ready.",
+)
 @click.option("--skip", "skips", multiple=True, metavar="NAME=REASON", help="Leave a check of the preflight out.")
 def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float, skips: tuple[str, ...]) -> None:
     """Create what is absent and correct what differs, in lineage order.
@@ -175,7 +186,13 @@ def provision(as_json: bool, adopt: bool, allow_away: bool, poll: float, skips: 
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--adopt", is_flag=True, help="Also destroy resources that Terraform manages.")
-@click.option("--poll", default=15.0, show_default=True, help="Seconds between reads of a resource being deleted.")
+@click.option(
+    "--poll",
+    type=Bounded(0, 3600),
+    default=15.0,
+    show_default=True,
+    help="Seconds between reads of a resource being deleted.",
+)
 def destroy(suffix: str, as_json: bool, adopt: bool, poll: float) -> None:
     """Delete the whole stack, in reverse lineage. Refused while deletion_protection is true.
 
@@ -319,7 +336,13 @@ def demo() -> None:
 
 
 @main.command()
-@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the Dagster UI on 127.0.0.1.",
+)
 def ui(port: int) -> None:
     """Run the Dagster UI on an embedded AWS; Ctrl-C stops both."""
     from dr_assets.cli.ui import run

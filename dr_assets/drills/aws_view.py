@@ -79,15 +79,6 @@ class AwsView:
         except KeyError as error:
             raise explain(error, service, operation, self.to_region) from error
 
-    def caller_arn(self) -> str:
-        """The AWS identity that acts, from STS in the target's region; AWS requires no permission for it.
-
-        Private subnets may have no endpoint for STS: its silence must not open the circuit breaker of the drill's own calls.
-        """
-        apart = Aws(read_timeout=IDENTITY_SECONDS, attempts=1)
-        apart.log = self.aws.log
-        return str(replace(self, aws=apart).call("sts", "get_caller_identity", self.to_region)["Arn"])
-
     def cluster_id(self, site: Site) -> str:
         return names.cluster(self.stack, site)
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from dr_assets import utc
 from dr_assets.documents import Document, DocumentError, Part, storable
 from dr_assets.drills.measurement.client_probe import Verdict
-from dr_assets.drills.parts import Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
+from dr_assets.drills.parts import Caller, Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
 from dr_assets.drills.plan import Plan, StepName
 from dr_assets.drills.request import ApprovedRequest
 from dr_assets.errors import DrError
@@ -31,7 +31,7 @@ class Result(Part):
 class Baseline(Result):
     """Before anything was done: where the writer endpoint led (host, IP, port), the lag, rows acknowledged.
 
-    `caller_arn`: where an earlier version kept the AWS identity (now in `Count`).
+    `caller_arn`: where an earlier version kept the AWS identity (now in `JournalDocument.callers`); likewise in `Count`.
     """
 
     STEP = "baseline"
@@ -80,7 +80,7 @@ class Fence(Result):
 
 
 class Count(Result):
-    """The ledger's commits against those that the new writer holds, the store key of the ledger, and the AWS identity."""
+    """The ledger's commits against those that the new writer holds, and the store key of the ledger."""
 
     STEP = "count"
     lost_commits: int
@@ -154,6 +154,7 @@ class JournalDocument(Document):
     timeline: Items[TimelineEntry]
     calls: Items[CountedCall]
     deviations: Items[str] = ()
+    callers: Items[Caller] = ()
     ended: Ended | None
 
     def to_json(self) -> dict[str, Any]:
@@ -242,6 +243,20 @@ class Journal:
         """Write down something that did not go as planned."""
         with self._lock:
             self._save(deviations=(*self.document.deviations, storable(text)))
+
+    def add_caller(self, caller: Caller) -> None:
+        with self._lock:
+            self._save(callers=(*self.document.callers, caller))
+
+    def caller_arn(self) -> str | None:
+        """The AWS identity of the process that called for the change of the writer, or was to; None where unknown."""
+        intended = self.document.steps.act.intended
+        acting = [
+            each
+            for each in self.document.callers
+            if each.did in ("begun", "resumed") and (not intended or each.at <= intended[-1])
+        ]
+        return max(acting, key=lambda each: each.at).arn if acting else None
 
     def end(self, status: Literal["succeeded", "failed", "aborted"]) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""

@@ -57,6 +57,7 @@ UtcText = Annotated[str, AfterValidator(_utc_text), WithJsonSchema({"type": "str
 Items = Annotated[tuple[T, ...], Field(strict=False)]
 Mark = Literal["T0", "T1", "T2", "T3", "T4", "T5", "T6"]
 Kind = Literal["drill", "incident"]
+Did = Literal["begun", "approved", "resumed", "aborted"]
 
 
 class OpenPart(Part):
@@ -87,6 +88,20 @@ class CorrectiveAction(OpenPart):
     text: str
     owner: str
     due: str | None
+
+
+class Caller(OpenPart):
+    """Who did something to a drill, and when: the name given, the AWS identity (None: unknown), and under a role the one behind it.
+
+    `at` is when it was done, not when STS answered.
+    """
+
+    at: UtcText
+    did: Did
+    words: str
+    arn: str | None
+    source_arn: str | None = None
+    reason: str | None = None
 
 
 class TimelineEntry(OpenPart):

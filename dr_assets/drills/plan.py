@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -37,6 +37,17 @@ _CALLS = {
 
 
 LAG_GATE_MS = 1000.0
+# Least and most of every number of a plan. Nothing lifts a bound: outside it a setting measures nothing, gates nothing, or never ends.
+# The lag gate ends at the RPO where that is lower.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "rate": (1.0, 1000.0),
+    "baseline_seconds": (0.2, 300.0),
+    "good_probes": (3, 100),
+    "probe_interval": (0.01, 1.0),
+    "lag_gate_ms": (1.0, 300_000.0),
+    "follow_seconds": (60.0, 7200.0),
+    "protect_seconds": (60.0, 86_400.0),
+}
 
 
 class Plan(Part):
@@ -89,8 +100,8 @@ class Plan(Part):
 def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: Any) -> Plan:
     """The plan that moves the writer from where it is.
 
-    Raises RefusedError where there is nothing to move, where a failback is requested while the writer is at home, and for
-    settings that no plan has.
+    Raises RefusedError where there is nothing to move, where a failback is requested while the writer is at home, for settings that
+    no plan has, and for numbers out of BOUNDS.
     """
     writer = topology.writer
     topology.refuse_outside()
@@ -111,12 +122,26 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
         )
     except ValidationError as error:
         raise RefusedError(f"The settings of the {scenario} are wrong: {'; '.join(problems(error))}.") from error
-    if not 0 < plan.lag_gate_ms <= stack.rpo_seconds * 1000:
-        raise RefusedError(
-            f"A lag gate of {plan.lag_gate_ms:g} ms is none: it must lie above 0 and within the RPO of {stack.rpo_seconds} s. "
-            "To act in spite of the lag, override the precondition with a reason (--override lag=REASON)."
-        )
+    if outside := out_of_bounds(plan, stack):
+        raise RefusedError(f"The settings of the {scenario} are wrong: {'; '.join(outside)}.")
     return plan
+
+
+def widest_lag_gate_ms(stack: Stack) -> float:
+    """The most lag (milliseconds) that any plan may let through: the RPO, at most five minutes."""
+    return min(BOUNDS["lag_gate_ms"][1], stack.rpo_seconds * 1000.0)
+
+
+def out_of_bounds(plan: Plan, stack: Stack) -> list[str]:
+    """Each number of the plan that lies outside its bounds, in words; also of one that was stored."""
+    bounds = {**BOUNDS, "lag_gate_ms": (BOUNDS["lag_gate_ms"][0], widest_lag_gate_ms(stack))}
+    found = []
+    for name, (least, most) in bounds.items():
+        value = getattr(plan, name)
+        if not least <= value <= most:
+            hint = f" (the RPO is {stack.rpo_seconds} s)" if name == "lag_gate_ms" else ""
+            found.append(f"{name} is {value:g}; it must lie between {least:g} and {most:g}{hint}")
+    return found
 
 
 def new_id(scenario: Scenario, at: datetime) -> str:

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from dr_assets.documents import Document, Part, sha256_of
 from dr_assets.drills.parts import (
+    Caller,
     Condition,
     CorrectiveAction,
     CountedCall,
@@ -45,9 +46,15 @@ class RecordError(DrError):
 
 
 class Who(OpenPart):
+    """Names as they were given; `caller_arn`: the AWS identity that moved the writer, or was to; None where unknown.
+
+    `callers`: everyone who began, resumed or aborted it; records of earlier versions have none.
+    """
+
     operator: str
     approved_by: str | None
     caller_arn: str | None
+    callers: Items[Caller] = ()
 
 
 class Scope(OpenPart):

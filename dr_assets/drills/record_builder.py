@@ -47,7 +47,11 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         who=Who(
             operator=request.operator,
             approved_by=request.approved_by,
-            caller_arn=(counted and counted.caller_arn) or (baseline and baseline.caller_arn) or None,
+            caller_arn=journal.caller_arn()
+            or (counted and counted.caller_arn)
+            or (baseline and baseline.caller_arn)
+            or None,
+            callers=journal.document.callers,
         ),
         why=request.why,
         scope=Scope(

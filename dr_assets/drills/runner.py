@@ -6,6 +6,7 @@ first, or call the failed region on the recovery path.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.caller import IDENTITY_SECONDS, CallerIdentity, Identification, identify
 from dr_assets.core.topology import Topology
 from dr_assets.documents import problems, storable
 from dr_assets.drills import record_builder
@@ -22,8 +24,8 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.call_planes import plane_of
 from dr_assets.drills.journal import Journal, Postconditions
 from dr_assets.drills.lock import DrillLock
-from dr_assets.drills.parts import CountedCall
-from dr_assets.drills.plan import Plan, StepName, make_plan, new_id
+from dr_assets.drills.parts import Caller, CountedCall, Did
+from dr_assets.drills.plan import Plan, StepName, make_plan, new_id, out_of_bounds
 from dr_assets.drills.preconditions import blocking, evaluate
 from dr_assets.drills.record import Record
 from dr_assets.drills.request import Prepared, Request
@@ -34,10 +36,13 @@ from dr_assets.postgres.connection import tls_authorities
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.stack import SITES, Stack
 
+LOG = logging.getLogger(__name__)
 # A read that hangs must not hold the recovery up: seconds for one answer, attempts for one read.
 READ_TIMEOUT, ATTEMPTS = 3.0, 3
 # How long an approval holds for a drill that has not acted yet.
 APPROVAL_SECONDS = 3600.0
+# How long the record waits for STS: two regions, with the connection and the source of a role.
+IDENTIFIED_SECONDS = 4 * IDENTITY_SECONDS
 # The steps between the decision and traffic flowing again: what they call is the recovery path.
 RECOVERY_STEPS = ("act", "follow", "recovered")
 
@@ -108,7 +113,7 @@ def begin(
         )
         decision = journal.document.request
         journal.note(f"{decision.operator} decided on a {request.scenario}: {decision.why}", "operator", "T2")
-        return DrillRunner(stack, store, journal, lock, on_step)
+        return DrillRunner(stack, store, journal, lock, on_step, "begun", decision.operator)
 
 
 def refuse(prepared: Prepared, request: Request) -> None:
@@ -139,7 +144,7 @@ def reopen(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None
         # Loaded under the lock: a journal read before may lack what another process has done since.
         journal = _unended(stack, store, drill, "resume")
         journal.deviate(f"interrupted and resumed at {utc.now_text()}: nothing was measured in between")
-        return DrillRunner(stack, store, journal, lock, on_step)
+        return DrillRunner(stack, store, journal, lock, on_step, "resumed", record_builder.operator())
 
 
 def abort(stack: Stack, store: Store, drill: str, by: str) -> Record:
@@ -152,6 +157,7 @@ def abort(stack: Stack, store: Store, drill: str, by: str) -> Record:
                 f"The drill {drill} has begun to move the writer: resume it, so that it ends in a known state."
             )
         journal.note(f"aborted by {by} before anything was changed", "operator")
+        _add_caller(journal, utc.now_text(), "aborted", identify(by, _regions(journal.plan)))
         return record_builder.finish(stack, store, journal, "aborted", f"aborted by {by}")
 
 
@@ -171,17 +177,41 @@ def _unended(stack: Stack, store: Store, drill: str, verb: str) -> Journal:
     return journal
 
 
+def _add_caller(journal: Journal, at: str, did: Did, found: CallerIdentity) -> None:
+    journal.add_caller(Caller(at=at, did=did, **found.model_dump()))
+    if found.arn is None:
+        journal.deviate(f"The AWS identity of the caller is unknown: {found.reason}")
+
+
+def _regions(plan: Plan) -> tuple[str, str]:
+    """Where STS is asked: in the target's region first, since the other one may be gone."""
+    return plan.to_region, plan.from_region
+
+
 class DrillRunner:
-    """One drill in progress. A context manager: it ends the measuring and releases the lock."""
+    """One drill in progress. A context manager: it ends the measuring and releases the lock.
+
+    `did`, `words`: what this process does to the drill, and in whose name. Its AWS identity is asked for beside the steps, which
+    never wait for STS; the record does.
+    """
 
     def __init__(
-        self, stack: Stack, store: Store, journal: Journal, lock: DrillLock, on_step: OnStep | None = None
+        self,
+        stack: Stack,
+        store: Store,
+        journal: Journal,
+        lock: DrillLock,
+        on_step: OnStep | None,
+        did: Did,
+        words: str,
     ) -> None:
         self.stack, self.store, self.journal, self.lock = stack, store, journal, lock
         self.plan = journal.plan
         self.aws = clients()
         self._steps = DrillSteps(stack, store, _view(stack, self.aws, self.plan), journal, lock)
         self._on_step = on_step
+        self._did, self._at = did, utc.now_text()
+        self._caller: Identification | None = Identification(words, _regions(self.plan))
 
     def __enter__(self) -> DrillRunner:
         return self
@@ -194,7 +224,19 @@ class DrillRunner:
     def close(self) -> None:
         """End the measuring and release the lock. The drill can be reopened."""
         self._steps.close()
-        self.lock.release()
+        try:
+            if self._caller and not self.journal.document.ended:
+                self.lock.check()  # what another process goes on with is its own
+                self._note_caller()
+        except (DrError, OSError) as error:
+            LOG.warning("The caller's identity was not written: %s", error)
+        finally:
+            self.lock.release()
+
+    def _note_caller(self) -> None:
+        if self._caller:
+            _add_caller(self.journal, self._at, self._did, self._caller.get(IDENTIFIED_SECONDS))
+            self._caller = None
 
     def confirm(self) -> None:
         """Evaluate the preconditions again while nothing has been called: what was checked is what is done.
@@ -210,6 +252,8 @@ class DrillRunner:
             raise RefusedError(
                 f"The {self.plan.scenario} was approved at {request.at}, which holds for {APPROVAL_SECONDS / 60:.0f} min. {way_out}"
             )
+        if outside := out_of_bounds(self.plan, self.stack):
+            raise RefusedError(f"The plan of {self.journal.drill} is out of bounds: {'; '.join(outside)}. {way_out}")
         tls_authorities()
         bad = blocking(evaluate(_view(self.stack, self.aws, self.plan)), request.overrides)
         if bad:
@@ -227,6 +271,7 @@ class DrillRunner:
 
     def record(self) -> Record:
         """Write the record. A missed postcondition makes the drill a failed one."""
+        self._note_caller()
         found = self.journal.result(Postconditions)
         bad = [item for item in found.conditions if item.passed is not True] if found else []
         reason = "; ".join(f"{item.name}: {item.reason}" for item in bad) or None
@@ -243,6 +288,8 @@ class DrillRunner:
         if self._on_step:
             self._on_step(step, dict(self.plan.describe())[step])
         self.lock.check()
+        if self._caller and self._caller.done:
+            self._note_caller()
         again = self.journal.intend(step)
         first = len(self.aws.log)
         try:

@@ -10,17 +10,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from botocore.exceptions import (
-    ClientError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    ParamValidationError,
-)
+from botocore.exceptions import ClientError
 
 from dr_assets import utc
 from dr_assets.aws import explain
-from dr_assets.circuit_breaker import RegionDarkError
+from dr_assets.aws_errors import fate
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import journal as results
 from dr_assets.drills import postconditions
@@ -33,7 +27,7 @@ from dr_assets.drills.measurement.session import MeasurementSession, NotSteadyEr
 from dr_assets.drills.parts import Condition
 from dr_assets.drills.plan import StepName
 from dr_assets.drills.preconditions import evaluate
-from dr_assets.errors import AwsCallError, DrError, ThrottledError, UnansweredError
+from dr_assets.errors import AwsCallError, DrError, UnansweredError
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
@@ -44,21 +38,6 @@ OBSERVED_SECONDS = 10.0
 THROTTLED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
 RESUMED_SECONDS = 30.0
-
-
-def _may_be_carried_out(error: Exception) -> bool:
-    """Whether a failed call says nothing about what AWS did: it answered with a 5xx, with something that botocore cannot read
-    (any exception of its parsers), or not at all. A 4xx is a refusal (AWS SDKs and tools reference guide, "Retry behavior")."""
-    if isinstance(error, ClientError):
-        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= 500
-    unsent = (
-        NoCredentialsError,
-        CredentialRetrievalError,
-        ParamValidationError,
-        EndpointConnectionError,
-        RegionDarkError,
-    )
-    return not isinstance(error, unsent)
 
 
 class StepFailedError(DrError):
@@ -118,17 +97,6 @@ class DrillSteps:
             rows=self.session.acknowledged(),
         )
 
-    def _caller_arn(self) -> str | None:
-        """Clients have recovered by now: nothing waits for STS. Earlier versions read it in `baseline`."""
-        baseline = self._journal.result(results.Baseline)
-        if baseline and baseline.caller_arn:
-            return baseline.caller_arn
-        try:
-            return self._view.caller_arn()
-        except DrError as error:
-            self._journal.deviate(f"The AWS identity of the caller is unknown: {error}")
-            return None
-
     def _act(self, again: bool) -> results.Act:
         """One call, and never a second one that the first made needless."""
         _ = self.session
@@ -164,7 +132,7 @@ class DrillSteps:
         except Exception as error:
             problem = explain(error, "rds", operation, self._plan.act_region)
             already = error_code(error) in ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault")
-            if not (_may_be_carried_out(error) or already):
+            if not (fate(error) == "unknown" or already):
                 raise problem from error
             # "Already" may be about an earlier call of this drill, which DescribeGlobalClusters need not show yet.
             if not self._appears(OBSERVED_SECONDS):
@@ -179,9 +147,9 @@ class DrillSteps:
             try:
                 self._view.aws.act(call, self._plan.act_region, "")
             except ClientError as error:
-                problem = explain(error, call.service, call.operation, self._plan.act_region)
-                if not isinstance(problem, ThrottledError) or time.monotonic() + wait > deadline:
+                if fate(error) != "throttled" or time.monotonic() + wait > deadline:
                     raise
+                problem = explain(error, call.service, call.operation, self._plan.act_region)
                 self._journal.deviate(f"The call was repeated: {problem}")
                 time.sleep(wait)
                 wait *= 2
@@ -262,8 +230,7 @@ class DrillSteps:
         return results.Fence(verdict=verdict, detail=detail)
 
     def _count(self, again: bool) -> results.Count:
-        counted = self.session.finish()
-        return counted.model_copy(update={"caller_arn": self._caller_arn()})
+        return self.session.finish()
 
     def _protected(self, again: bool) -> results.Protected:
         """The exposure clock: from the last moment with a usable reader until the rebuilt one has caught up."""

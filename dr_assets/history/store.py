@@ -6,17 +6,22 @@ import contextlib
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlparse
 
 from dr_assets import files
+from dr_assets.aws_errors import fate
+from dr_assets.core.model import error_code
 from dr_assets.core.paging import Tokens
-from dr_assets.errors import AwsCallError, DrError
+from dr_assets.errors import AwsCallError, DrError, UnansweredError
 
 URI_VARIABLE = "DR_HISTORY_URI"
 DEFAULT_URI = ".dr/history"
+# Seconds before a conditional write that S3 answered with a conflict is repeated.
+CONFLICT_WAITS = (0.1, 0.4)
 
 log = logging.getLogger(__name__)
 
@@ -128,12 +133,18 @@ def _unwritable(path: Path, error: OSError) -> DrError:
     return DrError(f"{path} cannot be written ({error.strerror}). Correct {URI_VARIABLE} or its rights.")
 
 
+class _ConflictError(AwsCallError):
+    """S3 refused a conditional write because another request to the same key was under way."""
+
+
 class BucketStore:
     """A prefix of an S3 bucket. PutObject is atomic; `create` and `replace` use S3's conditional writes (If-None-Match, If-Match).
 
     Args:
         once: a client without retries, for the conditional writes: repeating one that succeeded and whose answer was lost would
             be refused, as if another writer had come first. Default: `client`.
+
+    Every method raises UnansweredError where AWS may or may not have carried the call out, AwsCallError for any other failure.
     """
 
     def __init__(self, bucket: str, prefix: str, client: Any, once: Any = None) -> None:
@@ -144,26 +155,54 @@ class BucketStore:
     def _key(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _call(self, operation: str, **params: Any) -> Any:
+    def _call(self, operation: str, once: bool = False, **params: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        client = self._once if params.keys() & {"IfNoneMatch", "IfMatch"} else self._client
         try:
-            found = getattr(client, operation)(Bucket=self.bucket, **params)
+            found = getattr(self._once if once else self._client, operation)(Bucket=self.bucket, **params)
             return {**found, "Body": found["Body"].read()} if operation == "get_object" else found
-        except ClientError as error:
-            details = error.response.get("Error", {})
-            code, request = details.get("Code"), error.response.get("ResponseMetadata", {}).get("RequestId")
+        except Exception as error:
+            code, where = error_code(error), f"s3 {operation} on {self.uri} failed"
             if code in ("NoSuchKey", "404"):
                 raise KeyError(params.get("Key", "")) from None
-            if code in ("PreconditionFailed", "ConditionalRequestConflict"):
+            if code == "PreconditionFailed":
                 raise FileExistsError(params.get("Key", "")) from None
-            raise AwsCallError(
-                f"s3 {operation} on {self.uri} failed: {code}: {details.get('Message')} (request {request})."
-                f" Correct {URI_VARIABLE} or the permissions."
-            ) from error
-        except BotoCoreError as error:
-            raise AwsCallError(f"s3 {operation} on {self.uri} failed: {error}. Correct {URI_VARIABLE}.") from error
+            if code == "ConditionalRequestConflict":
+                raise _ConflictError(f"{where}: {code}. Run it again.") from None
+            problem = UnansweredError if fate(error) == "unknown" else AwsCallError
+            if isinstance(error, ClientError):
+                message = error.response.get("Error", {}).get("Message")
+                request = error.response.get("ResponseMetadata", {}).get("RequestId")
+                raise problem(
+                    f"{where}: {code}: {message} (request {request}). Correct {URI_VARIABLE} or the permissions."
+                ) from error
+            # Not the text of any other error: it may quote the object.
+            text = error if isinstance(error, (BotoCoreError, DrError)) else type(error).__name__
+            raise problem(f"{where}: {text}. Correct {URI_VARIABLE}.") from error
+
+    def _put_if(self, key: str, data: bytes, **condition: str) -> None:
+        """PutObject under a condition. Where AWS does not say whether it was carried out, the object says it: `data` is unique to its
+        writer. S3 asks to repeat a 409 (S3 API reference, PutObject, If-None-Match). Raises FileExistsError where another was first."""
+        for wait in (*CONFLICT_WAITS, None):
+            try:
+                self._call("put_object", once=True, Key=self._key(key), Body=data, **condition)
+                return
+            except (UnansweredError, _ConflictError) as error:
+                if self._holds(key, data):
+                    return
+                if wait is None or not isinstance(error, _ConflictError):
+                    raise
+                time.sleep(wait)
+
+    def _holds(self, key: str, data: bytes | None) -> bool:
+        """Whether the object is `data` (None: absent); False also where S3 does not answer that either."""
+        try:
+            found: bytes | None = self._call("get_object", once=True, Key=self._key(key))["Body"]
+        except KeyError:
+            found = None
+        except DrError:
+            return False
+        return found == data
 
     def read(self, key: str) -> bytes:
         data: bytes = self._call("get_object", Key=self._key(key))["Body"]
@@ -173,7 +212,7 @@ class BucketStore:
         self._call("put_object", Key=self._key(key), Body=data)
 
     def create(self, key: str, data: bytes) -> None:
-        self._call("put_object", Key=self._key(key), Body=data, IfNoneMatch="*")
+        self._put_if(key, data, IfNoneMatch="*")
 
     def replace(self, key: str, data: bytes, before: bytes | None) -> bool:
         try:
@@ -183,14 +222,14 @@ class BucketStore:
             found = self._call("get_object", Key=self._key(key))
             if found["Body"] != before:
                 return False
-            self._call("put_object", Key=self._key(key), Body=data, IfMatch=found["ETag"])
+            self._put_if(key, data, IfMatch=found["ETag"])
         except (FileExistsError, KeyError):  # another writer created or deleted it
             return False
         return True
 
     def list(self, prefix: str) -> list[str]:
         keys: list[str] = []
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {}
         tokens = Tokens()
         while True:
             page = self._call("list_objects_v2", Prefix=self._key(prefix), **more)
@@ -201,7 +240,11 @@ class BucketStore:
             more = {"ContinuationToken": tokens.follow(page["NextContinuationToken"])}
 
     def delete(self, key: str) -> None:
-        self._call("delete_object", Key=self._key(key))
+        try:
+            self._call("delete_object", Key=self._key(key))
+        except UnansweredError:
+            if not self._holds(key, None):
+                raise
 
 
 def open_store(uri: str | None = None) -> Store:

@@ -9,15 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
-
-from dr_assets.circuit_breaker import RegionDarkError
 from dr_assets.core.compare import compare
 from dr_assets.core.converge import shown
 from dr_assets.core.expressions import canonical
 from dr_assets.core.model import Call, Drift, Kind, Observed
 from dr_assets.core.unreadable import UNREADABLE
-from dr_assets.errors import DrError, NoEffectError, NotYetError, ThrottledError, UnansweredError
+from dr_assets.errors import NoEffectError, NotYetError
 
 # Reads again while AWS does not answer, or does not show yet what it has just accepted: about 6 s in all.
 MAX_RETRIES = 5
@@ -32,8 +29,6 @@ LOST_SECONDS = SHOW_SECONDS
 # Parameters by which AWS recognises the others when they are sent again (EC2 API reference, CreateRouteTable, "Ensuring idempotency";
 # Route 53 API, CreateHealthCheck and CreateHostedZone). Two minutes pass all the same: the answer may name what is not shown yet.
 _TOKENS = ("CallerReference", "ClientToken")
-# AWS received nothing then. A DrError: there were no credentials for the call.
-_NEVER_SENT = (ConnectTimeoutError, DrError, EndpointConnectionError, RegionDarkError)
 # How long AWS may leave a change pending that it was asked to make at once, before its status shows that it is being made.
 PENDING_SECONDS = 600.0
 
@@ -69,14 +64,9 @@ class Progress:
         if call.params.get("ApplyImmediately"):
             self.pending = frozenset()  # RDS makes all that is pending then
 
-    def lose(self, call: Call, error: Exception, problem: DrError, now: float) -> bool:
-        """Remember `call` where nobody knows whether AWS carried it out; False where it is known."""
-        if not isinstance(problem, UnansweredError) or isinstance(problem, ThrottledError):
-            return False
-        if isinstance(error, _NEVER_SENT):
-            return False
+    def lose(self, call: Call, now: float) -> None:
+        """Remember `call`, which AWS may have carried out (`aws_errors.fate`: unknown)."""
         self.lost_at, self.lost = now, call
-        return True
 
     def as_before(self, call: Call) -> Call:
         """`call` with the idempotency token of the same call that was not answered, so that AWS carries it out once only."""

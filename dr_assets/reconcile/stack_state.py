@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dr_assets.aws import POOL, Aws, explain, is_answer
+from dr_assets.aws_errors import fate
 from dr_assets.core.converge import ALREADY_THERE, already_gone, converge, remove
 from dr_assets.core.expressions import Role, UnknownScope, Unresolved, is_resolved, references, resolve
 from dr_assets.core.model import Call, Drift, Kind, Observed, Outcome, Reads, Resource, Target, batches, error_code
@@ -157,11 +158,17 @@ class StackState:
             self.aws.act(call, target.region, self.account)
         except Exception as error:
             problem = explain(error, call.service, call.operation, call.region or target.region)
-            code = error_code(error)
-            if progress.lose(call, error, problem, self._clock()) and creates:
-                self._created_at[target.key] = self._clock()  # it may have been carried out
+            code, became = error_code(error), fate(error)
+            if became == "unknown":
+                progress.lose(call, self._clock())
+                if creates:
+                    self._created_at[target.key] = self._clock()
+                if not isinstance(
+                    problem, UnansweredError
+                ):  # an answer that cannot be understood: observed before it is repeated
+                    problem = UnansweredError(str(problem))
             if code not in ALREADY_THERE and not already_gone(call.operation, code):
-                if isinstance(error, ClientError) and not isinstance(problem, UnansweredError):
+                if isinstance(error, ClientError) and became == "refused":
                     text = error.response.get("Error", {}).get("Message", "")
                     if row := not_yet(call.service, call.operation, code, text):
                         raise NotYetError(str(problem), row.seconds) from error
@@ -240,9 +247,7 @@ class StackState:
             for (kind, region), batch in groups:
                 self._read_batch(kind, region, batch, reads)
         else:
-            for future in [
-                pool.submit(self._read_batch, kind, region, batch, reads) for (kind, region), batch in groups
-            ]:
+            for future in [pool.submit(self._read_batch, *where, batch, reads) for where, batch in groups]:
                 future.result()
 
     def _read_batch(self, kind: str, region: str, batch: Sequence[Target], reads: Reads) -> None:

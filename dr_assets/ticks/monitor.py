@@ -193,9 +193,11 @@ class Monitor:
 
     @property
     def lag_gate_ms(self) -> float:
-        """The lag gate of an automatic failover: the RPO. While the writer is down the lag grows with the clock, so a drill's gate
-        of a second would refuse every real outage."""
-        return self.stack.rpo_seconds * 1000.0
+        """The lag gate of an automatic failover: the widest, which is the RPO. While the writer is down the lag grows with the clock,
+        so a drill's gate of a second would refuse every real outage."""
+        from dr_assets.drills.plan import widest_lag_gate_ms
+
+        return widest_lag_gate_ms(self.stack)
 
     def failover_conditions(self, advice: Recommendation) -> list[Precondition]:
         """Evaluate the preconditions of the recommended failover against AWS and the target's database.

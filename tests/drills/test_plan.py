@@ -6,7 +6,7 @@ import pytest
 
 from dr_assets.core.topology import NOTHING, Topology
 from dr_assets.drills.call_planes import forbidden_in_recovery, plane_of
-from dr_assets.drills.plan import make_plan, new_id
+from dr_assets.drills.plan import Plan, make_plan, new_id
 from dr_assets.drills.request import Request
 from dr_assets.errors import RefusedError
 from dr_assets.stack import Stack
@@ -95,3 +95,38 @@ def test_case_c3_a_wider_gate_is_an_override_of_its_own() -> None:
     (override,) = request.approved((), 30_000.0).overrides
     assert (override.precondition, override.by) == ("lag-gate", "lee")
     assert override.reason == "30000 ms in place of 1000 ms: the region is gone"
+
+
+NUMBERS = [name for name, field in Plan.model_fields.items() if not field.is_required()]
+
+
+def test_case_c3_every_setting_of_a_plan_is_a_number_with_bounds() -> None:
+    assert set(NUMBERS) == {
+        "rate",
+        "baseline_seconds",
+        "good_probes",
+        "probe_interval",
+        "lag_gate_ms",
+        "follow_seconds",
+        "protect_seconds",
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 0, -1, 1e-9, 1e9, 1e12, 1e300])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_case_c3_every_number_of_a_plan_is_bounded(stack: Stack, name: str, value: float) -> None:
+    with pytest.raises(RefusedError, match=f"settings of the failover are wrong: {name}"):
+        make_plan(stack, "failover", HOME, **{name: value})
+
+
+def test_case_c3_every_number_out_of_bounds_is_named_at_once(stack: Stack) -> None:
+    with pytest.raises(RefusedError, match=r"rate is 0; it must lie between 1 and 1000; follow_seconds is 1e\+300"):
+        make_plan(stack, "failover", HOME, rate=0, follow_seconds=1e300)
+
+
+@pytest.mark.parametrize(("rpo", "widest"), [(60, 60_000.0), (604_800, 300_000.0)])
+def test_case_c3_an_rpo_of_a_week_is_no_lag_gate(stack: Stack, rpo: int, widest: float) -> None:
+    stack = stack.model_copy(update={"rpo_seconds": rpo})
+    assert make_plan(stack, "failover", HOME, lag_gate_ms=widest).lag_gate_ms == widest
+    with pytest.raises(RefusedError, match="lag_gate_ms"):
+        make_plan(stack, "failover", HOME, lag_gate_ms=widest + 1)

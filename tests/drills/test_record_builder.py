@@ -2,26 +2,24 @@
 
 import json
 import socket
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dr_assets import utc
 from dr_assets.aws import Aws
-from dr_assets.drills import proposal, record, record_builder
+from dr_assets.drills import proposal, record, record_builder, runner
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
-from dr_assets.drills.parts import CorrectiveAction, Override, RtoParts
-from dr_assets.drills.plan import Plan, StepName
-from dr_assets.drills.record import Record
+from dr_assets.drills.parts import Caller, CorrectiveAction, Did, Override, RtoParts
+from dr_assets.drills.plan import Plan
+from dr_assets.drills.record import Record, Status
 from dr_assets.drills.request import Request
-from dr_assets.drills.steps import DrillSteps
-from dr_assets.errors import DrError, RefusedError, UnansweredError
+from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
 from dr_assets.lost_writes.compare import Difference, Proposal
-from dr_assets.postgres.endpoints import Address
 from dr_assets.stack import Stack
 
 DRILL = "20261123T190211Z-failover-3f9a2c"
@@ -63,66 +61,49 @@ COUNTED = Count(
 )
 
 
-@dataclass
-class View:
-    """A view whose AWS answers, or does not answer, who calls."""
-
-    arn: str | None
-    asked: int = 0
-
-    def fresh(self) -> "View":
-        return self
-
-    def lag(self) -> None:
-        return None
-
-    def caller_arn(self) -> str:
-        self.asked += 1
-        if self.arn is None:
-            raise UnansweredError("sts get_caller_identity in us-west-2 did not answer.")
-        return self.arn
+def acted(did: Did, at: str, arn: str | None, words: str = "kim") -> Caller:
+    return Caller(at=at, did=did, words=words, arn=arn)
 
 
-class Session:
-    old_address = Address("global.example.test", "10.0.1.17", 5432)
-
-    def steady(self, seconds: float, timeout: float) -> None:
-        """Steady at once."""
-
-    def acknowledged(self) -> int:
-        return 7
-
-    def finish(self) -> Count:
-        return COUNTED
-
-
-def take(store: FolderStore, journal: Journal, stack: Stack, view: View, *names: StepName) -> None:
-    steps = DrillSteps(stack, store, view, journal, None)  # type: ignore[arg-type]  # the parts that the steps use
-    steps._session = Session()  # type: ignore[assignment]
-    for name in names:
-        journal.intend(name)
-        journal.done(steps.take(name, False))
-
-
-def test_the_record_names_the_aws_identity_of_the_caller(store: FolderStore, stack: Stack) -> None:
+@pytest.mark.parametrize("status", ["succeeded", "failed", "aborted"])
+def test_case_c5_who_acted_is_in_every_record(store: FolderStore, stack: Stack, status: Status) -> None:
     journal = begun(store, stack)
-    view = View(ARN)
-    take(store, journal, stack, view, "baseline")
-    assert view.asked == 0  # an STS that does not answer must not hold a recovery up
-    take(store, journal, stack, view, "count")
-    written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
-    assert written.who.caller_arn == ARN
-    assert (written.who.operator, written.who.approved_by) == ("kim", "lee")
-    assert written.deviations == ()
+    journal.add_caller(acted("begun", journal.document.request.at, ARN))
+    loaded = Journal.load(store, stack.environment_suffix, DRILL)
+    who = record_builder.finish(stack, store, loaded, status, "x" if status != "succeeded" else None).who
+    assert (who.caller_arn, who.operator, who.approved_by) == (ARN, "kim", "lee")
+    assert [(each.did, each.words, each.arn) for each in who.callers] == [("begun", "kim", ARN)]
 
 
-def test_an_unknown_caller_is_null_and_a_deviation(store: FolderStore, stack: Stack) -> None:
+def test_case_c5_whoever_resumed_before_the_call_made_it_and_after_it_did_not(store: FolderStore, stack: Stack) -> None:
     journal = begun(store, stack)
-    take(store, journal, stack, View(None), "baseline", "count")
-    written = record_builder.finish(stack, store, Journal.load(store, stack.environment_suffix, DRILL), "aborted", "x")
+    other = "arn:aws:sts::123456789012:assumed-role/dr-operator/lee"
+    journal.add_caller(acted("begun", utc.now_text(), ARN))
+    assert journal.caller_arn() == ARN
+    journal.add_caller(acted("resumed", utc.now_text(), other, "lee"))
+    assert journal.caller_arn() == other
+    journal.intend("act")
+    journal.add_caller(acted("resumed", utc.to_text(utc.now() + timedelta(seconds=1)), ARN))
+    journal.add_caller(acted("aborted", utc.to_text(utc.now() + timedelta(seconds=2)), None))
+    assert journal.caller_arn() == other
+    who = record_builder.draft(stack, store, journal, "aborted", "x").who
+    assert [each.did for each in who.callers] == ["begun", "resumed", "resumed", "aborted"]
+
+
+def test_case_c5_an_abort_without_an_answer_of_sts_says_that_its_caller_is_unknown(
+    store: FolderStore, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(store, stack)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{unused.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    written = runner.abort(stack, store, DRILL, "lee")
     assert written.who.caller_arn is None
-    assert len(written.deviations) == 1
-    assert "identity of the caller is unknown: sts get_caller_identity in us-west-2" in written.deviations[0]
+    (caller,) = written.who.callers
+    assert (caller.did, caller.words, caller.arn) == ("aborted", "lee", None)
+    assert any("identity of the caller is unknown: sts get_caller_identity" in text for text in written.deviations)
 
 
 def test_the_identity_that_an_earlier_version_read_is_kept(store: FolderStore, stack: Stack) -> None:
@@ -130,26 +111,11 @@ def test_the_identity_that_an_earlier_version_read_is_kept(store: FolderStore, s
     journal.intend("baseline")
     journal.done(Baseline(from_address=("h", "10.0.1.17", 5432), lag_ms=None, lag_at=None, rows=20, caller_arn=ARN))
     assert record_builder.draft(stack, store, journal, "aborted", "x").who.caller_arn == ARN
-    view = View("arn:aws:sts::123456789012:assumed-role/dr-operator/lee")
-    take(store, journal, stack, view, "count")
-    assert view.asked == 0
-    assert record_builder.draft(stack, store, journal, "aborted", "x").who.caller_arn == ARN
-
-
-def test_an_sts_that_does_not_answer_leaves_the_drills_circuit_breaker_closed(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{unused.getsockname()[1]}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    aws = Aws(attempts=1, silence=0.0)  # opens at the first call without an answer
-    view = AwsView(stack, aws, "failover", from_site="primary", to_site="secondary")
-    with pytest.raises(UnansweredError, match="sts get_caller_identity"):
-        view.caller_arn()
-    aws.breaker.before_send(stack.secondary_region)
-    assert [call.operation for call in aws.log.entries] == ["get_caller_identity"]
+    journal.done(COUNTED.model_copy(update={"caller_arn": "arn:aws:iam::123456789012:user/lee"}))
+    assert (
+        record_builder.draft(stack, store, journal, "failed", "x").who.caller_arn
+        == "arn:aws:iam::123456789012:user/lee"
+    )
 
 
 def test_the_newest_proposal_for_lost_writes_is_in_the_record(store: FolderStore, stack: Stack) -> None:

@@ -209,3 +209,14 @@ def test_a_resumed_act_that_aws_refuses_as_under_way_is_observed_until_aws_shows
     else:
         with pytest.raises(DrError, match="InvalidGlobalClusterStateFault"):
             again.take("act", False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("lag_gate_ms", 1e12), ("rate", -5.0), ("probe_interval", 3600.0)])
+def test_case_c3_a_stored_plan_out_of_bounds_is_abortable_and_never_run(
+    store: FolderStore, stack: Stack, plan: Plan, name: str, value: float
+) -> None:
+    Journal.begin(store, DRILL, plan.model_copy(update={name: value}), REQUEST.approved(()))
+    with pytest.raises(RefusedError, match=rf"out of bounds: {name} is .*Abort with `dr drill abort"):
+        runner.resume(stack, store, DRILL)
+    assert not Journal.load(store, stack.environment_suffix, DRILL).document.steps.baseline.intended
+    assert runner.abort(stack, store, DRILL, "kim").status == "aborted"

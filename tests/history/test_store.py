@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.errors import AwsCallError, DrError
+from dr_assets.errors import AwsCallError, DrError, UnansweredError
 from dr_assets.history.store import BucketStore, FolderStore, Store, open_store
 
 
@@ -105,12 +105,13 @@ def test_a_conditional_write_is_tried_once_and_a_read_again(cloud: EmbeddedAws, 
     store.write("a/1", b"one")
     cloud.control.fault("error", service="s3", code="InternalError")
     cloud.control.clear_calls()
-    with pytest.raises(AwsCallError, match=r"put_object.*InternalError"):
+    with pytest.raises(UnansweredError, match=r"put_object.*InternalError"):
         store.create("a/2", b"two")
-    assert len(cloud.control.calls()) == 1
-    with pytest.raises(AwsCallError, match=r"get_object.*InternalError"):
+    assert [call["operation"] for call in cloud.control.calls()] == ["PutObject", "GetObject"]
+    cloud.control.clear_calls()
+    with pytest.raises(UnansweredError, match=r"get_object.*InternalError"):
         store.read("a/1")
-    assert len(cloud.control.calls()) == 3
+    assert len(cloud.control.calls()) == 2
     cloud.control.clear_faults()
     assert store.list("a/") == ["a/1"]
 
@@ -119,6 +120,57 @@ def test_a_bucket_that_never_answers_is_given_up(cloud: EmbeddedAws, store: Stor
     if isinstance(store, FolderStore):
         pytest.skip("a folder answers")
     cloud.control.fault("dark", service="s3")
-    with pytest.raises(AwsCallError, match=r"put_object on s3://history-l6p3z2w4/some/prefix failed: Read timeout"):
+    with pytest.raises(UnansweredError, match=r"put_object on s3://history-l6p3z2w4/some/prefix failed: Read timeout"):
         store.create("a/1", b"one")
+    cloud.control.clear_faults()
+
+
+@pytest.mark.parametrize("mode", ["error-after", "lost-after"])
+def test_case_c4_a_conditional_write_that_was_carried_out_is_ours(cloud: EmbeddedAws, store: Store, mode: str) -> None:
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder answers")
+    for write in (lambda: store.create("a/1", b"one"), lambda: store.replace("a/1", b"two", b"one")):
+        cloud.control.fault(mode, service="s3", operation="PutObject", code="InternalError", times=1)
+        write()
+        cloud.control.clear_faults()
+    assert store.read("a/1") == b"two"
+
+
+def test_case_c4_a_conditional_write_that_was_not_carried_out_is_not_ours(cloud: EmbeddedAws, store: Store) -> None:
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder answers")
+    store.create("a/1", b"another's")
+    cloud.control.fault("error", service="s3", operation="PutObject", code="InternalError", times=1)
+    with pytest.raises(UnansweredError):
+        store.create("a/1", b"ours")
+    cloud.control.clear_faults()
+    assert store.read("a/1") == b"another's"
+
+
+def test_case_c4_a_deletion_that_was_carried_out_is_done(cloud: EmbeddedAws, store: Store) -> None:
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder answers")
+    store.write("a/1", b"one")
+    cloud.control.fault("error-after", service="s3", operation="DeleteObject", code="InternalError")
+    store.delete("a/1")
+    cloud.control.clear_faults()
+    store.write("a/1", b"one")
+    cloud.control.fault("error", service="s3", operation="DeleteObject", code="InternalError")
+    with pytest.raises(UnansweredError):
+        store.delete("a/1")
+    cloud.control.clear_faults()
+
+
+def test_case_c4_a_409_is_tried_again(cloud: EmbeddedAws, store: Store) -> None:
+    """S3 API reference, PutObject, If-None-Match: "On a 409 failure you should retry the upload"."""
+    if isinstance(store, FolderStore):
+        pytest.skip("a folder answers")
+    conflict = {"service": "s3", "operation": "PutObject", "code": "ConditionalRequestConflict", "status": 409}
+    cloud.control.fault("error", times=2, **conflict)
+    store.create("a/1", b"one")
+    cloud.control.clear_faults()
+    assert store.read("a/1") == b"one"
+    cloud.control.fault("error", **conflict)
+    with pytest.raises(AwsCallError, match="ConditionalRequestConflict"):
+        store.create("a/2", b"two")
     cloud.control.clear_faults()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 
 from dr_assets.aws import PROVISIONING_SILENCE
 from dr_assets.core.model import Call, Drift, Kind, Observed, Reads, Resource, Target
@@ -211,6 +212,36 @@ def test_aws_16_what_has_no_name_is_looked_for_before_it_is_made_again_even_if_a
         raise refusal("InternalError", "oops", 500)
 
     world.after = lose
+    until_stable(*state(world, stack, "test.unnamed"))
+    assert world.made == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("KeyMetadata"), ResponseParserError("no element found: line 1, column 0")])
+def test_case_c4_a_creation_with_a_garbled_answer_that_is_shown_late_is_not_made_again(
+    world: World, stack: Stack, error: Exception
+) -> None:
+    answers = iter([error])
+
+    def garble(_: Call) -> None:
+        if found := next(answers, None):
+            world.hidden_reads = 8
+            raise found
+
+    world.after = garble
+    assert until_stable(*state(world, stack, "test.unnamed")).status == "in_sync"
+    assert world.made == 1
+
+
+@pytest.mark.parametrize("code", ["RequestTimeout", "RequestTimeoutException", "TransactionInProgressException"])
+def test_case_c4_a_400_that_says_nothing_of_the_call_is_looked_up(world: World, stack: Stack, code: str) -> None:
+    answers = iter([refusal(code, "try again", 400)])
+
+    def fail(_: Call) -> None:
+        if found := next(answers, None):
+            world.hidden_reads = 8
+            raise found
+
+    world.after = fail
     until_stable(*state(world, stack, "test.unnamed"))
     assert world.made == 1
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
 from dr_assets.aws import Aws, explain
+from dr_assets.aws_errors import fate
 from dr_assets.errors import DrError
 from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
 # The message attribute by which the event queue recognises an alert of our own that SNS delivered.
 KEY_ATTRIBUTE = "dr-assets-key"
-_NEVER_SENT = ("EndpointConnectionError", "ConnectTimeoutError", "RegionDarkError", "NoCredentialsError")
 
 
 class SnsChannel(Channel):
@@ -39,12 +39,9 @@ class SnsChannel(Channel):
                 return
             except Exception as error:
                 problem = explain(error, "sns", "publish", region)
-                # An error response is a refusal, and so is a failed connection; a lost answer may have been a delivery
-                # (botocore's HTTPClientError then has the attribute `response`, which is None).
-                # Our own errors are raised before a request is sent: no client, no credentials.
-                never_sent = isinstance(error, DrError) or type(error).__name__ in _NEVER_SENT
-                certain = never_sent or bool(getattr(error, "response", None))
-                (refused if certain else unknown).append(str(problem))
+                # A 5xx or a lost answer may have been a delivery. The other region is tried all the same: to be notified twice is
+                # better than not at all.
+                (unknown if fate(error) == "unknown" else refused).append(str(problem))
         if unknown:
             raise AlertUnknown(f"SNS did not answer for {alert.key}: {'; '.join(unknown + refused)}")
         raise AlertRefused(f"SNS refused {alert.key} in both regions: {'; '.join(refused)}")

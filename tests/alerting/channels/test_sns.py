@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError, UnauthorizedSSOTokenError
 
 from dr_assets.alerting.channels.channel import AlertRefused, AlertUnknown
 from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE, SnsChannel
@@ -13,7 +13,16 @@ from dr_assets.alerting.message import Alert
 from dr_assets.stack import Stack
 from tests.support.monitoring import S
 
-DENIED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "no"}}, "Publish")
+
+def refusal(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "Publish")
+
+
+# SNS API reference, Publish, "Errors".
+DENIED = refusal("AuthorizationError", 403)
+THROTTLED = refusal("Throttled", 429)
+INTERNAL = refusal("InternalError", 500)
 UNREACHABLE = EndpointConnectionError(endpoint_url="https://sns.us-east-1.amazonaws.com")
 LOST = ReadTimeoutError(endpoint_url="https://sns.us-east-1.amazonaws.com")
 
@@ -74,3 +83,22 @@ def test_a_lost_answer_is_unknown_and_every_other_failure_a_refusal(
 ) -> None:
     with pytest.raises(expected):
         send(stack, Sns(us_east_1=first, us_west_2=second), alert)
+
+
+@pytest.mark.parametrize(
+    "unclear",
+    [INTERNAL, refusal("ServiceUnavailable", 503), refusal("RequestTimeout", 400), KeyError("MessageId")],
+    ids=repr,
+)
+def test_case_c4_an_answer_that_may_hide_a_delivery_is_no_refusal(
+    stack: Stack, alert: Alert, unclear: Exception
+) -> None:
+    sns = Sns(us_east_1=unclear, us_west_2=THROTTLED)
+    with pytest.raises(AlertUnknown):
+        send(stack, sns, alert)
+
+
+def test_case_c4_a_refusal_for_lack_of_credentials_is_certain(stack: Stack, alert: Alert) -> None:
+    expired = UnauthorizedSSOTokenError()
+    with pytest.raises(AlertRefused):
+        send(stack, Sns(us_east_1=expired, us_west_2=expired), alert)
