@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, NoReturn, Union
+from typing import NamedTuple, NoReturn
 
 # Clocks that NTP keeps differ by less. A time further ahead than this is wrong, or ours is.
 SKEW_SECONDS = 10.0
@@ -60,7 +60,7 @@ class Unknown:
         raise TypeError(f"unknown is neither true nor false: {self.reason}")
 
 
-Assessed = Union[Known, Unknown]
+Assessed = Known | Unknown
 
 
 def assess(value: float | None, at: datetime, now: datetime, quantity: Quantity, limit: float = math.inf) -> Assessed:

@@ -137,9 +137,9 @@ def _evidence(
     if sample is None:
         return SourceEvidence(source, "unknown", None, "no sample")
     age = max(0.0, (now - sample.at).total_seconds())
-    if sample.value is None:
+    if sample.raw is None:
         return SourceEvidence(source, "unknown", age, sample.note or "has no value")
     if age > vote.fresh_seconds:
-        return SourceEvidence(source, "unknown", age, f"value {sample.value:g} is {age:.0f} s old: stale")
-    verdict: Verdict = "up" if sample.value >= 1.0 else "down"
-    return SourceEvidence(source, verdict, age, sample.note or f"value {sample.value:g}")
+        return SourceEvidence(source, "unknown", age, f"value {sample.raw:g} is {age:.0f} s old: stale")
+    verdict: Verdict = "up" if sample.raw >= 1.0 else "down"
+    return SourceEvidence(source, verdict, age, sample.note or f"value {sample.raw:g}")

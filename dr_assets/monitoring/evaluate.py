@@ -105,7 +105,7 @@ def _roles(
     before: Mapping[str, tuple[str, float]], samples: Sequence[Sample], clock: float
 ) -> dict[str, tuple[str, float]]:
     roles = dict(before)
-    for sample in newest(s for s in samples if s.metric == ROLE and s.value == 1.0).values():
+    for sample in newest(s for s in samples if s.metric == ROLE and s.raw == 1.0).values():
         at = min(sample.at.timestamp(), clock + FUTURE_SECONDS)
         if sample.stack not in roles or at >= roles[sample.stack][1]:
             roles[sample.stack] = (sample.site, at)
@@ -137,9 +137,9 @@ def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
     at = min(sample.at.timestamp(), clock + FUTURE_SECONDS)
     if track.other_role is not None and at < track.other_role + rule.settles:
         return track
-    if track.at is not None and (at < track.at or (at == track.at and sample.value == track.value)):
+    if track.at is not None and (at < track.at or (at == track.at and sample.raw == track.value)):
         return track
-    value = sample.value
+    value = sample.raw
     if value is None or not math.isfinite(value):
         return replace(track, value=None, note=sample.note)  # without a value its time is no reading's
     known = clock if track.at is None or at > track.at else track.known

@@ -29,12 +29,12 @@ def lag_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
     for sample in samples:
         if sample.metric not in (REPLICATION_LAG, RPO_LAG) or sample.source not in ("metric", "sql"):
             continue
-        if sample.value is not None or sample.source == "sql":
+        if sample.raw is not None or sample.source == "sql":
             yield {
                 "at": sample.at,
                 "site": sample.site,
                 "metric": sample.metric,
-                "value": sample.value,
+                "value": sample.raw,
                 "unit": "ms",
                 "source": sample.source,
             }

@@ -21,7 +21,7 @@ SINGLE_WRITER = "single-writer"  # whether no more than one site accepts writes
 
 @dataclass(frozen=True)
 class Sample:
-    """One timestamped reading. `value` is None where the source answered and had none: unknown, neither good nor bad.
+    """One timestamped reading. `raw` is None where the source answered and had none: unknown, neither good nor bad.
 
     at      the source's own time of the reading (UTC)
     site    `primary`, `secondary` or `global`
@@ -36,7 +36,7 @@ class Sample:
     site: str
     source: str
     metric: str
-    value: float | None
+    raw: float | None
     unit: str = ""
     note: str = ""
 

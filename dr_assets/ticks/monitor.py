@@ -94,7 +94,7 @@ class Monitor:
         """This tick's snapshot; sensors that tick within a few seconds share one. Alerts leave from a region that answers."""
         snapshot = self._poller.tick(SHARE_SECONDS)
         self._recorder.record(snapshot)
-        silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.value == 0.0}
+        silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.raw == 0.0}
         for channel in self._channels:
             channel.sites = sorted(SITES, key=lambda site: (site in silent, site))
         problems = {

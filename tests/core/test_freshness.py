@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,12 +109,11 @@ def test_an_event_has_an_age_or_never_happened() -> None:
 
 @pytest.mark.parametrize("assessed", [Known(0.0, NOW, 0.0), Unknown("never")], ids=["known", "unknown"])
 @pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge, max, min, operator.sub])
-def test_assessed_values_neither_order_nor_convert(
-    assessed: Assessed, compare: Callable[[object, object], object]
-) -> None:
+def test_assessed_values_neither_order_nor_convert(assessed: Assessed, compare: Callable[[Any, Any], object]) -> None:
     for other in (1.0, assessed, Unknown("no reading")):
         with pytest.raises(TypeError):
             compare(assessed, other)
-    for convert in (bool, float, int, round):
+    conversions: list[Callable[[Any], object]] = [bool, float, int, round]
+    for convert in conversions:
         with pytest.raises(TypeError):
-            convert(assessed)  # type: ignore[operator]  # what a caller without types would do
+            convert(assessed)

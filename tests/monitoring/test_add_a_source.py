@@ -50,7 +50,7 @@ def test_it_is_polled_beside_the_others(page: dict[str, Any], stack: Stack) -> N
     assert {reading.name: reading.status for reading in snapshot.readings} == {
         f"backup@{stack.region(site)}": "answered" for site in SITES
     }
-    answers = {sample.site: sample.value for sample in snapshot.samples if sample.source == "region"}
+    answers = {sample.site: sample.raw for sample in snapshot.samples if sample.source == "region"}
     assert answers == {"primary": 1.0, "secondary": 1.0}
 
 

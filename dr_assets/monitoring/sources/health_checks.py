@@ -113,4 +113,4 @@ def _stat(identity: str) -> dict[str, Any]:
 def _sample(check: Sample, found: tuple[datetime, float] | None, at: datetime) -> Sample:
     if found is None:
         return replace(check, at=at, note=f"no data in {MAX_AGE_SECONDS} s")
-    return replace(check, at=found[0], value=1.0 if found[1] >= 1.0 else 0.0, note="HealthCheckStatus")
+    return replace(check, at=found[0], raw=1.0 if found[1] >= 1.0 else 0.0, note="HealthCheckStatus")

@@ -75,7 +75,7 @@ class Poller:
         return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
 
     def _report_roles(self, samples: Sequence[Sample]) -> None:
-        held = {(sample.stack, sample.site) for sample in samples if sample.metric == ROLE and sample.value == 1.0}
+        held = {(sample.stack, sample.site) for sample in samples if sample.metric == ROLE and sample.raw == 1.0}
         writers: dict[str, Site] = {}
         for stack in self._stacks:
             sites: list[Site] = [site for site in SITES if (stack.environment_suffix, site) in held]

@@ -84,7 +84,7 @@ class SqlView:
         """Raises what reading the secret raises: without credentials nothing is known, neither good nor bad."""
         credentials = self._credentials()
         samples = list(self._ask(at, credentials))
-        accepted = next(s.value for s in samples if s.metric == CONNECTIVITY)
+        accepted = next(s.raw for s in samples if s.metric == CONNECTIVITY)
         if self._publish and accepted is not None:
             # A region whose API hangs must not delay the database's answer.
             threading.Thread(target=self._put, args=(at, accepted), daemon=True).start()

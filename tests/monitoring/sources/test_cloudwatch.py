@@ -66,7 +66,7 @@ class Ticks:
         """(value, note) of the replication lag at this second; None: it was not due."""
         self.second, self.cloud.now = second, at(second)
         samples, _ = self.source(at(second))
-        return next(((s.value, s.note) for s in samples if s.metric == "replication-lag"), None)
+        return next(((s.raw, s.note) for s in samples if s.metric == "replication-lag"), None)
 
     def asked_in(self, begin: int, seconds: int) -> int:
         """How many series of the replication lag were asked for in these seconds, with a tick every five."""

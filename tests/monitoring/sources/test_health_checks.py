@@ -74,7 +74,7 @@ def test_aws_08_the_newest_datapoint_counts_and_none_is_unknown(
     aws: Any = Aws(stack, *points)
     samples, _ = HealthCheckSource([stack], aws)(at(0))
     assert len(samples) == 4
-    assert {sample.value for sample in samples} == {value}
+    assert {sample.raw for sample in samples} == {value}
     assert {sample.at for sample in samples} == {max((when for when, _ in points), default=at(0))}
 
 

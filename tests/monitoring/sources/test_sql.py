@@ -70,7 +70,7 @@ def ask(
     monkeypatch.setattr(sql_view, "connect", connect)
     monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", "p", "host", 5432, "db"))
     samples, _ = (view or SqlView(stack, "primary", None, names or Names()))(at(0))  # type: ignore[arg-type]
-    return {f"{sample.site} {sample.metric}": sample.value for sample in samples}
+    return {f"{sample.site} {sample.metric}": sample.raw for sample in samples}
 
 
 def test_a_writer_took_a_write_and_knows_the_reader_s_lag(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

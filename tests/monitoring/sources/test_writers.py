@@ -24,7 +24,7 @@ def moving(seconds: float) -> Sample:
 
 
 def value(stack: Stack, samples: list[Sample], seconds: float = 0.0) -> float | None:
-    return single_writer(stack, at(seconds), samples).value
+    return single_writer(stack, at(seconds), samples).raw
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_case_b2_one_writer_is_known_by_sql_only_and_the_other_by_the_api_only(s
 def test_case_b2_the_regions_name_different_writers(stack: Stack) -> None:
     samples = [*named(0, "primary"), *named(0, "secondary", "us-west-2")]
     found = single_writer(stack, at(0), samples)
-    assert found.value == 0.0 and "read in us-east-1" in found.note and "read in us-west-2" in found.note
+    assert found.raw == 0.0 and "read in us-east-1" in found.note and "read in us-west-2" in found.note
     # What the databases themselves show counts more.
     assert value(stack, [*samples, *both(0, values=(0.0, 1.0))]) == 1.0
 
@@ -94,7 +94,7 @@ def test_aws_17_two_writers_for_longer_than_a_minute_alert_although_the_change_i
     (opened,) = [seconds for seconds, step in run.steps if step == "two-writers opened"]
     assert 60 < opened <= 80
     single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, "bool")], first)
-    assert single_writer(stack, at(300), [*both(300), moving(300)], first).value is None  # another change
+    assert single_writer(stack, at(300), [*both(300), moving(300)], first).raw is None  # another change
 
 
 @pytest.mark.parametrize("source", ["sql", "metric"])
