@@ -232,7 +232,7 @@ class AwsView:
             EndTime=now + timedelta(minutes=1),
             ScanBy="TimestampDescending",
         )
-        newest = lag_metric.newest(shapes, found["MetricDataResults"])
+        newest = lag_metric.newest(shapes, found["MetricDataResults"], now)
         if newest is None or not (math.isfinite(newest[2]) and newest[2] >= 0):
             return None
         configured = self.stack.lag_metric_dimensions

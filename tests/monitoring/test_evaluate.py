@@ -328,7 +328,9 @@ def test_five_hundred_stacks_are_decided_quickly(stack: Stack, benchmark_seconds
 
     rules = [rule for one in many for rule in rules_for(one)]
     samples = [
-        Sample(s.at, one.environment_suffix, s.site, s.source, s.metric, s.raw) for one in many for s in healthy(0)
+        Sample(s.at, one.environment_suffix, s.site, s.source, s.metric, s.raw, s.quantity)
+        for one in many
+        for s in healthy(0)
     ]
     state = decide(State.empty(), samples, at(0), rules).state
     started = benchmark_seconds()

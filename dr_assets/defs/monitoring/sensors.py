@@ -24,7 +24,7 @@ from dr_assets.monitoring.evaluate import Observation
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import DRILL_DAYS, drift_rule, drill_rule, run_rule
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import REPORTED, Sample
 from dr_assets.monitoring.state import State
 from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
@@ -272,7 +272,7 @@ def _run_sample(stack: Stack, record: Any) -> Sample:
         "dagster",
         run.job_name,
         1.0 if run.is_success else 0.0,
-        "bool",
+        REPORTED,
         f"run {run.run_id} {_ENDINGS[run.status]}",
     )
 
@@ -309,7 +309,7 @@ def _long_runs(context: Any, stack: Stack) -> Iterable[Sample]:
         seconds = now.timestamp() - begun
         if seconds > (LONG_DRILL_SECONDS if "drill" in run.job_name else LONG_RUN_SECONDS):
             note = f"run {run.run_id} has been {run.status.value} for {seconds / 3600:.1f} h; its worker may be gone"
-            yield Sample(now, stack.environment_suffix, "global", "dagster", run.job_name, 0.0, "bool", note)
+            yield Sample(now, stack.environment_suffix, "global", "dagster", run.job_name, 0.0, REPORTED, note)
 
 
 def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
@@ -327,7 +327,7 @@ def _check_samples(context: Any, stack: Stack, record: Any) -> Iterable[Sample]:
         note = f"{found.check_name}: {found.description or ''}"
         value = 1.0 if found.passed else 0.0
         metric = f"{found.check_name}:{key}"
-        yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, "bool", note[:200])
+        yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, REPORTED, note[:200])
 
 
 def _changed_since(context: Any, proof: datetime) -> str | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import STATE, Sample
 from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import Stack
 from tests.support.monitoring import Run, S, at, healthy, sample
@@ -20,7 +20,7 @@ def both(seconds: float, source: str = "sql", values: tuple[float | None, float 
 
 
 def moving(seconds: float) -> Sample:
-    return Sample(at(seconds), S, "global", "topology", "transition", 1.0, "bool", "switching-over")
+    return Sample(at(seconds), S, "global", "topology", "transition", 1.0, STATE, "switching-over")
 
 
 def value(stack: Stack, samples: list[Sample], seconds: float = 0.0) -> float | None:
@@ -53,7 +53,7 @@ def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> 
 def named(seconds: float, writer: str, region: str = "us-east-1") -> list[Sample]:
     """What DescribeGlobalClusters shows in one region."""
     return [
-        Sample(at(seconds), S, site, "topology", "role", 1.0 if site == writer else 0.0, "bool", f"read in {region}")
+        Sample(at(seconds), S, site, "topology", "role", 1.0 if site == writer else 0.0, STATE, f"read in {region}")
         for site in ("primary", "secondary")
     ]
 
@@ -93,7 +93,7 @@ def test_aws_17_two_writers_for_longer_than_a_minute_alert_although_the_change_i
         run.tick(second, [*healthy(second), found])
     (opened,) = [seconds for seconds, step in run.steps if step == "two-writers opened"]
     assert 60 < opened <= 80
-    single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, "bool")], first)
+    single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, STATE)], first)
     assert single_writer(stack, at(300), [*both(300), moving(300)], first).raw is None  # another change
 
 
