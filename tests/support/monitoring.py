@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
 from dr_assets.alerting.message import Alert
+from dr_assets.core.freshness import Known
 from dr_assets.monitoring.evaluate import Decision, decide
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 from dr_assets.monitoring.rule import Rule
@@ -28,6 +29,12 @@ def sample(
     seconds: float, value: float | None, metric: str = "connectivity", site: str = "primary", source: str = "metric"
 ) -> Sample:
     return Sample(at(seconds), S, site, source, metric, value, QUANTITIES.get((source, metric), REPORTED))
+
+
+def known(found: Sample, seconds: float) -> tuple[float | None, str]:
+    """(value, "") of a sample that can be believed at this second, else (None, why not)."""
+    assessed = found.assess(at(seconds))
+    return (assessed.value, "") if isinstance(assessed, Known) else (None, assessed.reason)
 
 
 def roles(seconds: float, writer: str = "primary") -> list[Sample]:
