@@ -50,6 +50,23 @@ def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> 
     assert value(stack, [sample(0, 1.0), sample(0, 1.0, site="secondary", source="sql")]) is None
 
 
+@pytest.mark.parametrize("ahead", [11, 3000, 18_000])
+def test_case_a8_readings_of_the_future_prove_neither_one_writer_nor_two(stack: Stack, ahead: int) -> None:
+    for values in ((1.0, 0.0), (1.0, 1.0)):
+        assert value(stack, both(ahead, "sql", values)) is None
+    # Beside what AWS names: the reader's reading of the future is no second writer.
+    assert value(stack, [*named(0, "primary"), sample(ahead, 1.0, site="secondary", source="sql")]) is None
+
+
+def test_case_a8_a_future_reading_displaces_no_present_one(stack: Stack) -> None:
+    assert value(stack, [*both(0), *both(110, "sql", (1.0, 0.0))]) == 0.0
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0, 0.5, 7.0])
+def test_case_a4_what_is_no_reading_proves_no_single_writer(stack: Stack, odd: float) -> None:
+    assert value(stack, both(0, "sql", (1.0, odd))) is None
+
+
 def named(seconds: float, writer: str, region: str = "us-east-1") -> list[Sample]:
     """What DescribeGlobalClusters shows in one region."""
     return [
