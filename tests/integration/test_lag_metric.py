@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
+from dr_assets.core.freshness import Assessed, Known
 from dr_assets.drills import preconditions
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.emulator import EmbeddedAws
@@ -45,7 +45,7 @@ def built(request: pytest.FixtureRequest) -> Iterator[tuple[EmbeddedAws, str]]:
         aws.control.alarms(pace=60)
         aws.control.answers(lag_dimensions=request.param, list_metrics_seconds=0.0)
         build(load_stack())
-        until(lambda: lag(load_stack()) is not None)
+        until(lambda: isinstance(lag(load_stack()), Known))
         yield aws, request.param
 
 
@@ -56,7 +56,7 @@ def shape(built: tuple[EmbeddedAws, str], monkeypatch: pytest.MonkeyPatch) -> st
     return built[1]
 
 
-def lag(stack: Stack, reader: Site = "secondary") -> Any:
+def lag(stack: Stack, reader: Site = "secondary") -> Assessed:
     return view(stack, reader).lag()
 
 
@@ -132,7 +132,7 @@ def test_aws_04_after_a_switchover_the_metric_moves_and_its_source_region_with_i
     away = next(member["DBClusterArn"] for member in members if not member["IsWriter"])
     rds.switchover_global_cluster(GlobalClusterIdentifier=stack.global_cluster_name, TargetDbClusterIdentifier=away)
     until(lambda: built[0].control.database()["writer"] == "secondary")
-    until(lambda: lag(stack, "primary") is not None)
+    until(lambda: isinstance(lag(stack, "primary"), Known))
     source = MetricSource([stack], Aws(), stack.primary_region)
     samples, _ = source(utc.now())
     assert [s.raw is not None for s in samples if s.metric.endswith("-lag")] == [True, True]

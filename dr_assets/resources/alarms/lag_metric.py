@@ -70,24 +70,24 @@ def queries(shapes: Iterable[Mapping[str, str]], metric: str = REPLICATION_LAG) 
 def newest(
     shapes: Iterable[LagShape], results: Iterable[Mapping[str, Any]], now: datetime
 ) -> tuple[LagShape, datetime, float] | None:
-    """The shape with the newest datapoint that is not of the future, and that; None: there is none. From the answers to `queries`.
+    """The shape with the newest datapoint, and that; None: there is none. From the answers to `queries`. A datapoint of the future
+    displaces no other.
 
     SourceRegion alone comes only where no shape with the cluster has data, and may still be another cluster's: ask `source_is_ours`.
     """
-    found = {
-        result["Id"]: [
-            (at, float(value))
-            for at, value in zip(result["Timestamps"], result["Values"], strict=True)
-            if not is_future(at, now)
-        ]
-        for result in results
-    }
+    found = {result["Id"]: result for result in results if result["Values"]}
+
+    def order(at: datetime) -> tuple[bool, datetime]:
+        return (not is_future(at, now), at)
+
     points: list[tuple[LagShape, datetime, float]] = []
     for n, shape in enumerate(shapes):
         if result := found.get(f"shape{n}"):
-            points.append((shape, *max(result, key=lambda point: point[0])))
+            every = zip(result["Timestamps"], result["Values"], strict=True)
+            at, value = max(every, key=lambda point: order(point[0]))
+            points.append((shape, at, float(value)))
     own = [point for point in points if point[0] != SOURCE_ALONE]
-    return max(own or points, key=lambda point: point[1], default=None)
+    return max(own or points, key=lambda point: order(point[1]), default=None)
 
 
 def source_is_ours(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> bool:
