@@ -64,3 +64,15 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 def test_no_module_is_too_long_to_read(path: Path) -> None:
     limit = 450
     assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
+
+
+def test_raw_readings_are_read_where_they_are_assessed_alone() -> None:
+    """Everything else asks `Sample.assess`, so that what is old, ahead, negative or no number is unknown there."""
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if path.relative_to(PACKAGE).parts[0] != "emulator"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "raw"
+    }
+    assert readers == {"monitoring/samples.py"}

@@ -7,16 +7,16 @@ stands apart and is left out of a failover.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
+from dr_assets.core.freshness import Assessed, Unknown, assess
 from dr_assets.core.topology import Topology, parse_topology
 from dr_assets.drills.plan import Scenario
 from dr_assets.errors import AwsCallError, DrError, UnansweredError
@@ -39,8 +39,6 @@ class AwsView:
         scenario: what is to be done.
         from_site / to_site: the writer now, and the writer to be.
         lag_gate_ms: the most replication lag at which the drill may act (milliseconds).
-        lag_fresh_seconds: how old a lag reading may be. A minute's datapoint bears the time of its beginning, comes up to two minutes
-            after its end, and is the newest for another minute.
     """
 
     stack: Stack
@@ -49,7 +47,6 @@ class AwsView:
     from_site: Site
     to_site: Site
     lag_gate_ms: float = 1000.0
-    lag_fresh_seconds: float = 300.0
     resolver: Resolver = field(default_factory=Resolver)
 
     @property
@@ -209,10 +206,9 @@ class AwsView:
             return (str(found["DBClusters"][0]["Endpoint"]),)
         return ()
 
-    def lag(self) -> tuple[float, datetime] | None:
-        """The newest lag at the target (milliseconds, UTC); None where CloudWatch has none of the last hour, or its
-        newest value is no lag: negative (nothing is replicated) or not finite. Where only the series with SourceRegion alone has
-        data, ListMetrics decides whether it is this cluster's."""
+    def lag(self) -> Assessed:
+        """The newest lag at the target in milliseconds, as `lag_metric.LAG` lets it be believed. Where only the series with SourceRegion
+        alone has data, ListMetrics decides whether it is this cluster's."""
         now, shapes = utc.now(), lag_metric.shapes(self.stack, self.to_site)
         found = self.call(
             "cloudwatch",
@@ -223,20 +219,15 @@ class AwsView:
             EndTime=now + timedelta(minutes=1),
             ScanBy="TimestampDescending",
         )
-        newest = lag_metric.newest(shapes, found["MetricDataResults"])
-        if newest is None or not (math.isfinite(newest[2]) and newest[2] >= 0):
-            return None
-        configured = self.stack.lag_metric_dimensions
-        if newest[0] == lag_metric.SOURCE_ALONE and not lag_metric.source_is_ours(configured, shapes, self._listed()):
-            return None
-        return newest[2], newest[1].astimezone(utc.UTC)
-
-    def why_no_lag(self) -> str:
-        """What `lag` found instead: a metric that AWS does not show, or one without a usable value."""
-        shapes = lag_metric.shapes(self.stack, self.to_site)
-        if lag_metric.listed(self.stack.lag_metric_dimensions, shapes, self._listed()):
-            return f"CloudWatch has no replication lag of the last hour at the {self.to_site} site"
-        return lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region)
+        newest = lag_metric.newest(shapes, found["MetricDataResults"], now)
+        if newest is not None and newest[0] != lag_metric.SOURCE_ALONE:
+            return assess(newest[2], newest[1].astimezone(utc.UTC), now, lag_metric.LAG)
+        configured, metrics = self.stack.lag_metric_dimensions, self._listed()
+        if newest is not None and lag_metric.source_is_ours(configured, shapes, metrics):
+            return assess(newest[2], newest[1].astimezone(utc.UTC), now, lag_metric.LAG)
+        if lag_metric.listed(configured, shapes, metrics):
+            return Unknown(f"CloudWatch has no replication lag of the last hour at the {self.to_site} site")
+        return Unknown(lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region))
 
     def _listed(self) -> Sequence[Mapping[str, Any]]:
         def call(operation: str, region: str, **params: Any) -> dict[str, Any]:

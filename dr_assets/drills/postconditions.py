@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import Unknown
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.plan import Plan, Scenario
 from dr_assets.drills.preconditions import EVERY, Check
@@ -76,9 +76,8 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | No
         return f"no instance of the {plan.from_site} cluster is available"
     found = view.lag()
     # A minute's datapoint bears the time of its beginning.
-    former = found is not None and found[1] + timedelta(seconds=PERIOD_SECONDS) <= since
-    if found is None or former or (utc.now() - found[1]).total_seconds() > view.lag_fresh_seconds:
+    if isinstance(found, Unknown) or found.at + timedelta(seconds=PERIOD_SECONDS) <= since:
         return f"the {plan.from_site} cluster reports no lag yet"
-    if found[0] > plan.lag_gate_ms:
-        return f"the {plan.from_site} cluster is {found[0]:.0f} ms behind"
+    if found.value > plan.lag_gate_ms:
+        return f"the {plan.from_site} cluster is {found.value:.0f} ms behind"
     return None

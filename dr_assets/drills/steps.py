@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from dr_assets import utc
 from dr_assets.aws import explain
 from dr_assets.aws_errors import fate
+from dr_assets.core.freshness import Known
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import journal as results
 from dr_assets.drills import postconditions
@@ -92,8 +93,8 @@ class DrillSteps:
         address = self.session.old_address
         return results.Baseline(
             from_address=(address.host, address.ip, address.port),
-            lag_ms=lag[0] if lag else None,
-            lag_at=lag[1].isoformat() if lag else None,
+            lag_ms=lag.value if isinstance(lag, Known) else None,
+            lag_at=lag.at.isoformat() if isinstance(lag, Known) else None,
             rows=self.session.acknowledged(),
         )
 

@@ -5,12 +5,14 @@ Automatic failover is off unless armed. Armed, it is refused on stale evidence a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
+from dr_assets.core.freshness import Unknown, elapsed
 from dr_assets.documents import Document, DocumentError, UtcTime, storable
 from dr_assets.errors import RefusedError
 from dr_assets.failover.vote import DEFAULT_VOTE, Recommendation, Vote
@@ -110,14 +112,15 @@ def refusals(
         found.append(f"the arming by {arming.by} is for another stack or has expired")
     if recommendation.advice != "failover":
         found.append(f"the recommendation is {recommendation.advice}: {'; '.join(recommendation.reasons)}")
-    age = (now - recommendation.at).total_seconds()
-    if age < -vote.fresh_seconds:
-        found.append("the recommendation is from the future: correct the clock")
+    age = elapsed(recommendation.at, now)
+    if isinstance(age, Unknown):
+        found.append(f"the time of the recommendation is {age}")
+        age = math.inf
     # What was fresh when the recommendation was made has aged since. Sources that were stale then did not vote.
     stale = [
         each.source
         for each in recommendation.evidence
-        if each.verdict == "down" and (each.age_seconds or 0.0) + age > vote.fresh_seconds
+        if each.verdict == "down" and (each.age_seconds is None or each.age_seconds + age > vote.fresh_seconds)
     ]
     if stale:
         found.append(f"the evidence of {', '.join(stale)} is older than {vote.fresh_seconds:g} s by now")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from dr_assets.core.freshness import Unknown
 from dr_assets.monitoring.samples import CONNECTIVITY, Sample, newest
 from dr_assets.stack import Site, Stack
 
@@ -52,7 +53,7 @@ OWN_PROBE_VOTE = Vote(origin={**ORIGIN, "sql": "probe"})
 
 @dataclass(frozen=True)
 class SourceEvidence:
-    """One source's verdict on the writer, and its age in seconds (None: no sample yet)."""
+    """One source's verdict on the writer, and its age in seconds (None: unknown)."""
 
     source: str
     verdict: Verdict
@@ -93,7 +94,7 @@ def recommend(
 ) -> Recommendation:
     """Let the latest sample of each source vote. `writer`: the site that held the role when it was last known."""
     own = [sample for sample in samples if sample.stack == stack.environment_suffix]
-    latest = newest(own)
+    latest = newest(own, now)
     target: Site = "secondary" if writer == "primary" else "primary"
     evidence = tuple(_evidence(source, latest, stack, writer, now, vote) for source in vote.sources)
     down = [each for each in evidence if each.verdict == "down"]
@@ -136,10 +137,8 @@ def _evidence(
     sample = latest.get(subject)
     if sample is None:
         return SourceEvidence(source, "unknown", None, "no sample")
-    age = max(0.0, (now - sample.at).total_seconds())
-    if sample.value is None:
-        return SourceEvidence(source, "unknown", age, sample.note or "has no value")
-    if age > vote.fresh_seconds:
-        return SourceEvidence(source, "unknown", age, f"value {sample.value:g} is {age:.0f} s old: stale")
-    verdict: Verdict = "up" if sample.value >= 1.0 else "down"
-    return SourceEvidence(source, verdict, age, sample.note or f"value {sample.value:g}")
+    found = sample.assess(now, vote.fresh_seconds)
+    if isinstance(found, Unknown):
+        return SourceEvidence(source, "unknown", None, found.reason)
+    verdict: Verdict = "up" if found.value == 1.0 else "down"
+    return SourceEvidence(source, verdict, found.age, sample.note or f"value {found.value:g}")

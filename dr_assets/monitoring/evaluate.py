@@ -3,17 +3,18 @@
 - A breach counts once it has lasted for the rule's hold, by its source's own clock; so neither our clock's skew nor a reading
   that is read twice makes it longer. Too many breaches within a window count at once, as flapping.
 - Samples of one subject are ordered by their own time: older ones and repetitions change nothing.
-- No value is *unknown*: it neither begins nor ends a breach. Unknown for too long, by our clock, is a breach of its own.
+- A reading without a value, older than its quantity's age limit, ahead of our clock or outside its range is *unknown*: it neither
+  begins nor ends a breach. Unknown for too long, by our clock, is a breach of its own.
 - A rule that depends on a role applies to the site that has it now; the role is kept while no source answers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from dr_assets.core.freshness import SKEW_SECONDS, Unknown, is_future
 from dr_assets.monitoring.incidents import Breach, Transition, follow, open_incident
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import ROLE, Sample, newest
@@ -25,8 +26,6 @@ MEMORY_SECONDS = 3600.0
 WAIT_SECONDS, MAX_WAIT_SECONDS = 60.0, 900.0
 # A breach that was explained by another one gets this long to heal once that is over.
 GRACE_SECONDS = 120.0
-# A time this far ahead of ours is wrong rather than skewed; it would make every later sample old.
-FUTURE_SECONDS = 600.0
 HEARTBEAT_SECONDS = 600.0
 
 
@@ -66,14 +65,14 @@ def decide(
     """
     clock = now.timestamp()
     samples = list(samples)
-    roles = _roles(previous.roles, samples, clock)
-    latest = _ordered(samples)
+    roles = _roles(previous.roles, samples, now)
+    latest = _ordered(samples, now)
     tracks: dict[str, Track] = {}
     breaches: list[Breach] = []
     observations: list[Observation] = []
     for rule in rules:
         before = previous.tracks.get(rule.key) or Track(watched=clock)
-        after = _follow(rule, before, latest.get(rule.key, ()), roles, clock)
+        after = _follow(rule, before, latest.get(rule.key, ()), roles, now)
         tracks[rule.key] = after
         observations += _crossings(rule, before, after, clock)
         if after.raised:
@@ -85,7 +84,7 @@ def decide(
         beat = clock
         crossed = {observation.rule.key for observation in observations}
         observations += [
-            Observation(rule, "heartbeat", _passed(tracks[rule.key]), tracks[rule.key].value, clock)
+            Observation(rule, "heartbeat", _passed(rule, tracks[rule.key], clock), tracks[rule.key].value, clock)
             for rule in rules
             if rule.key not in crossed and _applies(rule, roles)
         ]
@@ -94,19 +93,21 @@ def decide(
     return Decision(state, tuple(transitions), tuple(observations))
 
 
-def _ordered(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+def _ordered(samples: Sequence[Sample], now: datetime) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
     for sample in samples:
         found.setdefault(sample.subject, []).append(sample)
-    return {key: sorted(group, key=lambda sample: sample.at) for key, group in found.items()}
+    # Those of the future first: they displace no present one.
+    return {key: sorted(group, key=lambda s: (not is_future(s.at, now), s.at)) for key, group in found.items()}
 
 
 def _roles(
-    before: Mapping[str, tuple[str, float]], samples: Sequence[Sample], clock: float
+    before: Mapping[str, tuple[str, float]], samples: Sequence[Sample], now: datetime
 ) -> dict[str, tuple[str, float]]:
-    roles = dict(before)
-    for sample in newest(s for s in samples if s.metric == ROLE and s.value == 1.0).values():
-        at = min(sample.at.timestamp(), clock + FUTURE_SECONDS)
+    # One that is ahead of our clock would outlast every later one.
+    roles = {stack: (site, at) for stack, (site, at) in before.items() if not _is_ahead(at, now.timestamp())}
+    for sample in newest((s for s in samples if s.metric == ROLE and s.is_known_as(1.0, now)), now).values():
+        at = sample.at.timestamp()
         if sample.stack not in roles or at >= roles[sample.stack][1]:
             roles[sample.stack] = (sample.site, at)
     return roles
@@ -119,13 +120,23 @@ def _applies(rule: Rule, roles: Mapping[str, tuple[str, float]]) -> bool:
 
 
 def _follow(
-    rule: Rule, track: Track, samples: Sequence[Sample], roles: Mapping[str, tuple[str, float]], clock: float
+    rule: Rule, track: Track, samples: Sequence[Sample], roles: Mapping[str, tuple[str, float]], now: datetime
 ) -> Track:
+    clock = now.timestamp()
     if not _applies(rule, roles):
         # The rule does not apply to this site now; once it does again, it starts afresh.
         return Track(watched=clock, other_role=clock)
+    if track.at is not None and _is_ahead(track.at, clock):
+        # Our clock went back, or the cursor is of a time when such readings counted: what was in breach stays so.
+        track = replace(
+            track,
+            at=None,
+            value=None,
+            breach_at=None if track.breach_at is None else min(track.breach_at, clock),
+            good_at=None,
+        )
     for sample in samples:
-        track = _take(rule, track, sample, clock)
+        track = _take(rule, track, sample, now)
     silent = False
     observed = track.at is not None or bool(track.note)
     if rule.unknown_after is not None and (observed or not rule.observed_first):
@@ -133,15 +144,21 @@ def _follow(
     return replace(track, silent=silent)
 
 
-def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
-    at = min(sample.at.timestamp(), clock + FUTURE_SECONDS)
+def _is_ahead(at: float, clock: float) -> bool:
+    return at - clock > SKEW_SECONDS
+
+
+def _take(rule: Rule, track: Track, sample: Sample, now: datetime) -> Track:
+    clock, at, found = now.timestamp(), sample.at.timestamp(), sample.assess(now)
     if track.other_role is not None and at < track.other_role + rule.settles:
         return track
-    if track.at is not None and (at < track.at or (at == track.at and sample.value == track.value)):
+    if track.at is not None and at < track.at:
         return track
-    value = sample.value
-    if value is None or not math.isfinite(value):
-        return replace(track, value=None, note=sample.note)  # without a value its time is no reading's
+    if isinstance(found, Unknown):
+        return replace(track, value=None, note=found.reason)  # its time is no reading's
+    value = found.value
+    if at == track.at and value == track.value:
+        return track
     known = clock if track.at is None or at > track.at else track.known
     track = replace(track, at=at, value=value, known=known, note=sample.note)
     bad = rule.breached(value, track.raised)
@@ -163,20 +180,29 @@ def _take(rule: Rule, track: Track, sample: Sample, clock: float) -> Track:
     return replace(track, good_at=good_at)
 
 
-def _passed(track: Track) -> bool | None:
+def _passed(rule: Rule, track: Track, clock: float) -> bool | None:
     if track.raised:
         return False
-    return None if track.silent or track.value is None else True
+    if track.silent or track.value is None or track.at is None:
+        return None
+    return None if clock - track.at > rule.quantity.covers + rule.quantity.age_limit else True
 
 
 def _crossings(rule: Rule, before: Track, after: Track, clock: float) -> list[Observation]:
     found = []
     if after.raised != before.raised:
         kind = "crossed" if after.raised else "cleared"
-        found.append(Observation(rule, kind, _passed(after), after.value, clock, after.note))
+        found.append(Observation(rule, kind, _passed(rule, after, clock), after.value, clock, after.note))
     elif after.silent != before.silent:
         found.append(
-            Observation(rule, "unknown" if after.silent else "known", _passed(after), after.value, clock, after.note)
+            Observation(
+                rule,
+                "unknown" if after.silent else "known",
+                _passed(rule, after, clock),
+                after.value,
+                clock,
+                after.note,
+            )
         )
     return found
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dr_assets.core.freshness import Known
 from dr_assets.history.store import Store
 from dr_assets.monitoring.samples import REPLICATION_LAG, RPO_LAG, Sample, Snapshot
 
@@ -23,18 +25,19 @@ ROWS_LIMIT = 5000
 log = logging.getLogger(__name__)
 
 
-def lag_rows(samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
+def lag_rows(samples: Iterable[Sample], now: datetime) -> Iterator[dict[str, Any]]:
     """The lag readings as rows of the history. No datapoint in CloudWatch is a gap and stays one; the database not knowing
-    the lag is a reading without a value."""
+    the lag, or giving what is no lag, is a reading without a value."""
     for sample in samples:
         if sample.metric not in (REPLICATION_LAG, RPO_LAG) or sample.source not in ("metric", "sql"):
             continue
-        if sample.value is not None or sample.source == "sql":
+        found = sample.assess(now)
+        if isinstance(found, Known) or sample.source == "sql":
             yield {
                 "at": sample.at,
                 "site": sample.site,
                 "metric": sample.metric,
-                "value": sample.value,
+                "value": found.value if isinstance(found, Known) else None,
                 "unit": "ms",
                 "source": sample.source,
             }
@@ -62,7 +65,7 @@ class LagRecorder:
             if snapshot is self._last:
                 return
             self._last = snapshot
-            self._waiting = [*self._waiting, *lag_rows(snapshot.samples)][-ROWS_LIMIT:]
+            self._waiting = [*self._waiting, *lag_rows(snapshot.samples, snapshot.at)][-ROWS_LIMIT:]
             if self._waiting and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._work, daemon=True, name="dr-lag-recorder")
                 self._thread.start()

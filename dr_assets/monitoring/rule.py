@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dr_assets.core.expressions import Role
+from dr_assets.core.freshness import Quantity
+from dr_assets.monitoring.samples import REPORTED
 from dr_assets.monitoring.topics import runbook, topic_of
 
 Severity = Literal["critical", "warning"]
@@ -24,6 +26,7 @@ class Rule:
     settles        how long after a change of roles its readings are still about the former role, and do not count
     hold           how long a breach must last, by the source's own clock, before it counts
     clear_hold     how long the values must be good before the breach ends
+    quantity       of its subject: a reading older than its age limit no longer passes
     unknown_after  silence that is itself worth an alert; None: silence is ignored
     observed_first  silence counts only once the source has yielded the subject, with a value or without: before the stack is
                    provisioned it yields nothing
@@ -46,6 +49,7 @@ class Rule:
     settles: float = 0.0
     hold: float = HOLD_SECONDS
     clear_hold: float = CLEAR_SECONDS
+    quantity: Quantity = REPORTED
     unknown_after: float | None = None
     observed_first: bool = False
     severity: Severity = "warning"

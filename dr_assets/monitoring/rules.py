@@ -13,6 +13,7 @@ from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
 from dr_assets.monitoring.samples import (
     CONNECTIONS,
     CONNECTIVITY,
+    COUNT,
     CPU,
     MEMBER,
     NAMED_WRITERS,
@@ -20,6 +21,7 @@ from dr_assets.monitoring.samples import (
     ROLE,
     RPO_LAG,
     SINGLE_WRITER,
+    SQL_LAG,
     TRANSITION,
     Reading,
 )
@@ -69,7 +71,7 @@ _EVALUATED_ITSELF = "the metric itself is evaluated; the alarm's notification is
 SOURCE_KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         name="metric",
-        metrics=tuple(Metric(metric.name, metric.unit) for metric in cloudwatch.METRICS),
+        metrics=tuple(Metric(metric.name, metric.quantity) for metric in cloudwatch.METRICS),
         build=cloudwatch.metric_asks,
         actions=("cloudwatch:GetMetricData", "cloudwatch:ListMetrics"),
         scope="region",
@@ -90,7 +92,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
             Metric(ROLE, without_rule="decides which rules apply to a site"),
             Metric(MEMBER),
             Metric(TRANSITION, without_rule="explains two writers and missing members while it lasts"),
-            Metric(NAMED_WRITERS, "count", without_rule="the source `writers` is evaluated"),
+            Metric(NAMED_WRITERS, COUNT, without_rule="the source `writers` is evaluated"),
         ),
         build=topology.topology_asks,
         actions=("rds:DescribeDBClusters", "rds:DescribeGlobalClusters"),
@@ -98,14 +100,17 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
     ),
     SourceKind(
         name="health-check",
-        metrics=(Metric("health-check"), Metric("health-check-lag", without_rule="decides DNS at the reader's site")),
+        metrics=(
+            Metric("health-check", health_checks.STATUS),
+            Metric("health-check-lag", health_checks.STATUS, without_rule="decides DNS at the reader's site"),
+        ),
         build=health_checks.health_check_asks,
         actions=("route53:ListHealthChecks", "cloudwatch:GetMetricData"),
         scope="global",
     ),
     SourceKind(
         name="key",
-        metrics=tuple(Metric(name) for name in keys.METRICS),
+        metrics=tuple(Metric(name, keys.USABLE) for name in keys.METRICS),
         build=keys.key_asks,
         actions=("kms:DescribeKey", "rds:DescribeDBClusters"),
     ),
@@ -113,8 +118,8 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         name="sql",
         metrics=(
             Metric(CONNECTIVITY),
-            Metric(REPLICATION_LAG, "ms", of_other_site=True),
-            Metric(RPO_LAG, "ms", of_other_site=True),
+            Metric(REPLICATION_LAG, SQL_LAG, of_other_site=True),
+            Metric(RPO_LAG, SQL_LAG, of_other_site=True),
         ),
         build=_sql_asks,
         actions=("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
@@ -164,7 +169,9 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         resource="global/aurora/global-cluster",
         escalate_after=float(stack.rto_seconds),
     )
-    return (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store)
+    rules = (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store)
+    quantities = {(kind.name, metric.name): metric.quantity for kind in SOURCE_KINDS for metric in kind.metrics}
+    return tuple(replace(rule, quantity=quantities[rule.source, rule.metric]) for rule in rules)
 
 
 def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:

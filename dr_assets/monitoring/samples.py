@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+
+from dr_assets.core.freshness import Assessed, Known, Quantity, Unknown, assess, is_future
 
 Status = Literal["answered", "silent", "error"]
 
@@ -18,16 +21,26 @@ TRANSITION = "transition"  # 1 = a switchover or failover is under way
 NAMED_WRITERS = "named-writers"  # how many writers of the global cluster AWS names
 SINGLE_WRITER = "single-writer"  # whether no more than one site accepts writes
 
+# What a source answers about the moment of the question, in every tick.
+STATE = Quantity("bool", 0.0, 1.0, age_limit=60.0)
+COUNT = Quantity("count", 0.0, math.inf, age_limit=60.0)
+# As the writer knows it: older than that it says nothing about now.
+SQL_LAG = Quantity("ms", 0.0, math.inf, age_limit=30.0)
+# What is reported once, when it changes: events, runs, checks, records.
+REPORTED = Quantity("bool", 0.0, 1.0, age_limit=math.inf)
+DAYS = Quantity("days", 0.0, math.inf, age_limit=math.inf)
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One timestamped reading. `value` is None where the source answered and had none: unknown, neither good nor bad.
+    """One timestamped reading. Nothing is concluded from `raw`, only from `assess`.
 
     at      the source's own time of the reading (UTC)
     site    `primary`, `secondary` or `global`
     source  `metric`, `alarm`, `health-check`, `topology`, `sql`, `region`, `writers`, `events`, `dagster`, `records`, `store`
     metric  what was read, as the catalogue names it (`replication-lag`, `connectivity` …)
-    unit    `ms`, `percent`, `count`, `bool`, `days`
+    raw     what the source gave, whatever it is; None: it answered and had none
+    quantity  its unit, its range and how long a reading of it can be believed
     note    the source's own text, for the evidence
     """
 
@@ -36,14 +49,27 @@ class Sample:
     site: str
     source: str
     metric: str
-    value: float | None
-    unit: str = ""
+    raw: float | None
+    quantity: Quantity = STATE
     note: str = ""
 
     @property
     def subject(self) -> str:
         """STACK/SITE/SOURCE/METRIC: a later sample of a subject supersedes the earlier ones."""
         return f"{self.stack}/{self.site}/{self.source}/{self.metric}"
+
+    def assess(self, now: datetime, limit: float = math.inf) -> Assessed:
+        """The reading as it can be believed at `now`. `limit`: an age limit in seconds that is stricter than the quantity's."""
+        if self.raw is None and self.note:
+            return Unknown(self.note)
+        if self.raw is not None and self.raw < 0 and self.quantity.unit == "ms":
+            return Unknown(not_replicating(self.raw))
+        return assess(self.raw, self.at, now, self.quantity, limit)
+
+    def is_known_as(self, value: float, now: datetime, limit: float = math.inf) -> bool:
+        """Whether it is known to have this value."""
+        found = self.assess(now, limit)
+        return isinstance(found, Known) and found.value == value
 
 
 @dataclass(frozen=True)
@@ -102,10 +128,11 @@ def not_replicating(lag: float) -> str:
     return f"{lag:g} is no lag: nothing is replicated to here"
 
 
-def newest(samples: Iterable[Sample]) -> dict[str, Sample]:
-    """For each subject the sample with the latest time; of equals the last one."""
+def newest(samples: Iterable[Sample], now: datetime) -> dict[str, Sample]:
+    """For each subject the sample with the latest time; of equals the last one. One of the future displaces no other."""
     found: dict[str, Sample] = {}
     for sample in samples:
-        if sample.subject not in found or sample.at >= found[sample.subject].at:
+        before = found.get(sample.subject)
+        if before is None or (is_future(before.at, now), sample.at) >= (is_future(sample.at, now), before.at):
             found[sample.subject] = sample
     return found

@@ -11,7 +11,7 @@ from dr_assets.drills.journal import unfinished
 from dr_assets.drills.lock import DrillLock
 from dr_assets.history.store import Store
 from dr_assets.monitoring.rules import DRILL_DAYS, UNFINISHED
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import DAYS, REPORTED, Sample
 
 # A scenario that was never proven: overdue whatever its limit.
 NEVER_DAYS = 36500.0
@@ -35,7 +35,7 @@ def drill_samples(
             if at
             else f"no {scenario} drill ever succeeded within RTO and RPO"
         )
-        samples.append(Sample(now, stack, "global", "records", f"{scenario}-age", age, "days", note))
+        samples.append(Sample(now, stack, "global", "records", f"{scenario}-age", age, DAYS, note))
     newest = max(proofs.values(), default=None)
     change = changed_since(newest) if newest else None
     value = 0.0 if newest is None or change else 1.0
@@ -45,8 +45,8 @@ def drill_samples(
     waiting = f"{', '.join(left)}: run `dr drill resume` or `dr drill abort`" if left else ""
     return [
         *samples,
-        Sample(now, stack, "global", "records", "readiness", value, "bool", note),
-        Sample(now, stack, "global", "records", UNFINISHED, 0.0 if left else 1.0, "bool", waiting),
+        Sample(now, stack, "global", "records", "readiness", value, REPORTED, note),
+        Sample(now, stack, "global", "records", UNFINISHED, 0.0 if left else 1.0, REPORTED, waiting),
     ]
 
 

@@ -19,7 +19,7 @@ from dr_assets.aws import Aws, explain
 from dr_assets.documents import storable
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring import event_conditions
-from dr_assets.monitoring.samples import Message, Sample
+from dr_assets.monitoring.samples import REPORTED, Message, Sample
 from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
@@ -178,7 +178,7 @@ def _alarm_meaning(stack: Stack, message: Message) -> Meaning:
         return Meaning()
     value = {"OK": 1.0, "ALARM": 0.0}.get(str(message.body["NewStateValue"]))
     note = str(message.body.get("NewStateReason", ""))[:160]
-    return Meaning(samples=(Sample(message.at, message.stack, site, "events", metric, value, "bool", note),))
+    return Meaning(samples=(Sample(message.at, message.stack, site, "events", metric, value, REPORTED, note),))
 
 
 KINDS: dict[str, MessageKind] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dr_assets.monitoring.event_conditions import condition_of
-from dr_assets.monitoring.samples import Message, Sample
+from dr_assets.monitoring.samples import REPORTED, Message, Sample
 from dr_assets.monitoring.state import EventState, SensorMemory
 from dr_assets.stack import SITES, Site, Stack
 from dr_assets.ticks.event_queue import KINDS, event_id
@@ -74,7 +74,7 @@ def process(
         site_name, what = name.split("/", 1)
         note = events[name].note if name in events else ""
         value = 0.0 if name in lasting else 1.0
-        samples.append(Sample(now, stack.environment_suffix, site_name, "events", what, value, "bool", note))
+        samples.append(Sample(now, stack.environment_suffix, site_name, "events", what, value, REPORTED, note))
     kept = SensorMemory(receipts=receipts, events=events, handled=dict(list(handled.items())[-HANDLED_LIMIT:]))
     return Processed(kept, tuple(samples), tuple(confirmed), lasting)
 

@@ -26,7 +26,7 @@ from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import LagRecorder
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import SQL_VARIABLE, event_rule, is_unread, rules_for, sources_for
-from dr_assets.monitoring.samples import Message, Sample, Snapshot
+from dr_assets.monitoring.samples import STATE, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.state import SensorMemory, State
 from dr_assets.monitoring.topics import TOPICS, WRITER
@@ -98,7 +98,7 @@ class Monitor:
         """This tick's snapshot; sensors that tick within a few seconds share one. Alerts leave from a region that answers."""
         snapshot = self._poller.tick(SHARE_SECONDS)
         self._recorder.record(snapshot)
-        silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.value == 0.0}
+        silent = {s.site for s in snapshot.extra if s.metric == "answers" and s.is_known_as(0.0, snapshot.at)}
         for channel in self._channels:
             channel.sites = sorted(SITES, key=lambda site: (site in silent, site))
         problems = {
@@ -135,13 +135,13 @@ class Monitor:
             for rule in self.rules if reading.problem else ():
                 if is_unread(rule, reading, self.stack):
                     note = f"{reading.status}: {reading.problem}"[:200]
-                    yield Sample(reading.at, rule.stack, rule.site, rule.source, rule.metric, None, rule.unit, note)
+                    yield Sample(reading.at, rule.stack, rule.site, rule.source, rule.metric, None, note=note)
 
     def _store_sample(self, ticker: Ticker, now: datetime) -> Sample:
         """Whether the history store answers, as a reading like any other."""
         problem = ticker.store_problem or self._recorder.problem
         s = self.stack.environment_suffix
-        return Sample(now, s, "global", "store", "answers", 0.0 if problem else 1.0, "bool", problem[:200])
+        return Sample(now, s, "global", "store", "answers", 0.0 if problem else 1.0, STATE, problem[:200])
 
     def evaluate(
         self,

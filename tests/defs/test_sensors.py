@@ -618,13 +618,7 @@ def test_declared_checks_are_exactly_those_that_are_emitted(
                 samples = [
                     replace(
                         s,
-                        value=None
-                        if s.value is None
-                        else 1.0
-                        if s.metric == "role"
-                        else 0.0
-                        if s.unit != "ms"
-                        else 1e6,
+                        value=None if s.raw is None else 1.0 if s.metric == "role" else 0.0 if s.unit != "ms" else 1e6,
                     )
                     if s.metric != "role"
                     else s

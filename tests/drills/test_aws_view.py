@@ -9,9 +9,11 @@ import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import Known, assess
 from dr_assets.drills import preconditions
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.errors import DrError
+from dr_assets.resources.alarms.lag_metric import LAG
 from dr_assets.stack import Stack
 
 AT = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
@@ -46,7 +48,8 @@ def test_aws_04_the_gate_never_passes_by_another_clusters_lag(
     monkeypatch.setattr(AwsView, "call", call)
     of = stack.model_copy(update={"lag_metric_dimensions": configured})
     view = AwsView(of, Aws(), "failover", from_site="primary", to_site="secondary")
-    assert view.lag() == ((40.0, AT) if expected else None)
+    monkeypatch.setattr("dr_assets.drills.aws_view.utc.now", lambda: AT)
+    assert isinstance(view.lag(), Known) == expected
 
 
 @pytest.mark.parametrize("delay", [0, 60, 120])
@@ -58,7 +61,7 @@ def test_aws_05_the_lag_gate_allows_for_the_delay_of_datapoints_and_for_no_more(
     view = AwsView(stack, Aws(), "switchover", from_site="primary", to_site="secondary", lag_gate_ms=1000.0)
     began = [utc.now() - timedelta(seconds=60 + delay + 60)]
     value = [40.0]
-    monkeypatch.setattr(AwsView, "lag", lambda _self: (value[0], began[0]))
+    monkeypatch.setattr(AwsView, "lag", lambda _self: assess(value[0], began[0], utc.now(), LAG))
     assert preconditions.lag(view) is None
     value[0] = 2000.0
     assert preconditions.lag(view) == "replication is 2000 ms behind; the gate is 1000 ms"

@@ -10,6 +10,7 @@ import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import Known, Unknown
 from dr_assets.drills import proposal, record, record_builder, runner
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
@@ -164,9 +165,10 @@ def test_a_lag_that_is_not_finite_is_unknown(stack: Stack, monkeypatch: pytest.M
     later = at + timedelta(minutes=1)
     series = {"Id": "shape0", "Timestamps": [later, at], "Values": [float("nan"), 40.0]}
     monkeypatch.setattr(AwsView, "call", lambda *_, **__: {"MetricDataResults": [series]})
-    assert view.lag() is None
+    monkeypatch.setattr("dr_assets.drills.aws_view.utc.now", lambda: later)
+    assert view.lag() == Unknown("nan is no value of at least 0 ms")
     series["Values"] = [30.0, float("nan")]
-    assert view.lag() == (30.0, later)
+    assert view.lag() == Known(30.0, later, 0.0)
 
 
 @pytest.mark.parametrize(

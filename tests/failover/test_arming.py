@@ -40,7 +40,8 @@ def test_it_is_off_unless_armed(stack: Stack, tmp_path: Path) -> None:
     [
         ({"now": 61}, "older than 60 s"),
         ({"now": 101}, "expired"),
-        ({"now": -61}, "from the future"),
+        ({"now": -11}, "the time of the recommendation is in the future by 11 s"),
+        ({"now": -11}, "the evidence of probe, health-check, alarm, topology, sql is older"),
         ({"verdicts": "uuuuu"}, "recommendation is hold"),
         ({"conditions": []}, "no precondition was evaluated"),
         ({"conditions": [Precondition("lag", None, "silent")]}, "precondition lag is unknown: silent"),

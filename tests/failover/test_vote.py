@@ -74,6 +74,33 @@ def test_stale_evidence_does_not_vote(stack: Stack) -> None:
     assert recommend(stack, old, at(5)).advice == "unknown"
 
 
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("ahead", [11, 110, 10_800])
+def test_case_a8_a_reading_of_the_future_is_unknown_and_the_present_one_votes(stack: Stack, ahead: int) -> None:
+    """The probe takes writes now; a reading of it from the future says that it does not. CloudWatch takes times up to two hours ahead."""
+    present, future = evidence("u----", 5), evidence("d----", 5 + ahead)
+    for samples in ([*present, *future], [*future, *present]):
+        found = recommend(stack, [*samples, *evidence("---dd", 5)], at(5))
+        assert found.advice == "hold"
+        assert {each.source: each.verdict for each in found.evidence}["probe"] == "up"
+    alone = recommend(stack, [*future, *evidence("---d-", 5)], at(5))
+    assert alone.advice == "unknown"
+    (probe,) = [each for each in alone.evidence if each.source == "probe"]
+    assert (probe.verdict, probe.age_seconds) == ("unknown", None)
+    assert probe.text.startswith(f"in the future by {ahead} s")
+
+
+@pytest.mark.parametrize("odd", [NAN, INF, -INF, -1.0, 0.5, 7.0])
+def test_case_a4_what_is_no_value_of_a_source_neither_votes_nor_vetoes(stack: Stack, odd: float) -> None:
+    samples = [sample(0, odd, metric, "primary", source) for metric, source in SOURCES.values()]
+    found = recommend(stack, samples, at(5))
+    assert {each.verdict for each in found.evidence} == {"unknown"}
+    assert found.advice == "unknown"
+    assert recommend(stack, [*samples[:3], *evidence("---dd")], at(5)).advice == "failover"
+
+
 def test_the_writer_may_be_at_either_site(stack: Stack) -> None:
     samples = evidence("ddddd", site="secondary") + roles(0, "secondary")
     found = recommend(stack, samples, at(5), "secondary")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment
+from dr_assets.core.freshness import Assessed, Known
 from dr_assets.drills import preconditions
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.emulator import EmbeddedAws
@@ -45,7 +45,7 @@ def built(request: pytest.FixtureRequest) -> Iterator[tuple[EmbeddedAws, str]]:
         aws.control.alarms(pace=60)
         aws.control.answers(lag_dimensions=request.param, list_metrics_seconds=0.0)
         build(load_stack())
-        until(lambda: lag(load_stack()) is not None)
+        until(lambda: isinstance(lag(load_stack()), Known))
         yield aws, request.param
 
 
@@ -56,7 +56,7 @@ def shape(built: tuple[EmbeddedAws, str], monkeypatch: pytest.MonkeyPatch) -> st
     return built[1]
 
 
-def lag(stack: Stack, reader: Site = "secondary") -> Any:
+def lag(stack: Stack, reader: Site = "secondary") -> Assessed:
     return view(stack, reader).lag()
 
 
@@ -107,7 +107,7 @@ def test_aws_04_sensors_drill_and_import_read_it(shape: str, stack: Stack, tmp_p
     for _ in range(2):  # the second time the shape is known
         source.asked.clear()
         samples, _ = source(utc.now())
-        found = {sample.metric: sample.value for sample in samples if sample.metric.endswith("-lag")}
+        found = {sample.metric: sample.raw for sample in samples if sample.metric.endswith("-lag")}
         assert all(value is not None and value >= 0 for value in found.values()), found
     assert preconditions.lag(view(stack, "secondary")) is None
     imported = import_day([stack], FolderStore(tmp_path), utc.now().date(), Aws(), utc.now())[0]
@@ -117,7 +117,7 @@ def test_aws_04_sensors_drill_and_import_read_it(shape: str, stack: Stack, tmp_p
 
 def test_aws_04_at_the_writers_site_there_is_no_such_metric(shape: str, stack: Stack) -> None:
     samples, _ = MetricSource([stack], Aws(), stack.primary_region)(utc.now())
-    found = {sample.metric: (sample.value, sample.note) for sample in samples if sample.metric.endswith("-lag")}
+    found = {sample.metric: (sample.raw, sample.note) for sample in samples if sample.metric.endswith("-lag")}
     assert found["rpo-lag"] == (
         None,
         "CloudWatch lists no metric AuroraGlobalDBRPOLag with known dimensions in us-east-1",
@@ -132,10 +132,10 @@ def test_aws_04_after_a_switchover_the_metric_moves_and_its_source_region_with_i
     away = next(member["DBClusterArn"] for member in members if not member["IsWriter"])
     rds.switchover_global_cluster(GlobalClusterIdentifier=stack.global_cluster_name, TargetDbClusterIdentifier=away)
     until(lambda: built[0].control.database()["writer"] == "secondary")
-    until(lambda: lag(stack, "primary") is not None)
+    until(lambda: isinstance(lag(stack, "primary"), Known))
     source = MetricSource([stack], Aws(), stack.primary_region)
     samples, _ = source(utc.now())
-    assert [s.value is not None for s in samples if s.metric.endswith("-lag")] == [True, True]
+    assert [s.raw is not None for s in samples if s.metric.endswith("-lag")] == [True, True]
     listed = Aws().client("cloudwatch", stack.primary_region).list_metrics(Namespace="AWS/RDS")["Metrics"]
     sources = {each["Value"] for metric in listed for each in metric["Dimensions"] if each["Name"] == "SourceRegion"}
     assert sources == (set() if shape == "cluster" else {"us-west-2"})

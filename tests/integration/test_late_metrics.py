@@ -55,7 +55,7 @@ def test_aws_05_a_drill_sensors_and_the_import_work_with_late_metrics(
 
     def lag() -> float | None:
         source.asked.clear()
-        return next((s.value for s in source(utc.now())[0] if s.metric == "replication-lag"), None)
+        return next((s.raw for s in source(utc.now())[0] if s.metric == "replication-lag"), None)
 
     until(lambda: lag() is not None, delay + 180)
     # Each newest reading of more than a minute is a value: none is refused as too old.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dr_assets.core.freshness import Known
 from dr_assets.monitoring import rules
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import Sample
@@ -34,7 +35,7 @@ def page() -> dict[str, Any]:
     backup = types.ModuleType("dr_assets.monitoring.sources.backup")
     exec(compile(module, "docs/add-a-source.md", "exec"), backup.__dict__)
     known = {**vars(rules), "backup": backup, "at": at, "Stack": Stack, "Site": Site, "Rule": Rule}
-    known |= {"REPLICATION": REPLICATION, "WRITER": WRITER}
+    known |= {"REPLICATION": REPLICATION, "WRITER": WRITER, "Known": Known}
     for block in others:
         exec(compile(block, "docs/add-a-source.md", "exec"), known)
     return known
@@ -50,7 +51,7 @@ def test_it_is_polled_beside_the_others(page: dict[str, Any], stack: Stack) -> N
     assert {reading.name: reading.status for reading in snapshot.readings} == {
         f"backup@{stack.region(site)}": "answered" for site in SITES
     }
-    answers = {sample.site: sample.value for sample in snapshot.samples if sample.source == "region"}
+    answers = {sample.site: sample.raw for sample in snapshot.samples if sample.source == "region"}
     assert answers == {"primary": 1.0, "secondary": 1.0}
 
 
@@ -59,7 +60,10 @@ def test_its_rule_opens_and_resolves_an_incident(page: dict[str, Any], stack: St
     run = Run(stack, [*rules.rules_for(stack), *(build(stack, site) for site in SITES)])
     for second in range(0, 300, 10):
         age = 1000.0 if 50 <= second < 150 else 120.0
-        run.tick(second, [*healthy(second), Sample(at(second), S, "primary", "backup", "restorable-age", age, "s")])
+        run.tick(
+            second,
+            [*healthy(second), Sample(at(second), S, "primary", "backup", "restorable-age", age, page["backup"].AGE)],
+        )
     assert run.delivered == ["replication opened", "replication resolved"]
 
 

@@ -57,8 +57,8 @@ def about_rules(rules: Iterable[Rule], kinds: Sequence[SourceKind], resources: s
             metric = by_name[rule.source].get(rule.metric)
             if metric is None:
                 yield f"{rule.key}: {rule.source} does not yield {rule.metric}. Add a Metric to its row of {TABLE}."
-            elif metric.unit not in ("bool", rule.unit):
-                yield f"{rule.key}: the rule has the unit {rule.unit!r}, the metric {metric.unit!r}. Correct {RULES}."
+            elif metric.quantity.unit not in ("bool", rule.unit):
+                yield f"{rule.key}: the rule has the unit {rule.unit!r}, the metric {metric.quantity.unit!r}. Correct {RULES}."
         elif rule.source not in ("events", "dagster", "records"):
             yield f"{rule.key}: there is no source {rule.source}. Add a row to {TABLE}."
         if topic_of(rule.topic) is None:

@@ -85,15 +85,15 @@ def test_each_source_yields_its_samples(poller: Poller, stack: Stack) -> None:
     snapshot = poller.tick()
     probe = value(snapshot, "primary", "metric", "connectivity")
     assert probe is not None
-    assert probe.value == 1.0
+    assert probe.raw == 1.0
     role = value(snapshot, "primary", "topology", "role")
     assert role is not None
-    assert role.value == 1.0
+    assert role.raw == 1.0
     assert value(snapshot, "primary", "health-check", "health-check") is not None
     assert value(snapshot, "secondary", "alarm", "rpo-lag") is not None
     answers = value(snapshot, "secondary", "region", "answers")
     assert answers is not None
-    assert answers.value == 1.0
+    assert answers.raw == 1.0
 
 
 def test_the_sites_own_health_checks_are_those_of_the_catalogue(stack: Stack) -> None:
@@ -111,7 +111,7 @@ def test_another_check_on_the_same_alarm_is_not_the_site_s_own(poller: Poller, c
     cloud.control.alarms(evaluate=True)
     checks = [s for _ in range(3) for s in poller.tick().samples if s.source == "health-check"]
     assert {s.metric for s in checks} == {"health-check", "health-check-lag"}
-    assert {s.value for s in checks} == {1.0}
+    assert {s.raw for s in checks} == {1.0}
 
 
 def test_no_data_is_unknown_and_an_absent_alarm_too(stack: Stack, cloud: EmbeddedAws) -> None:
@@ -120,7 +120,7 @@ def test_no_data_is_unknown_and_an_absent_alarm_too(stack: Stack, cloud: Embedde
     for source, metric in (("metric", "rpo-lag"), ("alarm", "rpo-lag")):
         found = value(snapshot, "secondary", source, metric)
         assert found is not None
-        assert found.value is None
+        assert found.raw is None
         assert found.note
     assert not [s for s in snapshot.samples if s.source in ("topology", "health-check")]
 
@@ -139,7 +139,7 @@ def test_one_dead_region_costs_its_own_sources_alone(poller: Poller, stack: Stac
     assert by_region == {stack.primary_region: {"answered"}, stack.secondary_region: {"silent"}}
     answers = value(snapshot, "secondary", "region", "answers")
     assert answers is not None
-    assert answers.value == 0.0
+    assert answers.raw == 0.0
 
 
 def test_a_refused_source_is_an_error_and_no_silence(poller: Poller, stack: Stack, cloud: EmbeddedAws) -> None:

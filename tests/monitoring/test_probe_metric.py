@@ -58,7 +58,7 @@ def polled(stack: Stack, aws: EmbeddedAws) -> tuple[float | None, float | None]:
     aws.control.answers(metric_delay_seconds=0.0)  # of the checks' own metric
     aws.control.alarms(evaluate=True)
     samples = {
-        sample.subject: sample.value
+        sample.subject: sample.raw
         for sample in Poller([stack], sources_for([stack], Aws(read_timeout=5.0))).tick().samples
     }
     s = stack.environment_suffix

@@ -6,17 +6,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
 from dr_assets.alerting.message import Alert
+from dr_assets.core.freshness import Known
 from dr_assets.monitoring.evaluate import Decision, decide
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import rules_for
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.rules import SOURCE_KINDS, rules_for
+from dr_assets.monitoring.samples import REPORTED, Sample
 from dr_assets.monitoring.state import State
 from dr_assets.stack import SITES, Site, Stack
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 S = "l6p3z2w4"
 SENSORS = ("replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
+QUANTITIES = {(kind.name, metric.name): metric.quantity for kind in SOURCE_KINDS for metric in kind.metrics}
 
 
 def at(seconds: float) -> datetime:
@@ -26,7 +28,13 @@ def at(seconds: float) -> datetime:
 def sample(
     seconds: float, value: float | None, metric: str = "connectivity", site: str = "primary", source: str = "metric"
 ) -> Sample:
-    return Sample(at(seconds), S, site, source, metric, value)
+    return Sample(at(seconds), S, site, source, metric, value, QUANTITIES.get((source, metric), REPORTED))
+
+
+def known(found: Sample, seconds: float) -> tuple[float | None, str]:
+    """(value, "") of a sample that can be believed at this second, else (None, why not)."""
+    assessed = found.assess(at(seconds))
+    return (assessed.value, "") if isinstance(assessed, Known) else (None, assessed.reason)
 
 
 def roles(seconds: float, writer: str = "primary") -> list[Sample]:

@@ -10,6 +10,7 @@ from typing import Any
 from dr_assets.aws import PROVISIONING_SILENCE, Aws
 from dr_assets.cli.demo import environment
 from dr_assets.cli.run_job import provision_config, run_job
+from dr_assets.core.freshness import Known
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.emulator.answers import Answers
@@ -46,7 +47,7 @@ def build_replicating(aws: EmbeddedAws, stack: Stack) -> None:
         return
     view = AwsView(stack, Aws(), "switchover", "primary", "secondary")
     deadline = time.monotonic() + 400
-    while view.lag() is None:
+    while not isinstance(view.lag(), Known):
         assert time.monotonic() < deadline, "the lag metric does not appear"
         time.sleep(0.2)
     build(stack)

@@ -13,7 +13,7 @@ from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB
 from dr_assets.defs.stack.jobs import DESTROY, PROVISION, STACK_TAG, VERIFY
 from dr_assets.monitoring.rules import DRILL_DAYS
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import REPORTED, Sample
 from dr_assets.monitoring.state import SensorMemory
 from dr_assets.stack import Stack
 
@@ -119,7 +119,7 @@ def run_sample(stack: Stack, ended: EndedRun) -> Sample:
         "dagster",
         ended.run.job_name,
         1.0 if ended.succeeded else 0.0,
-        "bool",
+        REPORTED,
         f"run {ended.run.run_id} {_ENDINGS[ended.ending]}",
     )
 
@@ -157,7 +157,7 @@ def long_runs(context: Any, stack: Stack) -> Iterable[Sample]:
         seconds = now.timestamp() - begun
         if seconds > (LONG_DRILL_SECONDS if "drill" in run.job_name else LONG_RUN_SECONDS):
             note = f"run {run.run_id} has been {run.status.value} for {seconds / 3600:.1f} h; its worker may be gone"
-            yield Sample(now, stack.environment_suffix, "global", "dagster", run.job_name, 0.0, "bool", note)
+            yield Sample(now, stack.environment_suffix, "global", "dagster", run.job_name, 0.0, REPORTED, note)
 
 
 def check_samples(context: Any, stack: Stack, ended: EndedRun) -> Iterable[Sample]:
@@ -173,7 +173,7 @@ def check_samples(context: Any, stack: Stack, ended: EndedRun) -> Iterable[Sampl
         note = f"{found.check_name}: {found.description or ''}"
         value = 1.0 if found.passed else 0.0
         metric = f"{found.check_name}:{key}"
-        yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, "bool", note[:200])
+        yield Sample(at, stack.environment_suffix, key.split("/")[0], "dagster", metric, value, REPORTED, note[:200])
 
 
 def changed_since(context: Any, stack: Stack, proof: datetime) -> str | None:

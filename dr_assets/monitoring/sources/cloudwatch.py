@@ -11,18 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from dr_assets import utc
 from dr_assets.aws import Aws, explain
+from dr_assets.core.freshness import SKEW_SECONDS, Quantity, is_future
 from dr_assets.core.paging import Tokens
-from dr_assets.monitoring.samples import (
-    CONNECTIONS,
-    CONNECTIVITY,
-    CPU,
-    REPLICATION_LAG,
-    RPO_LAG,
-    Sample,
-    not_replicating,
-)
+from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, RPO_LAG, STATE, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.resources import names
 from dr_assets.resources.alarms import lag_metric
@@ -32,32 +24,36 @@ from dr_assets.stack import LAG_SHAPES, Site, Stack
 # GetMetricData takes 500 queries; two calls a tick and region, however many stacks.
 QUERIES, CALLS = 500, 2
 ALARMS_PER_CALL = 100
-# Datapoints may be this much later than their own period, and our clock may be this far behind theirs.
-SKEW_SECONDS = 120
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CloudWatchMetric:
-    """How one metric is read. Seconds: its period, how old a datapoint may be, how often it is asked for."""
+    """How one metric is read. Seconds: its period, how often it is asked for."""
 
     name: str
     namespace: str
     metric: str
     statistic: str
-    unit: str
+    quantity: Quantity
     period: int = 60
-    max_age: int = 300
     every: float = 60.0
 
+    @property
+    def max_age(self) -> float:
+        """Seconds after which a datapoint is not asked for any more."""
+        return self.quantity.covers + self.quantity.age_limit
 
+
+# A minute's datapoint, up to two minutes late, of a metric that is asked for once a minute.
+MINUTE = Quantity("count", 0.0, math.inf, age_limit=260.0, covers=60.0)
 METRICS: tuple[CloudWatchMetric, ...] = (
-    CloudWatchMetric(CONNECTIVITY, PROBE_NAMESPACE, PROBE_METRIC, "Minimum", "bool", period=10, max_age=60, every=1.0),
-    CloudWatchMetric(REPLICATION_LAG, "AWS/RDS", lag_metric.REPLICATION_LAG, "Maximum", "ms", every=5.0),
-    CloudWatchMetric(RPO_LAG, "AWS/RDS", lag_metric.RPO_LAG, "Maximum", "ms", every=5.0),
-    CloudWatchMetric(CPU, "AWS/RDS", "CPUUtilization", "Average", "percent"),
-    CloudWatchMetric(CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", "count"),
+    CloudWatchMetric(CONNECTIVITY, PROBE_NAMESPACE, PROBE_METRIC, "Minimum", STATE, period=10, every=1.0),
+    CloudWatchMetric(REPLICATION_LAG, "AWS/RDS", lag_metric.REPLICATION_LAG, "Maximum", lag_metric.LAG, every=5.0),
+    CloudWatchMetric(RPO_LAG, "AWS/RDS", lag_metric.RPO_LAG, "Maximum", lag_metric.LAG, every=5.0),
+    CloudWatchMetric(CPU, "AWS/RDS", "CPUUtilization", "Average", MINUTE._replace(unit="percent", high=100.0)),
+    CloudWatchMetric(CONNECTIONS, "AWS/RDS", "DatabaseConnections", "Maximum", MINUTE),
 )
 LAGS = (REPLICATION_LAG, RPO_LAG)
 # How often ListMetrics is asked which lag metrics exist at all.
@@ -177,7 +173,8 @@ class MetricSource:
                     query, body = batch[int(result["Id"][1:])]
                     known = values.get((query.key, body))
                     for when, value in zip(result["Timestamps"], result["Values"], strict=True):
-                        if known is None or when > known[0]:
+                        # One of the future displaces no other, and what has no other is named as such.
+                        if known is None or (is_future(known[0], at), when) > (is_future(when, at), known[0]):
                             known = values[query.key, body] = (when, float(value))
                 if not answer.get("NextToken"):
                     break
@@ -187,7 +184,7 @@ class MetricSource:
             self.asked[query.key] = time.monotonic()
             points = {n: values[query.key, n] for n in range(len(query.bodies)) if (query.key, n) in values}
             if query.of_lag:
-                found, problem, more = self._lag(client, query, points, calls)
+                found, problem, more = self._lag(client, query, points, at, calls)
                 calls += more
             else:
                 found, problem = points.get(0), ""
@@ -195,11 +192,11 @@ class MetricSource:
         return samples, calls
 
     def _lag(
-        self, client: Any, query: _Query, points: Mapping[int, tuple[datetime, float]], calls: int
+        self, client: Any, query: _Query, points: Mapping[int, tuple[datetime, float]], at: datetime, calls: int
     ) -> tuple[tuple[datetime, float] | None, str, int]:
         """The newest of this cluster's `points` by body, or None and why, where ListMetrics tells; and how many calls that took."""
         stack, more, problem = query.stack.environment_suffix, 0, ""
-        found = _newest(points)
+        found = _newest(points, at)
         if found is not None and found[0] != SOURCE_ALONE:
             self._by_cluster.add(stack)
         else:
@@ -266,25 +263,19 @@ def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
             yield _Query(stack, site, metric, bodies)
 
 
-def _newest(found: Mapping[int, tuple[datetime, float]]) -> tuple[int, tuple[datetime, float]] | None:
-    """Which body of a lag has the newest datapoint, and that. SourceRegion alone counts only by itself."""
+def _newest(found: Mapping[int, tuple[datetime, float]], now: datetime) -> tuple[int, tuple[datetime, float]] | None:
+    """Which body of a lag has the newest datapoint, and that; one of the future displaces no other. SourceRegion alone counts only by
+    itself."""
     own = {n: point for n, point in found.items() if n != SOURCE_ALONE} or found
-    return max(own.items(), key=lambda item: item[1][0], default=None)
+    return max(own.items(), key=lambda item: (not is_future(item[1][0], now), item[1][0]), default=None)
 
 
 def _metric_sample(query: _Query, found: tuple[datetime, float] | None, at: datetime, problem: str = "") -> Sample:
     metric, s = query.metric, query.stack.environment_suffix
-    if found is None or (at - found[0]).total_seconds() > metric.max_age + SKEW_SECONDS:
-        note = problem or f"no data in {metric.max_age} s"
-        return Sample(at, s, query.site, "metric", metric.name, None, metric.unit, note)
-    if not math.isfinite(found[1]):
-        return Sample(found[0], s, query.site, "metric", metric.name, None, metric.unit, f"{found[1]} is no reading")
-    if (found[0] - at).total_seconds() > SKEW_SECONDS:
-        note = f"its time, {utc.to_text(found[0])}, is in the future"
-        return Sample(at, s, query.site, "metric", metric.name, None, metric.unit, note)
-    if metric.name in LAGS and found[1] < 0:
-        return Sample(found[0], s, query.site, "metric", metric.name, None, metric.unit, not_replicating(found[1]))
-    return Sample(found[0], s, query.site, "metric", metric.name, found[1], metric.unit)
+    if found is None:
+        note = problem or f"no data in {metric.max_age:g} s"
+        return Sample(at, s, query.site, "metric", metric.name, None, metric.quantity, note)
+    return Sample(found[0], s, query.site, "metric", metric.name, found[1], metric.quantity)
 
 
 class AlarmSource:
@@ -313,5 +304,8 @@ class AlarmSource:
             alarm = found.get(name, {"StateValue": "ABSENT", "StateReason": f"there is no alarm {name}"})
             value = {"OK": 1.0, "ALARM": 0.0}.get(alarm["StateValue"])
             note = f"{alarm['StateValue']}: {str(alarm.get('StateReason', ''))[:160]}"
-            samples.append(Sample(at, stack.environment_suffix, site, "alarm", metric, value, "bool", note))
+            # PARTIAL_DATA, EVALUATION_ERROR, EVALUATION_FAILURE: the state is not of the data of now (CloudWatch API, MetricAlarm).
+            if problem := alarm.get("EvaluationState"):
+                value, note = None, f"{problem}: {str(alarm.get('StateReason', ''))[:160]}"
+            samples.append(Sample(at, stack.environment_suffix, site, "alarm", metric, value, STATE, note))
         return samples, calls

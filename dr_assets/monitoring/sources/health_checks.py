@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import SKEW_SECONDS, Quantity, is_future
 from dr_assets.core.paging import Tokens
 from dr_assets.monitoring.samples import Sample
 from dr_assets.monitoring.sources.source import Answer, Ask
@@ -20,8 +21,9 @@ from dr_assets.stack import SITES, Stack
 # The ids change only when a check is made anew. Route 53 takes five calls a second for the whole account.
 IDENTITY_SECONDS = 600.0
 QUERIES = 500  # of one GetMetricData call
-# A minute's datapoint is up to two minutes late, and followed by the next one a minute later.
-PERIOD_SECONDS, MAX_AGE_SECONDS = 60, 300
+PERIOD_SECONDS = 60
+# A minute's datapoint is up to two minutes late and the newest for another one, and the samples are repeated for a minute.
+STATUS = Quantity("bool", 0.0, 1.0, age_limit=320.0)
 # A tick may come this much early without doubling the minute between two readings.
 EARLY_SECONDS = 2.5
 
@@ -71,8 +73,8 @@ class HealthCheckSource:
         while True:
             answer = client.get_metric_data(
                 MetricDataQueries=[{"Id": f"q{n}", "MetricStat": _stat(each)} for n, each in enumerate(identities)],
-                StartTime=at - timedelta(seconds=MAX_AGE_SECONDS),
-                EndTime=at + timedelta(seconds=PERIOD_SECONDS),
+                StartTime=at - timedelta(seconds=STATUS.age_limit),
+                EndTime=at + timedelta(seconds=SKEW_SECONDS),
                 ScanBy="TimestampDescending",
                 **page,
             )
@@ -80,7 +82,9 @@ class HealthCheckSource:
             for result in answer["MetricDataResults"]:
                 identity = identities[int(result["Id"][1:])]
                 for when, value in zip(result["Timestamps"], result["Values"], strict=True):
-                    if identity not in found or when > found[identity][0]:
+                    before = found.get(identity)
+                    # One of the future displaces no other, and what has no other is named as such.
+                    if before is None or (is_future(before[0], at), when) > (is_future(when, at), before[0]):
                         found[identity] = (when, float(value))
             if not answer.get("NextToken"):
                 return found, calls
@@ -101,7 +105,7 @@ class HealthCheckSource:
                 found = wanted.get((str(alarm.get("Name")), str(alarm.get("Region")), str(missing)))
                 if found:
                     stack, site, name = found
-                    yield check["Id"], Sample(at, stack.environment_suffix, site, "health-check", name, None, "bool")
+                    yield check["Id"], Sample(at, stack.environment_suffix, site, "health-check", name, None, STATUS)
 
 
 def _stat(identity: str) -> dict[str, Any]:
@@ -112,5 +116,5 @@ def _stat(identity: str) -> dict[str, Any]:
 
 def _sample(check: Sample, found: tuple[datetime, float] | None, at: datetime) -> Sample:
     if found is None:
-        return replace(check, at=at, note=f"no data in {MAX_AGE_SECONDS} s")
-    return replace(check, at=found[0], value=1.0 if found[1] >= 1.0 else 0.0, note="HealthCheckStatus")
+        return replace(check, at=at, note=f"no data in {STATUS.age_limit:g} s")
+    return replace(check, at=found[0], raw=found[1])

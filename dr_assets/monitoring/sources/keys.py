@@ -15,7 +15,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core.model import error_code
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import STATE, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
@@ -24,6 +24,7 @@ KEYS = {"data-key": names.data_key, "notifications-key": names.notifications_key
 CLUSTER_KEY = "cluster-key"
 METRICS = (*KEYS, CLUSTER_KEY)
 EVERY_SECONDS = 60.0
+USABLE = STATE._replace(age_limit=120.0)
 
 
 def key_asks(stacks: Sequence[Stack], aws: Aws) -> Iterator[tuple[str, Ask]]:
@@ -50,7 +51,7 @@ class KeySource:
             found, more = self._keys(stack, site)
             calls += more
             samples += [
-                Sample(at, stack.environment_suffix, site, "key", metric, value, "bool", note)
+                Sample(at, stack.environment_suffix, site, "key", metric, value, USABLE, note)
                 for metric, (value, note) in found.items()
             ]
         return samples, calls

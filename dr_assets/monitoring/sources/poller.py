@@ -15,7 +15,7 @@ from datetime import datetime
 from dr_assets import utc
 from dr_assets.aws import explain
 from dr_assets.errors import UnansweredError
-from dr_assets.monitoring.samples import ROLE, Reading, Sample, Snapshot, Status
+from dr_assets.monitoring.samples import ROLE, STATE, Reading, Sample, Snapshot, Status
 from dr_assets.monitoring.sources.source import Answer, FollowsRoles, Source, regions_of
 from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import SITES, Site, Stack
@@ -70,12 +70,14 @@ class Poller:
             if not call.thread.is_alive():
                 del self._calls[key]
         found = [sample for reading in readings for sample in reading.samples]
-        self._report_roles(found)
+        self._report_roles(found, at)
         writers = (single_writer(stack, at, found, self._two_writers) for stack in self._stacks)
         return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
 
-    def _report_roles(self, samples: Sequence[Sample]) -> None:
-        held = {(sample.stack, sample.site) for sample in samples if sample.metric == ROLE and sample.value == 1.0}
+    def _report_roles(self, samples: Sequence[Sample], at: datetime) -> None:
+        held = {
+            (sample.stack, sample.site) for sample in samples if sample.metric == ROLE and sample.is_known_as(1.0, at)
+        }
         writers: dict[str, Site] = {}
         for stack in self._stacks:
             sites: list[Site] = [site for site in SITES if (stack.environment_suffix, site) in held]
@@ -98,7 +100,7 @@ class Poller:
                 if site is not None and own:
                     value = 0.0 if len(silent) == len(own) else 1.0
                     note = f"{len(own) - len(silent)} of {len(own)} services of {region} answer"
-                    yield Sample(at, stack.environment_suffix, site, "region", "answers", value, "bool", note)
+                    yield Sample(at, stack.environment_suffix, site, "region", "answers", value, STATE, note)
 
 
 def _start(source: Source, at: datetime) -> _Call:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from dr_assets.aws import Aws
-from dr_assets.monitoring.samples import Sample
+from dr_assets.core.freshness import Quantity
+from dr_assets.monitoring.samples import STATE, Sample
 from dr_assets.stack import SITES, Site, Stack
 
 # The samples of one tick, and how many calls they took. Raises what its client raises.
@@ -53,7 +54,7 @@ class Metric:
     """
 
     name: str
-    unit: str = "bool"
+    quantity: Quantity = STATE
     without_rule: str = ""
     of_other_site: bool = False
 

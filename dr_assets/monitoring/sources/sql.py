@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,9 @@ from typing import Any
 import psycopg
 
 from dr_assets.aws import Aws, explain
+from dr_assets.core.freshness import SKEW_SECONDS, Known
 from dr_assets.errors import DrError
-from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, Sample, not_replicating
+from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, SQL_LAG, STATE, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import Address, ResolutionError, Resolver
@@ -52,8 +52,6 @@ _AURORA = (
     "SELECT aws_region, durability_lag_in_msec, rpo_lag_in_msec, "
     "extract(epoch FROM clock_timestamp() - last_lag_calculation_time) FROM aurora_global_db_status()"
 )
-# Lags that were calculated longer ago say nothing about now.
-LAG_AGE_SECONDS = 30.0
 # Elsewhere: how far the reader has replayed and stored the log. Not its replay_lag and flush_lag: they read well, or null, while
 # the reader is cut off. Null here: the role may not see it (pg_monitor).
 _PLAIN = (
@@ -84,10 +82,10 @@ class SqlView:
         """Raises what reading the secret raises: without credentials nothing is known, neither good nor bad."""
         credentials = self._credentials()
         samples = list(self._ask(at, credentials))
-        accepted = next(s.value for s in samples if s.metric == CONNECTIVITY)
-        if self._publish and accepted is not None:
+        accepted = next(s.assess(at) for s in samples if s.metric == CONNECTIVITY)
+        if self._publish and isinstance(accepted, Known):
             # A region whose API hangs must not delay the database's answer.
-            threading.Thread(target=self._put, args=(at, accepted), daemon=True).start()
+            threading.Thread(target=self._put, args=(at, accepted.value == 1.0), daemon=True).start()
         return samples, 1
 
     def _ask(self, at: datetime, credentials: Credentials) -> Iterator[Sample]:
@@ -128,7 +126,7 @@ class SqlView:
             return [self._lag(at, metric, None, note) for metric in (REPLICATION_LAG, RPO_LAG)]
 
     def _lag(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:
-        return Sample(at, self._stack.environment_suffix, other(self._site), "sql", metric, value, "ms", note)
+        return Sample(at, self._stack.environment_suffix, other(self._site), "sql", metric, value, SQL_LAG, note)
 
     def _lags(self, at: datetime, connection: Any, begun: float) -> Iterator[Sample]:
         """The other site's lag, as the writer reports it. A reader that is not attached is unknown."""
@@ -141,11 +139,8 @@ class SqlView:
             row = self._arrived(connection, position)
             problem = "no reader is attached" if row is None else ""
         for metric, value in zip((REPLICATION_LAG, RPO_LAG), row or (None, None), strict=True):
-            number = None if value is None else float(value)
             note = problem or ("" if value is not None else "not known to the writer")
-            if number is not None and not (math.isfinite(number) and number >= 0):
-                note, number = not_replicating(number), None
-            yield self._lag(at, metric, number, note)
+            yield self._lag(at, metric, None if value is None else float(value), note)
 
     def _arrived(self, connection: Any, position: int) -> tuple[float | None, float | None] | None:
         """How long ago the newest heartbeat that the reader has replayed, and stored, was written, in milliseconds.
@@ -169,7 +164,7 @@ class SqlView:
         return 1000 * (now - there[-1]) if there else None
 
     def _sample(self, at: datetime, metric: str, value: float | None, note: str) -> Sample:
-        return Sample(at, self._stack.environment_suffix, self._site, "sql", metric, value, "bool", note)
+        return Sample(at, self._stack.environment_suffix, self._site, "sql", metric, value, STATE, note)
 
     def _credentials(self) -> Credentials:
         if self._secret is None or time.monotonic() - self._secret[0] > SECRET_SECONDS:
@@ -179,9 +174,9 @@ class SqlView:
             self._secret = (time.monotonic(), Credentials.from_secret(document))
         return self._secret[1]
 
-    def _put(self, at: datetime, accepted: float) -> None:
+    def _put(self, at: datetime, accepted: bool) -> None:
         try:
-            publish_connectivity(self._aws, self._stack, self._site, accepted >= 1.0, at)
+            publish_connectivity(self._aws, self._stack, self._site, accepted, at)
         except DrError as error:
             # The alarm's missing data and the rule for an unknown probe raise the alert.
             if not self._unpublished:
@@ -200,7 +195,7 @@ def _lags_of(rows: Sequence[Sequence[Any]], region: str) -> tuple[tuple[Any, Any
     if len(found) > 1:  # a global database has one cluster in a region; which of them is meant is not known
         return None, f"Aurora gives {len(found)} rows of {region}"
     lag, rpo, age = found[0][1:4]
-    if age is None or not -LAG_AGE_SECONDS <= float(age) <= LAG_AGE_SECONDS:
+    if age is None or not -SKEW_SECONDS <= float(age) <= SQL_LAG.age_limit:
         return None, f"Aurora calculated the lag of {region} {'never' if age is None else f'{float(age):.0f} s ago'}"
     return (lag, rpo), ""
 

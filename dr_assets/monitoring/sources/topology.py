@@ -15,7 +15,7 @@ from dr_assets.aws import Aws
 from dr_assets.core.model import error_code
 from dr_assets.core.paging import Tokens
 from dr_assets.core.topology import parse_topology
-from dr_assets.monitoring.samples import MEMBER, NAMED_WRITERS, ROLE, TRANSITION, Sample
+from dr_assets.monitoring.samples import COUNT, MEMBER, NAMED_WRITERS, ROLE, STATE, TRANSITION, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
@@ -66,7 +66,7 @@ class TopologySource:
         everywhere = stack.environment_suffix in self._provisioned
         sites = SITES if everywhere else (here,) if here and self._exists(stack, here) else ()
         for site in sites:
-            yield Sample(at, stack.environment_suffix, site, "topology", MEMBER, 0.0, "bool", note)
+            yield Sample(at, stack.environment_suffix, site, "topology", MEMBER, 0.0, STATE, note)
 
     def _exists(self, stack: Stack, site: Site) -> bool:
         """Raises botocore's errors."""
@@ -85,21 +85,21 @@ class TopologySource:
         if topology.writer is None:
             note = topology.problem or f"no member of {stack.global_cluster_name} is the writer, read in {self._region}"
             for site in SITES:
-                yield Sample(at, suffix, site, "topology", ROLE, None, "bool", note)
-                yield Sample(at, suffix, site, "topology", MEMBER, None, "bool", note)
+                yield Sample(at, suffix, site, "topology", ROLE, None, STATE, note)
+                yield Sample(at, suffix, site, "topology", MEMBER, None, STATE, note)
             if topology.in_transition:
-                yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0, "bool", topology.in_transition)
+                yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0, STATE, topology.in_transition)
             if topology.several:
                 count = float(len(topology.several))
-                yield Sample(at, suffix, "global", "topology", NAMED_WRITERS, count, "count", note)
+                yield Sample(at, suffix, "global", "topology", NAMED_WRITERS, count, COUNT, note)
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
-            yield Sample(at, suffix, site, "topology", ROLE, value, "bool", note)
+            yield Sample(at, suffix, site, "topology", ROLE, value, STATE, note)
             behind = topology.unsynchronized.get(site, "")
             joined = site in topology.members and not behind
             # What AWS shows in the midst of a change is no loss.
             member = 1.0 if joined else None if topology.in_transition else 0.0
-            yield Sample(at, suffix, site, "topology", MEMBER, member, "bool", f"{behind}, {note}" if behind else note)
-        yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, "bool", note)
+            yield Sample(at, suffix, site, "topology", MEMBER, member, STATE, f"{behind}, {note}" if behind else note)
+        yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, STATE, note)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 
-from dr_assets.monitoring.samples import CONNECTIVITY, NAMED_WRITERS, ROLE, SINGLE_WRITER, TRANSITION, Sample, newest
+from dr_assets.core.freshness import Known
+from dr_assets.monitoring.samples import (
+    CONNECTIVITY,
+    NAMED_WRITERS,
+    ROLE,
+    SINGLE_WRITER,
+    STATE,
+    TRANSITION,
+    Sample,
+    newest,
+)
 from dr_assets.resources.row import other
 from dr_assets.stack import SITES, Site, Stack
 
@@ -30,51 +40,56 @@ def single_writer(
     """
     suffix = stack.environment_suffix
     first = {} if first is None else first
-    latest = newest(sample for sample in samples if sample.stack == suffix)
+    latest = newest((sample for sample in samples if sample.stack == suffix), at)
     moving = latest.get(f"{suffix}/global/topology/{TRANSITION}")
-    if moving is not None and moving.value == 0.0:
+    if moving is not None and moving.is_known_as(0.0, at):
         first.pop(suffix, None)
     verdicts = [verdict for source in ("sql", "metric") if (verdict := _verdict(latest, suffix, source, at))]
-    both = next((verdict for verdict in verdicts if verdict.value == 0.0), None)
+    both = next((verdict for verdict in verdicts if verdict.is_known_as(0.0, at)), None)
     if not verdicts:
         both = _by_api(stack, at, samples, latest)
     found = both or next(iter(verdicts), None)
     if found is None:
-        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", "not known of both sites")
-    if found is not both or moving is None or moving.value != 1.0:
+        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, STATE, "not known of both sites")
+    if found is not both or moving is None or not moving.is_known_as(1.0, at):
         return found
     if (at - first.setdefault(suffix, at)).total_seconds() <= SUPPRESS_SECONDS:
-        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, "bool", moving.note)
+        return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, STATE, moving.note)
     return found
 
 
 def _verdict(latest: dict[str, Sample], suffix: str, source: str, at: datetime) -> Sample | None:
     readings = [latest.get(f"{suffix}/{site}/{source}/{CONNECTIVITY}") for site in SITES]
-    known = [reading for reading in readings if reading is not None and reading.value is not None]
+    assessed = [reading.assess(at, FRESH_SECONDS) for reading in readings if reading is not None]
+    known = [reading for reading in assessed if isinstance(reading, Known)]
     if len(known) < len(SITES):
         return None
     older = min(reading.at for reading in known)
-    apart = (max(reading.at for reading in known) - older).total_seconds()
-    if apart > TOGETHER_SECONDS or (at - older).total_seconds() > FRESH_SECONDS:
+    if (max(reading.at for reading in known) - older).total_seconds() > TOGETHER_SECONDS:
         return None
     both = all(reading.value == 1.0 for reading in known)
     note = f"{source} at both sites: {'both accept writes' if both else 'one at most accepts writes'}"
-    return Sample(older, suffix, "global", "writers", SINGLE_WRITER, 0.0 if both else 1.0, "bool", note)
+    return Sample(older, suffix, "global", "writers", SINGLE_WRITER, 0.0 if both else 1.0, STATE, note)
 
 
 def _by_api(stack: Stack, at: datetime, samples: Sequence[Sample], latest: dict[str, Sample]) -> Sample | None:
     """Two writers as DescribeGlobalClusters shows them: in one region's answer, in the answers of two, or beside one site's reading."""
     suffix = stack.environment_suffix
     own = [sample for sample in samples if sample.stack == suffix and sample.source == "topology"]
-    writers: set[Site] = {site for site in SITES for s in own if (s.site, s.metric, s.value) == (site, ROLE, 1.0)}
-    several = next((s for s in own if s.metric == NAMED_WRITERS and s.value is not None and s.value > 1.0), None)
-    note = several.note if several else ""
+    writers: set[Site] = {
+        site for site in SITES for s in own if (s.site, s.metric) == (site, ROLE) and s.is_known_as(1.0, at)
+    }
+    note = ""
+    for named in own:
+        count = named.assess(at)
+        if named.metric == NAMED_WRITERS and isinstance(count, Known) and count.value > 1.0:
+            note = named.note
     if len(writers) > 1:
         note = "the regions name different writers: " + "; ".join(sorted({s.note for s in own if s.metric == ROLE}))
     if len(writers) == 1:
         reader = other(next(iter(writers)))
         for source in ("sql", "metric"):
             reading = latest.get(f"{suffix}/{reader}/{source}/{CONNECTIVITY}")
-            if reading and reading.value == 1.0 and (at - reading.at).total_seconds() <= TOGETHER_SECONDS:
+            if reading and reading.is_known_as(1.0, at, TOGETHER_SECONDS):
                 note = f"{source}: {reader} accepts writes, and AWS names {other(reader)} as the writer"
-    return Sample(at, suffix, "global", "writers", SINGLE_WRITER, 0.0, "bool", note[:200]) if note else None
+    return Sample(at, suffix, "global", "writers", SINGLE_WRITER, 0.0, STATE, note[:200]) if note else None

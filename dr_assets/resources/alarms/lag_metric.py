@@ -10,11 +10,13 @@ A new metric may take 15 minutes to appear in ListMetrics; GetMetricData has its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.core.freshness import Quantity, is_future
 from dr_assets.core.paging import Tokens
 from dr_assets.resources import names
 from dr_assets.resources.row import other
@@ -23,6 +25,8 @@ from dr_assets.stack import LAG_SHAPES, LagShape, Site, Stack
 NAMESPACE = "AWS/RDS"
 REPLICATION_LAG, RPO_LAG = "AuroraGlobalDBReplicationLag", "AuroraGlobalDBRPOLag"
 PERIOD_SECONDS = 60
+# A minute's maximum is readable up to two minutes after the minute's end, stays the newest for another one, and a tick may come late.
+LAG = Quantity("ms", 0.0, math.inf, age_limit=200.0, covers=float(PERIOD_SECONDS))
 # It mixes every global database that replicates from that region.
 SOURCE_ALONE: LagShape = "source-region"
 # How far back data proves a shape that ListMetrics does not show yet.
@@ -63,19 +67,27 @@ def queries(shapes: Iterable[Mapping[str, str]], metric: str = REPLICATION_LAG) 
     return [{"Id": f"shape{n}", "MetricStat": stat(metric, each)} for n, each in enumerate(shapes)]
 
 
-def newest(shapes: Iterable[LagShape], results: Iterable[Mapping[str, Any]]) -> tuple[LagShape, datetime, float] | None:
-    """The shape with the newest datapoint, and that; None: there is no datapoint. From the answers to `queries`.
+def newest(
+    shapes: Iterable[LagShape], results: Iterable[Mapping[str, Any]], now: datetime
+) -> tuple[LagShape, datetime, float] | None:
+    """The shape with the newest datapoint, and that; None: there is none. From the answers to `queries`. A datapoint of the future
+    displaces no other.
 
     SourceRegion alone comes only where no shape with the cluster has data, and may still be another cluster's: ask `source_is_ours`.
     """
     found = {result["Id"]: result for result in results if result["Values"]}
+
+    def order(at: datetime) -> tuple[bool, datetime]:
+        return (not is_future(at, now), at)
+
     points: list[tuple[LagShape, datetime, float]] = []
     for n, shape in enumerate(shapes):
         if result := found.get(f"shape{n}"):
-            at, value = max(zip(result["Timestamps"], result["Values"], strict=True))
+            every = zip(result["Timestamps"], result["Values"], strict=True)
+            at, value = max(every, key=lambda point: order(point[0]))
             points.append((shape, at, float(value)))
     own = [point for point in points if point[0] != SOURCE_ALONE]
-    return max(own or points, key=lambda point: point[1], default=None)
+    return max(own or points, key=lambda point: order(point[1]), default=None)
 
 
 def source_is_ours(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> bool:

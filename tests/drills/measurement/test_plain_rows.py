@@ -48,7 +48,7 @@ def test_aws_23_the_product_s_sql_needs_no_logical_decoding(
     view = SqlView(stack, "primary", None, Here(server))  # type: ignore[arg-type]
     for _ in range(2):
         samples, _ = view(datetime.now(timezone.utc))
-        assert samples[0].value == 1.0
+        assert samples[0].raw == 1.0
         time.sleep(0.01)
     with connect(server.address, server.credentials, read_only=True) as connection:
         assert survivors(connection, "d1") == set(fates.acknowledged) | fates.unknown

@@ -10,7 +10,7 @@ import pytest
 
 from dr_assets.monitoring.sources.cloudwatch import MetricSource
 from dr_assets.stack import Stack
-from tests.support.monitoring import S, at
+from tests.support.monitoring import S, at, known
 
 CLUSTER, SOURCE = {"DBClusterIdentifier": f"aurora-secondary-{S}"}, {"SourceRegion": "us-east-1"}
 BOTH, FOREIGN = {**CLUSTER, **SOURCE}, {"DBClusterIdentifier": "another-teams", **SOURCE}
@@ -27,6 +27,7 @@ class CloudWatch:
         self.lists = 0
         self.age = timedelta(minutes=2)  # of the newest datapoint
         self.fails = False
+        self.future: list[tuple[datetime, float]] = []  # of each series that has data, the newest first
 
     def client(self, service: str, region: str) -> CloudWatch:
         return self
@@ -46,6 +47,7 @@ class CloudWatch:
             self.asked.append((metric["MetricName"], key))
             value = self.data.get(key) if metric["MetricName"].startswith("AuroraGlobalDB") else None
             points = [] if value is None else [(self.now - self.age, value)]
+            points = [*self.future, *points] if points else points
             results.append({"Id": query["Id"], "Timestamps": [t for t, _ in points], "Values": [v for _, v in points]})
         return {"MetricDataResults": results}
 
@@ -63,10 +65,10 @@ class Ticks:
         monkeypatch.setattr("dr_assets.monitoring.sources.cloudwatch.time.monotonic", lambda: 1000.0 + self.second)
 
     def lag(self, second: float) -> tuple[float | None, str] | None:
-        """(value, note) of the replication lag at this second; None: it was not due."""
+        """(value, "") or (None, why it is unknown) of the replication lag at this second; None: it was not due."""
         self.second, self.cloud.now = second, at(second)
         samples, _ = self.source(at(second))
-        return next(((s.value, s.note) for s in samples if s.metric == "replication-lag"), None)
+        return next((known(s, second) for s in samples if s.metric == "replication-lag"), None)
 
     def asked_in(self, begin: int, seconds: int) -> int:
         """How many series of the replication lag were asked for in these seconds, with a tick every five."""
@@ -162,11 +164,44 @@ def test_case_a4_a_datapoint_that_is_no_lag_is_unknown(
     assert found is not None and found[0] is None and "is no" in found[1]
 
 
-def test_case_a4_a_datapoint_of_the_future_is_unknown(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [11, 55, 110, 7200])
+def test_case_a8_a_datapoint_of_the_future_is_unknown(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """CloudWatch takes datapoints up to two hours ahead (PutMetricData)."""
     cloud = CloudWatch({key(BOTH): 12.0}, BOTH)
-    cloud.age = timedelta(hours=-1)
+    cloud.age = timedelta(seconds=-ahead)
     found = Ticks(stack, cloud, monkeypatch).lag(0)
     assert found is not None and found[0] is None and "in the future" in found[1]
+
+
+def test_case_a8_a_future_datapoint_does_not_displace_the_present_one(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ScanBy=TimestampDescending gives the future one first."""
+    cloud = CloudWatch({key(BOTH): 90_000.0}, BOTH)
+    cloud.future = [(at(7200), 2.0), (at(110), 1.0)]
+    assert Ticks(stack, cloud, monkeypatch).lag(0) == (90_000.0, "")
+
+
+def test_case_a8_a_future_series_does_not_displace_the_present_one(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster's metric has two shapes of dimensions, and one of them is ahead."""
+    present, future = CloudWatch({key(BOTH): 90_000.0}), CloudWatch({key(CLUSTER): 1.0})
+    future.age = timedelta(seconds=-110)
+    cloud = CloudWatch({}, BOTH, CLUSTER)
+
+    def both(**params: Any) -> dict[str, Any]:
+        answers = [each.get_metric_data(**params)["MetricDataResults"] for each in (present, future)]
+        return {
+            "MetricDataResults": [
+                max(pair, key=lambda result: len(result["Values"])) for pair in zip(*answers, strict=True)
+            ]
+        }
+
+    monkeypatch.setattr(cloud, "get_metric_data", both)
+    assert Ticks(stack, cloud, monkeypatch).lag(0) == (90_000.0, "")
 
 
 @pytest.mark.parametrize("delay", [0, 60, 120])
@@ -179,4 +214,4 @@ def test_aws_05_a_lag_is_read_whatever_the_delay_of_its_datapoints_and_bears_the
     assert Ticks(stack, cloud, monkeypatch).lag(0) == (90_000.0, "")
     cloud.age = timedelta(seconds=600)
     found = Ticks(stack, cloud, monkeypatch).lag(0)
-    assert found is not None and found[0] is None and "no data in" in found[1]
+    assert found == (None, "90000 is 540 s old")

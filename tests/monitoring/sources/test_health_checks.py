@@ -12,7 +12,7 @@ from dr_assets.monitoring.sources.health_checks import HealthCheckSource
 from dr_assets.resources import names
 from dr_assets.resources.dns.rows import SITE_CHECKS
 from dr_assets.stack import SITES, Stack
-from tests.support.monitoring import Run, at, healthy, sample
+from tests.support.monitoring import Run, at, healthy, known, sample
 
 
 class Aws:
@@ -64,9 +64,24 @@ class Aws:
         ([(at(-120), 1.0)], 1.0),
         ([(at(-180), 1.0), (at(-120), 0.0)], 0.0),
         ([(at(-120), 1.0), (at(-180), 0.0)], 1.0),
+        ([(at(110), 1.0), (at(-120), 0.0)], 0.0),
+        ([(at(3600), 1.0)], None),
+        ([(at(-9 * 3600), 1.0)], None),
+        ([(at(-120), float("nan"))], None),
+        ([(at(-120), -1.0)], None),
         ([], None),
     ],
-    ids=["healthy", "newest unhealthy", "newest healthy", "no data"],
+    ids=[
+        "healthy",
+        "newest unhealthy",
+        "newest healthy",
+        "beside the future",
+        "future",
+        "old",
+        "nan",
+        "negative",
+        "no data",
+    ],
 )
 def test_aws_08_the_newest_datapoint_counts_and_none_is_unknown(
     stack: Stack, points: list[tuple[datetime, float]], value: float | None
@@ -74,8 +89,9 @@ def test_aws_08_the_newest_datapoint_counts_and_none_is_unknown(
     aws: Any = Aws(stack, *points)
     samples, _ = HealthCheckSource([stack], aws)(at(0))
     assert len(samples) == 4
-    assert {sample.value for sample in samples} == {value}
-    assert {sample.at for sample in samples} == {max((when for when, _ in points), default=at(0))}
+    assert {known(sample, 0)[0] for sample in samples} == {value}
+    if value is not None:
+        assert {sample.at for sample in samples} == {at(-120)}
 
 
 @pytest.fixture

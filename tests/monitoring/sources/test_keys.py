@@ -60,7 +60,7 @@ def test_case_a1_a_key_scheduled_for_deletion_alerts_at_once_and_names_the_date(
     kms.keys[DATA] |= {"KeyState": "PendingDeletion", "DeletionDate": datetime(2026, 12, 3, tzinfo=timezone.utc)}
     samples, calls = source(stack, kms)(at(60))
     assert calls == 3
-    assert [(s.site, s.metric, s.value) for s in samples] == [
+    assert [(s.site, s.metric, s.raw) for s in samples] == [
         ("primary", "data-key", 0.0),
         ("primary", "notifications-key", 1.0),
         ("primary", "cluster-key", 0.0),
@@ -77,7 +77,7 @@ def test_case_a1_a_key_scheduled_for_deletion_alerts_at_once_and_names_the_date(
 
 def test_a_disabled_key_is_no_better(stack: Stack) -> None:
     samples, _ = source(stack, Kms(KeyState="Disabled"))(at(0))
-    assert (samples[0].value, samples[0].note) == (0.0, "k is Disabled")
+    assert (samples[0].raw, samples[0].note) == (0.0, "k is Disabled")
 
 
 def test_case_a1_a_cluster_s_own_key_is_asked_when_the_alias_points_elsewhere(stack: Stack) -> None:
@@ -87,7 +87,7 @@ def test_case_a1_a_cluster_s_own_key_is_asked_when_the_alias_points_elsewhere(st
     kms.keys[arn("old")] = {"KeyId": "old", "Arn": arn("old"), "KeyState": "PendingDeletion"}
     samples, calls = source(stack, kms)(at(0))
     assert calls == 4
-    assert {s.metric: s.value for s in samples} == {"data-key": 1.0, "notifications-key": 1.0, "cluster-key": 0.0}
+    assert {s.metric: s.raw for s in samples} == {"data-key": 1.0, "notifications-key": 1.0, "cluster-key": 0.0}
     run = Run(stack)
     run.tick(0, [*healthy(0), *samples])
     assert run.delivered == ["keys opened"]
@@ -108,7 +108,7 @@ def test_case_a1_a_key_that_is_absent_or_refused_is_unknown_alone_and_alerts(
             counts.append(calls)
             run.tick(second, [*healthy(second), *samples])
             if calls:
-                assert {s.metric: s.value for s in samples} == {
+                assert {s.metric: s.raw for s in samples} == {
                     "data-key": None,
                     "notifications-key": 1.0,
                     "cluster-key": 1.0,
@@ -125,7 +125,7 @@ def test_before_a_stack_is_provisioned_its_keys_yield_nothing(stack: Stack) -> N
     assert source(stack, kms)(at(0)) == ([], 3)
     kms.cluster = {"KmsKeyId": arn("gone")}
     kms.keys[arn("gone")] = error("NotFoundException")
-    assert [s.value for s in source(stack, kms)(at(0))[0]] == [None, None, None]
+    assert [s.raw for s in source(stack, kms)(at(0))[0]] == [None, None, None]
 
 
 def test_keys_are_asked_once_a_minute(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

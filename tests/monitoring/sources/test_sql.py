@@ -14,7 +14,7 @@ from dr_assets.monitoring.sources.sql import SqlView
 from dr_assets.postgres.connection import Credentials, DatabaseError, TlsError
 from dr_assets.postgres.endpoints import Address, ResolutionError
 from dr_assets.stack import Stack
-from tests.support.monitoring import at
+from tests.support.monitoring import at, known
 
 
 class Played:
@@ -70,7 +70,7 @@ def ask(
     monkeypatch.setattr(sql_view, "connect", connect)
     monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", "p", "host", 5432, "db"))
     samples, _ = (view or SqlView(stack, "primary", None, names or Names()))(at(0))  # type: ignore[arg-type]
-    return {f"{sample.site} {sample.metric}": sample.value for sample in samples}
+    return {f"{sample.site} {sample.metric}": known(sample, 0)[0] for sample in samples}
 
 
 def test_a_writer_took_a_write_and_knows_the_reader_s_lag(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_the_writer_is_found_on_the_last_page(stack: Stack) -> None:
     aws: Any = Rds(other, other, ours(stack, "secondary"))
     samples, calls = TopologySource([stack], aws, stack.primary_region)(at(0))
     assert calls == 3
-    assert {(s.site, s.source, s.metric, s.value) for s in samples} == {
+    assert {(s.site, s.source, s.metric, s.raw) for s in samples} == {
         ("primary", "topology", "role", 0.0),
         ("secondary", "topology", "role", 1.0),
         ("primary", "topology", "member", 1.0),
@@ -78,7 +78,7 @@ def test_case_b3_a_site_that_left_the_global_cluster_is_no_member(stack: Stack) 
     shown["GlobalClusterMembers"].pop()
     aws: Any = Rds(shown)
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    assert {s.site: s.value for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": 0.0}
+    assert {s.site: s.raw for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": 0.0}
 
 
 def test_aws_17_a_member_that_is_missing_during_a_failover_is_unknown(stack: Stack) -> None:
@@ -87,8 +87,8 @@ def test_aws_17_a_member_that_is_missing_during_a_failover_is_unknown(stack: Sta
     shown["GlobalClusterMembers"].pop()
     aws: Any = Rds(shown)
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    assert {s.site: s.value for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": None}
-    assert [s.value for s in samples if s.metric == "transition"] == [1.0]
+    assert {s.site: s.raw for s in samples if s.metric == "member"} == {"primary": 1.0, "secondary": None}
+    assert [s.raw for s in samples if s.metric == "transition"] == [1.0]
 
 
 def test_case_b3_a_member_that_is_not_synchronized_is_unprotected(stack: Stack) -> None:
@@ -123,11 +123,11 @@ def test_case_b2_two_writers_in_one_answer_are_counted(stack: Stack) -> None:
     shown["GlobalClusterMembers"][1]["IsWriter"] = True
     aws: Any = Rds(shown)
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    assert {(s.site, s.metric): s.value for s in samples} == {
+    assert {(s.site, s.metric): s.raw for s in samples} == {
         **{(site, metric): None for site in ("primary", "secondary") for metric in ("role", "member")},
         ("global", "named-writers"): 2.0,
     }
-    assert single_writer(stack, at(0), samples).value == 0.0
+    assert single_writer(stack, at(0), samples).raw == 0.0
 
 
 def test_case_d5_a_page_token_that_comes_again_ends_the_listing(stack: Stack) -> None:
@@ -156,13 +156,13 @@ def test_aws_18_with_the_writer_outside_both_sites_the_roles_are_unknown(stack: 
     found["GlobalClusterMembers"].append(third)
     aws: Any = Rds(found)
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    values = [(s.site, s.metric, s.value) for s in samples]
+    values = [(s.site, s.metric, s.raw) for s in samples]
     assert values == [(site, metric, None) for site in ("primary", "secondary") for metric in ("role", "member")]
     assert all("in eu-west-1, outside both sites" in s.note for s in samples)
 
 
 def members(samples: Sequence[Any]) -> dict[str, float | None]:
-    return {s.site: s.value for s in samples if s.metric == "member"}
+    return {s.site: s.raw for s in samples if s.metric == "member"}
 
 
 def test_case_b3_a_global_cluster_that_is_gone_leaves_both_sites_unprotected(stack: Stack) -> None:

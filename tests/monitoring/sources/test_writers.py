@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from dr_assets.monitoring.samples import Sample
+from dr_assets.monitoring.samples import STATE, Sample
 from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import Stack
 from tests.support.monitoring import Run, S, at, healthy, sample
@@ -20,11 +20,11 @@ def both(seconds: float, source: str = "sql", values: tuple[float | None, float 
 
 
 def moving(seconds: float) -> Sample:
-    return Sample(at(seconds), S, "global", "topology", "transition", 1.0, "bool", "switching-over")
+    return Sample(at(seconds), S, "global", "topology", "transition", 1.0, STATE, "switching-over")
 
 
 def value(stack: Stack, samples: list[Sample], seconds: float = 0.0) -> float | None:
-    return single_writer(stack, at(seconds), samples).value
+    return single_writer(stack, at(seconds), samples).raw
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,27 @@ def test_aws_17_readings_of_different_sources_are_not_combined(stack: Stack) -> 
     assert value(stack, [sample(0, 1.0), sample(0, 1.0, site="secondary", source="sql")]) is None
 
 
+@pytest.mark.parametrize("ahead", [11, 3000, 18_000])
+def test_case_a8_readings_of_the_future_prove_neither_one_writer_nor_two(stack: Stack, ahead: int) -> None:
+    for values in ((1.0, 0.0), (1.0, 1.0)):
+        assert value(stack, both(ahead, "sql", values)) is None
+    # Beside what AWS names: the reader's reading of the future is no second writer.
+    assert value(stack, [*named(0, "primary"), sample(ahead, 1.0, site="secondary", source="sql")]) is None
+
+
+def test_case_a8_a_future_reading_displaces_no_present_one(stack: Stack) -> None:
+    assert value(stack, [*both(0), *both(110, "sql", (1.0, 0.0))]) == 0.0
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1.0, 0.5, 7.0])
+def test_case_a4_what_is_no_reading_proves_no_single_writer(stack: Stack, odd: float) -> None:
+    assert value(stack, both(0, "sql", (1.0, odd))) is None
+
+
 def named(seconds: float, writer: str, region: str = "us-east-1") -> list[Sample]:
     """What DescribeGlobalClusters shows in one region."""
     return [
-        Sample(at(seconds), S, site, "topology", "role", 1.0 if site == writer else 0.0, "bool", f"read in {region}")
+        Sample(at(seconds), S, site, "topology", "role", 1.0 if site == writer else 0.0, STATE, f"read in {region}")
         for site in ("primary", "secondary")
     ]
 
@@ -73,7 +90,7 @@ def test_case_b2_one_writer_is_known_by_sql_only_and_the_other_by_the_api_only(s
 def test_case_b2_the_regions_name_different_writers(stack: Stack) -> None:
     samples = [*named(0, "primary"), *named(0, "secondary", "us-west-2")]
     found = single_writer(stack, at(0), samples)
-    assert found.value == 0.0 and "read in us-east-1" in found.note and "read in us-west-2" in found.note
+    assert found.raw == 0.0 and "read in us-east-1" in found.note and "read in us-west-2" in found.note
     # What the databases themselves show counts more.
     assert value(stack, [*samples, *both(0, values=(0.0, 1.0))]) == 1.0
 
@@ -93,8 +110,8 @@ def test_aws_17_two_writers_for_longer_than_a_minute_alert_although_the_change_i
         run.tick(second, [*healthy(second), found])
     (opened,) = [seconds for seconds, step in run.steps if step == "two-writers opened"]
     assert 60 < opened <= 80
-    single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, "bool")], first)
-    assert single_writer(stack, at(300), [*both(300), moving(300)], first).value is None  # another change
+    single_writer(stack, at(120), [Sample(at(120), S, "global", "topology", "transition", 0.0, STATE)], first)
+    assert single_writer(stack, at(300), [*both(300), moving(300)], first).raw is None  # another change
 
 
 @pytest.mark.parametrize("source", ["sql", "metric"])
