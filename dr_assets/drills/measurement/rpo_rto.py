@@ -1,6 +1,6 @@
 """RPO and RTO of a drill, computed from commits and attempts exactly as docs/records.md defines them.
 
-Times are seconds of the Unix epoch (UTC) where not said otherwise.
+Times are seconds on one timeline (`clock.Timeline`) where not said otherwise: they may be subtracted.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MeasuredRpo:
-    """What was lost. `lost_seconds` is None where it is unknown: nothing was acknowledged, or nothing survived to count from.
+    """What was lost. `lost_seconds` is None where it is unknown: nothing was acknowledged, or nothing survived to count from, or
+    the times contradict the order of the rows.
 
     With A the acknowledged commits and S those found on the new writer: `lost_commits` = |A without S|, `in_doubt` =
     |S without A| (committed, though never acknowledged), `lost_seconds` = newest commit time in A minus newest commit time of
     the contiguous surviving prefix of A (0 when all of A survived). For the times, A ends with the last lost row: what the
     new writer acknowledged after the outage is safe there, and would add the outage itself to the loss.
+
+    `lost_at_least_seconds`: a lower bound where `lost_seconds` is None because nothing of before the loss survived: the
+    newest lost commit minus the first acknowledged one. None where there is no such bound above zero.
     """
 
     lost_commits: int
@@ -24,6 +28,7 @@ class MeasuredRpo:
     in_doubt: int
     acknowledged: int
     survived: int
+    lost_at_least_seconds: float | None = None
 
 
 Row = tuple[int, int]  # (writer number, sequence number): sequence numbers are never used twice
@@ -36,18 +41,23 @@ def rpo(acknowledged: Mapping[Row, float], survived: Iterable[Row]) -> MeasuredR
     """
     found = set(survived)
     lost = [row for row in acknowledged if row not in found]
-    ordered = sorted(acknowledged)
-    seconds: float | None = None
-    if ordered:
-        seconds = 0.0
+    seconds: float | None = 0.0 if acknowledged else None
+    at_least: float | None = None
     if lost:
-        first, last = min(lost), max(lost)
-        newest = max(acknowledged[row] for row in ordered if row <= last)
-        prefix = [acknowledged[row] for row in ordered if row < first]
-        # Where nothing before it survived, the begin of the loss is not known: unknown, not zero.
-        seconds = max(0.0, newest - max(prefix)) if prefix else None
+        prefix = [row for row in acknowledged if row < min(lost)]
+        begin = max(prefix) if prefix else min(acknowledged)
+        elapsed = acknowledged[max(lost)] - acknowledged[begin]
+        # A commit cannot be older than one before it: the clock was set between the two. Unknown, not zero.
+        seconds = elapsed if prefix and elapsed >= 0 else None
+        # Where nothing before it survived, the loss began before the first commit: unknown, not zero.
+        at_least = elapsed if not prefix and elapsed > 0 else None
     return MeasuredRpo(
-        len(lost), seconds, len(found - set(acknowledged)), len(acknowledged), len(found & set(acknowledged))
+        lost_commits=len(lost),
+        lost_seconds=seconds,
+        in_doubt=len(found - set(acknowledged)),
+        acknowledged=len(acknowledged),
+        survived=len(found & set(acknowledged)),
+        lost_at_least_seconds=at_least,
     )
 
 

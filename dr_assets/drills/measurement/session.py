@@ -58,17 +58,19 @@ class MeasurementSession:
         self._folder = folder / journal.drill
         self._ledger_file = self._folder / "ledger.jsonl"
         self._cached = cached = Resolver(cache=True)
+        # Everything is timed on the drill's timeline, also what an earlier process has measured.
+        self._timeline = line = journal.timeline
 
         def secret() -> Credentials:
             return self._credentials
 
         through_dns, as_application = partial(self._through, self._plain), partial(self._through, cached)
-        self._ledger = CommitLedger(journal.drill, self._ledger_file, through_dns, secret, plan.rate)
+        self._ledger = CommitLedger(journal.drill, self._ledger_file, through_dns, secret, plan.rate, line)
         self._client = ClientProbe(
-            journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl"
+            journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl", line
         )
         self._at_target = ClientProbe(
-            journal.drill, "target", self._next_target, secret, plan.probe_interval / 2, self._folder / "target.jsonl"
+            journal.drill, "target", self._next_target, secret, plan.probe_interval / 2, self._folder / "target.jsonl", line
         )
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
@@ -95,7 +97,7 @@ class MeasurementSession:
         while not self._ending.is_set() and self._resolved_at is None:
             try:
                 if self._plain.resolve(self._endpoint, self._port).ip in self._target_ips():
-                    self._resolved_at = time.time()
+                    self._resolved_at = self._timeline.now()
             except DrError:
                 pass
             self._ending.wait(WATCH_SECONDS)
@@ -107,7 +109,7 @@ class MeasurementSession:
         """
         deadline = time.monotonic() + timeout + seconds
         while time.monotonic() < deadline:
-            recent = [a for a in self._client.attempts if a.begun > time.time() - seconds]
+            recent = [a for a in self._client.attempts if a.begun > self._timeline.now() - seconds]
             long_enough = bool(recent) and recent[-1].ended - recent[0].begun > seconds * 0.8
             if self._ledger.acknowledged and long_enough and all(attempt.good for attempt in recent):
                 return
@@ -208,7 +210,10 @@ class MeasurementSession:
         assert self._writer is not None
         with connect(self._writer, self._credentials, read_only=True) as connection:
             found = survivors(connection, self._journal.drill)
-        counted = rpo(fates.acknowledged, found)
+        times, problem = fates.commit_times()
+        if problem:
+            self._journal.deviate(problem)
+        counted = rpo(times, found)
         key = f"drills/{self._plan.stack}/{self._journal.drill}-ledger.jsonl"
         self._store.write(key, self._ledger_file.read_bytes())
         return Count(**asdict(counted), ledger=key, unknown=len(fates.unknown), refused=len(fates.refused))
