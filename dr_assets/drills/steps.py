@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import (
@@ -40,6 +41,8 @@ from dr_assets.stack import Stack
 POLL_SECONDS = 0.2
 # How long AWS may take to show a change whose call was answered with a 5xx, or not at all.
 OBSERVED_SECONDS = 10.0
+# By how much the clocks of AWS and of this host may differ.
+CLOCK_SKEW_SECONDS = 60.0
 # How long a throttled call is repeated.
 THROTTLED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
@@ -134,7 +137,7 @@ class DrillSteps:
         _ = self.session
         state: results.Change = self._change() if again else "not begun"
         # T3 is the time of the call that moved the writer; an earlier process may have died between its intent and the answer.
-        called = utc.now() if state == "not begun" else utc.parse(self._journal.document.steps.act.intended[-2])
+        called = self._journal.timeline.mark() if state == "not begun" else utc.parse(self._journal.document.steps.act.intended[-2])
         if state == "not begun":
             self._call()
         self._journal.note(f"called in {self._plan.act_region}", "drill", "T3", at=called)
@@ -206,6 +209,7 @@ class DrillSteps:
         last = "nothing was observed yet"
         while time.monotonic() < deadline:
             self._lock.check()
+            self._journal.check_clock()
             view = self._view.fresh()
             try:
                 topology = view.topology
@@ -233,7 +237,8 @@ class DrillSteps:
 
     def _note_events(self, view: AwsView, known: set[str]) -> None:
         """RDS events of the target, onto the timeline; they corroborate, nothing depends on their arrival or order."""
-        begun = utc.parse(self._journal.document.steps.act.intended[0])
+        # AWS's clock may be behind ours.
+        begun = utc.parse(self._journal.document.steps.act.intended[0]) - timedelta(seconds=CLOCK_SKEW_SECONDS)
         try:
             found = view.call("rds", "describe_events", view.to_region, StartTime=begun, Duration=60)["Events"]
             events = sorted((item["Date"], f"{item.get('SourceIdentifier')}: {item['Message']}") for item in found)
@@ -270,15 +275,19 @@ class DrillSteps:
         deadline = time.monotonic() + self._plan.protect_seconds
         # T3 is set by `act`; its intent stands in where a journal has none.
         moved = utc.parse(self._journal.marked("T3") or self._journal.document.steps.act.intended[-1])
+        timeline = self._journal.timeline
         last = "nothing was observed yet"
         while time.monotonic() < deadline:
             self._lock.check()
+            self._journal.check_clock()
+            elapsed = timeline.mark() - moved
             try:
-                last = postconditions.unprotected(self._stack, self._view.aws, self._plan, moved) or ""
+                # CloudWatch's times are compared with the wall clock as it is now.
+                last = postconditions.unprotected(self._stack, self._view.aws, self._plan, utc.now() - elapsed) or ""
             except (UnansweredError, AwsCallError) as error:
                 last = str(error)
             if not last:
-                return results.Protected(at=utc.now_text())
+                return results.Protected(at=utc.to_text(timeline.mark()))
             time.sleep(POLL_SECONDS * 2)
         raise StepFailedError(
             f"The data are still exposed after {self._plan.protect_seconds:.0f} s: {last}. "
