@@ -56,7 +56,9 @@ class Instant:
 
     def __sub__(self, earlier: Instant) -> float:
         if self.clock != earlier.clock:
-            raise OtherClockError("Two monotonic clocks cannot be compared: the time between their readings is unknown.")
+            raise OtherClockError(
+                "Two monotonic clocks cannot be compared: the time between their readings is unknown."
+            )
         return self.monotonic - earlier.monotonic
 
     def __lt__(self, other: Instant) -> bool:
@@ -92,7 +94,9 @@ class Timeline:
     def __init__(self, anchor: Instant | None = None) -> None:
         self.anchor = anchor or instant()
         if self.anchor.clock != clock_id():
-            raise OtherClockError("This timeline was begun by another monotonic clock: the host was restarted, or it is another.")
+            raise OtherClockError(
+                "This timeline was begun by another monotonic clock: the host was restarted, or it is another."
+            )
         self._latest = self.anchor
         self._lock = threading.Lock()
 

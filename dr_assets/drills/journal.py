@@ -279,7 +279,9 @@ class Journal:
         with self._lock:
             if self.marked(mark):
                 mark = None
-            entry = TimelineEntry(mark=mark, at=utc.to_text(at or self.timeline.mark()), source=source, text=storable(text))
+            entry = TimelineEntry(
+                mark=mark, at=utc.to_text(at or self.timeline.mark()), source=source, text=storable(text)
+            )
             self._save(timeline=(*self.document.timeline, entry))
 
     def marked(self, mark: Mark | None) -> str | None:

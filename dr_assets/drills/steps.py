@@ -41,6 +41,8 @@ from dr_assets.stack import Stack
 POLL_SECONDS = 0.2
 # How long AWS may take to show a change whose call was answered with a 5xx, or not at all.
 OBSERVED_SECONDS = 10.0
+# How long a rehearsal waits for the first rows of its ledger at the target.
+ARRIVAL_SECONDS = 30.0
 # By how much the clocks of AWS and of this host may differ.
 CLOCK_SKEW_SECONDS = 60.0
 # How long a throttled call is repeated.
@@ -112,6 +114,7 @@ class DrillSteps:
                 raise
             # The writer may be gone already, which is what a failover is for: then the gap began before the first measurement.
             self._journal.deviate(f"{error} The begin of the gap was not measured.")
+        self._wait_for_arrival()
         lag = self._view.fresh().lag()
         address = self.session.old_address
         return results.Baseline(
@@ -120,6 +123,21 @@ class DrillSteps:
             lag_at=lag[1].isoformat() if lag else None,
             rows=self.session.acknowledged(),
         )
+
+    def _wait_for_arrival(self) -> None:
+        """A rehearsal acts only when rows of its ledger have reached the target: else lost time could not be counted.
+
+        An incident does not wait, and neither does whoever has overridden the lag. Raises NotSteadyError.
+        """
+        if not self.session.acknowledged():
+            return  # the writer is gone already, which `steady` has written down
+        request = self._journal.document.request
+        waits = request.kind == "drill" and not any(item.precondition == "lag" for item in request.overrides)
+        problem = self.session.arrived(ARRIVAL_SECONDS if waits else 0.0)
+        if problem and waits:
+            raise NotSteadyError(f"{problem} Nothing was called. Check replication, or override the precondition lag.")
+        if problem:
+            self._journal.deviate(f"{problem} Lost time has no begin then: only a lower bound of it can be known.")
 
     def _caller_arn(self) -> str | None:
         """Clients have recovered by now: nothing waits for STS. Earlier versions read it in `baseline`."""
@@ -137,7 +155,11 @@ class DrillSteps:
         _ = self.session
         state: results.Change = self._change() if again else "not begun"
         # T3 is the time of the call that moved the writer; an earlier process may have died between its intent and the answer.
-        called = self._journal.timeline.mark() if state == "not begun" else utc.parse(self._journal.document.steps.act.intended[-2])
+        called = (
+            self._journal.timeline.mark()
+            if state == "not begun"
+            else utc.parse(self._journal.document.steps.act.intended[-2])
+        )
         if state == "not begun":
             self._call()
         self._journal.note(f"called in {self._plan.act_region}", "drill", "T3", at=called)

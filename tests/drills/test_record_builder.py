@@ -89,6 +89,9 @@ class Session:
     def steady(self, seconds: float, timeout: float) -> None:
         """Steady at once."""
 
+    def arrived(self, seconds: float) -> None:
+        """At once."""
+
     def acknowledged(self) -> int:
         return 7
 

@@ -79,6 +79,11 @@ class ClientProbe:
         return [*self._before, *self._attempts]
 
     @property
+    def attempts_before(self) -> list[Attempt]:
+        """Those of earlier processes."""
+        return self._before
+
+    @property
     def interrupted(self) -> bool:
         """Whether an earlier process began the series: between the two nothing was measured."""
         return bool(self._before)

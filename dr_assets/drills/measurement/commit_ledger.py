@@ -69,14 +69,20 @@ class Fates:
         timed = self.received.keys() == self.acknowledged.keys()
         one_clock = len({self.clocks.get(writer) for writer, _ in self.acknowledged}) <= 1
         if not (timed and one_clock):
-            return self.acknowledged, "Commits were timed by the database's clock: no one clock of the client timed them all."
+            return (
+                self.acknowledged,
+                "Commits were timed by the database's clock: no one clock of the client timed them all.",
+            )
         skews = [self.acknowledged[row] - at for row, at in sorted(self.received.items())]
         # An answer that was late for once is no step: of several rows, the one with the fastest answer counts.
         steps = [max(skews[n : n + _ROWS]) - max(skews[n - _ROWS : n]) for n in range(_ROWS, len(skews) - _ROWS + 1)]
         step = max(steps, key=abs, default=0.0)
         if abs(step) <= STEP_SECONDS:
             return self.received, None
-        return self.received, f"The database's clock stepped by {step:+.1f} s: commits were timed by the client's clock."
+        return (
+            self.received,
+            f"The database's clock stepped by {step:+.1f} s: commits were timed by the client's clock.",
+        )
 
 
 def read_fates(path: Path) -> Fates:

@@ -13,6 +13,8 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import psycopg
+
 from dr_assets import utc
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, RtoInterval
@@ -70,7 +72,13 @@ class MeasurementSession:
             journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl", line
         )
         self._at_target = ClientProbe(
-            journal.drill, "target", self._next_target, secret, plan.probe_interval / 2, self._folder / "target.jsonl", line
+            journal.drill,
+            "target",
+            self._next_target,
+            secret,
+            plan.probe_interval / 2,
+            self._folder / "target.jsonl",
+            line,
         )
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
@@ -116,6 +124,26 @@ class MeasurementSession:
             time.sleep(0.05)
         problem = self._ledger.last_error or next((a.error for a in reversed(self._client.attempts) if a.error), None)
         raise NotSteadyError(f"Writing through {self._endpoint} is not steady: {problem or 'too few rows'}.")
+
+    def arrived(self, seconds: float) -> str | None:
+        """Wait until a row of the ledger has reached the target, so that what is lost can be counted from there.
+
+        None once one has; else why not. Asks at least once, whatever `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with connect(self._next_target(), self._credentials, read_only=True) as connection:
+                    if survivors(connection, self._journal.drill):
+                        return None
+                    reason = "the target holds none of them"
+            except DrError as error:
+                reason = str(error)
+            except psycopg.Error as error:
+                reason = f"the target could not be read: {str(error).strip()[:200]}"
+            if time.monotonic() >= deadline:
+                return f"None of the ledger's rows has reached the target ({reason})."
+            time.sleep(0.05)
 
     def acknowledged(self) -> int:
         return self._ledger.acknowledged
@@ -167,6 +195,11 @@ class MeasurementSession:
 
     def interval(self) -> RtoInterval | None:
         """RTO as the client measured it, with the marks on the timeline; None where it was not measured from both sides."""
+        if not self._one_timeline():
+            self._journal.deviate(
+                "RTO is unknown: the clock of this process is behind what an earlier one has measured."
+            )
+            return None
         called = self._journal.marked("T3")
         marks: dict[str, float] = {}
         if called:
@@ -183,6 +216,11 @@ class MeasurementSession:
         # Nothing was measured while no process ran, so the gap may have been shorter than the time between two attempts.
         low = min(0.0, measured.low_seconds) if self._client.interrupted else measured.low_seconds
         return RtoInterval(low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts))
+
+    def _one_timeline(self) -> bool:
+        """Whether the attempts of all processes are in order on one timeline."""
+        before = [attempt.ended for attempt in self._client.attempts_before]
+        return not before or not self._journal.measured_by_two_clocks or max(before) < self._timeline.anchor.wall
 
     def _mark(self, measured: MeasuredRto) -> None:
         texts: dict[Mark, tuple[str, str]] = {
@@ -216,4 +254,7 @@ class MeasurementSession:
         counted = rpo(times, found)
         key = f"drills/{self._plan.stack}/{self._journal.drill}-ledger.jsonl"
         self._store.write(key, self._ledger_file.read_bytes())
-        return Count(**asdict(counted), ledger=key, unknown=len(fates.unknown), refused=len(fates.refused))
+        figures = asdict(counted)
+        if figures["lost_at_least_seconds"] is None:
+            del figures["lost_at_least_seconds"]  # a field that earlier versions of the journal do not have
+        return Count(**figures, ledger=key, unknown=len(fates.unknown), refused=len(fates.refused))

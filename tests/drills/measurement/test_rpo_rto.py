@@ -164,3 +164,16 @@ def test_the_interval_holds_the_true_gap_and_the_parts_add_up(
     assert found.low_seconds <= lasts + 1e-6 <= found.high_seconds + 2e-6
     assert sum(found.parts.values()) == pytest.approx(found.high_seconds)
     assert min(found.parts.values()) >= 0
+
+
+def test_case_f11_nothing_that_arrived_is_a_lower_bound() -> None:
+    # 63 commits, 50 ms apart, none of which had reached the target: at least the 3.1 s between the first and the last are lost
+    found = rpo(rows(*(1000 + number * 0.05 for number in range(63))), [])
+    assert (found.lost_commits, found.lost_seconds) == (63, None)
+    assert found.lost_at_least_seconds == pytest.approx(3.1)
+
+
+def test_case_e8_commits_that_go_back_in_time_are_no_loss_of_zero() -> None:
+    """Only the database's clock timed them, and it was set back five minutes between the surviving and the lost rows."""
+    times = [1000 + number * 0.05 for number in range(1, 21)] + [700 + number * 0.05 for number in range(21, 41)]
+    assert rpo(rows(*times), [(1, number) for number in range(1, 21)]).lost_seconds is None
