@@ -6,7 +6,6 @@ duration is a difference of two of its readings.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -38,7 +37,7 @@ def clock_id() -> str:
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/time')}"
+        return f"{boot}/{Path('/proc/self/ns/time').readlink()}"
     except (OSError, ValueError):
         return uuid.uuid4().hex
 

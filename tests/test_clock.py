@@ -1,6 +1,5 @@
 """Instants and the timeline of a drill: durations hold while the wall clock is set."""
 
-import ast
 import subprocess
 import sys
 import time

@@ -234,16 +234,22 @@ def record(written: Record) -> None:
         markup=False,
     )
     table = plain_table("figure", "measured", "objective", "")
-    parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto.parts.model_dump().items())
-    interval = f"{_figure(rto.low_seconds)} to {_figure(rto.high_seconds)}"
+    parts = ", ".join(f"{name} {figure(value)}" for name, value in rto.parts.model_dump().items())
+    interval = f"{figure(rto.low_seconds)} to {figure(rto.high_seconds)}"
     table.add_row("RTO", interval, f"< {rto.target_seconds} s", _verdict(rto.met))
     table.add_row("  parts", parts, "", "")
-    table.add_row("RPO, time", _figure(rpo.lost_seconds), f"< {rpo.target_seconds} s", _verdict(rpo.met))
+    if rto.client:
+        ttl = figure(rto.client.dns_ttl_seconds)
+        table.add_row("  DNS cache of the client (in traffic)", ttl if ttl == "unknown" else f"up to {ttl}", "", "")
+    time_lost = figure(rpo.lost_seconds)
+    if rpo.lost_at_least_seconds is not None:
+        time_lost = f"at least {figure(rpo.lost_at_least_seconds)}"
+    table.add_row("RPO, time", time_lost, f"< {rpo.target_seconds} s", _verdict(rpo.met))
     lost = "unknown" if rpo.lost_commits is None else f"{rpo.lost_commits} of {rpo.acknowledged}"
     table.add_row("RPO, acknowledged commits lost", lost, "", "")
     table.add_row("in doubt (not acknowledged, but present)", str(rpo.in_doubt), "", "")
     exposure = written.exposure.seconds if written.exposure else None
-    table.add_row("exposure (no usable reader)", _figure(exposure), "", "")
+    table.add_row("exposure (no usable reader)", figure(exposure), "", "")
     out.print(table)
     out.print(_conditions("postcondition", written.postconditions))
     for text in written.deviations:
@@ -263,7 +269,7 @@ def records(found: Sequence[Record], problems: Sequence[str], waiting: Sequence[
         out.print(f"waiting to be resumed: dr drill resume {name}", markup=False, style="yellow")
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f} s"
 
 

@@ -14,7 +14,17 @@ from dr_assets import utc
 from dr_assets.clock import Instant, Timeline, clock_id
 from dr_assets.documents import Document, DocumentError, Part, storable
 from dr_assets.drills.measurement.client_probe import Verdict
-from dr_assets.drills.parts import Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
+from dr_assets.drills.parts import (
+    Condition,
+    CountedCall,
+    Items,
+    Mark,
+    MeasuringClient,
+    Number,
+    RtoParts,
+    TimelineEntry,
+    UtcText,
+)
 from dr_assets.drills.plan import Plan, StepName
 from dr_assets.drills.request import ApprovedRequest
 from dr_assets.errors import DrError
@@ -58,11 +68,12 @@ class Follow(Result):
 
 
 class RtoInterval(Part):
-    """The gap in seconds, as an interval, and its parts."""
+    """The gap in seconds, as an interval, and its parts; `high_seconds` None: it is a lower bound alone."""
 
     low_seconds: Number
-    high_seconds: Number
+    high_seconds: Number | None
     parts: RtoParts
+    client: MeasuringClient | None = None
 
 
 class Recovered(Result):

@@ -22,6 +22,7 @@ from dr_assets.drills.parts import (
     CountedCall,
     Items,
     Kind,
+    MeasuringClient,
     Number,
     OpenPart,
     Override,
@@ -60,13 +61,14 @@ class Scope(OpenPart):
 
 
 class Rto(OpenPart):
-    """Seconds; None where not measured, and then `met` is None too."""
+    """Seconds; None where not measured, and then `met` is None too, unless `low_seconds` alone is beyond the target."""
 
     low_seconds: Number | None
     high_seconds: Number | None
     parts: RtoParts
     target_seconds: Number
     met: bool | None
+    client: MeasuringClient | None = None
 
 
 class Rpo(OpenPart):

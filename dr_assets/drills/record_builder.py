@@ -78,12 +78,17 @@ def _rto(stack: Stack, journal: Journal) -> Rto:
     recovered = journal.result(Recovered)
     measured = recovered.rto if recovered else None
     high = measured.high_seconds if measured else None
+    low = measured.low_seconds if measured else None
+    met = None if high is None else high < stack.rto_seconds
+    if low is not None and low >= stack.rto_seconds:
+        met = False
     return Rto(
-        low_seconds=measured.low_seconds if measured else None,
+        low_seconds=low,
         high_seconds=high,
         parts=measured.parts if measured else RtoParts(detect=None, decide=None, database=None, traffic=None),
         target_seconds=stack.rto_seconds,
-        met=None if high is None else high < stack.rto_seconds,
+        met=met,
+        **({"client": measured.client} if measured and measured.client else {}),
     )
 
 

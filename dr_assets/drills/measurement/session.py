@@ -20,8 +20,16 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, RtoInterval
 from dr_assets.drills.measurement.client_probe import ClientProbe, Verdict, write_once
 from dr_assets.drills.measurement.commit_ledger import CommitLedger, survivors
-from dr_assets.drills.measurement.rpo_rto import MeasuredRto, recovered_at, rpo, rto
-from dr_assets.drills.parts import Mark, RtoParts
+from dr_assets.drills.measurement.rpo_rto import (
+    Lookups,
+    MeasuredRto,
+    gap_at_least,
+    last_refused,
+    recovered_at,
+    rpo,
+    rto,
+)
+from dr_assets.drills.parts import Mark, MeasuringClient, RtoParts
 from dr_assets.drills.plan import Plan
 from dr_assets.errors import DrError
 from dr_assets.history.store import FolderStore, Store
@@ -83,6 +91,9 @@ class MeasurementSession:
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
         self._resolved_at: float | None = None
+        # The begin of the last lookup that led to the old writer; who answered, and the largest time to live.
+        self._led_to_old: float | None = None
+        self._answered: Address | None = None
 
     def _through(self, resolver: Resolver) -> Address:
         return replace(resolver.resolve(self._endpoint, self._port), also=self._names)
@@ -103,11 +114,16 @@ class MeasurementSession:
     def _watch_dns(self) -> None:
         """T5: when the writer endpoint first leads to the target."""
         while not self._ending.is_set() and self._resolved_at is None:
-            try:
-                if self._plain.resolve(self._endpoint, self._port).ip in self._target_ips():
+            begun = self._timeline.now()
+            with suppress(DrError):
+                found = self._plain.resolve(self._endpoint, self._port)
+                # The largest: a recursive resolver gives what is left of the time to live.
+                if self._answered is None or found.ttl > self._answered.ttl:
+                    self._answered = found
+                if found.ip in self._target_ips():
                     self._resolved_at = self._timeline.now()
-            except DrError:
-                pass
+                elif found.ip == self.old_address.ip:
+                    self._led_to_old = begun
             self._ending.wait(WATCH_SECONDS)
 
     def steady(self, seconds: float, timeout: float) -> None:
@@ -209,13 +225,39 @@ class MeasurementSession:
             marks["T4"] = taken[0]
         if self._resolved_at is not None:
             marks["T5"] = self._resolved_at
-        measured = rto(self._client.attempts, self._target_ips(), self._good_probes, marks)
+        answered = self._answered
+        lookups = Lookups(
+            ttl=answered.ttl if answered else 0.0,
+            interval=self._plan.probe_interval,
+            led_to_old=self._led_to_old,
+            refused=last_refused(self._at_target.attempts),
+        )
+        cached = answered and {"nameserver": answered.ttl, "override": 0.0, "address": 0.0}.get(answered.source)
+        if cached is None:
+            self._journal.deviate(
+                "The DNS time to live of the endpoint is unknown: the RTO is that of the measuring client, and others may take longer."
+            )
+        known = (self._client.attempts, self._target_ips(), self._good_probes)
+        measured = rto(*known, marks, lookups)
+        client = MeasuringClient(
+            dns=answered.source if answered else None,
+            dns_ttl_seconds=cached,
+            probe_interval_seconds=self._plan.probe_interval,
+            low_seconds=measured.client_low_seconds if measured else None,
+            high_seconds=measured.client_high_seconds if measured else None,
+        )
         if measured is None:
-            return None
+            low = None if self._client.interrupted else gap_at_least(*known, lookups)
+            if low is None:
+                return None
+            unknown = RtoParts(detect=None, decide=None, database=None, traffic=None)
+            return RtoInterval(low_seconds=low, high_seconds=None, parts=unknown, client=client)
         self._mark(measured)
         # Nothing was measured while no process ran, so the gap may have been shorter than the time between two attempts.
         low = min(0.0, measured.low_seconds) if self._client.interrupted else measured.low_seconds
-        return RtoInterval(low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts))
+        return RtoInterval(
+            low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts), client=client
+        )
 
     def _one_timeline(self) -> bool:
         """Whether the attempts of all processes are in order on one timeline."""
