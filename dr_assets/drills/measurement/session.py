@@ -232,7 +232,7 @@ class MeasurementSession:
             led_to_old=self._led_to_old,
             refused=last_refused(self._at_target.attempts),
         )
-        cached = answered and {"nameserver": answered.ttl, "override": 0.0, "address": 0.0}.get(answered.source)
+        cached = answered.ttl if answered and answered.source != "system" else None
         if cached is None:
             self._journal.deviate(
                 "The DNS time to live of the endpoint is unknown: the RTO is that of the measuring client, and others may take longer."
