@@ -210,7 +210,7 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
             rto, rpo = written.rto, written.rpo
             lost = rpo.lost_commits or 0
             done(
-                f"RTO {rto.high_seconds:.1f} s (< {rto.target_seconds} s), RPO {rpo.lost_seconds:.1f} s "
+                f"RTO {render.figure(rto.high_seconds)} (< {rto.target_seconds} s), RPO {render.figure(rpo.lost_seconds)} "
                 f"(< {rpo.target_seconds} s): {lost} of {rpo.acknowledged} commits lost",
                 written.good and (lost > 0 if scenario == "failover" else lost == 0),
             )

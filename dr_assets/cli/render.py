@@ -210,18 +210,25 @@ def record(written: Record) -> None:
         + (f" ({written.reason})" if written.reason else "")
         + f"; writer moved from {scope.from_site} to {scope.to_site}"
     )
-    parts = ", ".join(f"{name} {_figure(value)}" for name, value in rto.parts.model_dump().items())
-    interval = f"{_figure(rto.low_seconds)} to {_figure(rto.high_seconds)}"
+    parts = ", ".join(f"{name} {figure(value)}" for name, value in rto.parts.model_dump().items())
+    interval = f"{figure(rto.low_seconds)} to {figure(rto.high_seconds)}"
+    time_lost = figure(rpo.lost_seconds)
+    if rpo.lost_at_least_seconds is not None:
+        time_lost = f"at least {figure(rpo.lost_at_least_seconds)}"
     lost = "unknown" if rpo.lost_commits is None else f"{rpo.lost_commits} of {rpo.acknowledged}"
     exposure = written.exposure.seconds if written.exposure else None
-    rows = (
+    rows = [
         ("RTO", interval, f"< {rto.target_seconds} s", _verdict(rto.met)),
         ("  parts", parts, "", ""),
-        ("RPO, time", _figure(rpo.lost_seconds), f"< {rpo.target_seconds} s", _verdict(rpo.met)),
+        ("RPO, time", time_lost, f"< {rpo.target_seconds} s", _verdict(rpo.met)),
         ("RPO, acknowledged commits lost", lost, "", ""),
-        ("in doubt (not acknowledged, but present)", rpo.in_doubt, "", ""),
-        ("exposure (no usable reader)", _figure(exposure), "", ""),
-    )
+        ("in doubt (not acknowledged, but present)", str(rpo.in_doubt), "", ""),
+        ("exposure (no usable reader)", figure(exposure), "", ""),
+    ]
+    if rto.client:
+        ttl = figure(rto.client.dns_ttl_seconds)
+        ttl = ttl if ttl == "unknown" else f"up to {ttl}"
+        rows.insert(2, ("  DNS cache of the client (in traffic)", ttl, "", ""))
     say_table(("figure", "measured", "objective", ""), rows)
     _conditions("postcondition", written.postconditions)
     for text in written.deviations:
@@ -241,7 +248,7 @@ def records(found: Sequence[Record], problems: Sequence[str], waiting: Sequence[
         say(f"waiting to be resumed: dr drill resume {name}", style="yellow")
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f} s"
 
 

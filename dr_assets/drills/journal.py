@@ -11,9 +11,21 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dr_assets import utc
+from dr_assets.clock import Instant, Timeline, clock_id
 from dr_assets.documents import Document, DocumentError, Part, storable
 from dr_assets.drills.measurement.client_probe import Verdict
-from dr_assets.drills.parts import Caller, Condition, CountedCall, Items, Mark, Number, RtoParts, TimelineEntry, UtcText
+from dr_assets.drills.parts import (
+    Caller,
+    Condition,
+    CountedCall,
+    Items,
+    Mark,
+    MeasuringClient,
+    Number,
+    RtoParts,
+    TimelineEntry,
+    UtcText,
+)
 from dr_assets.drills.plan import Plan, StepName
 from dr_assets.drills.request import ApprovedRequest
 from dr_assets.errors import DrError
@@ -57,11 +69,12 @@ class Follow(Result):
 
 
 class RtoInterval(Part):
-    """The gap in seconds, as an interval, and its parts."""
+    """The gap in seconds, as an interval, and its parts; `high_seconds` None: it is a lower bound alone."""
 
     low_seconds: Number
-    high_seconds: Number
+    high_seconds: Number | None
     parts: RtoParts
+    client: MeasuringClient | None = None
 
 
 class Recovered(Result):
@@ -92,10 +105,11 @@ class Count(Result):
     unknown: int
     refused: int
     caller_arn: str | None = None
+    lost_at_least_seconds: Number | None = None
 
 
 class Protected(Result):
-    """When the reader protected the data again."""
+    """When the reader protected the data again, as a time of the drill's timeline."""
 
     STEP = "protected"
     at: UtcText
@@ -136,6 +150,14 @@ class Steps(Part):
     postconditions: Step[Postconditions] = Step[Postconditions]()
 
 
+class Clock(Part):
+    """A monotonic clock (`id`) that timed the drill, and how its readings become times: seconds of the epoch at `monotonic`."""
+
+    id: str
+    monotonic: Number
+    wall: Number
+
+
 class Ended(Part):
     status: Literal["succeeded", "failed", "aborted"]
     at: UtcText
@@ -155,6 +177,8 @@ class JournalDocument(Document):
     calls: Items[CountedCall]
     deviations: Items[str] = ()
     callers: Items[Caller] = ()
+    # In the order in which they were first used: one, unless the drill was resumed after a restart of the host or on another.
+    clocks: Items[Clock] = ()
     ended: Ended | None
 
     def to_json(self) -> dict[str, Any]:
@@ -162,11 +186,16 @@ class JournalDocument(Document):
 
 
 class Journal:
-    """The journal of one drill (`drills/{stack}/{id}.json`), replaced atomically at every entry. Thread-safe."""
+    """The journal of one drill (`drills/{stack}/{id}.json`), replaced atomically at every entry. Thread-safe.
+
+    Its times are those of `timeline`, so that those of one clock may be subtracted. A step of the wall clock is a deviation.
+    """
 
     def __init__(self, store: Store, document: JournalDocument) -> None:
         self._store, self.document = store, document
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        known = next((one for one in document.clocks if one.id == clock_id()), None)
+        self.timeline = Timeline(Instant(known.id, known.monotonic, known.wall) if known else None)
 
     @classmethod
     def begin(cls, store: Store, drill: str, plan: Plan, request: ApprovedRequest) -> Journal:
@@ -182,8 +211,10 @@ class Journal:
             calls=(),
             ended=None,
         )
-        store.create(_key(plan.stack, drill), document.to_bytes())
-        return cls(store, document)
+        journal = cls(store, document)
+        journal.document = document.model_copy(update={"clocks": (journal._clock(),)})
+        store.create(_key(plan.stack, drill), journal.document.to_bytes())
+        return journal
 
     @classmethod
     def load(cls, store: Store, stack: str, drill: str) -> Journal:
@@ -205,15 +236,48 @@ class Journal:
     def plan(self) -> Plan:
         return self.document.plan
 
+    @property
+    def measured_by_two_clocks(self) -> bool:
+        """Whether no one monotonic clock timed the whole drill: a duration across them is an estimate by wall clocks."""
+        return [one.id for one in self.document.clocks] != [clock_id()]
+
+    def resumed(self) -> None:
+        """Write down that another process goes on, and the monotonic clock by which it measures."""
+        with self._lock:
+            self.deviate(f"interrupted and resumed at {self.now_text()}: nothing was measured in between")
+            if not any(one.id == clock_id() for one in self.document.clocks):
+                self._save(clocks=(*self.document.clocks, self._clock()))
+                self.deviate(
+                    "The drill was measured by two clocks: the host was restarted, or the drill was resumed on another one."
+                )
+
+    def _clock(self) -> Clock:
+        anchor = self.timeline.anchor
+        return Clock(id=anchor.clock, monotonic=anchor.monotonic, wall=anchor.wall)
+
+    def now_text(self) -> str:
+        """Now, as a time of the drill's timeline."""
+        return utc.to_text(self.timeline.mark())
+
+    def check_clock(self) -> None:
+        """Write down a step of the wall clock since this was last asked."""
+        step = self.timeline.step()
+        if step:
+            how = "back" if step < 0 else "ahead, or the host slept, for"
+            self.deviate(
+                f"The wall clock was set {how} {abs(step):.1f} s before {self.now_text()}. Durations are by a monotonic clock, and "
+                "times by the wall clock as it was when the drill began."
+            )
+
     def intend(self, step: StepName) -> bool:
         """Write down that `step` is about to act. True when it was intended before: observe before repeating it."""
         before: Step[Any] = getattr(self.document.steps, step)
-        self._update_step(step, intended=(*before.intended, utc.now_text()), done=before.done, result=before.result)
+        self._update_step(step, intended=(*before.intended, self.now_text()), done=before.done, result=before.result)
         return bool(before.intended)
 
     def done(self, result: Result) -> None:
         """Write down that the result's step is complete."""
-        self._update_step(result.STEP, done=utc.now_text(), result=result)
+        self._update_step(result.STEP, done=self.now_text(), result=result)
 
     def is_done(self, step: StepName) -> bool:
         return getattr(self.document.steps, step).done is not None
@@ -228,7 +292,9 @@ class Journal:
         with self._lock:
             if self.marked(mark):
                 mark = None
-            entry = TimelineEntry(mark=mark, at=utc.to_text(at or utc.now()), source=source, text=storable(text))
+            entry = TimelineEntry(
+                mark=mark, at=utc.to_text(at or self.timeline.mark()), source=source, text=storable(text)
+            )
             self._save(timeline=(*self.document.timeline, entry))
 
     def marked(self, mark: Mark | None) -> str | None:
@@ -261,10 +327,11 @@ class Journal:
     def end(self, status: Literal["succeeded", "failed", "aborted"]) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""
         with self._lock:
-            self._save(ended=Ended(status=status, at=utc.now_text()))
+            self._save(ended=Ended(status=status, at=self.now_text()))
 
     def _update_step(self, name: StepName, **changes: Any) -> None:
         with self._lock:
+            self.check_clock()
             steps = self.document.steps
             self._save(steps=steps.model_copy(update={name: getattr(steps, name).model_copy(update=changes)}))
 

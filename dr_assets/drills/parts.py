@@ -133,6 +133,17 @@ class RtoParts(OpenPart):
     traffic: Number | None
 
 
+class MeasuringClient(OpenPart):
+    """The client from which the RTO was measured: who answered its lookups, the largest time to live of an answer (None where
+    that is unknown), how often it wrote, and its own gap (seconds)."""
+
+    dns: Literal["nameserver", "system", "override", "address"] | None
+    dns_ttl_seconds: Number | None
+    probe_interval_seconds: Number
+    low_seconds: Number | None
+    high_seconds: Number | None
+
+
 class Reconciliation(OpenPart):
     """A proposal for lost writes: its file, and how many rows it proposes to insert, update and delete."""
 

@@ -23,6 +23,7 @@ from dr_assets.drills.parts import (
     CountedCall,
     Items,
     Kind,
+    MeasuringClient,
     Number,
     OpenPart,
     Override,
@@ -67,17 +68,21 @@ class Scope(OpenPart):
 
 
 class Rto(OpenPart):
-    """Seconds; None where not measured, and then `met` is None too."""
+    """Seconds; None where not measured, and then `met` is None too, unless `low_seconds` alone is beyond the target."""
 
     low_seconds: Number | None
     high_seconds: Number | None
     parts: RtoParts
     target_seconds: Number
     met: bool | None
+    client: MeasuringClient | None = None
 
 
 class Rpo(OpenPart):
-    """Commits and seconds; None where not measured, and then `met` is None too."""
+    """Commits and seconds; None where not measured, and then `met` is None too.
+
+    `lost_at_least_seconds`: a lower bound in place of an unknown `lost_seconds`; beyond the target, `met` is False.
+    """
 
     lost_commits: int | None
     lost_seconds: Number | None
@@ -86,10 +91,11 @@ class Rpo(OpenPart):
     survived: int | None
     target_seconds: Number
     met: bool | None
+    lost_at_least_seconds: Number | None = None
 
 
 class Exposure(OpenPart):
-    """When no usable reader protected the data; `until` None: it still lasts."""
+    """When no usable reader protected the data; `until` None: it still lasts. `seconds` None with an `until`: unknown."""
 
     since: str = Field(validation_alias="from", serialization_alias="from")
     until: str | None

@@ -43,7 +43,7 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         status=status,
         reason=reason,
         started_at=request.at,
-        ended_at=utc.now_text(),
+        ended_at=journal.now_text(),
         who=Who(
             operator=request.operator,
             approved_by=request.approved_by,
@@ -82,18 +82,27 @@ def _rto(stack: Stack, journal: Journal) -> Rto:
     recovered = journal.result(Recovered)
     measured = recovered.rto if recovered else None
     high = measured.high_seconds if measured else None
+    low = measured.low_seconds if measured else None
+    met = None if high is None else high < stack.rto_seconds
+    if low is not None and low >= stack.rto_seconds:
+        met = False
     return Rto(
-        low_seconds=measured.low_seconds if measured else None,
+        low_seconds=low,
         high_seconds=high,
         parts=measured.parts if measured else RtoParts(detect=None, decide=None, database=None, traffic=None),
         target_seconds=stack.rto_seconds,
-        met=None if high is None else high < stack.rto_seconds,
+        met=met,
+        **({"client": measured.client} if measured and measured.client else {}),
     )
 
 
 def _rpo(stack: Stack, journal: Journal) -> Rpo:
     counted = journal.result(Count)
     lost = counted.lost_seconds if counted else None
+    at_least = counted.lost_at_least_seconds if counted else None
+    met = None if lost is None else lost < stack.rpo_seconds
+    if at_least is not None and at_least >= stack.rpo_seconds:
+        met = False
     return Rpo(
         lost_commits=counted.lost_commits if counted else None,
         lost_seconds=lost,
@@ -101,18 +110,25 @@ def _rpo(stack: Stack, journal: Journal) -> Rpo:
         acknowledged=counted.acknowledged if counted else None,
         survived=counted.survived if counted else None,
         target_seconds=stack.rpo_seconds,
-        met=None if lost is None else lost < stack.rpo_seconds,
+        met=met,
+        **({} if at_least is None else {"lost_at_least_seconds": at_least}),
     )
 
 
 def _exposure(journal: Journal) -> Exposure | None:
-    """From the moment the old reader stopped protecting the data (the call, or the last good write before it)."""
+    """From the moment the old reader stopped protecting the data (the call, or the last good write before it).
+
+    Both are times of the drill's timeline, which follows a monotonic clock. Where a second clock had to be used, and was behind
+    the first, the duration is unknown.
+    """
     called = journal.marked("T3")
     if called is None:
         return None
     since = min(called, journal.marked("T0") or called)
     protected = journal.result(Protected)
     seconds = (utc.parse(protected.at) - utc.parse(since)).total_seconds() if protected else None
+    if seconds is not None and seconds < 0:
+        seconds = None
     return Exposure(since=since, until=protected.at if protected else None, seconds=seconds)
 
 

@@ -143,7 +143,7 @@ def reopen(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None
     with _released_on_error(lock):
         # Loaded under the lock: a journal read before may lack what another process has done since.
         journal = _unended(stack, store, drill, "resume")
-        journal.deviate(f"interrupted and resumed at {utc.now_text()}: nothing was measured in between")
+        journal.resumed()
         return DrillRunner(stack, store, journal, lock, on_step, "resumed", record_builder.operator())
 
 

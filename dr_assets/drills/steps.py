@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -35,6 +36,10 @@ from dr_assets.stack import Stack
 POLL_SECONDS = 0.2
 # How long AWS may take to show a change whose call was answered with a 5xx, or not at all.
 OBSERVED_SECONDS = 10.0
+# How long a rehearsal waits for the first rows of its ledger at the target.
+ARRIVAL_SECONDS = 30.0
+# By how much the clocks of AWS and of this host may differ.
+CLOCK_SKEW_SECONDS = 60.0
 # How long a throttled call is repeated.
 THROTTLED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
@@ -89,6 +94,7 @@ class DrillSteps:
                 raise
             # The writer may be gone already, which is what a failover is for: then the gap began before the first measurement.
             self._journal.deviate(f"{error} The begin of the gap was not measured.")
+        self._wait_for_arrival()
         lag = self._view.fresh().lag()
         address = self.session.old_address
         return results.Baseline(
@@ -98,12 +104,31 @@ class DrillSteps:
             rows=self.session.acknowledged(),
         )
 
+    def _wait_for_arrival(self) -> None:
+        """A rehearsal acts only when rows of its ledger have reached the target: else lost time could not be counted.
+
+        An incident does not wait, and neither does whoever has overridden the lag. Raises NotSteadyError.
+        """
+        if not self.session.acknowledged():
+            return  # the writer is gone already, which `steady` has written down
+        request = self._journal.document.request
+        waits = request.kind == "drill" and not any(item.precondition == "lag" for item in request.overrides)
+        problem = self.session.arrived(ARRIVAL_SECONDS if waits else 0.0)
+        if problem and waits:
+            raise NotSteadyError(f"{problem} Nothing was called. Check replication, or override the precondition lag.")
+        if problem:
+            self._journal.deviate(f"{problem} Lost time has no begin then: only a lower bound of it can be known.")
+
     def _act(self, again: bool) -> results.Act:
         """One call, and never a second one that the first made needless."""
         _ = self.session
         state: results.Change = self._change() if again else "not begun"
         # T3 is the time of the call that moved the writer; an earlier process may have died between its intent and the answer.
-        called = utc.now() if state == "not begun" else utc.parse(self._journal.document.steps.act.intended[-2])
+        called = (
+            self._journal.timeline.mark()
+            if state == "not begun"
+            else utc.parse(self._journal.document.steps.act.intended[-2])
+        )
         if state == "not begun":
             self._call()
         self._journal.note(f"called in {self._plan.act_region}", "drill", "T3", at=called)
@@ -175,6 +200,7 @@ class DrillSteps:
         last = "nothing was observed yet"
         while time.monotonic() < deadline:
             self._lock.check()
+            self._journal.check_clock()
             view = self._view.fresh()
             try:
                 topology = view.topology
@@ -202,7 +228,8 @@ class DrillSteps:
 
     def _note_events(self, view: AwsView, known: set[str]) -> None:
         """RDS events of the target, onto the timeline; they corroborate, nothing depends on their arrival or order."""
-        begun = utc.parse(self._journal.document.steps.act.intended[0])
+        # AWS's clock may be behind ours.
+        begun = utc.parse(self._journal.document.steps.act.intended[0]) - timedelta(seconds=CLOCK_SKEW_SECONDS)
         try:
             found = view.call("rds", "describe_events", view.to_region, StartTime=begun, Duration=60)["Events"]
             events = sorted((item["Date"], f"{item.get('SourceIdentifier')}: {item['Message']}") for item in found)
@@ -238,15 +265,19 @@ class DrillSteps:
         deadline = time.monotonic() + self._plan.protect_seconds
         # T3 is set by `act`; its intent stands in where a journal has none.
         moved = utc.parse(self._journal.marked("T3") or self._journal.document.steps.act.intended[-1])
+        timeline = self._journal.timeline
         last = "nothing was observed yet"
         while time.monotonic() < deadline:
             self._lock.check()
+            self._journal.check_clock()
+            elapsed = timeline.mark() - moved
             try:
-                last = postconditions.unprotected(self._stack, self._view.aws, self._plan, moved) or ""
+                # CloudWatch's times are compared with the wall clock as it is now.
+                last = postconditions.unprotected(self._stack, self._view.aws, self._plan, utc.now() - elapsed) or ""
             except (UnansweredError, AwsCallError) as error:
                 last = str(error)
             if not last:
-                return results.Protected(at=utc.now_text())
+                return results.Protected(at=utc.to_text(timeline.mark()))
             time.sleep(POLL_SECONDS * 2)
         raise StepFailedError(
             f"The data are still exposed after {self._plan.protect_seconds:.0f} s: {last}. "

@@ -11,7 +11,8 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from dr_assets.errors import DrError
 
@@ -24,9 +25,14 @@ class ResolutionError(DrError):
     """A name has no address, or no nameserver answered."""
 
 
+# Who answered: a nameserver; the system's resolver (which has a cache of its own); an override; no one, where it is an address.
+Source = Literal["nameserver", "system", "override", "address"]
+
+
 @dataclass(frozen=True)
 class Address:
-    """What a name resolves to now. `ttl` is in seconds: how long an application may keep it.
+    """What a name resolves to now. `ttl` is in seconds: how long an application may keep it; `source` "system": unknown, so
+    that nothing keeps it.
 
     `also`: names of the servers behind `host` as AWS's API gives them, one of which a certificate may cover in place of `host`.
     """
@@ -36,6 +42,7 @@ class Address:
     port: int
     ttl: float = 0.0
     also: tuple[str, ...] = ()
+    source: Source = field(default="address", compare=False)
 
 
 class Resolver:
@@ -61,21 +68,21 @@ class Resolver:
         """The first IPv4 address of `host`. Raises ResolutionError."""
         override = self._overrides.get(host.rstrip(".").lower())
         if override:
-            return Address(host, override[0], override[1] or port)
+            return Address(host, override[0], override[1] or port, source="override")
         if _is_address(host):
             return Address(host, host, port)
         if self._cache is not None:
             with self._lock:
                 kept = self._cache.get(host)
             if kept and kept[0] > time.monotonic():
-                return Address(host, kept[1], port, kept[0] - time.monotonic())
-        ip, ttl = self._ask(host)
+                return Address(host, kept[1], port, kept[0] - time.monotonic(), source="nameserver")
+        ip, ttl, source = self._ask(host)
         if self._cache is not None:
             with self._lock:
                 self._cache[host] = (time.monotonic() + ttl, ip)
-        return Address(host, ip, port, ttl)
+        return Address(host, ip, port, ttl, source=source)
 
-    def _ask(self, host: str) -> tuple[str, float]:
+    def _ask(self, host: str) -> tuple[str, float, Source]:
         import dns.exception
         import dns.resolver
 
@@ -109,17 +116,17 @@ class Resolver:
                 f"Set {NAMESERVER_VARIABLE}, or {OVERRIDE_VARIABLE}={host}=IP."
             ) from error
         # A CNAME on the way (the global writer endpoint is one) may have to be asked for sooner than the address behind it.
-        return str(answer[0]), float(answer.chaining_result.minimum_ttl)
+        return str(answer[0]), float(answer.chaining_result.minimum_ttl), "nameserver"
 
-    def _ask_system(self, host: str) -> tuple[str, float]:
-        """What is in the hosts file, or known to the operating system alone. There is no time to live: nothing is cached."""
+    def _ask_system(self, host: str) -> tuple[str, float, Source]:
+        """What is in the hosts file, or known to the operating system alone. Its time to live is unknown: nothing is cached."""
         try:
             found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
         except OSError as error:
             raise ResolutionError(
                 f"{host} has no address ({error}). Check the name, or set {OVERRIDE_VARIABLE}={host}=IP."
             ) from error
-        return str(found[0][4][0]), 0.0
+        return str(found[0][4][0]), 0.0, "system"
 
 
 def _is_address(text: str) -> bool:

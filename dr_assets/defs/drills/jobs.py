@@ -151,6 +151,8 @@ def record_metadata(written: Record) -> dict[str, Any]:
         **{f"rto_{name}_seconds": value for name, value in rto.parts.model_dump().items()},
         "rpo_lost_commits": rpo.lost_commits,
         "rpo_lost_seconds": rpo.lost_seconds,
+        **({"rpo_lost_at_least_seconds": rpo.lost_at_least_seconds} if rpo.lost_at_least_seconds is not None else {}),
+        **({"dns_ttl_seconds": rto.client.dns_ttl_seconds} if rto.client else {}),
         "in_doubt": rpo.in_doubt,
         "exposure_seconds": written.exposure.seconds if written.exposure else None,
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import psycopg
 
 from dr_assets import files
+from dr_assets.clock import Timeline
 from dr_assets.drills.measurement.rpo_rto import Attempt
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, TlsError, impatient, is_read_only, open_connection
@@ -42,7 +42,8 @@ class ClientProbe:
     """A thread that writes through `where` every `interval` seconds, over a pooled connection that it keeps while it is good.
 
     A connection that fails is dropped, and the name is resolved again (as far as its resolver's cache allows). Attempts are
-    appended to `path` as JSON lines, so that they outlive the process.
+    appended to `path` as JSON lines, so that they outlive the process. Their times are those of `timeline`, which a clock that
+    is set meanwhile does not change.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ClientProbe:
         credentials: Callable[[], Credentials],
         interval: float,
         path: Path | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._drill, self._name, self._where, self._credentials = drill, name, where, credentials
         self._interval, self._path = interval, path
@@ -60,8 +62,7 @@ class ClientProbe:
         self._attempts: list[Attempt] = []
         self._connection: psycopg.Connection[Any] | None = None
         self._at: Address | None = None
-        # Times of one series are monotonic: a clock that is set meanwhile must not lengthen or shorten an outage.
-        self._epoch = time.time() - time.monotonic()
+        self._now = (timeline or Timeline()).now
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"probe-{name}", daemon=True)
 
@@ -79,12 +80,14 @@ class ClientProbe:
         return [*self._before, *self._attempts]
 
     @property
+    def attempts_before(self) -> list[Attempt]:
+        """Those of earlier processes."""
+        return self._before
+
+    @property
     def interrupted(self) -> bool:
         """Whether an earlier process began the series: between the two nothing was measured."""
         return bool(self._before)
-
-    def _now(self) -> float:
-        return self._epoch + time.monotonic()
 
     def _run(self) -> None:
         number = 0

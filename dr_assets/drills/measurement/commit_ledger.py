@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from dr_assets import files, utc
+from dr_assets.clock import STEP_SECONDS, Timeline, clock_id
 from dr_assets.drills.measurement.rpo_rto import Row
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
@@ -34,13 +35,21 @@ create table if not exists dr_drill.dr_probe (
 """
 INSERT = "insert into dr_drill.dr_ledger (drill, writer, seq) values (%s, %s, %s) returning committed_at"
 RETRY_SECONDS = 0.05
+# So many rows before and after tell a step of the database's clock from a late answer.
+_ROWS = 3
 
 
 @dataclass
 class Fates:
-    """What became of the rows. `acknowledged` maps (writer, seq) to the server's commit time (seconds of the epoch)."""
+    """What became of the rows. `acknowledged` maps (writer, seq) to the commit time by the server's wall clock (seconds of the
+    epoch), `received` to when the client had the acknowledgement (seconds on the drill's timeline; none in older files).
+
+    `clocks`: the monotonic clock by which each writer timed its rows.
+    """
 
     acknowledged: dict[Row, float] = field(default_factory=dict)
+    received: dict[Row, float] = field(default_factory=dict)
+    clocks: dict[int, str] = field(default_factory=dict)
     unknown: set[Row] = field(default_factory=set)
     refused: set[Row] = field(default_factory=set)
 
@@ -50,6 +59,30 @@ class Fates:
     def next_writer(self) -> int:
         """A writer number that no row has had."""
         return max(self.writers, default=0) + 1
+
+    def commit_times(self) -> tuple[dict[Row, float], str | None]:
+        """When each acknowledged row was committed, as times that may be subtracted; and what is to be known about them.
+
+        By the client's monotonic clock where one clock timed every row, else by the server's wall clock (PostgreSQL's
+        clock_timestamp(), which may be set at any time). The two differ by the time of the answer's way.
+        """
+        timed = self.received.keys() == self.acknowledged.keys()
+        one_clock = len({self.clocks.get(writer) for writer, _ in self.acknowledged}) <= 1
+        if not (timed and one_clock):
+            return (
+                self.acknowledged,
+                "Commits were timed by the database's clock: no one clock of the client timed them all.",
+            )
+        skews = [self.acknowledged[row] - at for row, at in sorted(self.received.items())]
+        # An answer that was late for once is no step: of several rows, the one with the fastest answer counts.
+        steps = [max(skews[n : n + _ROWS]) - max(skews[n - _ROWS : n]) for n in range(_ROWS, len(skews) - _ROWS + 1)]
+        step = max(steps, key=abs, default=0.0)
+        if abs(step) <= STEP_SECONDS:
+            return self.received, None
+        return (
+            self.received,
+            f"The database's clock stepped by {step:+.1f} s: commits were timed by the client's clock.",
+        )
 
 
 def read_fates(path: Path) -> Fates:
@@ -63,10 +96,14 @@ def read_fates(path: Path) -> Fates:
             row, fate = (int(entry["w"]), int(entry["s"])), entry["fate"]
             if fate == "acknowledged":
                 fates.acknowledged[row] = utc.parse(entry["at"]).timestamp()
+                if "received" in entry:
+                    fates.received[row] = float(entry["received"])
             elif fate == "unknown":
                 fates.unknown.add(row)
             elif fate == "refused":
                 fates.refused.add(row)
+            elif "clock" in entry:
+                fates.clocks[row[0]] = str(entry["clock"])
             fates.writers.add(row[0])
     return fates
 
@@ -74,14 +111,21 @@ def read_fates(path: Path) -> Fates:
 class CommitLedger:
     """A thread that commits `rate` rows a second through `where` (resolved at every connection) until stopped.
 
-    After an error it resolves the writer again; it disconnects from a standby at once.
+    After an error it resolves the writer again; it disconnects from a standby at once. Rows are timed on `timeline`.
     """
 
     def __init__(
-        self, drill: str, path: Path, where: Callable[[], Address], credentials: Callable[[], Credentials], rate: float
+        self,
+        drill: str,
+        path: Path,
+        where: Callable[[], Address],
+        credentials: Callable[[], Credentials],
+        rate: float,
+        timeline: Timeline | None = None,
     ) -> None:
         self._drill, self._path, self._where, self._credentials = drill, path, where, credentials
         self._interval = 1.0 / rate
+        self._timeline = timeline or Timeline()
         self._writer = read_fates(path).next_writer
         self._seq = 0
         self._ending = threading.Event()
@@ -120,7 +164,7 @@ class CommitLedger:
             if file.tell():
                 file.write("\n")  # an earlier writer may have died within a line
             # On disk before the first row is sent: the writer after a crash takes another number.
-            self._append(file, {"w": self._writer, "s": 0, "fate": "begun"})
+            self._append(file, {"w": self._writer, "s": 0, "fate": "begun", "clock": clock_id()})
             while not self._ending.is_set():
                 if connection is None:
                     connection = self._connect()
@@ -156,7 +200,7 @@ class CommitLedger:
 
     def _write(self, connection: psycopg.Connection[Any], file: Any) -> bool:
         self._seq += 1
-        entry: dict[str, Any] = {"w": self._writer, "s": self._seq, "sent": utc.now().isoformat()}
+        entry: dict[str, Any] = {"w": self._writer, "s": self._seq}
         try:
             with impatient(connection):
                 row = connection.execute(INSERT, (self._drill, self._writer, self._seq)).fetchone()
@@ -167,7 +211,8 @@ class CommitLedger:
             self._append(file, entry)
             return False
         assert row is not None
-        self._append(file, entry | {"fate": "acknowledged", "at": row[0].astimezone(utc.UTC).isoformat()})
+        entry |= {"at": row[0].astimezone(utc.UTC).isoformat(), "received": self._timeline.now()}
+        self._append(file, entry | {"fate": "acknowledged"})
         self._acknowledged += 1
         return True
 

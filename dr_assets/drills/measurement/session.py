@@ -13,13 +13,23 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import psycopg
+
 from dr_assets import utc
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, RtoInterval
 from dr_assets.drills.measurement.client_probe import ClientProbe, Verdict, write_once
 from dr_assets.drills.measurement.commit_ledger import CommitLedger, survivors
-from dr_assets.drills.measurement.rpo_rto import MeasuredRto, recovered_at, rpo, rto
-from dr_assets.drills.parts import Mark, RtoParts
+from dr_assets.drills.measurement.rpo_rto import (
+    Lookups,
+    MeasuredRto,
+    gap_at_least,
+    last_refused,
+    recovered_at,
+    rpo,
+    rto,
+)
+from dr_assets.drills.parts import Mark, MeasuringClient, RtoParts
 from dr_assets.drills.plan import Plan
 from dr_assets.errors import DrError
 from dr_assets.history.store import FolderStore, Store
@@ -58,21 +68,32 @@ class MeasurementSession:
         self._folder = folder / journal.drill
         self._ledger_file = self._folder / "ledger.jsonl"
         self._cached = cached = Resolver(cache=True)
+        # Everything is timed on the drill's timeline, also what an earlier process has measured.
+        self._timeline = line = journal.timeline
 
         def secret() -> Credentials:
             return self._credentials
 
         through_dns, as_application = partial(self._through, self._plain), partial(self._through, cached)
-        self._ledger = CommitLedger(journal.drill, self._ledger_file, through_dns, secret, plan.rate)
+        self._ledger = CommitLedger(journal.drill, self._ledger_file, through_dns, secret, plan.rate, line)
         self._client = ClientProbe(
-            journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl"
+            journal.drill, "client", as_application, secret, plan.probe_interval, self._folder / "client.jsonl", line
         )
         self._at_target = ClientProbe(
-            journal.drill, "target", self._next_target, secret, plan.probe_interval / 2, self._folder / "target.jsonl"
+            journal.drill,
+            "target",
+            self._next_target,
+            secret,
+            plan.probe_interval / 2,
+            self._folder / "target.jsonl",
+            line,
         )
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
         self._resolved_at: float | None = None
+        # The begin of the last lookup that led to the old writer; who answered, and the largest time to live.
+        self._led_to_old: float | None = None
+        self._answered: Address | None = None
 
     def _through(self, resolver: Resolver) -> Address:
         return replace(resolver.resolve(self._endpoint, self._port), also=self._names)
@@ -93,11 +114,16 @@ class MeasurementSession:
     def _watch_dns(self) -> None:
         """T5: when the writer endpoint first leads to the target."""
         while not self._ending.is_set() and self._resolved_at is None:
-            try:
-                if self._plain.resolve(self._endpoint, self._port).ip in self._target_ips():
-                    self._resolved_at = time.time()
-            except DrError:
-                pass
+            begun = self._timeline.now()
+            with suppress(DrError):
+                found = self._plain.resolve(self._endpoint, self._port)
+                # The largest: a recursive resolver gives what is left of the time to live.
+                if self._answered is None or found.ttl > self._answered.ttl:
+                    self._answered = found
+                if found.ip in self._target_ips():
+                    self._resolved_at = self._timeline.now()
+                elif found.ip == self.old_address.ip:
+                    self._led_to_old = begun
             self._ending.wait(WATCH_SECONDS)
 
     def steady(self, seconds: float, timeout: float) -> None:
@@ -107,13 +133,33 @@ class MeasurementSession:
         """
         deadline = time.monotonic() + timeout + seconds
         while time.monotonic() < deadline:
-            recent = [a for a in self._client.attempts if a.begun > time.time() - seconds]
+            recent = [a for a in self._client.attempts if a.begun > self._timeline.now() - seconds]
             long_enough = bool(recent) and recent[-1].ended - recent[0].begun > seconds * 0.8
             if self._ledger.acknowledged and long_enough and all(attempt.good for attempt in recent):
                 return
             time.sleep(0.05)
         problem = self._ledger.last_error or next((a.error for a in reversed(self._client.attempts) if a.error), None)
         raise NotSteadyError(f"Writing through {self._endpoint} is not steady: {problem or 'too few rows'}.")
+
+    def arrived(self, seconds: float) -> str | None:
+        """Wait until a row of the ledger has reached the target, so that what is lost can be counted from there.
+
+        None once one has; else why not. Asks at least once, whatever `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with connect(self._next_target(), self._credentials, read_only=True) as connection:
+                    if survivors(connection, self._journal.drill):
+                        return None
+                    reason = "the target holds none of them"
+            except DrError as error:
+                reason = str(error)
+            except psycopg.Error as error:
+                reason = f"the target could not be read: {str(error).strip()[:200]}"
+            if time.monotonic() >= deadline:
+                return f"None of the ledger's rows has reached the target ({reason})."
+            time.sleep(0.05)
 
     def acknowledged(self) -> int:
         return self._ledger.acknowledged
@@ -165,6 +211,11 @@ class MeasurementSession:
 
     def interval(self) -> RtoInterval | None:
         """RTO as the client measured it, with the marks on the timeline; None where it was not measured from both sides."""
+        if not self._one_timeline():
+            self._journal.deviate(
+                "RTO is unknown: the clock of this process is behind what an earlier one has measured."
+            )
+            return None
         called = self._journal.marked("T3")
         marks: dict[str, float] = {}
         if called:
@@ -174,13 +225,44 @@ class MeasurementSession:
             marks["T4"] = taken[0]
         if self._resolved_at is not None:
             marks["T5"] = self._resolved_at
-        measured = rto(self._client.attempts, self._target_ips(), self._good_probes, marks)
+        answered = self._answered
+        lookups = Lookups(
+            ttl=answered.ttl if answered else 0.0,
+            interval=self._plan.probe_interval,
+            led_to_old=self._led_to_old,
+            refused=last_refused(self._at_target.attempts),
+        )
+        cached = answered.ttl if answered and answered.source != "system" else None
+        if cached is None:
+            self._journal.deviate(
+                "The DNS time to live of the endpoint is unknown: the RTO is that of the measuring client, and others may take longer."
+            )
+        known = (self._client.attempts, self._target_ips(), self._good_probes)
+        measured = rto(*known, marks, lookups)
+        client = MeasuringClient(
+            dns=answered.source if answered else None,
+            dns_ttl_seconds=cached,
+            probe_interval_seconds=self._plan.probe_interval,
+            low_seconds=measured.client_low_seconds if measured else None,
+            high_seconds=measured.client_high_seconds if measured else None,
+        )
         if measured is None:
-            return None
+            low = None if self._client.interrupted else gap_at_least(*known, lookups)
+            if low is None:
+                return None
+            unknown = RtoParts(detect=None, decide=None, database=None, traffic=None)
+            return RtoInterval(low_seconds=low, high_seconds=None, parts=unknown, client=client)
         self._mark(measured)
         # Nothing was measured while no process ran, so the gap may have been shorter than the time between two attempts.
         low = min(0.0, measured.low_seconds) if self._client.interrupted else measured.low_seconds
-        return RtoInterval(low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts))
+        return RtoInterval(
+            low_seconds=low, high_seconds=measured.high_seconds, parts=RtoParts(**measured.parts), client=client
+        )
+
+    def _one_timeline(self) -> bool:
+        """Whether the attempts of all processes are in order on one timeline."""
+        before = [attempt.ended for attempt in self._client.attempts_before]
+        return not before or not self._journal.measured_by_two_clocks or max(before) < self._timeline.anchor.wall
 
     def _mark(self, measured: MeasuredRto) -> None:
         texts: dict[Mark, tuple[str, str]] = {
@@ -208,7 +290,13 @@ class MeasurementSession:
         assert self._writer is not None
         with connect(self._writer, self._credentials, read_only=True) as connection:
             found = survivors(connection, self._journal.drill)
-        counted = rpo(fates.acknowledged, found)
+        times, problem = fates.commit_times()
+        if problem:
+            self._journal.deviate(problem)
+        counted = rpo(times, found)
         key = f"drills/{self._plan.stack}/{self._journal.drill}-ledger.jsonl"
         self._store.write(key, self._ledger_file.read_bytes())
-        return Count(**asdict(counted), ledger=key, unknown=len(fates.unknown), refused=len(fates.refused))
+        figures = asdict(counted)
+        if figures["lost_at_least_seconds"] is None:
+            del figures["lost_at_least_seconds"]  # a field that earlier versions of the journal do not have
+        return Count(**figures, ledger=key, unknown=len(fates.unknown), refused=len(fates.refused))

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,3 +250,49 @@ def test_no_thread_is_left(servers: Servers, tmp_path: Path, until: Until) -> No
     until(lambda: writer.acknowledged)
     writer.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "ledger"]
+
+
+def ledger_file(path: Path, rows: int, step: float, step_at: int, late: frozenset[int] = frozenset()) -> Path:
+    """Rows 50 ms apart; the database's clock is set by `step` seconds from row `step_at` on; some answers are a second late."""
+    lines = [{"w": 1, "s": 0, "fate": "begun", "clock": "boot/time:[1]"}]
+    for number in range(1, rows + 1):
+        at = 1795700000.0 + number * 0.05
+        stamp = datetime.fromtimestamp(at + (step if number >= step_at else 0.0), timezone.utc)
+        received = at + 0.002 + (1.0 if number in late else 0.0)
+        lines.append({"w": 1, "s": number, "fate": "acknowledged", "at": stamp.isoformat(), "received": received})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("step", [-300.0, 300.0, -0.8])
+def test_case_e8_lost_time_when_the_clock_of_the_database_is_set(step: float, tmp_path: Path) -> None:
+    times, problem = read_fates(ledger_file(tmp_path / "j.jsonl", 40, step, 21)).commit_times()
+    # 20 of 40 are lost, over one second
+    assert rpo(times, [(1, number) for number in range(1, 21)]).lost_seconds == pytest.approx(1.0)
+    assert f"stepped by {step:+.1f} s" in str(problem)
+
+
+def test_a_late_answer_is_no_step_of_the_clock_of_the_database(tmp_path: Path) -> None:
+    fates = read_fates(ledger_file(tmp_path / "j.jsonl", 40, 0.0, 41, late=frozenset({1, 17, 40})))
+    assert fates.commit_times()[1] is None
+
+
+def test_rows_that_no_one_clock_timed_have_the_times_of_the_database(tmp_path: Path) -> None:
+    path = ledger_file(tmp_path / "j.jsonl", 10, 0.0, 41)
+    older = path.read_text().replace('"clock"', '"x"').replace('"received"', '"y"')
+    path.write_text(older)
+    fates = read_fates(path)
+    assert (fates.commit_times()[0], len(fates.acknowledged)) == (fates.acknowledged, 10)
+    assert "the database's clock" in str(fates.commit_times()[1])
+
+
+def test_case_e8_the_clients_clock_times_every_acknowledged_row(servers: Servers, tmp_path: Path, until: Until) -> None:
+    writer = Endpoint(servers[0]).writer(tmp_path / "j.jsonl")
+    writer.start()
+    until(lambda: writer.acknowledged >= 20)
+    fates = writer.stop()
+    times, problem = fates.commit_times()
+    assert problem is None
+    assert times.keys() == fates.acknowledged.keys()
+    assert all(0 < times[row] - at < 5 for row, at in fates.acknowledged.items())
+    assert sorted(times.values()) == list(times.values())

@@ -1,12 +1,23 @@
 """RPO and RTO from recorded rows and attempts: computed by hand, and as properties."""
 
 import random
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr_assets.drills.measurement.rpo_rto import Attempt, MeasuredRpo, recovered_at, rpo, rto, split_brain
+from dr_assets.drills.measurement.rpo_rto import (
+    Attempt,
+    Lookups,
+    MeasuredRpo,
+    gap_at_least,
+    last_refused,
+    recovered_at,
+    rpo,
+    rto,
+    split_brain,
+)
 
 OLD, NEW = "10.0.0.1", "10.0.0.2"
 
@@ -164,3 +175,101 @@ def test_the_interval_holds_the_true_gap_and_the_parts_add_up(
     assert found.low_seconds <= lasts + 1e-6 <= found.high_seconds + 2e-6
     assert sum(found.parts.values()) == pytest.approx(found.high_seconds)
     assert min(found.parts.values()) >= 0
+
+
+def test_case_f11_nothing_that_arrived_is_a_lower_bound() -> None:
+    # 63 commits, 50 ms apart, none of which had reached the target: at least the 3.1 s between the first and the last are lost
+    found = rpo(rows(*(1000 + number * 0.05 for number in range(63))), [])
+    assert (found.lost_commits, found.lost_seconds) == (63, None)
+    assert found.lost_at_least_seconds == pytest.approx(3.1)
+
+
+def test_case_e8_commits_that_go_back_in_time_are_no_loss_of_zero() -> None:
+    """Only the database's clock timed them, and it was set back five minutes between the surviving and the lost rows."""
+    times = [1000 + number * 0.05 for number in range(1, 21)] + [700 + number * 0.05 for number in range(21, 41)]
+    assert rpo(rows(*times), [(1, number) for number in range(1, 21)]).lost_seconds is None
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move of the writer whose moments are known: the old one stops, the new one accepts, the name leads to it."""
+
+    stops: float
+    accepts: float
+    leads: float
+    ttl: float
+
+    def client(self, interval: float, phase: float, chance: random.Random) -> list[Attempt]:
+        """A pooled client: it keeps a good connection, looks the name up again after a failure, and keeps the answer for its TTL.
+        Until its third write at the new writer."""
+        found: list[Attempt] = []
+        at, to, answer = phase, OLD, (OLD, 0.0)
+        while len([each for each in found if each.good and each.ip == NEW]) < 3:
+            if found and not found[-1].good:
+                if answer[1] <= at:
+                    answer = (NEW if at >= self.leads else OLD, at + self.ttl)
+                to = answer[0]
+            took = chance.uniform(0.002, 0.02)
+            good = at + took < self.stops if to == OLD else at >= self.accepts
+            found.append(Attempt(at, at + took, good, to, None if good else "OperationalError"))
+            at = max(at + took, at + interval) + chance.uniform(0, 0.001)
+        return found
+
+
+@given(
+    database=st.floats(0.05, 20),
+    dns=st.floats(-3, 8),
+    ttl=st.sampled_from([0.0, 1.0, 5.0]),
+    interval=st.sampled_from([0.05, 0.1, 0.2]),
+    seed=st.integers(0, 2**32),
+)
+def test_the_interval_holds_for_another_client_that_respects_the_time_to_live(
+    database: float, dns: float, ttl: float, interval: float, seed: int
+) -> None:
+    """An independent client, every 10 ms, whose first failure falls at another moment: its gap is from the old writer's last answer
+    to the new one's first."""
+    chance = random.Random(seed)
+    stops = 8 + chance.random()
+    accepts = stops + database
+    move = Move(stops, accepts, max(stops, accepts + dns), ttl)
+    own = move.client(interval, chance.uniform(0, interval), chance)
+    other = move.client(0.01, chance.uniform(0, 0.01), chance)
+    lookups = Lookups(
+        ttl, interval, led_to_old=move.leads - chance.uniform(0, 0.06), refused=accepts - chance.uniform(0, interval)
+    )
+    found = rto(own, {NEW}, 3, {"T5": move.leads + chance.uniform(0, 0.06)}, lookups)
+    assert found is not None
+    gap = (
+        next(a.ended for a in other if a.ip == NEW and a.good) - [a.ended for a in other if a.ip == OLD and a.good][-1]
+    )
+    assert found.low_seconds <= gap <= found.high_seconds
+    assert found.client_high_seconds <= found.high_seconds
+    assert sum(found.parts.values()) == pytest.approx(found.high_seconds)
+
+
+def test_the_last_refusal_is_that_of_the_instance_that_was_promoted() -> None:
+    def refused(begun: float, ip: str, error: str = "ReadOnlySqlTransaction: cannot execute INSERT") -> Attempt:
+        return Attempt(begun, begun + 0.01, False, ip, error)
+
+    other = "10.0.0.3"  # another instance of the target, which stays a reader
+    tried = [refused(1.0, NEW), refused(1.5, other), refused(1.8, NEW, "OperationalError: timeout"), good(2.0, NEW)]
+    assert last_refused([*tried, refused(2.5, NEW)]) == 1.0
+    assert last_refused(tried[:-1]) is None
+
+
+def test_case_f11_rto_without_a_begin_has_a_lower_bound() -> None:
+    lookups = Lookups(1.0, 1.0, led_to_old=4.6)
+    # the first failure ended at 2.01; the name led to the old writer until 4.6; served again from 5.0 on
+    assert gap_at_least(SERIES[2:], {NEW}, 3, lookups) == pytest.approx(4.6 - 2.01)
+    assert gap_at_least(SERIES[2:], {NEW}, 3, None) == pytest.approx(4.0 - 2.01)
+    assert gap_at_least(SERIES, {NEW}, 3, lookups) is None  # measured from both sides
+    assert gap_at_least(SERIES[2:6], {NEW}, 3, lookups) is None  # not over yet
+
+
+@pytest.mark.parametrize("step", [-300.0, 0.0, 300.0])
+def test_case_e8_marks_of_one_timeline_give_the_parts(step: float) -> None:
+    """Whatever the wall clock shows: marks and attempts are of one timeline, here moved as a whole."""
+    moved = [Attempt(a.begun + step, a.ended + step, a.good, a.ip) for a in SERIES]
+    found = rto(moved, {NEW}, 3, {"T3": 3.5 + step, "T4": 4.25 + step})
+    assert found is not None
+    assert found.parts == pytest.approx({"detect": 1.01, "decide": 1.49, "database": 0.75, "traffic": 0.76})
