@@ -17,7 +17,7 @@ from dr_assets.errors import DrError
 
 if TYPE_CHECKING:
     from dr_assets.drills.plan import Scenario
-    from dr_assets.drills.record import Record
+    from dr_assets.drills.record_document import Record
 
 _SCENARIOS: dict[Scenario, str] = {
     "switchover": "Move the writer to the other site, losing nothing. Called in the writer's region.",

@@ -19,7 +19,7 @@ from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
     from dr_assets.drills.parts import Condition
-    from dr_assets.drills.record import Record
+    from dr_assets.drills.record_document import Record
     from dr_assets.drills.request import Prepared
 
 # A pipe or a file has no terminal width.

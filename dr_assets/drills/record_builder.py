@@ -13,7 +13,7 @@ from dr_assets.drills import record
 from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, Protected, Recovered
 from dr_assets.drills.parts import CorrectiveAction, CountedCall, Reconciliation, RtoParts
 from dr_assets.drills.proposal import proposed
-from dr_assets.drills.record import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who
+from dr_assets.drills.record_document import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 

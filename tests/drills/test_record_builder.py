@@ -15,7 +15,7 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
 from dr_assets.drills.parts import CorrectiveAction, Override, RtoParts
 from dr_assets.drills.plan import Plan, StepName
-from dr_assets.drills.record import Record
+from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Request
 from dr_assets.drills.steps import DrillSteps
 from dr_assets.errors import DrError, RefusedError, UnansweredError

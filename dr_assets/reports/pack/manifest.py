@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from dr_assets.documents import Document, DocumentError, Part, UtcTime
-from dr_assets.drills.record import digest
+from dr_assets.drills.record_document import digest
 
 MANIFEST = "manifest.json"
 

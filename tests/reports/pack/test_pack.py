@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr_assets.drills.record import digest
+from dr_assets.drills.record_document import digest
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report

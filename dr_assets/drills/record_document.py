@@ -1,0 +1,128 @@
+"""The shape of the record of a drill or an incident, and its hash. Described for readers in docs/records.md.
+
+A derived value (`met`, `seconds`) is built by one function of the figures here; `consistency` compares what is stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dr_assets.documents import Document, Part, sha256_of
+from dr_assets.drills.parts import (
+    Condition,
+    CorrectiveAction,
+    CountedCall,
+    Items,
+    Kind,
+    Number,
+    OpenPart,
+    Override,
+    Reconciliation,
+    RtoParts,
+    TimelineEntry,
+    UtcText,
+)
+from dr_assets.drills.plan import Scenario
+
+SCHEMA = "dr-assets/record/1"
+
+Status = Literal["succeeded", "failed", "aborted"]
+
+
+class Who(OpenPart):
+    operator: str
+    approved_by: str | None
+    caller_arn: str | None
+
+
+class Scope(OpenPart):
+    from_site: str
+    to_site: str
+    from_region: str
+    to_region: str
+    database: str
+    tables: Items[str]
+
+
+class Rto(OpenPart):
+    """Seconds; None where not measured, and then `met` is None too."""
+
+    low_seconds: Number | None
+    high_seconds: Number | None
+    parts: RtoParts
+    target_seconds: Number
+    met: bool | None
+
+
+class Rpo(OpenPart):
+    """Commits and seconds; None where not measured, and then `met` is None too."""
+
+    lost_commits: int | None
+    lost_seconds: Number | None
+    in_doubt: int | None
+    acknowledged: int | None
+    survived: int | None
+    target_seconds: Number
+    met: bool | None
+
+
+class Exposure(OpenPart):
+    """When no usable reader protected the data; `until` None: it still lasts."""
+
+    since: str = Field(validation_alias="from", serialization_alias="from")
+    until: str | None
+    seconds: Number | None
+
+
+class Draft(Part):
+    """A record before it is chained."""
+
+    id: str
+    kind: Kind
+    scenario: Scenario
+    stack: str
+    status: Status
+    reason: str | None
+    started_at: UtcText
+    ended_at: UtcText
+    who: Who
+    why: str
+    scope: Scope
+    plan_hash: str
+    product_version: str
+    preconditions: Items[Condition]
+    overrides: Items[Override]
+    timeline: Items[TimelineEntry]
+    rto: Rto
+    rpo: Rpo
+    exposure: Exposure | None
+    calls: Items[CountedCall]
+    postconditions: Items[Condition]
+    deviations: Items[str]
+    corrective_actions: Items[CorrectiveAction]
+    reconciliation: Reconciliation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, exactly as they were read or built: the hash is over them."""
+        return {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+
+class Record(Draft, Document):
+    """A record in the chain of its stack. `previous_hash` is None for the first."""
+
+    SCHEMA: ClassVar[str] = SCHEMA
+    previous_hash: str | None
+    hash: str
+
+    @property
+    def good(self) -> bool:
+        """Whether the drill succeeded within both objectives. Unknown is never compliant."""
+        return self.status == "succeeded" and bool(self.rto.met) and bool(self.rpo.met)
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of everything but the hash itself."""
+    return sha256_of({name: value for name, value in document.items() if name != "hash"})
