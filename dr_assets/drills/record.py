@@ -9,12 +9,14 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from dr_assets.drills.consistency import contradictions
 from dr_assets.drills.record_document import SCHEMA, Draft, Record, digest
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store
@@ -48,8 +50,11 @@ def _parse(document: Any, form: type[Draft]) -> tuple[Draft | None, list[str]]:
         sha256 = digest(document)
     except (TypeError, ValueError, RecursionError) as error:
         return None, [*problems, f"it cannot be put as JSON ({error})"]
-    if isinstance(parsed, Record) and not problems and parsed.hash != sha256:
-        problems.append("its hash does not fit its content: it was changed after it was written")
+    if parsed and not problems:
+        if isinstance(parsed, Record) and parsed.hash != sha256:
+            problems.append("its hash does not fit its content: it was changed after it was written")
+        else:
+            problems = contradictions(parsed)
     return parsed, problems
 
 
@@ -62,7 +67,7 @@ def _in_words(item: ErrorDetails) -> str:
         return f"{name} is missing"
     if item["type"] == "extra_forbidden":
         return f"{name} is not known in {SCHEMA}"
-    if item["type"] in ("utc_time", "finite"):
+    if item["type"] in ("utc_time", "finite", "sha256"):
         return f"{name} is {item['msg']}"
     if item["type"] == "literal_error" and isinstance(value, str):
         return f"{name} is {value!r}, not {item['ctx']['expected']}"
@@ -83,7 +88,7 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
     deadline = time.monotonic() + APPEND_SECONDS
     while time.monotonic() < deadline:
         keys = _keys(store, stack)
-        previous = next(filter(None, (_intact(store, key) for key in reversed(keys))), None)
+        previous = next(filter(None, (_intact(store, key, stack) for key in reversed(keys))), None)
         complete = {**document, "previous_hash": previous.hash if previous else None}
         complete["hash"] = digest(complete)
         number = (_number(keys[-1]) or 0) + 1 if keys else 1
@@ -100,51 +105,88 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
 
 
 def load(store: Store, stack: str) -> list[Record]:
-    """The stack's records, oldest first. What is no record is left out (`verify_chain` names it)."""
-    return [record for key in _keys(store, stack) if (record := _intact(store, key))]
+    """The stack's records, oldest first. What is no record of its chain is left out (`verify_chain` names it)."""
+    return list(_checked(store, stack).records)
 
 
 def verify_chain(store: Store, stack: str) -> list[str]:
     """What is wrong with the stack's chain, in words; an empty list proves that no record was changed, added or removed
-    between its first and its last."""
-    problems = [
+    between its first and its last, and that none contradicts itself."""
+    foreign = [
         f"{key} is not the name of a record (NUMBER.json): move it elsewhere"
         for key in store.list(f"records/{stack}/")
         if _number(key) is None
     ]
+    return [*foreign, *_checked(store, stack).problems]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The intact records of a chain, oldest first, and what is wrong with the others or with their order, in words."""
+
+    records: tuple[Record, ...]
+    problems: tuple[str, ...]
+
+
+def check_chain(files: Iterable[tuple[str, bytes | None]], stack: str) -> Chain:
+    """The chain of a stack, wherever its records lie.
+
+    Args:
+        files: the name (it ends in `NUMBER.json`) and the content of each, in the order of their numbers; None: it is gone.
+    """
+    records: dict[str, Record] = {}
+    names: dict[str, str] = {}
+    problems: list[str] = []
     newest: str | None = None  # hash of the record before
     known = True  # whether that one is intact: the hash of a damaged one is not known
     expected = 1
-    for key in _keys(store, stack):
-        number = _number(key) or 0
+    for name, data in files:
+        number = _number(name) or 0
         if number != expected:
-            problems.append(f"{key}: {number - expected} record(s) before it are missing")
+            problems.append(f"{name}: {number - expected} record(s) before it are missing")
         expected = number + 1
-        record, wrong = _read(store, key)
-        problems += [f"{key}: {problem}" for problem in wrong]
+        record, wrong = _read(data, stack)
+        problems += [f"{name}: {problem}" for problem in wrong]
         if record is None:
             known = False
             continue
         if known and record.previous_hash != newest:
-            problems.append(f"{key}: it is not chained to the record before it")
+            problems.append(f"{name}: it is not chained to the record before it")
         newest, known = record.hash, True
-    return problems
+        if record.id in records:
+            problems.append(f"{name}: {names[record.id]} is a record of the same drill, {record.id}")
+        else:
+            records[record.id], names[record.id] = record, name
+    return Chain(tuple(records.values()), tuple(problems))
 
 
-def _read(store: Store, key: str) -> tuple[Record | None, list[str]]:
+def _checked(store: Store, stack: str) -> Chain:
+    return check_chain(((key, _content(store, key)) for key in _keys(store, stack)), stack)
+
+
+def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
     """The record, or what is wrong with it."""
-    try:
-        document = json.loads(store.read(key))
-    except KeyError:
+    if data is None:
         return None, ["it was removed while it was being read"]
+    try:
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         return None, [f"it is not JSON ({error})"]
     record, problems = _parse(document, Record)
+    if record and not problems and record.stack != stack:
+        problems = [f"it is a record of the stack {record.stack!r}"]
     return (record if isinstance(record, Record) and not problems else None), problems
 
 
-def _intact(store: Store, key: str) -> Record | None:
-    return _read(store, key)[0]
+def _content(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except KeyError:
+        return None
+
+
+def _intact(store: Store, key: str, stack: str) -> Record | None:
+    return _read(_content(store, key), stack)[0]
 
 
 def _keys(store: Store, stack: str) -> list[str]:
@@ -154,6 +196,6 @@ def _keys(store: Store, stack: str) -> list[str]:
 
 
 def _number(key: str) -> int | None:
-    """`records/STACK/000001.json` -> 1; None for any other name."""
-    match = re.fullmatch(r"records/[^/]+/(\d{6,})\.json", key)
+    """`records/STACK/000001.json` -> 1, or `records/000001.json` of a pack; None for any other name."""
+    match = re.fullmatch(r"records/(?:[^/]+/)?(\d{6,})\.json", key)
     return int(match[1]) if match else None

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import Self
 
+from dr_assets import utc
 from dr_assets.documents import Document, Part, sha256_of
 from dr_assets.drills.parts import (
+    ClockStep,
     Condition,
     CorrectiveAction,
     CountedCall,
@@ -22,6 +25,7 @@ from dr_assets.drills.parts import (
     Override,
     Reconciliation,
     RtoParts,
+    Sha256,
     TimelineEntry,
     UtcText,
 )
@@ -30,6 +34,13 @@ from dr_assets.drills.plan import Scenario
 SCHEMA = "dr-assets/record/1"
 
 Status = Literal["succeeded", "failed", "aborted"]
+
+
+def objective_met(value: float | None, target: float, at_least: float | None = None) -> bool | None:
+    """Whether a figure lies within its objective (seconds). None where it is unknown; a known lower bound can still miss it."""
+    if value is not None:
+        return value < target
+    return False if at_least is not None and at_least >= target else None
 
 
 class Who(OpenPart):
@@ -48,7 +59,7 @@ class Scope(OpenPart):
 
 
 class Rto(OpenPart):
-    """Seconds; None where not measured, and then `met` is None too."""
+    """Seconds; None where not measured. `met` is `objective_met` of the upper bound."""
 
     low_seconds: Number | None
     high_seconds: Number | None
@@ -56,9 +67,18 @@ class Rto(OpenPart):
     target_seconds: Number
     met: bool | None
 
+    @classmethod
+    def measured(cls, low: float | None, high: float | None, parts: RtoParts, target: float) -> Self:
+        met = objective_met(high, target, low)
+        return cls(low_seconds=low, high_seconds=high, parts=parts, target_seconds=target, met=met)
+
+    @classmethod
+    def unknown(cls, target: float) -> Self:
+        return cls.measured(None, None, RtoParts(detect=None, decide=None, database=None, traffic=None), target)
+
 
 class Rpo(OpenPart):
-    """Commits and seconds; None where not measured, and then `met` is None too."""
+    """Commits and seconds; None where not measured. `lost_at_least_seconds`: a lower bound where `lost_seconds` is unknown."""
 
     lost_commits: int | None
     lost_seconds: Number | None
@@ -67,14 +87,25 @@ class Rpo(OpenPart):
     survived: int | None
     target_seconds: Number
     met: bool | None
+    lost_at_least_seconds: Number | None = None
+
+    @classmethod
+    def unknown(cls, target: float) -> Self:
+        nothing = dict.fromkeys(("lost_commits", "lost_seconds", "in_doubt", "acknowledged", "survived"))
+        return cls(**nothing, target_seconds=target, met=None)
 
 
 class Exposure(OpenPart):
     """When no usable reader protected the data; `until` None: it still lasts."""
 
-    since: str = Field(validation_alias="from", serialization_alias="from")
-    until: str | None
+    since: UtcText = Field(validation_alias="from", serialization_alias="from")
+    until: UtcText | None
     seconds: Number | None
+
+    @classmethod
+    def between(cls, since: str, until: str | None) -> Self:
+        seconds = (utc.parse(until) - utc.parse(since)).total_seconds() if until else None
+        return cls(since=since, until=until, seconds=seconds)
 
 
 class Draft(Part):
@@ -91,7 +122,7 @@ class Draft(Part):
     who: Who
     why: str
     scope: Scope
-    plan_hash: str
+    plan_hash: Sha256
     product_version: str
     preconditions: Items[Condition]
     overrides: Items[Override]
@@ -104,6 +135,7 @@ class Draft(Part):
     deviations: Items[str]
     corrective_actions: Items[CorrectiveAction]
     reconciliation: Reconciliation | None
+    clock_steps: Items[ClockStep] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, exactly as they were read or built: the hash is over them."""
@@ -114,8 +146,8 @@ class Record(Draft, Document):
     """A record in the chain of its stack. `previous_hash` is None for the first."""
 
     SCHEMA: ClassVar[str] = SCHEMA
-    previous_hash: str | None
-    hash: str
+    previous_hash: Sha256 | None
+    hash: Sha256
 
     @property
     def good(self) -> bool:
