@@ -34,6 +34,7 @@ def validate(document: Any, chained: bool = True) -> list[str]:
 
 
 def _parse(document: Any, form: type[Draft]) -> tuple[Draft | None, list[str]]:
+    """The record, and what is wrong with it. None where its shape or its hash is wrong."""
     if not isinstance(document, Mapping):
         return None, ["it is not a JSON object"]
     problems = []
@@ -50,12 +51,11 @@ def _parse(document: Any, form: type[Draft]) -> tuple[Draft | None, list[str]]:
         sha256 = digest(document)
     except (TypeError, ValueError, RecursionError) as error:
         return None, [*problems, f"it cannot be put as JSON ({error})"]
-    if parsed and not problems:
-        if isinstance(parsed, Record) and parsed.hash != sha256:
-            problems.append("its hash does not fit its content: it was changed after it was written")
-        else:
-            problems = contradictions(parsed)
-    return parsed, problems
+    if parsed is None or problems:
+        return None, problems
+    if isinstance(parsed, Record) and parsed.hash != sha256:
+        return None, ["its hash does not fit its content: it was changed after it was written"]
+    return parsed, contradictions(parsed)
 
 
 def _in_words(item: ErrorDetails) -> str:
@@ -137,8 +137,10 @@ def check_chain(files: Iterable[tuple[str, bytes | None]], stack: str) -> Chain:
     records: dict[str, Record] = {}
     names: dict[str, str] = {}
     problems: list[str] = []
-    newest: str | None = None  # hash of the record before
-    known = True  # whether that one is intact: the hash of a damaged one is not known
+    newest: str | None = None  # hash of the newest intact record, which `append` chains to
+    possible: set[str | None] | None = {
+        None
+    }  # what the next may be chained to; None: the hash of a damaged one is not known
     expected = 1
     for name, data in files:
         number = _number(name) or 0
@@ -148,11 +150,14 @@ def check_chain(files: Iterable[tuple[str, bytes | None]], stack: str) -> Chain:
         record, wrong = _read(data, stack)
         problems += [f"{name}: {problem}" for problem in wrong]
         if record is None:
-            known = False
+            possible = None
             continue
-        if known and record.previous_hash != newest:
+        if possible is not None and record.previous_hash not in possible:
             problems.append(f"{name}: it is not chained to the record before it")
-        newest, known = record.hash, True
+        if wrong:  # not intact, though its hash fits
+            possible = {record.hash, newest}
+            continue
+        newest, possible = record.hash, {record.hash}
         if record.id in records:
             problems.append(f"{name}: {names[record.id]} is a record of the same drill, {record.id}")
         else:
@@ -165,7 +170,7 @@ def _checked(store: Store, stack: str) -> Chain:
 
 
 def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
-    """The record, or what is wrong with it."""
+    """The record, and what is wrong with it: it is intact where nothing is. None where not even its hash can be trusted."""
     if data is None:
         return None, ["it was removed while it was being read"]
     try:
@@ -173,9 +178,11 @@ def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
     except (ValueError, RecursionError) as error:
         return None, [f"it is not JSON ({error})"]
     record, problems = _parse(document, Record)
-    if record and not problems and record.stack != stack:
-        problems = [f"it is a record of the stack {record.stack!r}"]
-    return (record if isinstance(record, Record) and not problems else None), problems
+    if not isinstance(record, Record):
+        return None, problems
+    if record.stack != stack:
+        problems.append(f"it is a record of the stack {record.stack!r}")
+    return record, problems
 
 
 def _content(store: Store, key: str) -> bytes | None:
@@ -186,7 +193,8 @@ def _content(store: Store, key: str) -> bytes | None:
 
 
 def _intact(store: Store, key: str, stack: str) -> Record | None:
-    return _read(_content(store, key), stack)[0]
+    record, problems = _read(_content(store, key), stack)
+    return None if problems else record
 
 
 def _keys(store: Store, stack: str) -> list[str]:

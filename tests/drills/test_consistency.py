@@ -168,6 +168,29 @@ def test_case_c6_records_of_real_drills_do_not_contradict_themselves(path: Path)
     assert record.validate(json.loads(path.read_bytes())) == []
 
 
+def test_case_c6_a_record_of_another_stack_and_a_second_one_of_a_drill_are_named_and_left_out(
+    store: FolderStore,
+) -> None:
+    first, second = record.append(store, document(1)), record.append(store, document(2))
+    foreign = {**second.to_json(), "stack": "other"}
+    store.write(f"records/{STACK}/000002.json", json.dumps({**foreign, "hash": digest(foreign)}).encode())
+    again = {**first.to_json(), "previous_hash": first.hash}
+    store.write(f"records/{STACK}/000003.json", json.dumps({**again, "hash": digest(again)}).encode())
+    assert record.verify_chain(store, STACK) == [
+        f"records/{STACK}/000002.json: it is a record of the stack 'other'",
+        f"records/{STACK}/000003.json: records/{STACK}/000001.json is a record of the same drill, {first.id}",
+    ]
+    assert record.load(store, STACK) == [first]
+
+
+def test_a_new_record_after_one_that_contradicts_itself_is_chained_to_the_newest_intact_one(store: FolderStore) -> None:
+    first = record.append(store, document(1))
+    forged = {**record.append(store, document(2)).to_json(), "reason": "x"}
+    store.write(f"records/{STACK}/000002.json", json.dumps({**forged, "hash": digest(forged)}).encode())
+    assert record.append(store, document(3)).previous_hash == first.hash
+    assert record.verify_chain(store, STACK) == [f"records/{STACK}/000002.json: status is succeeded, but reason is 'x'"]
+
+
 def test_a_record_that_states_a_step_of_the_clock_may_be_off_by_it() -> None:
     stepped = document()
     stepped["ended_at"] = "2026-11-23T18:58:00.000Z"
