@@ -72,10 +72,12 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         calls=_counted(journal.document.calls),
         postconditions=postconditions.conditions if postconditions else (),
         deviations=journal.document.deviations,
-        corrective_actions=_actions(request.corrective_actions, reason),
+        corrective_actions=request.corrective_actions,
         reconciliation=reconciliation,
     )
-    return _consistent(built)
+    consistent = _consistent(built)
+    actions = (*consistent.corrective_actions, *_actions(consistent))
+    return consistent.model_copy(update={"corrective_actions": actions})
 
 
 def _rto(stack: Stack, journal: Journal) -> Rto:
@@ -167,11 +169,21 @@ def _reconciliation(store: Store, journal: Journal) -> Reconciliation | None:
         return None
 
 
-def _actions(given: tuple[CorrectiveAction, ...], reason: str | None) -> tuple[CorrectiveAction, ...]:
-    """Those given with the request; where there are none and the drill did not succeed, one without an owner yet."""
-    if given or not reason:
-        return given
-    return (CorrectiveAction(text=f"Find and remove the cause: {reason}", owner="unassigned", due=None),)
+def _actions(draft: Draft) -> tuple[CorrectiveAction, ...]:
+    """What the drill left to be done, without an owner yet: its failure, objectives that it does not prove, overrides."""
+    texts = []
+    if draft.status != "succeeded":
+        texts.append(f"Find and remove the cause: {draft.reason}")
+    for name, met, target in (
+        ("RTO", draft.rto.met, draft.rto.target_seconds),
+        ("RPO", draft.rpo.met, draft.rpo.target_seconds),
+    ):
+        if met is False:
+            texts.append(f"Find and remove the cause of the missed {name}: it was not under {target:g} s")
+        elif met is None and draft.status == "succeeded":
+            texts.append(f"Find out why the {name} is unknown, and repeat the drill")
+    texts += [f"Remove the cause of the override of {item.precondition}: {item.reason}" for item in draft.overrides]
+    return tuple(CorrectiveAction(text=text, owner="unassigned", due=None) for text in texts)
 
 
 def product_version() -> str:
