@@ -15,7 +15,7 @@ from typing import Any
 from dr_assets.cli.demo import environment
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.drills import runner
-from dr_assets.drills.record import Record
+from dr_assets.drills.record_document import Record
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import open_store
 from dr_assets.stack import load_stack

@@ -18,7 +18,7 @@ from dr_assets.errors import DrError
 
 if TYPE_CHECKING:
     from dr_assets.drills.plan import Scenario
-    from dr_assets.drills.record import Record
+    from dr_assets.drills.record_document import Record
 
 _SCENARIOS: dict[Scenario, str] = {
     "switchover": "Move the writer to the other site, losing nothing. Called in the writer's region.",
@@ -78,8 +78,8 @@ def _command(scenario: Scenario, text: str) -> click.Command:
     ) -> None:
         from dr_assets.cli import render
         from dr_assets.drills import record_builder, runner
-        from dr_assets.drills.parts import Override
-        from dr_assets.drills.preconditions import PRECONDITIONS, current_name
+        from dr_assets.drills.parts import Override, current_name
+        from dr_assets.drills.preconditions import PRECONDITIONS
         from dr_assets.drills.request import Request
         from dr_assets.history.store import open_store
         from dr_assets.stack import load_stack

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from dr_assets.drills.parts import Condition
-    from dr_assets.drills.record import Record
+    from dr_assets.drills.record_document import Record
     from dr_assets.drills.request import Prepared
 
 _STYLES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -17,7 +18,11 @@ T = TypeVar("T")
 def _number(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise PydanticCustomError("number", "not a number")
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        finite = False
+    if not finite:
         raise PydanticCustomError("finite", "not a finite number")
     return value
 
@@ -38,6 +43,12 @@ def _utc_text(text: str) -> str:
     raise PydanticCustomError("utc_time", "not an ISO 8601 time in UTC")
 
 
+def _sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise PydanticCustomError("sha256", "not a SHA-256 (64 hexadecimal digits)")
+    return text
+
+
 # An integer stays one (2 is not rewritten as 2.0), and a time stays the text that was written.
 Number = Annotated[
     float,
@@ -53,6 +64,7 @@ Whole = Annotated[
     WithJsonSchema({"type": "integer"}),
 ]
 UtcText = Annotated[str, AfterValidator(_utc_text), WithJsonSchema({"type": "string", "format": "date-time"})]
+Sha256 = Annotated[str, AfterValidator(_sha256), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{64}$"})]
 # A JSON array.
 Items = Annotated[tuple[T, ...], Field(strict=False)]
 Mark = Literal["T0", "T1", "T2", "T3", "T4", "T5", "T6"]
@@ -80,6 +92,15 @@ class Override(OpenPart):
     precondition: str
     reason: str
     by: str
+
+
+# Names of earlier versions, which overrides in scripts and run configurations may still use.
+_RENAMED = {"someone-hears": "alert-subscription-confirmed"}
+
+
+def current_name(precondition: str) -> str:
+    """The present name of a precondition that was renamed; any other name as it is."""
+    return _RENAMED.get(precondition, precondition)
 
 
 class CorrectiveAction(OpenPart):
@@ -111,6 +132,13 @@ class TimelineEntry(OpenPart):
     at: UtcText
     source: str
     text: str
+
+
+class ClockStep(OpenPart):
+    """The wall clock was set: by how many seconds (negative: back), observed at `at`."""
+
+    at: UtcText
+    seconds: Number
 
 
 class CountedCall(OpenPart):

@@ -15,7 +15,7 @@ from typing import Any
 from dr_assets.core.freshness import Unknown
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.bucket_replication import bucket_replicated
-from dr_assets.drills.parts import Condition, Override
+from dr_assets.drills.parts import Condition, Override, current_name
 from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import connect
@@ -140,15 +140,6 @@ PRECONDITIONS: Mapping[str, tuple[Check, tuple[Scenario, ...]]] = {
     "bucket-replicated": (bucket_replicated, PLANNED),
     "desired-state": (desired_state, PLANNED),
 }
-
-
-# Names of earlier versions, which overrides in scripts and run configurations may still use.
-_RENAMED = {"someone-hears": "alert-subscription-confirmed"}
-
-
-def current_name(name: str) -> str:
-    """The present name of a precondition that was renamed; any other name as it is."""
-    return _RENAMED.get(name, name)
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The record of a drill or an incident: its shape, its place in a chain of hashes, and the proof that none was changed.
+"""Records of drills and incidents in their chain of hashes: append, load, and the proof that none was changed.
 
 Described for readers in docs/records.md. Records are created, never changed.
 """
@@ -9,148 +9,23 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dr_assets.documents import Document, Part, sha256_of
-from dr_assets.drills.parts import (
-    Caller,
-    Condition,
-    CorrectiveAction,
-    CountedCall,
-    Items,
-    Kind,
-    MeasuringClient,
-    Number,
-    OpenPart,
-    Override,
-    Reconciliation,
-    RtoParts,
-    TimelineEntry,
-    UtcText,
-)
-from dr_assets.drills.plan import Scenario
+from dr_assets.drills.consistency import contradictions
+from dr_assets.drills.record_document import SCHEMA, Draft, Record, digest
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 
-SCHEMA = "dr-assets/record/1"
 APPEND_SECONDS = 20.0  # how long other writers may take the next number, again and again
-
-Status = Literal["succeeded", "failed", "aborted"]
 
 
 class RecordError(DrError):
     """A document that is no record, or a chain that cannot be extended."""
-
-
-class Who(OpenPart):
-    """Names as they were given; `caller_arn`: the AWS identity that moved the writer, or was to; None where unknown.
-
-    `callers`: everyone who began, resumed or aborted it; records of earlier versions have none.
-    """
-
-    operator: str
-    approved_by: str | None
-    caller_arn: str | None
-    callers: Items[Caller] = ()
-
-
-class Scope(OpenPart):
-    from_site: str
-    to_site: str
-    from_region: str
-    to_region: str
-    database: str
-    tables: Items[str]
-
-
-class Rto(OpenPart):
-    """Seconds; None where not measured, and then `met` is None too, unless `low_seconds` alone is beyond the target."""
-
-    low_seconds: Number | None
-    high_seconds: Number | None
-    parts: RtoParts
-    target_seconds: Number
-    met: bool | None
-    client: MeasuringClient | None = None
-
-
-class Rpo(OpenPart):
-    """Commits and seconds; None where not measured, and then `met` is None too.
-
-    `lost_at_least_seconds`: a lower bound in place of an unknown `lost_seconds`; beyond the target, `met` is False.
-    """
-
-    lost_commits: int | None
-    lost_seconds: Number | None
-    in_doubt: int | None
-    acknowledged: int | None
-    survived: int | None
-    target_seconds: Number
-    met: bool | None
-    lost_at_least_seconds: Number | None = None
-
-
-class Exposure(OpenPart):
-    """When no usable reader protected the data; `until` None: it still lasts. `seconds` None with an `until`: unknown."""
-
-    since: str = Field(validation_alias="from", serialization_alias="from")
-    until: str | None
-    seconds: Number | None
-
-
-class Draft(Part):
-    """A record before it is chained."""
-
-    id: str
-    kind: Kind
-    scenario: Scenario
-    stack: str
-    status: Status
-    reason: str | None
-    started_at: UtcText
-    ended_at: UtcText
-    who: Who
-    why: str
-    scope: Scope
-    plan_hash: str
-    product_version: str
-    preconditions: Items[Condition]
-    overrides: Items[Override]
-    timeline: Items[TimelineEntry]
-    rto: Rto
-    rpo: Rpo
-    exposure: Exposure | None
-    calls: Items[CountedCall]
-    postconditions: Items[Condition]
-    deviations: Items[str]
-    corrective_actions: Items[CorrectiveAction]
-    reconciliation: Reconciliation | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, exactly as they were read or built: the hash is over them."""
-        return {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
-
-
-class Record(Draft, Document):
-    """A record in the chain of its stack. `previous_hash` is None for the first."""
-
-    SCHEMA: ClassVar[str] = SCHEMA
-    previous_hash: str | None
-    hash: str
-
-    @property
-    def good(self) -> bool:
-        """Whether the drill succeeded within both objectives. Unknown is never compliant."""
-        return self.status == "succeeded" and bool(self.rto.met) and bool(self.rpo.met)
-
-
-def digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) over the canonical JSON of everything but the hash itself."""
-    return sha256_of({name: value for name, value in document.items() if name != "hash"})
 
 
 def validate(document: Any, chained: bool = True) -> list[str]:
@@ -159,6 +34,7 @@ def validate(document: Any, chained: bool = True) -> list[str]:
 
 
 def _parse(document: Any, form: type[Draft]) -> tuple[Draft | None, list[str]]:
+    """The record, and what is wrong with it. None where its shape or its hash is wrong."""
     if not isinstance(document, Mapping):
         return None, ["it is not a JSON object"]
     problems = []
@@ -175,9 +51,11 @@ def _parse(document: Any, form: type[Draft]) -> tuple[Draft | None, list[str]]:
         sha256 = digest(document)
     except (TypeError, ValueError, RecursionError) as error:
         return None, [*problems, f"it cannot be put as JSON ({error})"]
-    if isinstance(parsed, Record) and not problems and parsed.hash != sha256:
-        problems.append("its hash does not fit its content: it was changed after it was written")
-    return parsed, problems
+    if parsed is None or problems:
+        return None, problems
+    if isinstance(parsed, Record) and parsed.hash != sha256:
+        return None, ["its hash does not fit its content: it was changed after it was written"]
+    return parsed, contradictions(parsed)
 
 
 def _in_words(item: ErrorDetails) -> str:
@@ -189,7 +67,7 @@ def _in_words(item: ErrorDetails) -> str:
         return f"{name} is missing"
     if item["type"] == "extra_forbidden":
         return f"{name} is not known in {SCHEMA}"
-    if item["type"] in ("utc_time", "finite"):
+    if item["type"] in ("utc_time", "finite", "sha256"):
         return f"{name} is {item['msg']}"
     if item["type"] == "literal_error" and isinstance(value, str):
         return f"{name} is {value!r}, not {item['ctx']['expected']}"
@@ -210,7 +88,7 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
     deadline = time.monotonic() + APPEND_SECONDS
     while time.monotonic() < deadline:
         keys = _keys(store, stack)
-        previous = next(filter(None, (_intact(store, key) for key in reversed(keys))), None)
+        previous = next(filter(None, (_intact(store, key, stack) for key in reversed(keys))), None)
         complete = {**document, "previous_hash": previous.hash if previous else None}
         complete["hash"] = digest(complete)
         number = (_number(keys[-1]) or 0) + 1 if keys else 1
@@ -227,51 +105,96 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
 
 
 def load(store: Store, stack: str) -> list[Record]:
-    """The stack's records, oldest first. What is no record is left out (`verify_chain` names it)."""
-    return [record for key in _keys(store, stack) if (record := _intact(store, key))]
+    """The stack's records, oldest first. What is no record of its chain is left out (`verify_chain` names it)."""
+    return list(_checked(store, stack).records)
 
 
 def verify_chain(store: Store, stack: str) -> list[str]:
     """What is wrong with the stack's chain, in words; an empty list proves that no record was changed, added or removed
-    between its first and its last."""
-    problems = [
+    between its first and its last, and that none contradicts itself."""
+    foreign = [
         f"{key} is not the name of a record (NUMBER.json): move it elsewhere"
         for key in store.list(f"records/{stack}/")
         if _number(key) is None
     ]
-    newest: str | None = None  # hash of the record before
-    known = True  # whether that one is intact: the hash of a damaged one is not known
+    return [*foreign, *_checked(store, stack).problems]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The intact records of a chain, oldest first, and what is wrong with the others or with their order, in words."""
+
+    records: tuple[Record, ...]
+    problems: tuple[str, ...]
+
+
+def check_chain(files: Iterable[tuple[str, bytes | None]], stack: str) -> Chain:
+    """The chain of a stack, wherever its records lie.
+
+    Args:
+        files: the name (it ends in `NUMBER.json`) and the content of each, in the order of their numbers; None: it is gone.
+    """
+    records: dict[str, Record] = {}
+    names: dict[str, str] = {}
+    problems: list[str] = []
+    newest: str | None = None  # hash of the newest intact record, which `append` chains to
+    possible: set[str | None] | None = {
+        None
+    }  # what the next may be chained to; None: the hash of a damaged one is not known
     expected = 1
-    for key in _keys(store, stack):
-        number = _number(key) or 0
+    for name, data in files:
+        number = _number(name) or 0
         if number != expected:
-            problems.append(f"{key}: {number - expected} record(s) before it are missing")
+            problems.append(f"{name}: {number - expected} record(s) before it are missing")
         expected = number + 1
-        record, wrong = _read(store, key)
-        problems += [f"{key}: {problem}" for problem in wrong]
+        record, wrong = _read(data, stack)
+        problems += [f"{name}: {problem}" for problem in wrong]
         if record is None:
-            known = False
+            possible = None
             continue
-        if known and record.previous_hash != newest:
-            problems.append(f"{key}: it is not chained to the record before it")
-        newest, known = record.hash, True
-    return problems
+        if possible is not None and record.previous_hash not in possible:
+            problems.append(f"{name}: it is not chained to the record before it")
+        if wrong:  # not intact, though its hash fits
+            possible = {record.hash, newest}
+            continue
+        newest, possible = record.hash, {record.hash}
+        if record.id in records:
+            problems.append(f"{name}: {names[record.id]} is a record of the same drill, {record.id}")
+        else:
+            records[record.id], names[record.id] = record, name
+    return Chain(tuple(records.values()), tuple(problems))
 
 
-def _read(store: Store, key: str) -> tuple[Record | None, list[str]]:
-    """The record, or what is wrong with it."""
-    try:
-        document = json.loads(store.read(key))
-    except KeyError:
+def _checked(store: Store, stack: str) -> Chain:
+    return check_chain(((key, _content(store, key)) for key in _keys(store, stack)), stack)
+
+
+def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
+    """The record, and what is wrong with it: it is intact where nothing is. None where not even its hash can be trusted."""
+    if data is None:
         return None, ["it was removed while it was being read"]
+    try:
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         return None, [f"it is not JSON ({error})"]
     record, problems = _parse(document, Record)
-    return (record if isinstance(record, Record) and not problems else None), problems
+    if not isinstance(record, Record):
+        return None, problems
+    if record.stack != stack:
+        problems.append(f"it is a record of the stack {record.stack!r}")
+    return record, problems
 
 
-def _intact(store: Store, key: str) -> Record | None:
-    return _read(store, key)[0]
+def _content(store: Store, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except KeyError:
+        return None
+
+
+def _intact(store: Store, key: str, stack: str) -> Record | None:
+    record, problems = _read(_content(store, key), stack)
+    return None if problems else record
 
 
 def _keys(store: Store, stack: str) -> list[str]:
@@ -281,6 +204,6 @@ def _keys(store: Store, stack: str) -> list[str]:
 
 
 def _number(key: str) -> int | None:
-    """`records/STACK/000001.json` -> 1; None for any other name."""
-    match = re.fullmatch(r"records/[^/]+/(\d{6,})\.json", key)
+    """`records/STACK/000001.json` -> 1, or `records/000001.json` of a pack; None for any other name."""
+    match = re.fullmatch(r"records/(?:[^/]+/)?(\d{6,})\.json", key)
     return int(match[1]) if match else None

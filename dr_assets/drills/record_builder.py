@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from dr_assets import utc
 from dr_assets.documents import DocumentError, storable
 from dr_assets.drills import record
+from dr_assets.drills.consistency import contradictions
 from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, Protected, Recovered
-from dr_assets.drills.parts import CorrectiveAction, CountedCall, Reconciliation, RtoParts
+from dr_assets.drills.parts import ClockStep, CorrectiveAction, CountedCall, Reconciliation
 from dr_assets.drills.proposal import proposed
-from dr_assets.drills.record import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who
+from dr_assets.drills.record_document import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who, objective_met
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
@@ -35,7 +38,7 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
     reconciliation = _reconciliation(store, journal)
     baseline, counted = journal.result(Baseline), journal.result(Count)
     postconditions = journal.result(Postconditions)
-    return Draft(
+    built = Draft(
         id=journal.drill,
         kind=request.kind,
         scenario=plan.scenario,
@@ -73,44 +76,35 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         calls=_counted(journal.document.calls),
         postconditions=postconditions.conditions if postconditions else (),
         deviations=journal.document.deviations,
-        corrective_actions=_actions(request.corrective_actions, reason),
+        corrective_actions=request.corrective_actions,
         reconciliation=reconciliation,
     )
+    consistent = _consistent(built)
+    actions = (*consistent.corrective_actions, *_actions(consistent))
+    return consistent.model_copy(update={"corrective_actions": actions})
 
 
 def _rto(stack: Stack, journal: Journal) -> Rto:
     recovered = journal.result(Recovered)
-    measured = recovered.rto if recovered else None
-    high = measured.high_seconds if measured else None
-    low = measured.low_seconds if measured else None
-    met = None if high is None else high < stack.rto_seconds
-    if low is not None and low >= stack.rto_seconds:
-        met = False
-    return Rto(
-        low_seconds=low,
-        high_seconds=high,
-        parts=measured.parts if measured else RtoParts(detect=None, decide=None, database=None, traffic=None),
-        target_seconds=stack.rto_seconds,
-        met=met,
-        **({"client": measured.client} if measured and measured.client else {}),
-    )
+    if recovered is None or recovered.rto is None:
+        return Rto.unknown(stack.rto_seconds)
+    found = recovered.rto
+    return Rto.measured(found.low_seconds, found.high_seconds, found.parts, stack.rto_seconds, found.client)
 
 
 def _rpo(stack: Stack, journal: Journal) -> Rpo:
     counted = journal.result(Count)
-    lost = counted.lost_seconds if counted else None
-    at_least = counted.lost_at_least_seconds if counted else None
-    met = None if lost is None else lost < stack.rpo_seconds
-    if at_least is not None and at_least >= stack.rpo_seconds:
-        met = False
+    if counted is None:
+        return Rpo.unknown(stack.rpo_seconds)
+    at_least = counted.lost_at_least_seconds
     return Rpo(
-        lost_commits=counted.lost_commits if counted else None,
-        lost_seconds=lost,
-        in_doubt=counted.in_doubt if counted else None,
-        acknowledged=counted.acknowledged if counted else None,
-        survived=counted.survived if counted else None,
+        lost_commits=counted.lost_commits,
+        lost_seconds=counted.lost_seconds,
+        in_doubt=counted.in_doubt,
+        acknowledged=counted.acknowledged,
+        survived=counted.survived,
         target_seconds=stack.rpo_seconds,
-        met=met,
+        met=objective_met(counted.lost_seconds, stack.rpo_seconds, at_least),
         **({} if at_least is None else {"lost_at_least_seconds": at_least}),
     )
 
@@ -124,12 +118,45 @@ def _exposure(journal: Journal) -> Exposure | None:
     called = journal.marked("T3")
     if called is None:
         return None
-    since = min(called, journal.marked("T0") or called)
     protected = journal.result(Protected)
-    seconds = (utc.parse(protected.at) - utc.parse(since)).total_seconds() if protected else None
-    if seconds is not None and seconds < 0:
-        seconds = None
-    return Exposure(since=since, until=protected.at if protected else None, seconds=seconds)
+    return Exposure.between(min(called, journal.marked("T0") or called), protected.at if protected else None)
+
+
+def _consistent(draft: Draft) -> Draft:
+    """The draft with each claim that contradicts its figures recorded as unknown, and named as a deviation.
+
+    A measurement that cannot be (a clock that was set, a fault of ours) must not cost the record, and must not count as good.
+    """
+    found = contradictions(draft)
+    if not found:
+        return draft
+    changes: dict[str, Any] = {
+        "deviations": (
+            *draft.deviations,
+            *(f"recorded as unknown, because it contradicts itself: {text}" for text in found),
+        )
+    }
+    for text in found:
+        match re.split(r"\W", text, maxsplit=1)[0]:
+            case "rto":
+                changes["rto"] = Rto.unknown(draft.rto.target_seconds)
+            case "rpo":
+                changes["rpo"] = Rpo.unknown(draft.rpo.target_seconds)
+            case "exposure" if draft.exposure:
+                changes["exposure"] = draft.exposure.model_copy(update={"seconds": None})
+            case "timeline":
+                changes["timeline"] = tuple(entry.model_copy(update={"mark": None}) for entry in draft.timeline)
+            case "corrective_actions":
+                changes["corrective_actions"] = tuple(
+                    action.model_copy(update={"due": None}) for action in draft.corrective_actions
+                )
+            case "status":
+                changes |= {"status": "failed", "reason": draft.reason or text}
+            case "ended_at":
+                back = (utc.parse(draft.ended_at) - utc.parse(draft.started_at)).total_seconds()
+                step = ClockStep(at=draft.ended_at, seconds=back)
+                changes["clock_steps"] = (*draft.clock_steps, step)
+    return draft.model_copy(update=changes)
 
 
 def _counted(calls: Sequence[CountedCall]) -> tuple[CountedCall, ...]:
@@ -152,11 +179,21 @@ def _reconciliation(store: Store, journal: Journal) -> Reconciliation | None:
         return None
 
 
-def _actions(given: tuple[CorrectiveAction, ...], reason: str | None) -> tuple[CorrectiveAction, ...]:
-    """Those given with the request; where there are none and the drill did not succeed, one without an owner yet."""
-    if given or not reason:
-        return given
-    return (CorrectiveAction(text=f"Find and remove the cause: {reason}", owner="unassigned", due=None),)
+def _actions(draft: Draft) -> tuple[CorrectiveAction, ...]:
+    """What the drill left to be done, without an owner yet: its failure, objectives that it does not prove, overrides."""
+    texts = []
+    if draft.status != "succeeded":
+        texts.append(f"Find and remove the cause: {draft.reason}")
+    for name, met, target in (
+        ("RTO", draft.rto.met, draft.rto.target_seconds),
+        ("RPO", draft.rpo.met, draft.rpo.target_seconds),
+    ):
+        if met is False:
+            texts.append(f"Find and remove the cause of the missed {name}: it was not under {target:g} s")
+        elif met is None and draft.status == "succeeded":
+            texts.append(f"Find out why the {name} is unknown, and repeat the drill")
+    texts += [f"Remove the cause of the override of {item.precondition}: {item.reason}" for item in draft.overrides]
+    return tuple(CorrectiveAction(text=text, owner="unassigned", due=None) for text in texts)
 
 
 def product_version() -> str:

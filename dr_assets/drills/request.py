@@ -25,7 +25,6 @@ class Request:
         overrides: blocking preconditions that a person decided to override.
         settings: fields of `Plan` that differ from its defaults.
         kind: `drill`, or `incident` for a real event.
-        corrective_actions: what is to be done afterwards, known before it begins.
         from_site: where the writer was when this was decided; refused once it is elsewhere. None: wherever it is.
     """
 
@@ -36,7 +35,6 @@ class Request:
     overrides: tuple[Override, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = "drill"
-    corrective_actions: tuple[CorrectiveAction, ...] = ()
     from_site: str | None = None
 
     def approved(self, conditions: tuple[Condition, ...], lag_gate_ms: float = LAG_GATE_MS) -> ApprovedRequest:
@@ -55,14 +53,17 @@ class Request:
             why=self.why,
             conditions=conditions,
             overrides=self.overrides + (widened if lag_gate_ms > LAG_GATE_MS else ()),
-            corrective_actions=self.corrective_actions,
+            corrective_actions=(),
             at=utc.now_text(),
         )
         return ApprovedRequest.model_validate_json(json.dumps(storable(approved.model_dump(mode="json"))))
 
 
 class ApprovedRequest(Part):
-    """A request that was approved at `at`, with every precondition as evaluated then."""
+    """A request that was approved at `at`, with every precondition as evaluated then.
+
+    `corrective_actions`: earlier versions kept some here; a record has them beside its own.
+    """
 
     kind: Kind
     operator: str

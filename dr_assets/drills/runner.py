@@ -27,7 +27,7 @@ from dr_assets.drills.lock import DrillLock
 from dr_assets.drills.parts import Caller, CountedCall, Did
 from dr_assets.drills.plan import Plan, StepName, make_plan, new_id, out_of_bounds
 from dr_assets.drills.preconditions import blocking, evaluate
-from dr_assets.drills.record import Record
+from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.steps import DrillSteps, StepFailedError
 from dr_assets.errors import DrError, RefusedError

@@ -8,9 +8,9 @@ import pytest
 from dr_assets.aws import Aws
 from dr_assets.drills import postconditions
 from dr_assets.drills.aws_view import AwsView
-from dr_assets.drills.parts import Condition, Override
+from dr_assets.drills.parts import Condition, Override, current_name
 from dr_assets.drills.plan import Plan
-from dr_assets.drills.preconditions import PRECONDITIONS, blocking, current_name, evaluate
+from dr_assets.drills.preconditions import PRECONDITIONS, blocking, evaluate
 from dr_assets.stack import Stack
 
 FAILED = Condition(name="alert-subscription-confirmed", passed=False, reason="no confirmed subscription")

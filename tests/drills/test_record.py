@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dr_assets.drills import record
-from dr_assets.drills.record import RecordError, append, digest, load, validate, verify_chain
+from dr_assets.drills.record import RecordError, append, load, validate, verify_chain
+from dr_assets.drills.record_document import Record, digest
 from dr_assets.history.store import FolderStore
 
 STACK = "l6p3z2w4"
@@ -239,7 +239,7 @@ def test_nothing_is_ever_overwritten(store: FolderStore) -> None:
 
 def test_every_field_is_described_for_readers() -> None:
     text = DOCS.read_text()
-    schema = record.Record.json_schema()
+    schema = Record.json_schema()
     for group in (schema, *schema["$defs"].values()):
         for name in group["properties"]:
             assert f"`{name}`" in text, name

@@ -16,7 +16,7 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, Protected, Recovered, RtoInterval
 from dr_assets.drills.parts import Caller, CorrectiveAction, Did, Override, RtoParts
 from dr_assets.drills.plan import Plan
-from dr_assets.drills.record import Record, Status
+from dr_assets.drills.record_document import Record, Status
 from dr_assets.drills.request import Request
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
@@ -171,24 +171,52 @@ def test_a_lag_that_is_not_finite_is_unknown(stack: Stack, monkeypatch: pytest.M
     assert view.lag() == Known(30.0, later, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("given", "reason", "expected"),
-    [
-        ((), None, []),
-        ((), "lag: 3 s", [{"text": "Find and remove the cause: lag: 3 s", "owner": "unassigned", "due": None}]),
-        (
-            (CorrectiveAction(text="lower the TTL", owner="kim", due="2026-12-01"),),
-            "lag: 3 s",
-            [{"text": "lower the TTL", "owner": "kim", "due": "2026-12-01"}],
-        ),
-    ],
-)
-def test_corrective_actions_are_those_of_the_request_or_one_for_a_failure(
-    store: FolderStore, stack: Stack, given: tuple[CorrectiveAction, ...], reason: str | None, expected: list[Any]
-) -> None:
-    journal = begun(store, stack, corrective_actions=given)
-    written = record_builder.finish(stack, store, journal, "failed" if reason else "succeeded", reason)
-    assert written.to_json()["corrective_actions"] == expected
+def left_to_do(written: Record) -> list[str]:
+    assert {(item.owner, item.due) for item in written.corrective_actions} <= {("unassigned", None)}
+    return [item.text for item in written.corrective_actions]
+
+
+def measured(journal: Journal, high: float, lost: float | None) -> Journal:
+    parts = RtoParts(detect=high, decide=0, database=0, traffic=0)
+    recovered = Recovered(rto=RtoInterval(low_seconds=high, high_seconds=high, parts=parts))
+    for result in (recovered, COUNTED.model_copy(update={"lost_seconds": lost})):
+        journal.intend(result.STEP)
+        journal.done(result)
+    return journal
+
+
+def test_case_c5_a_drill_within_its_objectives_leaves_no_action(store: FolderStore, stack: Stack) -> None:
+    journal = measured(begun(store, stack), 2.5, 0.4)
+    assert left_to_do(record_builder.finish(stack, store, journal, "succeeded", None)) == []
+
+
+def test_case_c5_a_failure_leaves_an_action(store: FolderStore, stack: Stack) -> None:
+    written = record_builder.finish(stack, store, begun(store, stack), "failed", "lag: 3 s")
+    assert left_to_do(written) == ["Find and remove the cause: lag: 3 s"]
+
+
+def test_case_c5_a_missed_or_unknown_objective_leaves_an_action(store: FolderStore, stack: Stack) -> None:
+    journal = measured(begun(store, stack), 301.0, None)
+    assert left_to_do(record_builder.finish(stack, store, journal, "succeeded", None)) == [
+        "Find and remove the cause of the missed RTO: it was not under 300 s",
+        "Find out why the RPO is unknown, and repeat the drill",
+    ]
+
+
+def test_case_c5_an_override_leaves_an_action(store: FolderStore, stack: Stack) -> None:
+    override = Override(precondition="lag", reason="the region is gone", by="lee")
+    journal = measured(begun(store, stack, overrides=(override,)), 2.5, 0.4)
+    assert left_to_do(record_builder.finish(stack, store, journal, "succeeded", None)) == [
+        "Remove the cause of the override of lag: the region is gone"
+    ]
+
+
+def test_the_actions_that_an_earlier_version_kept_with_the_request_are_kept(store: FolderStore, stack: Stack) -> None:
+    journal = measured(begun(store, stack), 2.5, 0.4)
+    given = (CorrectiveAction(text="lower the TTL", owner="kim", due="2026-12-01"),)
+    request = journal.document.request.model_copy(update={"corrective_actions": given})
+    journal.document = journal.document.model_copy(update={"request": request})
+    assert record_builder.finish(stack, store, journal, "succeeded", None).corrective_actions == given
 
 
 def test_what_was_not_measured_is_null_and_never_compliant(store: FolderStore, stack: Stack) -> None:
@@ -238,12 +266,7 @@ def test_text_that_is_no_utf8_does_not_cost_the_record(store: FolderStore, stack
 
 def test_no_text_of_a_person_makes_a_journal_unreadable(store: FolderStore, stack: Stack) -> None:
     odd = "caf\udce9"
-    journal = begun(
-        store,
-        stack,
-        overrides=(Override(precondition="lag", reason=odd, by=odd),),
-        corrective_actions=(CorrectiveAction(text=odd, owner=odd, due=None),),
-    )
+    journal = begun(store, stack, overrides=(Override(precondition="lag", reason=odd, by=odd),))
     journal.note(f"aborted by {odd}", odd)
     journal.deviate(odd)
     proposal.attach(store, stack.environment_suffix, DRILL, made(f"{odd}.jsonl"))

@@ -51,7 +51,7 @@ def test_a_new_record_is_chained_to_stored_ones(store: FolderStore, tmp_path: Pa
     for path in RECORDS:
         copy.write(f"records/{STACK}/{path.name}", path.read_bytes())
     newest = json.loads(RECORDS[-1].read_bytes())
-    draft = {name: value for name, value in newest.items() if name not in ("hash", "previous_hash")}
+    draft = {name: value for name, value in newest.items() if name not in ("hash", "previous_hash")} | {"id": "another"}
     assert record.append(copy, draft).previous_hash == newest["hash"]
     assert record.verify_chain(copy, STACK) == []
 

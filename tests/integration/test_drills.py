@@ -24,6 +24,7 @@ from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS
+from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Request
 from dr_assets.drills.steps import StepFailedError
 from dr_assets.emulator import EmbeddedAws
@@ -249,13 +250,13 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
     assert sql(stack, addresses["secondary"], "select count(*) from orders") == [(0,)]
 
 
-def acknowledged(store: FolderStore, stack: Stack, written: record.Record) -> set[tuple[int, int]]:
+def acknowledged(store: FolderStore, stack: Stack, written: Record) -> set[tuple[int, int]]:
     text = store.read(f"drills/{stack.environment_suffix}/{written.id}-ledger.jsonl").decode()
     entries = [json.loads(line) for line in text.splitlines() if line]
     return {(entry["w"], entry["s"]) for entry in entries if entry["fate"] == "acknowledged"}
 
 
-def written_unknown(store: FolderStore, stack: Stack, written: record.Record) -> int:
+def written_unknown(store: FolderStore, stack: Stack, written: Record) -> int:
     text = store.read(f"drills/{stack.environment_suffix}/{written.id}-ledger.jsonl").decode()
     return sum('"unknown"' in line for line in text.splitlines())
 

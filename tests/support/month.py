@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_assets.drills import record
+from dr_assets.drills.record_document import SCHEMA
 from dr_assets.history import samples
 from dr_assets.history.store import Store
 
@@ -158,7 +159,7 @@ def drill(
     acknowledged = 4210 + at.day * 17
     gone = None if lost is None else round(lost * 12)
     return {
-        "schema": record.SCHEMA,
+        "schema": SCHEMA,
         "id": f"{at:%Y%m%dT%H%M%SZ}-{scenario}-{at.day:02x}{at.hour:02x}{at.month:02x}",
         "kind": "drill",
         "scenario": scenario,

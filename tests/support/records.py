@@ -69,7 +69,7 @@ def make_record(
             "lost_seconds": lost,
             "in_doubt": 0,
             "acknowledged": 100,
-            "survived": 100,
+            "survived": 100 - int((lost or 0) * 10),
             "target_seconds": 60,
             "met": None if lost is None else lost < 60,
         },

@@ -15,7 +15,7 @@ from dr_assets.defs.stack.jobs import job_tags
 from dr_assets.drills import record_builder, runner
 from dr_assets.drills.parts import Override
 from dr_assets.drills.plan import STEPS, Scenario, StepName
-from dr_assets.drills.record import Record
+from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Request
 from dr_assets.history.store import open_store
 from dr_assets.stack import Stack, load_stack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -12,9 +11,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from dr_assets.documents import Document, DocumentError, Part, UtcTime
-from dr_assets.drills.record import digest
+from dr_assets.drills.record import check_chain
 
 MANIFEST = "manifest.json"
+_RECORD = re.compile(r"records/\d{6,}\.json")
 
 
 class ManifestFile(Part):
@@ -97,26 +97,20 @@ def _verify_file(root: Path, name: str, file: ManifestFile) -> list[str]:
 
 
 def _verify_records(root: Path, manifest: Manifest) -> list[str]:
-    names = sorted(name for name in manifest.files if re.fullmatch(r"records/\d{6,}\.json", name))
+    names = sorted((name for name in manifest.files if _RECORD.fullmatch(name)), key=lambda name: (len(name), name))
     problems = (
         [] if len(names) == manifest.records else [f"{len(names)} records are listed, {manifest.records} counted"]
     )
-    before: Any = None
-    last: dict[str, Any] | None = None
-    for name in names:
-        try:
-            record = json.loads((root / name).read_bytes())
-            found = digest(record)
-        except (OSError, ValueError, AttributeError):
-            problems.append(f"{name} is no record")
-            before = None
-            continue
-        if record.get("hash") != found:
-            problems.append(f"{name}: the record's hash does not fit its content")
-        if last is not None and before is not None and record.get("previous_hash") != before:
-            problems.append(f"{name}: it is not chained to the record before it")
-        before, last = record.get("hash"), record
-    head = {"id": last.get("id"), "hash": last.get("hash")} if last else None
-    if head != (manifest.chain_head.model_dump() if manifest.chain_head else None):
+    chain = check_chain(((name, _content(root / name)) for name in names), manifest.stack)
+    newest = chain.records[-1] if chain.records else None
+    head = ChainHead(id=newest.id, hash=newest.hash) if newest else None
+    if head != manifest.chain_head:
         problems.append("the head of the chain of records is not the manifest's")
-    return problems
+    return [*problems, *chain.problems]
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return None if path.is_symlink() else path.read_bytes()
+    except OSError:
+        return None

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr_assets.drills.record import digest
+from dr_assets.drills.record_document import digest
 from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
@@ -188,7 +188,7 @@ def _forge(root: Path) -> str:
     """A record made better, and the manifest with it: its own hash reveals it."""
     return (
         _rewrite(root, "records/000002.json", lambda record: record.update(status="succeeded"))
-        + ": the record's hash does not fit"
+        + ": its hash does not fit its content"
     )
 
 
@@ -201,6 +201,25 @@ def _rehash(root: Path) -> str:
 
     _rewrite(root, "records/000002.json", change)
     return "records/000003.json: it is not chained"
+
+
+def _forge_the_chain(root: Path) -> str:
+    """An objective met by word alone, every hash, the head and the manifest computed anew: the figures reveal it."""
+    before: str | None = None
+    for number in (1, 2, 3):
+
+        def change(record: dict[str, Any], before: str | None = before) -> None:
+            if record["status"] == "succeeded":
+                record["rto"] |= {"low_seconds": 99999, "high_seconds": 99999, "met": True}
+            record["previous_hash"] = before
+            record["hash"] = digest(record)
+
+        name = _rewrite(root, f"records/{number:06d}.json", change)
+        before = json.loads((root / name).read_text())["hash"]
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["chain_head"]["hash"] = before
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    return "records/000003.json: rto.met is true, but 99999 to 99999 s"
 
 
 def _drop(root: Path) -> str:
@@ -235,7 +254,10 @@ def _spoil(root: Path) -> str:
     return "manifest.json is not JSON"
 
 
-@pytest.mark.parametrize("tamper", [_change, _remove, _add, _link, _forge, _rehash, _drop, _escape, _spoil])
+TAMPERINGS = (_change, _remove, _add, _link, _forge, _rehash, _forge_the_chain, _drop, _escape, _spoil)
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS)
 def test_every_kind_of_tampering_is_found(written: Any, tmp_path: Path, tamper: Callable[[Path], str]) -> None:
     import shutil
 
