@@ -14,6 +14,7 @@ import dagster as dg
 
 from dr_assets import utc
 from dr_assets.defs.monitoring.checks import CHECK
+from dr_assets.defs.monitoring.heartbeat import beat
 from dr_assets.defs.reports.assets import HISTORY_JOB, REPORT_JOB
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import DESTROY, PROVISION, VERIFY
@@ -32,7 +33,7 @@ from dr_assets.ticks.drill_proofs import drill_samples
 from dr_assets.ticks.monitor import Monitor
 from dr_assets.ticks.tick import TickResult
 
-FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
+FAST_SECONDS, SLOW_SECONDS, DRILL_SECONDS = 5, 10, 20
 RUNS_EACH_TICK = 50
 # A run in progress for longer is reported: its worker may be gone, which Dagster may never notice (dagster#17448). Drills take
 # minutes; a first provisioning with Aurora's instances takes up to an hour.
@@ -125,7 +126,7 @@ def build_sensors(
 
     @sensor(
         "drill_overdue",
-        DAILY_SECONDS,
+        DRILL_SECONDS,
         "Drills that are overdue or unfinished, and proof that a later change made stale.",
     )
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -150,6 +151,7 @@ def _result(
     note: str = "",
 ) -> dg.SensorResult:
     events = list(events_of(monitor, sensor, result))
+    beat(monitor, sensor, context.instance)
     if monitor.ticker(sensor).store_problem:
         context.log.warning(f"The history store failed: {monitor.ticker(sensor).store_problem}")
     if run_requests:
