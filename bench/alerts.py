@@ -72,7 +72,7 @@ def one(
     quiet(stack)
     daemon.start()
     try:
-        wait_for_probe_metrics(aws)
+        wait_for_probe_metrics(stack)
         time.sleep(pause)
         assert not transition_keys(mail.received), "there was an alert before there was a fault"
         fault = time.time()

@@ -20,6 +20,7 @@ from dr_assets.drills.plan import Scenario
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import connect
 from dr_assets.resources import names
+from dr_assets.resources.notifications.recipients import recipients
 from dr_assets.resources.parity import compare_pair, pairs
 
 Check = Callable[[AwsView], "str | None"]
@@ -93,8 +94,12 @@ def alert_subscription_confirmed(view: AwsView) -> str | None:
     name = names.topic(view.stack, view.to_site)
     arn = names.arn("sns", name, region=view.to_region, account=view.target_arn.split(":")[4])
     found = view.call("sns", "list_subscriptions_by_topic", view.to_region, TopicArn=arn)["Subscriptions"]
-    confirmed = [item for item in found if item["SubscriptionArn"].startswith("arn:")]
-    return None if confirmed else f"the topic {name} has no confirmed subscription: no one would be notified"
+    if recipients(view.stack, found):
+        return None
+    return (
+        f"the topic {name} has no confirmed subscription but the stack's own queue: no one would be notified. "
+        "Set alert_emails in the stack file, provision, and confirm the e-mail."
+    )
 
 
 def parity(view: AwsView) -> str | None:

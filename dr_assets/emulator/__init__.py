@@ -201,8 +201,8 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "slide with the minute [CloudWatch user guide, alarm evaluation]",
         "only a transition runs actions; topics receive CloudWatch's message; a state set by SetAlarmState lasts until "
         "the next evaluation, one or two minutes later; DescribeAlarmHistory [CloudWatch user guide; SetAlarmState]",
-        "the pace of alarms, AWS's own metrics and health checks is a setting of the control API: 1 to 600 times AWS's "
-        "[our own]",
+        "the pace of alarms, AWS's own metrics and health checks is a setting of the control API: 1 to 600 times AWS's; "
+        "alarms with periods below a minute keep real time [our own]",
         "AWS's own metrics become readable after a delay of 0 to 120 s, at the pace, 60 s unless set, and fill in; what "
         "PutMetricData puts is there at once [telegraf#2704]",
         "ListMetrics shows a metric 15 minutes after its first sample, at the pace (a setting), and for two weeks after its "
@@ -239,8 +239,8 @@ DIFFERS: tuple[str, ...] = (
     "loopback counts as TLS (aws:SecureTransport is true, s3:TlsVersion the oldest that S3 takes, 1.2) unless the answer clear_text says otherwise [emulator]",
     "tags of EC2, KMS, SNS, SQS, Secrets Manager, roles, clusters, instances and subnet groups are known to conditions "
     "(aws:ResourceTag), those of other resources are not [emulator]",
-    "how far back an alarm reads for missing data is a guess: two periods more than it evaluates, as in the user "
-    "guide's examples. Where too few datapoints breach to decide, which the guide does not cover, the state is kept "
+    "how far back an alarm reads for missing data is not documented: two periods more than it evaluates, as in the user "
+    "guide's examples, or up to seven: the answer alarm_look_back_periods. Where too few datapoints breach to decide, which the guide does not cover, the state is kept "
     "[guess]",
     "health checks on alarms treat missing data as missing: whether Route 53 uses the alarm's treatment is not "
     "documented, only that it does not copy it. The metric of a dark region stops at once; how fast AWS notices is "

@@ -30,6 +30,10 @@ class Answers:
         cluster, reader and instance. Neither the user guide ("Connecting to an Aurora Global Database", "Using SSL/TLS") nor a
         reported certificate shows that it does.
     clear_text: whether requests count as sent without TLS (aws:SecureTransport is false). Loopback stands for TLS.
+    alarm_look_back_periods: how many periods more than it evaluates an alarm reads, to find datapoints where some are missing. "The
+        exact number of datapoints it attempts to retrieve depends on the length of the alarm period and whether it is based on a metric
+        with standard resolution or high resolution" (CloudWatch user guide, "Configuring how CloudWatch alarms treat missing data"); its
+        examples read two more.
     list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
     metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
     route53_calls_per_second: Route 53's API calls of one account, at the pace, before Throttling (developer guide, "Quotas"); 0: no limit.
@@ -65,6 +69,7 @@ class Answers:
             for size in ("large", "xlarge", "2xlarge", "4xlarge")
         ),
     )
+    alarm_look_back_periods: int = 2
     list_metrics_seconds: float = 900.0
     metric_delay_seconds: float = 60.0
     route53_calls_per_second: float = 5.0
@@ -87,6 +92,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 # The values that a number may take, both included.
 RANGES: dict[str, tuple[float, float]] = {
+    "alarm_look_back_periods": (2, 7),
     "list_metrics_seconds": (0.0, 900.0),
     "metric_delay_seconds": (0.0, 120.0),
     "route53_calls_per_second": (0.0, 1000.0),

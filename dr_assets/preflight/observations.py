@@ -241,6 +241,7 @@ OBSERVATIONS: tuple[Observation, ...] = (
 # Each setting of the embedded AWS -> the check or observation that tells AWS's answer, or why no read-only call does.
 SWITCHES: Mapping[str, str] = {
     **{each.switch: each.name for each in OBSERVATIONS if each.switch},
+    "alarm_look_back_periods": "not readable: it takes a metric that falls silent",
     "certificate_names_global_endpoint": "not readable: only a TLS connection to the database shows its certificate",
     "clear_text": "not readable: a property of the request, not of AWS",
     "cluster_without_key": "not readable: it takes a key that is disabled or destroyed",

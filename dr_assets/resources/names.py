@@ -182,7 +182,7 @@ def event_subscription(stack: Stack, site: Site) -> str:
 
 
 def alarm(stack: Stack, site: Site, metric: str) -> str:
-    """`metric`: replication-lag, rpo-lag, cpu, connections, connectivity, takes-writes."""
+    """`metric`: replication-lag, rpo-lag, cpu, connections, connectivity, takes-writes, or heartbeat-WATCHER."""
     return f"aurora-{metric}-{site}-{stack.environment_suffix}"
 
 

@@ -34,6 +34,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Site, Stack
 from dr_assets.ticks.event_queue import Queues
 from dr_assets.ticks.event_states import process
+from dr_assets.ticks.heartbeat import Heartbeats
 from dr_assets.ticks.tick import Ticker, TickResult
 
 SHARE_SECONDS = 3.0
@@ -61,6 +62,7 @@ class Monitor:
     preconditions: Callable[[Recommendation], Sequence[Precondition]] | None = None
     clock: Callable[[], datetime] = utc.now
     vote: Vote = DEFAULT_VOTE
+    heartbeats: Heartbeats | None = None
 
     def __post_init__(self) -> None:
         self.resources: Mapping[str, Resource] = {resource.key: resource for resource in catalog(self.stack)}
@@ -75,6 +77,7 @@ class Monitor:
         self._tickers = {topic.sensor: self._ticker(topic.sensor) for topic in TOPICS.values()}
         self._recorder = LagRecorder(self.store, self.stack.environment_suffix)
         self._problems: dict[str, str] = {}
+        self._heartbeats = self.heartbeats or Heartbeats(self.stack)
 
     def _ticker(self, sensor: str) -> Ticker:
         return Ticker(
@@ -93,6 +96,10 @@ class Monitor:
     def memory(self, sensor: str, cursor: str | None) -> SensorMemory:
         """What the sensor's cursor remembers. Raises DrError where it cannot be read."""
         return self.ticker(sensor).load(cursor).memory
+
+    def beat(self, sensor: str, daemon_runs: Callable[[], bool]) -> None:
+        """Note a completed tick of a sensor: `Heartbeats.beat`."""
+        self._heartbeats.beat(sensor, daemon_runs)
 
     def poll(self) -> Snapshot:
         """This tick's snapshot; sensors that tick within a few seconds share one. Alerts leave from a region that answers."""

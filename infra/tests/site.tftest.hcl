@@ -356,6 +356,16 @@ run "alarms_at_the_reader" {
     condition     = aws_cloudwatch_metric_alarm.state["connectivity"].dimensions == tomap({ Stack = "tst42", Site = "secondary" })
     error_message = "The connectivity alarm looks at the probe's own metric."
   }
+
+  assert {
+    condition = alltrue([
+      for watcher, alarm in aws_cloudwatch_metric_alarm.heartbeat :
+      "${alarm.namespace} ${alarm.metric_name} ${alarm.statistic} ${alarm.comparison_operator} ${alarm.threshold}" == "DRAssets Heartbeat SampleCount LessThanThreshold 1" &&
+      "${alarm.datapoints_to_alarm} of ${alarm.evaluation_periods} x ${alarm.period} ${alarm.treat_missing_data}" == "3 of 3 x 10 breaching" &&
+      alarm.actions_enabled && alarm.dimensions == tomap({ Stack = "tst42", Watcher = watcher })
+    ])
+    error_message = "A watcher whose heartbeat is missing for three periods of ten seconds is in alarm."
+  }
 }
 
 run "lag_metrics_of_the_source_region_alone" {

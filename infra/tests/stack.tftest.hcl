@@ -106,9 +106,13 @@ run "names" {
 
   assert {
     condition = toset(values(module.primary.alarm_names)) == toset([
-      for metric in ["replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes"] : "aurora-${metric}-primary-tst42"
+      for metric in [
+        "replication-lag", "rpo-lag", "cpu", "connections", "connectivity", "takes-writes",
+        "heartbeat-daemon", "heartbeat-replication-lag", "heartbeat-health-checks", "heartbeat-event-queue",
+        "heartbeat-drift", "heartbeat-run-failure", "heartbeat-drill-overdue",
+      ] : "aurora-${metric}-primary-tst42"
     ])
-    error_message = "A site has exactly six alarms, aurora-{metric}-{site}-{suffix}."
+    error_message = "A site has exactly thirteen alarms, aurora-{metric}-{site}-{suffix}."
   }
 
   assert {

@@ -106,6 +106,7 @@ def test_all_start_stopped_tick_often_and_touch_nothing_at_load(stack: Stack) ->
     assert tuple(each.name for each in sensors) == SENSORS
     assert all(each.default_status == dg.DefaultSensorStatus.STOPPED for each in sensors)
     assert all(each.minimum_interval_seconds <= 10 for each in sensors if each.name != "drill_overdue")
+    assert all(each.minimum_interval_seconds <= 20 for each in sensors)  # heartbeats may be 50 s apart
     dg.Definitions.validate_loadable(dg.Definitions(sensors=sensors))
 
 
@@ -139,6 +140,37 @@ def test_a_failed_delivery_fails_the_tick_and_keeps_the_cursor(bench: Bench) -> 
     bench.restart()
     bench.tick("health_checks", 15, down(15))
     assert bench.sns.keys == [f"{S}-writer-000001.opened"]
+
+
+class Noted:
+    """Heartbeats that only note the watcher and whether the daemon is known to run."""
+
+    def __init__(self) -> None:
+        self.beats: list[tuple[str, bool]] = []
+
+    def beat(self, sensor: str, daemon_runs: Callable[[], bool]) -> None:
+        self.beats.append((sensor, daemon_runs()))
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_case_f7_a_completed_tick_of_each_sensor_is_a_heartbeat(
+    stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, name: str
+) -> None:
+    noted = Noted()
+    bench = Bench(stack, tmp_path, instance, heartbeats=noted)
+    bench.monitor.process_events = lambda cursor: (bench.monitor.observe("event_queue", cursor), [])  # type: ignore[method-assign]
+    bench.tick(name, 0, healthy(0))
+    assert noted.beats == [(name, False)]  # an ephemeral instance has no daemon
+
+
+def test_case_f7_a_tick_that_failed_is_no_heartbeat(stack: Stack, tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    noted = Noted()
+    bench = Bench(stack, tmp_path, instance, heartbeats=noted)
+    bench.tick("health_checks", 0, down(0))
+    bench.sns.errors = [AlertRefused("SNS says no")]
+    with pytest.raises(AlertRefused):
+        bench.tick("health_checks", 10, down(10))
+    assert len(noted.beats) == 1
 
 
 def test_lag_belongs_to_another_sensor_and_both_read_the_same(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -185,7 +186,58 @@ def test_five_minutes_slide_with_the_minute() -> None:
 )
 def test_how_often_it_is_evaluated(period: int, periods: int, seconds: float) -> None:
     assert rule(1, periods, period=period).interval == seconds
-    assert rule(1, periods, period=period, pace=10.0).interval == seconds / 10
+    # Below a minute the pace changes nothing: a process that puts such a metric runs in real time.
+    short = period < 60
+    faster = rule(1, periods, period=period, pace=10.0)
+    assert faster.interval == (seconds if short else seconds / 10)
+    assert faster.seconds == (period if short else period / 10)
+
+
+def silence(look_back: int, **more: Any) -> tuple[list[float], int]:
+    """Seconds from the last of 40 beats to ALARM for every phase of the beats, and how often it was in ALARM before."""
+    gap = more.pop("gap")
+    beat_alarm = rule(
+        3,
+        statistic="SampleCount",
+        period=10,
+        threshold=1.0,
+        comparison="LessThanThreshold",
+        missing="breaching",
+        look_back=look_back,
+        **more,
+    )
+    delays, false = [], 0
+    for phase in range(0, 60, 3):
+        beats = [Datum.single(1_800_000_000.0 + phase + gap * n, 1.0) for n in range(40)]
+        at, state = math.floor(beats[20].at / 10) * 10.0, alarms.state_of("OK")
+        while at <= beats[-1].at or state != "ALARM":
+            at += beat_alarm.interval
+            state = alarms.evaluate([beat for beat in beats if beat.at <= at], beat_alarm, at, state).state
+            false += state == "ALARM" and at <= beats[-1].at
+        delays.append(at - beats[-1].at)
+    return delays, false
+
+
+@pytest.mark.parametrize("look_back", range(2, 8))
+@pytest.mark.parametrize("gap", [5, 30, 50])
+def test_silence_breaches_within_120_seconds_whatever_the_look_back(look_back: int, gap: int) -> None:
+    """User guide, "How alarm state is evaluated when data is missing": a real datapoint anywhere in the evaluation range is used
+    before a missing one, so silence breaches only once fewer than N are left there. How long the range is, is not documented."""
+    delays, false = silence(look_back, gap=gap)
+    assert false == 0
+    assert max(delays) <= 110
+
+
+def test_beats_more_than_the_shortest_range_apart_are_false_alarms() -> None:
+    assert silence(2, gap=55)[1] > 0
+
+
+def test_how_far_back_an_alarm_reads_is_a_switch(aws: EmbeddedAws) -> None:
+    assert aws.control.answers()["alarm_look_back_periods"] == 2
+    assert aws.control.answers(alarm_look_back_periods=7)["alarm_look_back_periods"] == 7
+    for nonsense in (1, 8):
+        with pytest.raises(ValueError, match="between 2 and 7"):
+            aws.control.answers(alarm_look_back_periods=nonsense)
 
 
 def test_samples_of_another_unit_are_ignored_where_the_alarm_names_one() -> None:

@@ -97,16 +97,16 @@ def test_a_daemon_killed_during_an_outage_loses_nothing_and_repeats_nothing(tmp_
         daemon = Daemon(tmp_path, {"DR_ALERT_SLACK_URL": hook.url}).prepare()
         with ended(daemon, hook, mail):
             daemon.start()
-            wait_for_probe_metrics(aws, seconds=PATIENCE)
+            wait_for_probe_metrics(stack, seconds=PATIENCE)
             aws.control.database("kill", site="primary")
             until(lambda: steps(hook) and steps(mail), PATIENCE, "the alert")
             daemon.kill()
             daemon.start()
-            wait_for_probe_metrics(aws, seconds=PATIENCE)
+            wait_for_probe_metrics(stack, seconds=PATIENCE)
             assert steps(hook) == steps(mail) == ["opened"]
             aws.control.database("revive", site="primary")
             until(lambda: len(steps(hook)) > 1 and len(steps(mail)) > 1, 2 * PATIENCE, "the resolution")
-            wait_for_probe_metrics(aws, seconds=PATIENCE)  # and nothing more at the next ticks
+            wait_for_probe_metrics(stack, seconds=PATIENCE)  # and nothing more at the next ticks
         assert steps(hook) == steps(mail) == ["opened", "resolved"]
 
 

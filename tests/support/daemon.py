@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import boto3
 
-from dr_assets.emulator import EmbeddedAws
-from dr_assets.stack import SITES, Stack
+from dr_assets.stack import SITES, Site, Stack
 from tests.support.principal import let_topic_send
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,8 +165,20 @@ def until(done: Callable[[], Any], seconds: float, what: str) -> Any:
     return answer
 
 
-def wait_for_probe_metrics(aws: EmbeddedAws, times: int = 4, seconds: float = 90.0) -> None:
-    """Wait until the sensors have published the probe's metric, from now on twice at each site."""
-    calls = aws.control.calls()
-    since = calls[-1]["n"] if calls else 0
-    until(lambda: sum(c["operation"] == "PutMetricData" for c in aws.control.calls(since)) >= times, seconds, "a probe")
+def wait_for_probe_metrics(stack: Stack, times: int = 2, seconds: float = 90.0) -> None:
+    """Wait until the sensors have published the probe's metric, from now on `times` at each site. Heartbeats do not count."""
+    begin = datetime.now(timezone.utc)
+
+    def published(site: Site) -> float:
+        metric = {
+            "Namespace": "DRAssets",
+            "MetricName": "WriterConnectivity",
+            "Dimensions": [{"Name": "Stack", "Value": stack.environment_suffix}, {"Name": "Site", "Value": site}],
+        }
+        query = {"Id": "p", "MetricStat": {"Metric": metric, "Period": 1, "Stat": "SampleCount"}}
+        found = boto3.client("cloudwatch", stack.region(site)).get_metric_data(
+            MetricDataQueries=[query], StartTime=begin, EndTime=datetime.now(timezone.utc) + timedelta(seconds=5)
+        )
+        return float(sum(found["MetricDataResults"][0]["Values"]))
+
+    until(lambda: all(published(site) >= times for site in SITES), seconds, "a probe")

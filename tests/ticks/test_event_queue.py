@@ -107,9 +107,12 @@ def test_events_in_the_wrong_order_and_twice_are_harmless(monitor: Monitor, stac
     assert events["primary/resynchronizing"].done is True
 
 
-def test_alarm_notifications_are_evidence_and_raise_no_alert(monitor: Monitor, stack: Stack) -> None:
+@pytest.mark.parametrize("metric", ["cpu", "heartbeat-drift"])
+def test_case_f7_alarm_notifications_are_evidence_and_raise_no_alert(
+    monitor: Monitor, stack: Stack, metric: str
+) -> None:
     body = {
-        "AlarmName": f"aurora-cpu-primary-{S}",
+        "AlarmName": f"aurora-{metric}-primary-{S}",
         "NewStateValue": "ALARM",
         "OldStateValue": "OK",
         "NewStateReason": "Threshold Crossed",

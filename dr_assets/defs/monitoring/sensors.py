@@ -13,6 +13,7 @@ import dagster as dg
 from dr_assets import utc
 from dr_assets.defs import markdown
 from dr_assets.defs.monitoring.checks import CHECK
+from dr_assets.defs.monitoring.heartbeat import beat
 from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, long_runs, run_sample
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import STACK_TAG
@@ -30,7 +31,7 @@ from dr_assets.ticks.drill_proofs import drill_samples
 from dr_assets.ticks.monitor import Monitor
 from dr_assets.ticks.tick import TickResult
 
-FAST_SECONDS, SLOW_SECONDS, DAILY_SECONDS = 5, 10, 300
+FAST_SECONDS, SLOW_SECONDS, DRILL_SECONDS = 5, 10, 20
 
 
 def build_sensors(
@@ -107,7 +108,7 @@ def build_sensors(
 
     @sensor(
         "drill_overdue",
-        DAILY_SECONDS,
+        DRILL_SECONDS,
         "Drills that are overdue or unfinished, and proof that a later change made stale.",
     )
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -135,6 +136,7 @@ def _result(
     note: str = "",
 ) -> dg.SensorResult:
     events = list(events_of(monitor, sensor, result))
+    beat(monitor, sensor, context.instance)
     if monitor.ticker(sensor).store_problem:
         context.log.warning(f"The history store failed: {monitor.ticker(sensor).store_problem}")
     if run_requests:

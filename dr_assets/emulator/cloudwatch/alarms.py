@@ -12,12 +12,12 @@ from datetime import datetime, timezone
 from operator import ge, gt, le, lt
 from typing import Any, Literal, cast
 
+from dr_assets.emulator.answers import Answers, answers
 from dr_assets.emulator.cloudwatch.metrics import STATISTIC, Datum, Series, statistic
 
 State = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
 
-# CloudWatch reads more periods than it evaluates. How many more is not documented; its examples read 5 to evaluate 3.
-LOOK_BACK_PERIODS = 2
+SHORT_PERIOD = 60  # seconds; alarms with a shorter one are of high resolution
 _OPERATORS = {
     "GreaterThanThreshold": (gt, "greater than"),
     "GreaterThanOrEqualToThreshold": (ge, "greater than or equal to"),
@@ -31,9 +31,11 @@ class Rule:
     """The part of an alarm that decides its state.
 
     Attributes:
-        period: seconds; `pace` divides it, so that tests and demonstrations need not wait for minutes.
+        period: seconds; `pace` divides it, so that tests and demonstrations need not wait for minutes. Periods below a minute keep
+            real time: their data comes from processes that do not run faster at a pace.
         periods / to_alarm: N and M of "M out of N datapoints".
         statistic: Average, Maximum, Minimum, Sum, SampleCount or a percentile as `p95`.
+        look_back: how many periods more than N the alarm reads where data is missing.
         missing: `missing`, `ignore`, `breaching` or `notBreaching`.
     """
 
@@ -49,11 +51,12 @@ class Rule:
     missing: str = "missing"
     unit: str | None = None
     pace: float = 1.0
+    look_back: int = Answers.alarm_look_back_periods
 
     @property
     def seconds(self) -> float:
         """How long a period takes in real time (seconds)."""
-        return self.period / self.pace
+        return self.period if self.period < SHORT_PERIOD else self.period / self.pace
 
     @property
     def series(self) -> Series:
@@ -63,12 +66,14 @@ class Rule:
     @property
     def interval(self) -> float:
         """How often the alarm is evaluated: every minute, every 10 s with short periods, every hour over more than a day."""
-        return (10 if self.period < 60 else 3600 if self.period * self.periods > 86_400 else 60) / self.pace
+        if self.period < SHORT_PERIOD:
+            return 10.0
+        return (3600 if self.period * self.periods > 86_400 else 60) / self.pace
 
     @property
     def span(self) -> float:
         """The evaluation range: how far back the alarm reads, in seconds of real time."""
-        return (self.periods + LOOK_BACK_PERIODS) * self.seconds
+        return (self.periods + self.look_back) * self.seconds
 
     def breaches(self, value: float) -> bool:
         """Whether a datapoint is on the wrong side of the threshold."""
@@ -103,7 +108,7 @@ def datapoints(data: Iterable[Datum], rule: Rule, now: float) -> list[Point | No
     The range ends with the last full minute (10 s, hour) and slides with it: a period of five minutes is no five minutes of
     the clock. What the running minute has so far is not in it.
     """
-    end, count = math.floor(now / rule.interval) * rule.interval, rule.periods + LOOK_BACK_PERIODS
+    end, count = math.floor(now / rule.interval) * rule.interval, rule.periods + rule.look_back
     begin = end - rule.span
     found: list[list[Datum]] = [[] for _ in range(count)]
     for datum in data:
@@ -297,6 +302,7 @@ def rule_of(alarm: Any, pace: float) -> Rule | None:
         missing=alarm.treat_missing_data or "missing",
         unit=alarm.unit,
         pace=pace,
+        look_back=answers().alarm_look_back_periods,
     )
 
 

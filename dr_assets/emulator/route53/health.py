@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dr_assets.emulator.answers import answers
 from dr_assets.emulator.cloudwatch import alarms
 from dr_assets.emulator.cloudwatch.alarms import Rule
 from dr_assets.emulator.cloudwatch.metrics import Datum
@@ -51,6 +52,7 @@ def metric_rule(config: Mapping[str, Any], pace: float) -> Rule:
         missing=_MISSING,
         unit=None,
         pace=pace,
+        look_back=answers().alarm_look_back_periods,
     )
 
 

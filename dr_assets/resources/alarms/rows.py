@@ -1,8 +1,13 @@
-"""CloudWatch alarms of each site: five that notify, and one that only drives the DNS health checks.
+"""CloudWatch alarms of each site: five on the database, one that only drives the DNS health checks, and one for each watcher.
 
 AWS publishes the lag metrics at the current reader only, with dimensions that its documents disagree about (`lag_metric`): the rows
 have those to begin with, the kind reads which ones the account shows. Missing data breaches at the reader, where it
 means that replication is not being measured, and not at the writer, where there is never any.
+
+The alarms on watchers report that the monitoring itself has stopped, so they must not depend on it. CloudWatch uses a real datapoint
+anywhere in its evaluation range before a missing one, and the length of that range is not documented ("How alarm state is evaluated
+when data is missing", user guide). 3 of 3 periods of 10 s breach 51 to 110 s after the last heartbeat for any range from 5 to 10
+periods, and do not while heartbeats are up to 50 s apart; periods of a minute take up to 240 s and more.
 """
 
 from __future__ import annotations
@@ -22,6 +27,10 @@ PROBE_NAMESPACE = "DRAssets"
 # The probe's result twice: at one second for the sensors, and at one minute for the alarms, because Route 53 does not support
 # high-resolution metrics (Route 53 API, AlarmIdentifier) and its checks read the alarms' metric.
 PROBE_METRIC, ALARM_PROBE_METRIC = "WriterConnectivity", "WriterConnectivityMinute"
+# The Dagster daemon and the sensors, by their Dagster names. Each puts its heartbeat into both regions.
+WATCHERS = ("daemon", "replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue")
+HEARTBEAT_METRIC = "Heartbeat"
+HEARTBEAT_PERIOD_SECONDS, HEARTBEAT_PERIODS = 10, 3
 # Not an alert: it is in ALARM wherever the writer is. Health checks read its data; it notifies no one.
 SIGNAL = "takes-writes"
 LOST = "problems would go unnoticed"
@@ -86,6 +95,38 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
             title=title,
         )
 
+    def heartbeat(watcher: str) -> Resource:
+        purpose = f"heartbeat-{watcher.replace('_', '-')}"
+        topic = [Ref(f"{site}/notifications/topic", "Arn")]
+        subject = "the Dagster daemon" if watcher == "daemon" else f"the sensor {watcher}"
+        title = f"No heartbeat of {subject} reaches this region. Runbook: No heartbeat."
+        desired = {
+            "Namespace": PROBE_NAMESPACE,
+            "MetricName": HEARTBEAT_METRIC,
+            "Dimensions": {"Stack": stack.environment_suffix, "Watcher": watcher},
+            "Statistic": "SampleCount",
+            "Threshold": 1.0,
+            "ComparisonOperator": "LessThanThreshold",
+            "Period": HEARTBEAT_PERIOD_SECONDS,
+            "EvaluationPeriods": HEARTBEAT_PERIODS,
+            "DatapointsToAlarm": HEARTBEAT_PERIODS,
+            "TreatMissingData": "breaching",
+            "ActionsEnabled": True,
+            "AlarmActions": topic,
+            "OKActions": topic,
+        }
+        return resource(
+            stack,
+            f"{site}/monitoring/alarm-{purpose}",
+            "cloudwatch.alarm",
+            names.alarm(stack, site, purpose),
+            desired,
+            settings={"Description": title},
+            after=(f"{site}/notifications/topic-policy",),
+            terraform=f'module.{site}.aws_cloudwatch_metric_alarm.heartbeat["{watcher}"]',
+            title=title,
+        )
+
     by_role = ByRole(site, writer="notBreaching", reader="breaching")
     title = f"Replication is more than {lag} ms behind, or not measured at the reader."
     yield alarm(
@@ -103,3 +144,4 @@ def site_rows(stack: Stack, site: Site) -> Iterator[Resource]:
     yield alarm("connectivity", ALARM_PROBE_METRIC, 1, title, twin=twin, statistic="Minimum", operator=below)
     title = "In alarm where the writer is: the probe's writes through this site's cluster endpoint are accepted."
     yield alarm(SIGNAL, ALARM_PROBE_METRIC, 1, title, twin="takes_writes", operator="GreaterThanOrEqualToThreshold")
+    yield from map(heartbeat, WATCHERS)

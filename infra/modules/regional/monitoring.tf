@@ -1,4 +1,5 @@
-# Five alarms, the same at both sites, and a sixth from which DNS learns which site accepts writes.
+# Five alarms on the database, the same at both sites, a sixth from which DNS learns which site accepts writes, and one for each
+# watcher (the Dagster daemon and its sensors), which reports that the monitoring itself has stopped.
 #
 # AWS publishes the lag metrics at the current reader only. So missing data breaches at the reader, where it means that
 # replication is not being measured, and not at the writer, where there is never any.
@@ -53,6 +54,8 @@ locals {
     cluster       = { DBClusterIdentifier = var.cluster_identifier }
     source-region = { SourceRegion = var.source_region }
   }
+
+  watchers = toset(["daemon", "replication_lag", "health_checks", "event_queue", "drift", "run_failure", "drill_overdue"])
 
   missing_lag = { writer = "notBreaching", reader = "breaching" }
 }
@@ -128,6 +131,31 @@ resource "aws_cloudwatch_metric_alarm" "takes_writes" {
   treat_missing_data  = "missing"
   actions_enabled     = true
   tags                = merge(var.tags, { Name = "aurora-takes-writes-${var.site}-${var.suffix}" })
+
+  depends_on = [aws_sns_topic_policy.events]
+}
+
+# Each watcher puts a heartbeat into both regions at least every 50 s. Three periods of ten seconds report its absence within two minutes,
+# however far back CloudWatch looks for data; periods of a minute would not.
+resource "aws_cloudwatch_metric_alarm" "heartbeat" {
+  for_each = local.watchers
+
+  alarm_name          = "aurora-heartbeat-${replace(each.key, "_", "-")}-${var.site}-${var.suffix}"
+  alarm_description   = "No heartbeat of ${each.key == "daemon" ? "the Dagster daemon" : "the sensor ${each.key}"} reaches this region. Runbook: No heartbeat."
+  namespace           = "DRAssets"
+  metric_name         = "Heartbeat"
+  dimensions          = { Stack = var.suffix, Watcher = each.key }
+  statistic           = "SampleCount"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 10
+  evaluation_periods  = 3
+  datapoints_to_alarm = 3
+  treat_missing_data  = "breaching"
+  actions_enabled     = true
+  alarm_actions       = [aws_sns_topic.events.arn]
+  ok_actions          = [aws_sns_topic.events.arn]
+  tags                = merge(var.tags, { Name = "aurora-heartbeat-${replace(each.key, "_", "-")}-${var.site}-${var.suffix}" })
 
   depends_on = [aws_sns_topic_policy.events]
 }

@@ -91,5 +91,6 @@ output "alarm_names" {
   value = merge(
     { for key, alarm in merge(aws_cloudwatch_metric_alarm.lag, aws_cloudwatch_metric_alarm.state) : key => alarm.alarm_name },
     { takes-writes = aws_cloudwatch_metric_alarm.takes_writes.alarm_name },
+    { for watcher, alarm in aws_cloudwatch_metric_alarm.heartbeat : "heartbeat-${replace(watcher, "_", "-")}" => alarm.alarm_name },
   )
 }
