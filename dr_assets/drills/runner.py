@@ -157,7 +157,7 @@ def abort(stack: Stack, store: Store, drill: str, by: str) -> Record:
                 f"The drill {drill} has begun to move the writer: resume it, so that it ends in a known state."
             )
         journal.note(f"aborted by {by} before anything was changed", "operator")
-        _add_caller(journal, utc.now_text(), "aborted", identify(by, _regions(journal.plan)))
+        _add_caller(journal, journal.now_text(), "aborted", identify(by, _regions(journal.plan)))
         return record_builder.finish(stack, store, journal, "aborted", f"aborted by {by}")
 
 
@@ -210,7 +210,7 @@ class DrillRunner:
         self.aws = clients()
         self._steps = DrillSteps(stack, store, _view(stack, self.aws, self.plan), journal, lock)
         self._on_step = on_step
-        self._did, self._at = did, utc.now_text()
+        self._did, self._at = did, journal.now_text()
         self._caller: Identification | None = Identification(words, _regions(self.plan))
 
     def __enter__(self) -> DrillRunner:

@@ -468,14 +468,19 @@ def test_drift_that_verification_found_names_the_lost_capability(
 
 
 def record(bench: Bench, days_ago: float, scenario: str, status: str = "succeeded") -> None:
-    """Store a record that a real drill left (tests/drills/data), with another end, scenario and status."""
+    """Store a record that a real drill left (tests/drills/data), moved in time, as another drill of that scenario and status."""
     body = json.loads((RECORDS / "000001.json").read_bytes())
-    end = utc.to_text(at(0) - timedelta(days=days_ago))
-    body |= {"ended_at": end, "scenario": scenario, "status": status}
+    move = at(0) - timedelta(days=days_ago) - utc.parse(body["ended_at"])
+    number = len(bench.store.list(f"records/{S}/")) + 1
+    for entry, *names in ((body, "started_at", "ended_at"), (body["exposure"], "from", "until")):
+        entry |= {name: utc.to_text(utc.parse(entry[name]) + move) for name in names}
+    for entry in body["timeline"]:
+        entry["at"] = utc.to_text(utc.parse(entry["at"]) + move)
+    reason = None if status == "succeeded" else "the lag was too high"
+    body |= {"id": f"{body['id']}{number}", "scenario": scenario, "status": status, "reason": reason}
     del body["hash"]
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     body["hash"] = hashlib.sha256(canonical.encode()).hexdigest()
-    number = len(bench.store.list(f"records/{S}/")) + 1
     bench.store.write(f"records/{S}/{number:06d}.json", json.dumps(body).encode())
 
 
@@ -650,7 +655,13 @@ def test_declared_checks_are_exactly_those_that_are_emitted(
                 samples = [
                     replace(
                         s,
-                        value=None if s.raw is None else 1.0 if s.metric == "role" else 0.0 if s.unit != "ms" else 1e6,
+                        raw=None
+                        if s.raw is None
+                        else 1.0
+                        if s.metric == "role"
+                        else 0.0
+                        if s.quantity.unit != "ms"
+                        else 1e6,
                     )
                     if s.metric != "role"
                     else s

@@ -115,7 +115,7 @@ def rewrite(store: FolderStore, change: Callable[[dict[str, Any]], object]) -> N
 def failover_age(store: FolderStore) -> float | None:
     """Days, as the sensor reads them."""
     found = drill_samples(store, STACK, utc.parse("2026-11-24T00:00:00.000Z"), lambda _: None)
-    return next(sample.value for sample in found if sample.metric == "failover-age")
+    return next(sample.raw for sample in found if sample.metric == "failover-age")
 
 
 @pytest.mark.parametrize("name", FORGERIES)

@@ -79,13 +79,13 @@ def test_case_c5_who_acted_is_in_every_record(store: FolderStore, stack: Stack, 
 def test_case_c5_whoever_resumed_before_the_call_made_it_and_after_it_did_not(store: FolderStore, stack: Stack) -> None:
     journal = begun(store, stack)
     other = "arn:aws:sts::123456789012:assumed-role/dr-operator/lee"
-    journal.add_caller(acted("begun", utc.now_text(), ARN))
+    journal.add_caller(acted("begun", journal.now_text(), ARN))
     assert journal.caller_arn() == ARN
-    journal.add_caller(acted("resumed", utc.now_text(), other, "lee"))
+    journal.add_caller(acted("resumed", journal.now_text(), other, "lee"))
     assert journal.caller_arn() == other
     journal.intend("act")
-    journal.add_caller(acted("resumed", utc.to_text(utc.now() + timedelta(seconds=1)), ARN))
-    journal.add_caller(acted("aborted", utc.to_text(utc.now() + timedelta(seconds=2)), None))
+    journal.add_caller(acted("resumed", utc.to_text(journal.timeline.mark() + timedelta(seconds=1)), ARN))
+    journal.add_caller(acted("aborted", utc.to_text(journal.timeline.mark() + timedelta(seconds=2)), None))
     assert journal.caller_arn() == other
     who = record_builder.draft(stack, store, journal, "aborted", "x").who
     assert [each.did for each in who.callers] == ["begun", "resumed", "resumed", "aborted"]

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> FolderStore:
 def ages(store: FolderStore, now: datetime = ENDED) -> dict[str, float | None]:
     """Days by scenario."""
     found = drill_samples(store, S, now, lambda _: None)
-    return {each.metric.removesuffix("-age"): each.value for each in found if each.metric.endswith("-age")}
+    return {each.metric.removesuffix("-age"): each.raw for each in found if each.metric.endswith("-age")}
 
 
 def test_case_b1_a_drill_that_succeeded_is_zero_days_old(store: FolderStore) -> None:
