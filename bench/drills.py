@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from dr_assets.cli.demo import environment
+from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.drills import runner
 from dr_assets.drills.record_document import Record
@@ -30,6 +30,7 @@ def main(rounds: int) -> int:
         stack = load_stack()
         result = run_job(stack, "provision_stack", provision_config(poll_seconds=0.05))
         assert result.success, result.failures
+        subscribe_on_call(stack)
         for number in range(rounds):
             scenario: Any = "failback" if number % 2 else "switchover"
             request = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)

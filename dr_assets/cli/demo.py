@@ -5,6 +5,7 @@ It starts an embedded AWS of its own and never reaches a real one.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -31,7 +32,7 @@ from dr_assets.reports import evidence
 from dr_assets.reports.pack.build import Pack
 from dr_assets.reports.pack.manifest import verify_pack
 from dr_assets.resources import names
-from dr_assets.stack import Stack, load_stack
+from dr_assets.stack import SITES, Site, Stack, load_stack
 
 STALL_SECONDS = 2.0
 REPORT = Path(".dr") / "demo-report"
@@ -65,6 +66,7 @@ def run() -> int:
         stack = load_stack()
         say(f"Embedded AWS at {embedded.endpoint_url}; stack {stack.environment_suffix}", "")
         _provision(stack, stages, "provision")
+        subscribe_on_call(stack)
         _verify(stack, stages, "verify", ())
         sabotages = sabotage_plan(stack)
         with _timed(stages, "make six out-of-band changes") as done:
@@ -93,6 +95,32 @@ def run() -> int:
     say()
     show(written)
     return 0 if all(stage.good for stage in stages) else 1
+
+
+def subscribe_on_call(stack: Stack) -> dict[Site, str]:
+    """Subscribe a queue to each site's topic, as an on-call tool does. Returns {site: the queue's URL}; may be repeated.
+
+    Without a recipient no drill begins: the stack's own queues notify no one, and no one confirms an e-mail of an embedded AWS.
+    The queue's policy lets the topic send (SNS developer guide, "Subscribing an Amazon SQS queue to an Amazon SNS topic").
+    """
+    aws, queues = Aws(), {}
+    account = aws.account([stack.region(site) for site in SITES])
+    for site in SITES:
+        region, name = stack.region(site), f"on-call-{site}-{stack.environment_suffix}"
+        topic = names.arn("sns", names.topic(stack, site), region=region, account=account)
+        queue = names.arn("sqs", name, region=region, account=account)
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs = aws.client("sqs", region, writing=True)
+        queues[site] = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+        aws.client("sns", region, writing=True).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+    return queues
 
 
 def sabotage_plan(stack: Stack) -> Sequence[Sabotage]:

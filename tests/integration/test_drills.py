@@ -16,7 +16,7 @@ import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
-from dr_assets.cli.demo import environment
+from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.core.freshness import Known
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.drills import record, runner
@@ -50,6 +50,7 @@ def pair_aws() -> Iterator[EmbeddedAws]:
         aws.control.answers(metric_delay_seconds=0.0)  # drill after drill, each with a lag of now
         with environment(aws.env()):
             build_replicating(aws, load_stack())
+            subscribe_on_call(load_stack())
         yield aws
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dr_assets import utc
 from dr_assets.aws import Aws
-from dr_assets.cli.demo import environment
+from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.drills import runner
 from dr_assets.drills.request import Request
 from dr_assets.emulator import EmbeddedAws
@@ -29,6 +29,7 @@ def late(request: pytest.FixtureRequest) -> Iterator[tuple[EmbeddedAws, float]]:
     with EmbeddedAws(databases=True) as aws, environment(aws.env()):
         aws.control.answers(metric_delay_seconds=request.param, list_metrics_seconds=0.0)
         build(load_stack())
+        subscribe_on_call(load_stack())
         yield aws, request.param
 
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from dr_assets import utc
-from dr_assets.cli.demo import environment
+from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.cli.main import main
 from dr_assets.cli.run_job import destroy_config, run_job
 from dr_assets.defs.definitions import build_definitions
@@ -131,6 +131,7 @@ def pair_aws() -> Iterator[EmbeddedAws]:
         # Whether calls are permitted does not depend on how late metrics are: see test_late_metrics.
         aws.control.answers(metric_delay_seconds=0.0, list_metrics_seconds=0.0)
         build_replicating(aws, load_stack())
+        subscribe_on_call(load_stack())
         key = client(aws, "kms").create_key()["KeyMetadata"]["Arn"]
         by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
         client(aws, "s3").create_bucket(Bucket=BUCKET)

@@ -20,8 +20,8 @@ from typing import Any
 
 import boto3
 
+from dr_assets.cli.demo import subscribe_on_call
 from dr_assets.stack import SITES, Site, Stack
-from tests.support.principal import let_topic_send
 
 ROOT = Path(__file__).resolve().parents[2]
 # As docs/alerts.md configures it: sensors run concurrently.
@@ -60,19 +60,12 @@ class TopicSubscriber:
 
     def __init__(self, stack: Stack) -> None:
         self.received: list[tuple[float, str]] = []
-        self._queues = [self._subscribe(stack, site) for site in SITES]
+        self._queues = [
+            (boto3.client("sqs", stack.region(site)), url) for site, url in subscribe_on_call(stack).items()
+        ]
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-
-    def _subscribe(self, stack: Stack, site: Any) -> tuple[Any, str]:
-        region, name = stack.region(site), f"db-events-{site}-{stack.environment_suffix}"
-        sqs, sns = boto3.client("sqs", region), boto3.client("sns", region)
-        url = sqs.create_queue(QueueName=f"on-call-{site}")["QueueUrl"]
-        topics = [topic["TopicArn"] for page in sns.get_paginator("list_topics").paginate() for topic in page["Topics"]]
-        arn = next(topic for topic in topics if topic.endswith(f":{name}"))
-        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=let_topic_send(sqs, url, arn))
-        return sqs, url
 
     def _read(self) -> None:
         while not self._ending.wait(0.2):

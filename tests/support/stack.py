@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dr_assets.aws import PROVISIONING_SILENCE, Aws
-from dr_assets.cli.demo import environment
+from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.core.freshness import Known
 from dr_assets.drills.aws_view import AwsView
@@ -60,9 +60,10 @@ def mutating(aws: EmbeddedAws) -> list[dict[str, Any]]:
 
 @contextmanager
 def provisioned_stack() -> Iterator[tuple[EmbeddedAws, Stack]]:
-    """An embedded AWS with databases and the whole stack, which boto3 finds by itself."""
+    """An embedded AWS with databases, the whole stack and a recipient of its alerts, which boto3 finds by itself."""
     with EmbeddedAws(databases=True) as aws, environment(aws.env()):
         aws.control.answers(metric_delay_seconds=0.0)  # no minute to wait in every test: see test_late_metrics
         stack = load_stack()
         build_replicating(aws, stack)
+        subscribe_on_call(stack)
         yield aws, stack
