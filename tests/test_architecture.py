@@ -76,3 +76,34 @@ def test_raw_readings_are_read_where_they_are_assessed_alone() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "raw"
     }
     assert readers == {"monitoring/samples.py"}
+
+
+# Who reads JSON that is no document of the history and no message: AWS's policies and secrets, Terraform's and Dagster's output, the
+# stack file (which has a parser as strict), a drill's own local lines, and `storable`'s own text.
+OTHER_JSON = {
+    "cli/main.py",
+    "documents.py",
+    "drills/aws_view.py",
+    "drills/journal.py",
+    "drills/measurement/client_probe.py",
+    "drills/measurement/commit_ledger.py",
+    "drills/record.py",
+    "monitoring/sources/sql.py",
+    "resources/backup/kinds.py",
+    "resources/credentials/kinds.py",
+    "resources/encryption/kinds.py",
+    "resources/iam_policy.py",
+    "resources/notifications/kinds.py",
+    "stack.py",
+    "terraform.py",
+}
+
+
+def test_case_e6_json_of_outside_is_read_by_one_function() -> None:
+    """`documents.parse` bounds size, depth and digits and raises one exception; `json.loads` raises several, some of them unexpected."""
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if path.relative_to(PACKAGE).parts[0] != "emulator" and "json.loads(" in path.read_text(encoding="utf-8")
+    }
+    assert readers - OTHER_JSON == set()

@@ -42,3 +42,30 @@ def test_a_time_without_a_zone() -> None:
 
 def test_epoch_seconds() -> None:
     assert utc.from_epoch(AT.timestamp()) == AT
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        5,
+        ["2026-11-01T06:07:08Z"],
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1999-12-31T23:59:59Z",
+        "2200-01-01T00:00:00Z",
+        "2026-11-01T06:07:08Z" + "0" * 5000,
+        "2026-11-01T06:07:08.\udce9Z",
+        "2026-11-01T06:07:08+99:99",
+        "²026-11-01T06:07:08Z",
+    ],
+)
+def test_case_e6_what_is_no_time_is_a_value_error_alone(value: object) -> None:
+    with pytest.raises(ValueError):
+        utc.parse(value)
+
+
+@pytest.mark.parametrize("seconds", [1e300, -1e300, 1e18, float("nan"), float("inf")])
+def test_case_e6_epoch_seconds_beyond_any_time_are_a_value_error_alone(seconds: float) -> None:
+    with pytest.raises(ValueError):
+        utc.from_epoch(seconds)

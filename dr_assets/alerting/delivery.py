@@ -16,7 +16,6 @@ two processes one wins. The guarantees:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import re
@@ -29,7 +28,7 @@ from typing import Any, Literal, NamedTuple
 from dr_assets import utc
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
-from dr_assets.documents import DocumentError, NewerDocumentError, UtcTime
+from dr_assets.documents import DocumentError, NewerDocumentError, UtcTime, parse
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, Upgradable
 from dr_assets.history.store import Store
@@ -196,8 +195,8 @@ class DeliveryLog:
             return None
         except NewerDocumentError as error:
             log.warning("%s: %s", self.store.uri, error)
-            with contextlib.suppress(ValueError, TypeError, AttributeError, OverflowError):
-                return utc.parse(json.loads(data).get("at"), assume_utc=True)
+            with contextlib.suppress(ValueError):
+                return utc.parse(parse(data, key).get("at"), assume_utc=True)
             return self._first_read.setdefault(key, now)
         except DocumentError as error:
             log.warning("%s: %s", self.store.uri, error)

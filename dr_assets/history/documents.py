@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
-from dr_assets.documents import Document, DocumentError, NewerDocumentError, Part, UtcTime, storable
+from dr_assets.documents import Document, DocumentError, Epoch, NewerDocumentError, Part, UtcTime, storable
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store, quarantine
 
@@ -51,8 +51,8 @@ class IncidentFields(Part):
     topic: str
     number: int
     severity: Literal["critical", "warning"]
-    opened: float
-    since: float
+    opened: Epoch
+    since: Epoch
     breaches: tuple[str, ...]
     evidence: tuple[str, ...]
     text: str
@@ -64,10 +64,10 @@ class IncidentFields(Part):
     site: str
     escalate_after: float
     resolve_after: float = Field(default=0.0, validation_alias="wait", serialization_alias="wait")
-    clear_since: float | None = Field(default=None, validation_alias="calm", serialization_alias="calm")
+    clear_since: Epoch | None = Field(default=None, validation_alias="calm", serialization_alias="calm")
     notified: bool = Field(default=True, validation_alias="told", serialization_alias="told")
     escalated: bool = False
-    ended: float | None = None
+    ended: Epoch | None = None
 
 
 class Incident(IncidentFields):

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 from typing_extensions import Self
 
-from dr_assets.documents import Document, DocumentError, Part, storable
+from dr_assets.documents import Document, DocumentError, Epoch, Part, storable
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, IncidentStep, Upgradable
 
@@ -50,8 +50,8 @@ class EventState(Part):
     One that is over (`done`) is kept for a while, so that a beginning which arrives late does not begin it again.
     """
 
-    since: float
-    at: float
+    since: Epoch
+    at: Epoch
     note: str = ""
     done: bool = False
 
@@ -143,5 +143,5 @@ class OutboxEntry(Upgradable):
     SCHEMA = "dr-assets/outbox-entry/1"
 
     step: IncidentStep
-    at: float
+    at: Epoch
     incident: Incident

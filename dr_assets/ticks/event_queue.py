@@ -8,6 +8,7 @@ published to: they confirm their delivery.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from dr_assets import utc
 from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE
 from dr_assets.aws import Aws, explain
-from dr_assets.documents import storable
+from dr_assets.documents import DocumentError, parse, storable
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring import event_conditions
 from dr_assets.monitoring.samples import REPORTED, Message, Sample
@@ -65,13 +66,20 @@ class MessageKind:
     time: str = ""
 
 
+def _json(text: Any) -> Any:
+    """JSON of a message. Other teams' may hold unsigned 64-bit numbers, of 20 digits. Raises DocumentError; TypeError for no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"JSON is a text, not {type(text).__name__}")
+    return parse(text, digits=20)
+
+
 def _inner(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     """What was published, where it is a JSON object; else nothing. Without SNS's envelope (raw delivery) the body itself."""
     if "Message" not in envelope:
         return envelope
     try:
-        inner = json.loads(envelope["Message"])
-    except (TypeError, ValueError):
+        inner = _json(envelope["Message"])
+    except (TypeError, DocumentError):
         return {}
     return inner if isinstance(inner, dict) else {}
 
@@ -82,18 +90,21 @@ _MARKS = frozenset(
     {"AlarmName", "NewStateValue", "Event Source", "Event ID", "Event Message", "Source ARN", "Identifier Link"}
 )
 
+# A person's text may begin with a bracket, as in "[URGENT]".
+_LIKE_JSON = re.compile(r"[\ufeff\s]*(\{|\[\s*[\[{])")
+
 
 def _foreign(envelope: Mapping[str, Any]) -> dict[str, Any]:
     """What of a message of no known kind may be logged: never its text, which may hold a token (SNS developer guide, "Parsing
     Amazon SNS message formats": SubscriptionConfirmation has `Token` and `SubscribeURL`).
 
-    Raises ValueError where the message is one of a known kind that was damaged: such a message is not deleted.
+    Raises ValueError or DocumentError where the message is one of a known kind that was damaged: such a message is not deleted.
     """
     text = envelope.get("Message")
     if text is None and envelope.get("Type") == "Notification":
         raise ValueError("a notification without Message")
-    if isinstance(text, str) and text.lstrip("\ufeff \t\r\n").startswith("{"):
-        json.loads(text)  # JSON that was cut off
+    if isinstance(text, str) and _LIKE_JSON.match(text):
+        _json(text)  # JSON that was cut off
     inner = _inner(envelope)
     marks = sorted(_MARKS & inner.keys())
     if marks:
@@ -298,7 +309,7 @@ def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
     name, body, at, identity, receives = "poison", {}, utc.now(), str(message["MessageId"]), 1
     try:
         receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-        envelope = json.loads(message["Body"])
+        envelope = _json(message["Body"])
         if not isinstance(envelope, dict):
             raise TypeError(f"the body is no JSON object but {type(envelope).__name__}")
         identity = storable(str(envelope.get("MessageId") or identity))
@@ -313,7 +324,7 @@ def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
                 kind.meaning(stack, read)  # what cannot be processed later is damaged
                 name, body = kind.name, read.body
                 break
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, DocumentError) as error:
         body = {"problem": storable(f"{type(error).__name__}: {error}"[:500])}
     return Message(identity, at, stack.environment_suffix, site, name, message["ReceiptHandle"], receives, body)
 
