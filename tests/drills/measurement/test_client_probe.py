@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from dr_assets import utc
 from dr_assets.drills.measurement.client_probe import ClientProbe, read_attempts, write_once
 from dr_assets.drills.measurement.commit_ledger import SCHEMA
 from dr_assets.drills.measurement.rpo_rto import recovered_at, rto
@@ -145,8 +147,9 @@ def test_a_clock_that_is_set_meanwhile_changes_no_duration(
     one = probe(Name(servers), servers[0])
     one.start()
     until(lambda: len(one.attempts) >= 3)
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    real = utc.now
+    monkeypatch.setattr(utc, "now", lambda: real() - timedelta(hours=1))
+    monkeypatch.setattr(time, "time", lambda: real().timestamp() - 3600)
     count = len(one.attempts)
     until(lambda: len(one.attempts) > count + 3)
     one.stop()
