@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -23,6 +23,8 @@ ORIGIN: Mapping[str, str] = {
     "topology": "control plane",
     "sql": "database",
 }
+# A role that was read longer ago is named with its age: while no region answers, none is newer.
+ROLE_SECONDS = 60.0
 LAUNCH = 'dr drill failover --incident --why "..."'
 # Dagster's redirect to a job's launchpad, whatever its code location is called.
 JOB_PAGE = "/guess/failover_drill/playground"
@@ -72,6 +74,18 @@ class Recommendation:
     target: Site
     evidence: tuple[SourceEvidence, ...]
     reasons: tuple[str, ...]
+
+    def with_role_read(self, age: float | Unknown) -> Recommendation:
+        """Qualified by the age in seconds of the reading that named the writer's site: where it was never read, `failover` becomes
+        `unknown`, because nothing says which site to leave."""
+        if isinstance(age, Unknown):
+            advice: Advice = "unknown" if self.advice == "failover" else self.advice
+            reason = f"which site has the writer is not known ({age.reason}); taken to be {self.writer}"
+            return replace(self, advice=advice, reasons=(*self.reasons, reason))
+        if age <= ROLE_SECONDS:
+            return self
+        reason = f"{self.writer} was last read to have the writer {age:.0f} s ago"
+        return replace(self, reasons=(*self.reasons, reason))
 
     def lines(self, link: str = "") -> list[str]:
         """For an alert: the advice, each source's verdict, and how to launch the failover. `link`: Dagster's URL."""

@@ -84,7 +84,7 @@ def decide(
         beat = clock
         crossed = {observation.rule.key for observation in observations}
         observations += [
-            Observation(rule, "heartbeat", _passed(rule, tracks[rule.key], clock), tracks[rule.key].value, clock)
+            Observation(rule, "heartbeat", passed(rule, tracks[rule.key], clock), tracks[rule.key].value, clock)
             for rule in rules
             if rule.key not in crossed and _applies(rule, roles)
         ]
@@ -180,7 +180,8 @@ def _take(rule: Rule, track: Track, sample: Sample, now: datetime) -> Track:
     return replace(track, good_at=good_at)
 
 
-def _passed(rule: Rule, track: Track, clock: float) -> bool | None:
+def passed(rule: Rule, track: Track, clock: float) -> bool | None:
+    """Whether the subject is within its rule at `clock` (epoch seconds). None: its last reading says nothing about now."""
     if track.raised:
         return False
     if track.silent or track.value is None or track.at is None:
@@ -192,16 +193,11 @@ def _crossings(rule: Rule, before: Track, after: Track, clock: float) -> list[Ob
     found = []
     if after.raised != before.raised:
         kind = "crossed" if after.raised else "cleared"
-        found.append(Observation(rule, kind, _passed(rule, after, clock), after.value, clock, after.note))
+        found.append(Observation(rule, kind, passed(rule, after, clock), after.value, clock, after.note))
     elif after.silent != before.silent:
         found.append(
             Observation(
-                rule,
-                "unknown" if after.silent else "known",
-                _passed(rule, after, clock),
-                after.value,
-                clock,
-                after.note,
+                rule, "unknown" if after.silent else "known", passed(rule, after, clock), after.value, clock, after.note
             )
         )
     return found

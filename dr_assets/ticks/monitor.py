@@ -17,6 +17,7 @@ from dr_assets.alerting.channels.channel import Channel
 from dr_assets.alerting.delivery import DeliveryLog, deliver
 from dr_assets.alerting.message import compose
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import elapsed
 from dr_assets.core.model import Resource
 from dr_assets.documents import storable
 from dr_assets.failover.arming import Precondition
@@ -193,10 +194,12 @@ class Monitor:
         return ticker.tick(state, samples, self.clock(), rules), messages
 
     def advise(self, state: State, snapshot: Snapshot) -> Recommendation:
-        """Whether to fail over, from the snapshot; `state` knows the writer's site."""
-        site = state.roles.get(self.stack.environment_suffix, ("primary", 0.0))[0]
+        """Whether to fail over, from the snapshot; `state` knows the writer's site, and when that was read."""
+        site, read = state.roles.get(self.stack.environment_suffix, ("primary", None))
         writer: Site = "secondary" if site == "secondary" else "primary"
-        return recommend(self.stack, snapshot.samples, self.clock(), writer, self.vote)
+        now = self.clock()
+        found = recommend(self.stack, snapshot.samples, now, writer, self.vote)
+        return found.with_role_read(elapsed(None if read is None else utc.from_epoch(read), now))
 
     @property
     def lag_gate_ms(self) -> float:

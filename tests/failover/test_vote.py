@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dr_assets.core.freshness import Unknown
 from dr_assets.failover.vote import LAUNCH, OWN_PROBE_VOTE, recommend
 from dr_assets.monitoring.samples import Sample
 from dr_assets.stack import Stack
@@ -106,3 +107,15 @@ def test_the_writer_may_be_at_either_site(stack: Stack) -> None:
     found = recommend(stack, samples, at(5), "secondary")
     assert (found.advice, found.target) == ("failover", "primary")
     assert recommend(stack, samples, at(5), "primary").advice == "unknown"
+
+
+def test_case_a4_an_old_role_is_named_and_one_that_was_never_read_is_no_failover(stack: Stack) -> None:
+    found = recommend(stack, evidence("ddddd"), at(0))
+    assert found.advice == "failover"
+    assert found.with_role_read(30.0) == found
+    old = found.with_role_read(7200.0)
+    assert (old.advice, old.reasons[-1]) == ("failover", "primary was last read to have the writer 7200 s ago")
+    never = found.with_role_read(Unknown("never"))
+    assert never.advice == "unknown"
+    assert never.reasons[-1] == "which site has the writer is not known (never); taken to be primary"
+    assert "launch:" not in "".join(never.lines())

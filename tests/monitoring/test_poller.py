@@ -172,6 +172,27 @@ def test_a_source_that_hangs_is_not_asked_twice_and_delays_no_other(stack: Stack
     assert len(asked) <= 2
 
 
+def test_case_a4_an_answer_of_an_earlier_tick_is_no_answer_of_this_one(stack: Stack) -> None:
+    """The region that answers last minute's question is not known to answer now; what it gave keeps its own time."""
+    release, begun = threading.Event(), utc.now()
+
+    def slow(at: Any) -> tuple[list[Sample], int]:
+        release.wait(20)
+        return [Sample(at, S, "primary", "topology", "role", 1.0)], 1
+
+    poller = Poller([stack], [Source("topology", "us-east-1", slow, deadline_seconds=0.5, scope="region")])
+    poller.tick()
+    threading.Timer(0.1, release.set).start()
+    snapshot = poller.tick()
+    (reading,) = snapshot.readings
+    assert (reading.status, reading.problem[:30]) == ("silent", "answered an earlier question a")
+    assert [sample.raw for sample in snapshot.samples if sample.metric == "answers"] == [0.0]
+    (role,) = reading.samples
+    assert begun <= role.at < reading.at
+    (reading,) = poller.tick().readings
+    assert (reading.status, reading.problem) == ("answered", "")
+
+
 def test_sensors_that_tick_together_share_one_snapshot(poller: Poller, cloud: EmbeddedAws) -> None:
     first = poller.tick()
     threads = [threading.Thread(target=lambda: found.append(poller.tick(10.0))) for _ in range(4)]

@@ -6,6 +6,7 @@ samples, so each reports only the topics that it owns. All start STOPPED.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,7 @@ from dr_assets.defs.stack.jobs import STACK_TAG
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, armed, refusals
 from dr_assets.failover.vote import LAUNCH
-from dr_assets.monitoring.evaluate import Observation
+from dr_assets.monitoring.evaluate import Observation, passed
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
@@ -183,7 +184,7 @@ def events_of(monitor: Monitor, sensor: str, result: TickResult) -> Iterable[Any
         if transition.incident.resource in monitor.resources:
             yield _incident_event(transition)
     for resource in touched:
-        yield evaluation(result.state, monitor.rules, resource)
+        yield evaluation(result.state, monitor.rules, resource, monitor.clock())
 
 
 def _incident_event(transition: Transition) -> dg.AssetObservation:
@@ -203,13 +204,20 @@ def _incident_event(transition: Transition) -> dg.AssetObservation:
     )
 
 
-def evaluation(state: State, rules: Sequence[Rule], resource: str) -> dg.AssetCheckEvaluation:
-    """The check `within_objective` of one resource: fails on a breach, warns where something is unknown."""
+def evaluation(state: State, rules: Sequence[Rule], resource: str, now: datetime) -> dg.AssetCheckEvaluation:
+    """The check `within_objective` of one resource: fails on a breach, warns where something is unknown.
+
+    A source that is off was never read and is no part of it; one that was read and fell silent is unknown.
+    """
     tracks = [
         (rule, state.tracks[rule.key]) for rule in rules if rule.resource == resource and rule.key in state.tracks
     ]
     bad = [rule.text for rule, track in tracks if track.raised]
-    unknown = [f"{rule.source} {rule.metric}" for rule, track in tracks if track.silent]
+    unknown = [
+        f"{rule.source} {rule.metric}"
+        for rule, track in tracks
+        if track.silent or (track.at is not None and passed(rule, track, now.timestamp()) is None)
+    ]
     words = "; ".join(bad) or (f"unknown: {', '.join(unknown)}" if unknown else "within the objectives")
     return dg.AssetCheckEvaluation(
         check_name=CHECK,

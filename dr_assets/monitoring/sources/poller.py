@@ -66,7 +66,7 @@ class Poller:
         for key, source in self._sources.items():
             call = self._calls[key]
             call.thread.join(max(0.0, started + source.deadline_seconds - time.monotonic()))
-            readings.append(_reading(source, at, call))
+            readings.append(_reading(source, at, call, late=call.started < started))
             if not call.thread.is_alive():
                 del self._calls[key]
         found = [sample for reading in readings for sample in reading.samples]
@@ -115,13 +115,18 @@ def _start(source: Source, at: datetime) -> _Call:
     return call
 
 
-def _reading(source: Source, at: datetime, call: _Call) -> Reading:
+def _reading(source: Source, at: datetime, call: _Call, late: bool) -> Reading:
+    """`late`: the call is of an earlier tick. Its answer is none to this tick's question, whatever it is; its samples keep their time."""
     name, region, seconds = source.name, source.region, time.monotonic() - call.started
     if call.thread.is_alive():
         return Reading(name, region, "silent", at, seconds, f"no answer within {seconds:.1f} s")
+    status: Status = "answered"
+    problem = ""
     if call.error is not None:
-        problem = explain(call.error, name, "poll", region)
-        status: Status = "silent" if isinstance(problem, UnansweredError) else "error"
-        return Reading(name, region, status, at, seconds, str(problem))
+        error = explain(call.error, name, "poll", region)
+        status, problem = "silent" if isinstance(error, UnansweredError) else "error", str(error)
+    if late:
+        problem = f"answered an earlier question after {seconds:.1f} s, this one not at all{problem and f': {problem}'}"
+        status = "silent"
     samples, calls = call.answer or ([], 0)
-    return Reading(name, region, "answered", at, seconds, "", tuple(samples), calls)
+    return Reading(name, region, status, at, seconds, problem, tuple(samples), calls)
