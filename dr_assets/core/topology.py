@@ -71,7 +71,8 @@ NOTHING = Topology(writer=None, members={})
 def parse_topology(stack: Stack, global_cluster: Mapping[str, Any] | None) -> Topology:
     """From one entry of `DescribeGlobalClusters()["GlobalClusters"]` (None when there is none).
 
-    The site of a member is the one of its ARN's region (arn:aws:rds:REGION:ACCOUNT:cluster:ID).
+    The site of a member is the one of its ARN's region (arn:aws:rds:REGION:ACCOUNT:cluster:ID). Raises TypeError where a member does
+    not say whether it is the writer, and what a value of another type raises: a role is never assumed.
     """
     if global_cluster is None:
         return NOTHING
@@ -84,6 +85,8 @@ def parse_topology(stack: Stack, global_cluster: Mapping[str, Any] | None) -> To
         arn = member.get("DBClusterArn", "")
         if arn.count(":") < 6:
             continue
+        if not isinstance(member.get("IsWriter"), bool):
+            raise TypeError(f"IsWriter of the member {arn} is neither true nor false")
         site = stack.site_in(arn.split(":")[3])
         writers += [arn] if member.get("IsWriter") else []
         if site is None:

@@ -219,7 +219,10 @@ class AwsView:
             EndTime=now + timedelta(minutes=1),
             ScanBy="TimestampDescending",
         )
-        newest = lag_metric.newest(shapes, found["MetricDataResults"], now)
+        try:
+            newest = lag_metric.newest(shapes, found["MetricDataResults"], now)
+        except (LookupError, TypeError, ValueError) as error:
+            return Unknown(f"CloudWatch's answer on the replication lag cannot be understood ({error})")
         if newest is not None and newest[0] != lag_metric.SOURCE_ALONE:
             return assess(newest[2], newest[1].astimezone(utc.UTC), now, lag_metric.LAG)
         configured, metrics = self.stack.lag_metric_dimensions, self._listed()

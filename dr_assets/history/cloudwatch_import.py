@@ -19,6 +19,7 @@ from typing import Any
 
 from dr_assets import utc
 from dr_assets.aws import Aws, explain
+from dr_assets.core import metric_data
 from dr_assets.core.paging import Tokens
 from dr_assets.errors import DrError
 from dr_assets.history import sample_buffer, samples
@@ -169,24 +170,40 @@ def _read_region(
         client = aws.client("cloudwatch", region)
         rows: list[tuple[str, Mapping[str, Any]]] = []
         problems: list[str] = []
+        garbled: set[tuple[str, LagShape]] = set()
         found: dict[str, dict[LagShape, list[Mapping[str, Any]]]] = {}
         queries = list(_queries(stacks, region))
         for start in range(0, len(queries), QUERIES):
             batch = queries[start : start + QUERIES]
-            for result in _pages(client, [query.stat for query in batch], since, until):
-                query = batch[int(result["Id"][1:])]
-                stack, site, metric = query.stack, query.site, query.metric
-                if result.get("StatusCode") in ("InternalError", "Forbidden"):
-                    problems.append(
-                        f"{region}: CloudWatch answered {result['StatusCode']} for {metric} of {stack}/{site}"
-                    )
-                for at, value in zip(result["Timestamps"], result["Values"], strict=True):
-                    if since <= at < until:
-                        # Below zero is a mark for "not replicating", and no lag (Aurora user guide).
-                        number = float(value) if value >= 0 else None
-                        found.setdefault(stack, {}).setdefault(query.shape, []).append(
-                            _row(at, site, metric, number, SOURCE)
+            ids, answered = [f"q{n}" for n in range(len(batch))], set[int]()
+            for result in _pages(client, ids, [query.stat for query in batch], since, until):
+                for series in metric_data.parse([result], ids):
+                    query = batch[series.n]
+                    stack, site, metric = query.stack, query.site, query.metric
+                    answered.add(series.n)
+                    if result.get("StatusCode") in ("InternalError", "Forbidden"):
+                        problems.append(
+                            f"{region}: CloudWatch answered {result['StatusCode']} for {metric} of {stack}/{site}"
                         )
+                    if series.problem:
+                        problems.append(f"{region}: {metric} of {stack}/{site}: {series.problem}")
+                        garbled.add((stack, query.shape))
+                    for at, value in series.points:
+                        if since <= at < until:
+                            # Below zero is a mark for "not replicating", and no lag (Aurora user guide).
+                            number = value if value >= 0 else None
+                            found.setdefault(stack, {}).setdefault(query.shape, []).append(
+                                _row(at, site, metric, number, SOURCE)
+                            )
+            for n in set(range(len(batch))) - answered:
+                query = batch[n]
+                problems.append(
+                    f"{region}: CloudWatch gave no result for {query.metric} of {query.stack}/{query.site} ({query.shape})"
+                )
+                garbled.add((query.stack, query.shape))
+        for name, shape in garbled:  # another series says nothing of what this one would have said
+            if shape != lag_metric.SOURCE_ALONE:
+                found.get(name, {}).pop(lag_metric.SOURCE_ALONE, None)
         by_name = {stack.environment_suffix: stack for stack in stacks}
         alone = [by_name[name] for name, by_shape in found.items() if set(by_shape) == {lag_metric.SOURCE_ALONE}]
         metrics = _listed(aws, region) if alone else []
@@ -235,13 +252,16 @@ def _queries(stacks: Sequence[Stack], region: str) -> Iterator[_Query]:
                 yield _Query(stack.environment_suffix, site, metric, shape, lag_metric.stat(name, dimensions))
 
 
-def _pages(client: Any, queries: Sequence[Any], since: dt.datetime, until: dt.datetime) -> Iterator[Any]:
+def _pages(
+    client: Any, ids: Sequence[str], stats: Sequence[Any], since: dt.datetime, until: dt.datetime
+) -> Iterator[Any]:
     more: dict[str, Any] = {}
     tokens = Tokens()
     while True:
         answer = client.get_metric_data(
             MetricDataQueries=[
-                {"Id": f"q{n}", "MetricStat": query, "ReturnData": True} for n, query in enumerate(queries)
+                {"Id": identity, "MetricStat": stat, "ReturnData": True}
+                for identity, stat in zip(ids, stats, strict=True)
             ],
             StartTime=since,
             EndTime=until,

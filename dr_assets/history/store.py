@@ -222,6 +222,8 @@ class BucketStore:
             found = self._call("get_object", Key=self._key(key))
             if found["Body"] != before:
                 return False
+            if not found.get("ETag"):
+                raise AwsCallError(f"s3 get_object on {self.uri}: the answer has no ETag. Run it again.")
             self._put_if(key, data, IfMatch=found["ETag"])
         except (FileExistsError, KeyError):  # another writer created or deleted it
             return False
@@ -233,11 +235,20 @@ class BucketStore:
         tokens = Tokens()
         while True:
             page = self._call("list_objects_v2", Prefix=self._key(prefix), **more)
-            cut = len(self._prefix) + 1 if self._prefix else 0
-            keys += [item["Key"][cut:] for item in page.get("Contents", ())]
-            if not page.get("IsTruncated"):
-                return sorted(keys)
-            more = {"ContinuationToken": tokens.follow(page["NextContinuationToken"])}
+            cut = len(self._key(""))
+            try:
+                found = [item["Key"] for item in page.get("Contents", ())]
+                if not all(key.startswith(self._key(prefix)) for key in found):
+                    raise ValueError("a key that was not asked for")
+                keys += [key[cut:] for key in found]
+                if not page.get("IsTruncated"):
+                    return sorted(keys)
+                more = {"ContinuationToken": tokens.follow(page["NextContinuationToken"])}
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                # An object that is not named is not absent: no part of the list may be taken for the whole.
+                raise AwsCallError(
+                    f"s3 list_objects_v2 on {self.uri}: the answer cannot be understood ({type(error).__name__}: {error}). Run it again."
+                ) from error
 
     def delete(self, key: str) -> None:
         try:

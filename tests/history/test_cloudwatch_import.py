@@ -371,3 +371,58 @@ def test_aws_04_a_cluster_known_by_one_metric_is_not_read_by_source_region_in_th
     own = {(dimensions, "AuroraGlobalDBReplicationLag"): points for (dimensions, _), points in lag(stack, 60).items()}
     pull(store, stack, CloudWatch({**foreign, **own}))
     assert {row["metric"] for row in rows(store, stack)} == {"replication-lag"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda result: result.pop("Values"),
+        lambda result: result.pop("Timestamps"),
+        lambda result: result.pop("Id"),
+        lambda result: result.update(Id="q999"),
+        lambda result: result.update(Id=["q0"]),
+        lambda result: result.update(Values=[*result["Values"], 1.0]),
+        lambda result: result.update(Values=["900"] * len(result["Values"])),
+        lambda result: result.update(Values=[10**400] * len(result["Values"])),
+        lambda result: result.update(Timestamps=[at.replace(tzinfo=None) for at in result["Timestamps"]]),
+    ],
+)
+def test_case_d5_one_garbled_series_is_named_and_the_others_are_imported(
+    store: FolderStore, stack: Stack, raw_stack: dict[str, Any], change: Any
+) -> None:
+    second = parse_stack({**raw_stack, "environment_suffix": "second2"})
+    both = CloudWatch({**lag(stack, 5), **lag(second, 7)})
+    answer = both.get_metric_data
+
+    def garbled(**params: Any) -> dict[str, Any]:
+        found = answer(**params)
+        for result in found["MetricDataResults"]:
+            if len(result["Values"]) == 5:
+                change(result)
+        return found
+
+    both.get_metric_data = garbled  # type: ignore[method-assign]
+    regions: Any = Clients({stack.primary_region: CloudWatch({}), stack.secondary_region: both})
+    first, other = import_day([stack, second], store, DAY, regions, NOW)
+    assert (first.known_minutes, other.known_minutes) == (0, 7)
+    assert any(f"of {stack.environment_suffix}/secondary" in problem for problem in first.problems) or any(
+        f"for rpo-lag of {stack.environment_suffix}/secondary" in problem for problem in first.problems
+    )
+
+
+def test_case_d5_source_region_alone_does_not_stand_in_for_a_garbled_series(store: FolderStore, stack: Stack) -> None:
+    """It mixes every global database of the region; ListMetrics need not show ours yet."""
+    cloud = CloudWatch({**lag(stack, 5), **lag(stack, 5, 1.0, shape="source-region")})
+    answer = cloud.get_metric_data
+
+    def garbled(**params: Any) -> dict[str, Any]:
+        found = answer(**params)
+        for result in found["MetricDataResults"]:
+            if result["Values"] and result["Values"][0] == 900.0:
+                del result["Values"]
+        return found
+
+    cloud.get_metric_data = garbled  # type: ignore[method-assign]
+    regions: Any = Clients({stack.primary_region: CloudWatch({}), stack.secondary_region: cloud})
+    (found,) = import_day([stack], store, DAY, regions, NOW)
+    assert found.known_minutes == 0

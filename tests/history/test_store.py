@@ -1,9 +1,12 @@
 """The store of whole objects: atomic on disk and in S3, with the same behaviour."""
 
+import copy
+import io
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -174,3 +177,55 @@ def test_case_c4_a_409_is_tried_again(cloud: EmbeddedAws, store: Store) -> None:
     with pytest.raises(AwsCallError, match="ConditionalRequestConflict"):
         store.create("a/2", b"two")
     cloud.control.clear_faults()
+
+
+LISTED = {
+    "Name": "history",
+    "Prefix": "p/",
+    "KeyCount": 2,
+    "MaxKeys": 1000,
+    "IsTruncated": True,
+    "NextContinuationToken": "1w41l63U0xa8q7smH50vCxyTQqdxo69O3EmK28Bi5PcROI4wI",
+    "Contents": [{"Key": "p/a", "Size": 1, "StorageClass": "STANDARD"}, {"Key": "p/b", "Size": 1}],
+}
+
+
+class Lists:
+    """ListObjectsV2 in two pages (S3 API reference, "Example: listing keys"); `change` is applied to the first."""
+
+    def __init__(self, change: Callable[[dict[str, Any]], object]) -> None:
+        self.change = change
+
+    def list_objects_v2(self, Bucket: str, Prefix: str, ContinuationToken: str = "") -> dict[str, Any]:
+        if ContinuationToken:
+            return {"IsTruncated": False, "Contents": [{"Key": "p/c"}]}
+        page: dict[str, Any] = copy.deepcopy(LISTED)
+        self.change(page)
+        return page
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(b"before")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: page["Contents"][0].pop("Key"),
+        lambda page: page["Contents"][0].update(Key=None),
+        lambda page: page["Contents"][0].update(Key="other/a"),
+        lambda page: page.update(Contents=["p/a"]),
+        lambda page: page.update(Contents=7),
+        lambda page: page.pop("NextContinuationToken"),
+        lambda page: page.update(NextContinuationToken=[]),
+    ],
+)
+def test_case_d5_a_list_of_objects_that_cannot_be_understood_is_not_taken_for_a_shorter_one(change: Any) -> None:
+    """An object that is not named would count as absent: a day without samples, no incident, no lock."""
+    assert BucketStore("history", "p", Lists(lambda _: None)).list("") == ["a", "b", "c"]
+    with pytest.raises(AwsCallError, match="s3 list_objects_v2 on s3://history/p: the answer cannot be understood"):
+        BucketStore("history", "p", Lists(change)).list("")
+
+
+def test_case_d5_an_object_without_an_etag_is_no_other_writer_s() -> None:
+    with pytest.raises(AwsCallError, match="no ETag"):
+        BucketStore("history", "p", Lists(lambda _: None)).replace("a", b"after", b"before")

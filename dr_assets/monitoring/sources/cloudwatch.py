@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from dr_assets.aws import Aws, explain
+from dr_assets.core import metric_data
 from dr_assets.core.freshness import SKEW_SECONDS, Quantity, is_future
 from dr_assets.core.paging import Tokens
 from dr_assets.monitoring.samples import CONNECTIONS, CONNECTIVITY, CPU, REPLICATION_LAG, RPO_LAG, STATE, Sample
@@ -153,15 +154,18 @@ class MetricSource:
         due, calls = list(self._due()), 0
         client = self._aws.client("cloudwatch", self._region)
         values: dict[tuple[str, int], tuple[datetime, float]] = {}
+        problems: dict[tuple[str, int], str] = {}
+        missing = {(query.key, body) for query, body in due}
         for start in range(0, len(due), QUERIES):
             batch = due[start : start + QUERIES]
+            ids = [f"q{n}" for n in range(len(batch))]
             page: dict[str, Any] = {}
             tokens = Tokens()
             while True:
                 answer = client.get_metric_data(
                     MetricDataQueries=[
-                        {"Id": f"q{n}", "MetricStat": query.bodies[body], "ReturnData": True}
-                        for n, (query, body) in enumerate(batch)
+                        {"Id": identity, "MetricStat": query.bodies[body], "ReturnData": True}
+                        for identity, (query, body) in zip(ids, batch, strict=True)
                     ],
                     StartTime=at - timedelta(seconds=max(query.metric.max_age for query, _ in batch)),
                     EndTime=at + timedelta(seconds=SKEW_SECONDS),
@@ -169,25 +173,34 @@ class MetricSource:
                     **page,
                 )
                 calls += 1
-                for result in answer["MetricDataResults"]:
-                    query, body = batch[int(result["Id"][1:])]
+                for series in metric_data.parse(answer["MetricDataResults"], ids):
+                    query, body = batch[series.n]
+                    missing.discard((query.key, body))
+                    if series.problem:
+                        problems[query.key, body] = series.problem
                     known = values.get((query.key, body))
-                    for when, value in zip(result["Timestamps"], result["Values"], strict=True):
+                    for when, value in series.points:
                         # One of the future displaces no other, and what has no other is named as such.
                         if known is None or (is_future(known[0], at), when) > (is_future(when, at), known[0]):
-                            known = values[query.key, body] = (when, float(value))
+                            known = values[query.key, body] = (when, value)
                 if not answer.get("NextToken"):
                     break
                 page = {"NextToken": tokens.follow(answer["NextToken"])}
+        problems |= dict.fromkeys(missing, "CloudWatch gave no result for its query")
         samples = []
         for query in {query.key: query for query, _ in due}.values():
             self.asked[query.key] = time.monotonic()
-            points = {n: values[query.key, n] for n in range(len(query.bodies)) if (query.key, n) in values}
-            if query.of_lag:
+            bodies = range(len(query.bodies))
+            # Part of a series cannot be told from the whole of it.
+            problem = next((problems[query.key, n] for n in bodies if (query.key, n) in problems), "")
+            points = {n: values[query.key, n] for n in bodies if (query.key, n) in values and not problem}
+            if problem:
+                found = None
+            elif query.of_lag:
                 found, problem, more = self._lag(client, query, points, at, calls)
                 calls += more
             else:
-                found, problem = points.get(0), ""
+                found = points.get(0)
             samples.append(_metric_sample(query, found, at, problem))
         return samples, calls
 
@@ -291,21 +304,33 @@ class AlarmSource:
         }
 
     def __call__(self, at: datetime) -> Answer:
-        ordered, calls = sorted(self._wanted), 0
-        found: dict[str, Any] = {}
+        ordered, calls, unnamed = sorted(self._wanted), 0, 0
+        found: dict[str, Mapping[str, Any]] = {}
         client = self._aws.client("cloudwatch", self._region)
         for start in range(0, len(ordered), ALARMS_PER_CALL):
             batch = ordered[start : start + ALARMS_PER_CALL]
             answer = client.describe_alarms(AlarmNames=batch, AlarmTypes=["MetricAlarm"], MaxRecords=ALARMS_PER_CALL)
             calls += 1
-            found |= {alarm["AlarmName"]: alarm for alarm in answer["MetricAlarms"]}
+            for alarm in answer["MetricAlarms"]:
+                name = alarm.get("AlarmName") if isinstance(alarm, Mapping) else None
+                unnamed += not isinstance(name, str)
+                if isinstance(name, str):
+                    found[name] = alarm
         samples = []
         for name, (stack, site, metric) in self._wanted.items():
-            alarm = found.get(name, {"StateValue": "ABSENT", "StateReason": f"there is no alarm {name}"})
-            value = {"OK": 1.0, "ALARM": 0.0}.get(alarm["StateValue"])
-            note = f"{alarm['StateValue']}: {str(alarm.get('StateReason', ''))[:160]}"
-            # PARTIAL_DATA, EVALUATION_ERROR, EVALUATION_FAILURE: the state is not of the data of now (CloudWatch API, MetricAlarm).
-            if problem := alarm.get("EvaluationState"):
-                value, note = None, f"{problem}: {str(alarm.get('StateReason', ''))[:160]}"
+            value, note = _alarm_state(found[name]) if name in found else (None, f"ABSENT: there is no alarm {name}")
+            if name not in found and unnamed:
+                note = f"CloudWatch's answer has {unnamed} alarms without a name, and none {name}"
             samples.append(Sample(at, stack.environment_suffix, site, "alarm", metric, value, STATE, note))
         return samples, calls
+
+
+def _alarm_state(alarm: Mapping[str, Any]) -> tuple[float | None, str]:
+    """1 OK, 0 ALARM, None unknown; and why."""
+    state, reason = alarm.get("StateValue"), str(alarm.get("StateReason", ""))[:160]
+    if not isinstance(state, str):
+        return None, "CloudWatch's answer has no StateValue for it"
+    # PARTIAL_DATA, EVALUATION_ERROR, EVALUATION_FAILURE: the state is not of the data of now (CloudWatch API, MetricAlarm).
+    if problem := alarm.get("EvaluationState"):
+        return None, f"{str(problem)[:40]}: {reason}"
+    return {"OK": 1.0, "ALARM": 0.0}.get(state), f"{state[:40]}: {reason}"

@@ -10,13 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from dr_assets import utc
-from dr_assets.aws import Aws, explain
+from dr_assets.aws import Aws
 from dr_assets.core.model import error_code
 from dr_assets.monitoring.samples import STATE, Sample
-from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
+from dr_assets.monitoring.sources.source import Answer, Ask, reason_of, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import Site, Stack
 
@@ -24,6 +23,8 @@ KEYS = {"data-key": names.data_key, "notifications-key": names.notifications_key
 CLUSTER_KEY = "cluster-key"
 METRICS = (*KEYS, CLUSTER_KEY)
 EVERY_SECONDS = 60.0
+# States in which KMS refuses cryptographic operations (KMS developer guide, "Key states of AWS KMS keys").
+UNUSABLE = {"Creating", "Disabled", "PendingDeletion", "PendingImport", "PendingReplicaDeletion", "Unavailable"}
 USABLE = STATE._replace(age_limit=120.0)
 
 
@@ -58,63 +59,59 @@ class KeySource:
 
     def _keys(self, stack: Stack, site: Site) -> tuple[dict[str, tuple[float | None, str]], int]:
         """By metric: 1 usable, 0 not, None unknown, and why; and how many calls it took. Nothing where nothing is provisioned."""
-        kms, calls = self._aws.client("kms", self._region), 2
         found: dict[str, tuple[float | None, str]] = {}
         described: dict[str, tuple[float | None, str]] = {}
-        absent = 0
+        calls, absent = 3, 0
         for metric, name in KEYS.items():
             alias = f"alias/{name(stack, site)}"
             try:
-                meta = kms.describe_key(KeyId=alias)["KeyMetadata"]
+                arn, found[metric] = self._describe(alias)
+                described[arn] = found[metric]
             except Exception as error:
                 absent += error_code(error) == "NotFoundException"
                 found[metric] = self._unknown(error, "kms", "describe_key", f"there is no key behind {alias}")
-            else:
-                found[metric] = described[meta.get("Arn", "")] = _usable(meta)
         identifier = names.cluster(stack, site)
         try:
-            calls += 1
-            rds = self._aws.client("rds", self._region)
-            cluster = rds.describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
+            key = self._key_of(identifier)
         except Exception as error:
-            gone = error_code(error) == "DBClusterNotFoundFault"
-            if gone and absent == len(KEYS):
-                return {}, calls
-            found[CLUSTER_KEY] = self._unknown(
-                error, "rds", "describe_db_clusters", f"there is no cluster {identifier}"
-            )
-            if gone:
-                del found[CLUSTER_KEY]  # its absence is the topology's to report
+            # The cluster's absence is the topology's to report.
+            if error_code(error) == "DBClusterNotFoundFault":
+                return ({} if absent == len(KEYS) else found), calls
+            found[CLUSTER_KEY] = None, reason_of(error, "rds", "describe_db_clusters", self._region)
             return found, calls
-        key = cluster.get("KmsKeyId")
         if not key:
             found[CLUSTER_KEY] = None, f"{identifier} has no KMS key"
         elif key in described:
             found[CLUSTER_KEY] = described[key]
         else:
+            calls += 1
             try:
-                calls += 1
-                found[CLUSTER_KEY] = _usable(kms.describe_key(KeyId=key)["KeyMetadata"])
+                _, found[CLUSTER_KEY] = self._describe(key)
             except Exception as error:
-                found[CLUSTER_KEY] = self._unknown(
-                    error, "kms", "describe_key", f"there is no key {key} of {identifier}"
-                )
+                missing = f"there is no key {key} of {identifier}"
+                found[CLUSTER_KEY] = self._unknown(error, "kms", "describe_key", missing)
         return found, calls
 
+    def _key_of(self, cluster: str) -> str:
+        """The key that the cluster is encrypted with; empty: none."""
+        answer = self._aws.client("rds", self._region).describe_db_clusters(DBClusterIdentifier=cluster)
+        key = answer["DBClusters"][0].get("KmsKeyId", "")
+        if not isinstance(key, str):
+            raise TypeError("KmsKeyId is no text")
+        return key
+
+    def _describe(self, key: str) -> tuple[str, tuple[float | None, str]]:
+        """The key's ARN, and 1.0 when it is enabled, 0.0 when it cannot be used, None unknown, with what KMS answered."""
+        meta = self._aws.client("kms", self._region).describe_key(KeyId=key)["KeyMetadata"]
+        arn, state = str(meta.get("Arn", "")), meta["KeyState"]
+        if state == "Enabled":
+            return arn, (1.0, "")
+        note = f"{meta.get('KeyId', key)} is {state}"
+        if isinstance(date := meta.get("DeletionDate"), datetime):
+            note += f": KMS destroys it on {utc.to_text(date)}"
+        return arn, (0.0 if isinstance(state, str) and state in UNUSABLE else None, note[:200])
+
     def _unknown(self, error: Exception, service: str, operation: str, absent: str) -> tuple[None, str]:
-        """Raises the error itself where it is no answer of AWS's: then nothing is known of any key."""
-        if not error_code(error):
-            raise error
-        if error_code(error) in ("NotFoundException", "DBClusterNotFoundFault"):
+        if error_code(error) == "NotFoundException":
             return None, absent
-        return None, str(explain(error, service, operation, self._region))[:200]
-
-
-def _usable(meta: Any) -> tuple[float, str]:
-    """1.0 when enabled, 0.0 when not, with what KMS says."""
-    if meta["KeyState"] == "Enabled":
-        return 1.0, ""
-    note = f"{meta['KeyId']} is {meta['KeyState']}"
-    if meta.get("DeletionDate"):
-        note += f": KMS destroys it on {utc.to_text(meta['DeletionDate'])}"
-    return 0.0, note
+        return None, reason_of(error, service, operation, self._region)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
-from dr_assets.aws import Aws
+from dr_assets.aws import Aws, explain, is_answer
 from dr_assets.core.freshness import Quantity
+from dr_assets.core.model import error_code
 from dr_assets.monitoring.samples import STATE, Sample
 from dr_assets.stack import SITES, Site, Stack
 
@@ -82,3 +83,13 @@ class SourceKind:
 
 def regions_of(stacks: Sequence[Stack]) -> list[str]:
     return sorted({stack.region(site) for stack in stacks for site in SITES})
+
+
+def reason_of(error: Exception, service: str, operation: str, region: str) -> str:
+    """Why one subject is unknown: what AWS refused about it, or an answer that cannot be understood.
+
+    Raises the error itself where it says nothing of a single subject: no answer, no credentials.
+    """
+    if is_answer(error) and not error_code(error):
+        raise error
+    return str(explain(error, service, operation, region))[:200]

@@ -7,7 +7,7 @@ alerts. After `dr destroy` the sensors alert until they are stopped or restarted
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from dr_assets.core.model import error_code
 from dr_assets.core.paging import Tokens
 from dr_assets.core.topology import parse_topology
 from dr_assets.monitoring.samples import COUNT, MEMBER, NAMED_WRITERS, ROLE, STATE, TRANSITION, Sample
-from dr_assets.monitoring.sources.source import Answer, Ask, regions_of
+from dr_assets.monitoring.sources.source import Answer, Ask, reason_of, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
 
@@ -37,25 +37,43 @@ class TopologySource:
     def __call__(self, at: datetime) -> Answer:
         client = self._aws.client("rds", self._region)
         clusters: dict[str, Any] = {}
-        calls = 0
+        calls, unnamed = 0, 0
         page: dict[str, Any] = {}
         tokens = Tokens()
         while True:
             answer = client.describe_global_clusters(**page)
             calls += 1
-            clusters |= {cluster["GlobalClusterIdentifier"]: cluster for cluster in answer["GlobalClusters"]}
+            for cluster in answer["GlobalClusters"]:
+                name = cluster.get("GlobalClusterIdentifier") if isinstance(cluster, Mapping) else None
+                unnamed += not isinstance(name, str)
+                if isinstance(name, str):
+                    clusters[name] = cluster
             if not answer.get("Marker"):
                 break
             page = {"Marker": tokens.follow(answer["Marker"])}
         samples: list[Sample] = []
         for stack in self._stacks:
             found = clusters.get(stack.global_cluster_name)
-            if found is not None and found.get("GlobalClusterMembers"):
-                self._provisioned.add(stack.environment_suffix)
-                samples += self._roles(stack, found, at)
-            else:
-                calls += stack.environment_suffix not in self._provisioned
-                samples += self._memberless(stack, found, at)
+            try:
+                if found is None and unnamed:
+                    raise ValueError(
+                        f"{unnamed} global clusters have no identifier, and none is {stack.global_cluster_name}"
+                    )
+                if found is not None and _members(found):
+                    self._provisioned.add(stack.environment_suffix)
+                    samples += list(self._roles(stack, found, at))
+                else:
+                    calls += stack.environment_suffix not in self._provisioned
+                    samples += list(self._memberless(stack, found, at))
+            except Exception as error:
+                note = reason_of(error, "rds", "describe_global_clusters", self._region)
+                if isinstance(error, (TypeError, ValueError)):  # ours, or of a value's type: it quotes no answer
+                    note = f"global clusters, read in {self._region}: {error}"[:200]
+                for site in SITES:
+                    samples += (
+                        Sample(at, stack.environment_suffix, site, "topology", metric, None, STATE, note)
+                        for metric in (ROLE, MEMBER)
+                    )
         return samples, calls
 
     def _memberless(self, stack: Stack, found: Any, at: datetime) -> Iterator[Sample]:
@@ -103,3 +121,14 @@ class TopologySource:
             member = 1.0 if joined else None if topology.in_transition else 0.0
             yield Sample(at, suffix, site, "topology", MEMBER, member, STATE, f"{behind}, {note}" if behind else note)
         yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, STATE, note)
+
+
+def _members(found: Mapping[str, Any]) -> Sequence[Any]:
+    """Raises ValueError, TypeError or LookupError where one of them cannot be understood: who is a member is not known then."""
+    members: Sequence[Any] = found["GlobalClusterMembers"]
+    if not isinstance(members, list):
+        raise TypeError("GlobalClusterMembers is no list")
+    for member in members:
+        if member["DBClusterArn"].count(":") < 6:
+            raise ValueError("a member's ARN is none")
+    return members

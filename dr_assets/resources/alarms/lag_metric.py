@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.core import metric_data
 from dr_assets.core.freshness import Quantity, is_future
 from dr_assets.core.paging import Tokens
 from dr_assets.resources import names
@@ -74,18 +75,25 @@ def newest(
     displaces no other.
 
     SourceRegion alone comes only where no shape with the cluster has data, and may still be another cluster's: ask `source_is_ours`.
+    Raises ValueError where the answer for a shape is missing or cannot be understood: which one is the newest is not known then.
     """
-    found = {result["Id"]: result for result in results if result["Values"]}
+    shapes = list(shapes)
+    found: dict[int, list[tuple[datetime, float]]] = {}
+    for series in metric_data.parse(results, [f"shape{n}" for n in range(len(shapes))]):
+        if series.problem:
+            raise ValueError(series.problem)
+        found.setdefault(series.n, []).extend(series.points)
+    if len(found) < len(shapes):
+        raise ValueError("CloudWatch gave no result for a query")
 
     def order(at: datetime) -> tuple[bool, datetime]:
         return (not is_future(at, now), at)
 
     points: list[tuple[LagShape, datetime, float]] = []
     for n, shape in enumerate(shapes):
-        if result := found.get(f"shape{n}"):
-            every = zip(result["Timestamps"], result["Values"], strict=True)
-            at, value = max(every, key=lambda point: order(point[0]))
-            points.append((shape, at, float(value)))
+        if found[n]:
+            at, value = max(found[n], key=lambda point: order(point[0]))
+            points.append((shape, at, value))
     own = [point for point in points if point[0] != SOURCE_ALONE]
     return max(own or points, key=lambda point: order(point[1]), default=None)
 
@@ -109,7 +117,14 @@ def listed(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, 
 
 
 def _dimensions(metrics: Sequence[Mapping[str, Any]]) -> list[Dimensions]:
-    return [{item["Name"]: item["Value"] for item in metric.get("Dimensions", ())} for metric in metrics]
+    """Of each metric. One that cannot be understood may be any cluster's."""
+    found: list[Dimensions] = []
+    for metric in metrics:
+        try:
+            found.append({item["Name"]: item["Value"] for item in metric.get("Dimensions", ())})
+        except (AttributeError, LookupError, TypeError):
+            found.append({"DBClusterIdentifier": ""})
+    return found
 
 
 def no_such_metric(metric: str, region: str) -> str:
