@@ -101,6 +101,14 @@ def remove(path: Path, *, below: Path | None = None) -> None:
         os.unlink(path.name, dir_fd=folder)
 
 
+def move(source: Path, path: Path, *, below: Path) -> None:
+    """Rename a file to `path`, in place of a regular file there. Makes missing folders. Raises OSError."""
+    with _opened(source.parent, below) as start, _opened(path.parent, below, make=True) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            _require_regular(os.stat(path.name, dir_fd=folder, follow_symlinks=False), path)
+        os.rename(source.name, path.name, src_dir_fd=start, dst_dir_fd=folder)
+
+
 def make_folder(path: Path, *, below: Path | None = None) -> None:
     """Make the folder and its missing parents. Raises OSError."""
     with _opened(path, below, make=True):

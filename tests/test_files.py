@@ -229,7 +229,6 @@ WRITING = {
 }
 ELSEWHERE = {
     "emulator/embedded.py": {"open"},  # its server's log, in a folder of mkdtemp
-    "reports/pack/build.py": {"chmod", "mkdir", "open", "rename", "rmtree"},
     "reports/analysis/what_if.py": {"rename"},  # columns of a table
     "terraform.py": {"unlink"},  # Terraform's own plan file, below its directory
     "emulator/gateway/server.py": {"rmtree"},  # the temporary folder of its owner

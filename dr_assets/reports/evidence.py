@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_assets import utc
+from dr_assets import files, utc
 from dr_assets.aws import Aws, explain
 from dr_assets.drills import record, record_builder, runner
 from dr_assets.drills.request import Request
@@ -31,7 +31,6 @@ from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.analysis.report import StackReport, Subject, stack_report
 from dr_assets.reports.analysis.timeseries import Signal
 from dr_assets.reports.pack import build
-from dr_assets.reports.pack.manifest import MANIFEST
 from dr_assets.reports.pack.sections import Signature
 from dr_assets.stack import SITES, Stack
 
@@ -290,18 +289,16 @@ def upload(stack: Stack, written: build.Pack, when: Period, aws: Aws) -> list[st
     """
     state = StackState(stack, aws)
     prefix = f"reports/{stack.environment_suffix}/{when.name}"
-    files = sorted(path for path in written.directory.rglob("*") if path.is_file())
-    files.sort(key=lambda path: path.name == MANIFEST)
 
     def put(site: Any) -> str:
         region = stack.region(site)
         try:
             bucket = state.name(state.resources[f"{site}/backup/bucket"])
             client = aws.client("s3", region, writing=True)
-            for path in files:
-                kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-                key = f"{prefix}/{path.relative_to(written.directory).as_posix()}"
-                client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), ContentType=kind)
+            for name in written.files:
+                kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+                body = files.read(written.directory / name, below=written.directory)
+                client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body, ContentType=kind)
             return f"s3://{bucket}/{prefix}/"
         except DrError:
             raise

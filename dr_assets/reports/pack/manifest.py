@@ -14,6 +14,8 @@ from dr_assets.documents import Document, DocumentError, Part, UtcTime
 from dr_assets.drills.record import check_chain
 
 MANIFEST = "manifest.json"
+PENDING = ".dr-pack-pending"  # the folder in which the files of a newer pack are staged
+_HALF = f"{PENDING} holds files of a newer pack: writing it was interrupted. Run `dr report` with the same --out again"
 _RECORD = re.compile(r"records/\d{6,}\.json")
 
 
@@ -74,8 +76,9 @@ def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> li
         return [str(error)]
     problems = [problem for name, file in manifest.files.items() for problem in _verify_file(root, name, file)]
     there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
-    added = sorted(there - {*manifest.files, MANIFEST})
+    added = sorted(name for name in there - {*manifest.files, MANIFEST} if not name.startswith(f"{PENDING}/"))
     return [
+        *([_HALF] if (root / PENDING).exists() else []),
         *problems,
         *(f"{name} is not in the manifest: it was added" for name in added),
         *_verify_records(root, manifest),

@@ -2,12 +2,9 @@
 
 import datetime as dt
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +13,6 @@ from typing import Any
 import pytest
 
 from dr_assets.drills.record_document import digest
-from dr_assets.errors import RefusedError
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
 from dr_assets.reports.pack import build, formatting, page, tables
@@ -308,41 +304,6 @@ def test_a_stack_that_is_gone_and_left_nothing_gets_a_sensible_page(tmp_path: Pa
 def test_the_stack_file_tells_the_scope(stack: Stack) -> None:
     subject = report.Subject.of(stack)
     assert (subject.name, subject.rpo_seconds, subject.scope["Primary site"]) == ("l6p3z2w4", 60, "us-east-1")
-
-
-def test_an_earlier_pack_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
-    target = tmp_path / "x"
-    target.mkdir()
-    build._put(target, {"index.html": b"1", "manifest.json": b"{}"})
-    build._replaceable(target)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(RefusedError, match="no evidence pack; nothing was written"):
-        build.write_pack(tmp_path / "mine", GONE, START, END, samples.SCHEMA.empty_table(), [], now=END)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "x"]
-
-
-def test_killed_while_writing_there_is_a_whole_pack_or_the_one_before(tmp_path: Path) -> None:
-    target = tmp_path / "x"
-
-    def files(mark: bytes) -> dict[str, bytes]:
-        return {f"data/{n}.csv": mark * 1000 for n in range(6)} | {"index.html": mark, "manifest.json": mark}
-
-    build._put(target, files(b"0"))
-    for turn in range(10):
-        child = os.fork()
-        if child == 0:
-            while True:
-                build._put(target, files(b"1"))
-                build._put(target, files(b"2"))
-        time.sleep(0.003 * turn)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        places = [target] if target.exists() else list(tmp_path.glob(".x.*.old"))
-        marks = {path.read_bytes()[:1] for path in places[0].rglob("*") if path.is_file()}
-        assert len(marks) == 1 and len(list(places[0].rglob("*.csv"))) == 6
-        build._put(target, files(b"0"))
-        assert (target / "index.html").read_bytes() == b"0"
 
 
 def test_pictures_are_pictures(written: Any) -> None:
