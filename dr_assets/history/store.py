@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlparse
 
-from dr_assets import files
+from dr_assets import escape, files
 from dr_assets.aws_errors import fate
 from dr_assets.core.model import error_code
 from dr_assets.core.paging import Tokens
@@ -291,14 +291,18 @@ def open_store(uri: str | None = None) -> Store:
 def quarantine(store: Store, key: str, data: bytes, reason: str, until: str) -> str:
     """Move a damaged or foreign object to `quarantine/{key}.{hash}`; returns one sentence for the report and the log.
 
-    The hash in the name makes a repetition harmless. With read-only access the object stays where it is, and the text says so.
+    The hash in the name makes a repetition harmless; a name too long for a file system becomes its own hash. With read-only access the object stays where it is, and the text says so.
 
     Args:
         data: the bytes as they were read; a good object that replaced them meanwhile is kept.
         reason: what is wrong with the object.
         until: the consequence, and what ends it.
     """
-    place = f"quarantine/{key}.{hashlib.sha256(data).hexdigest()[:12]}"
+    folder, _, name = key.rpartition("/")
+    encoded = name.encode("utf-8", "surrogatepass")
+    if len(encoded) > 200:
+        name = hashlib.sha256(encoded).hexdigest()[:16]
+    place = f"quarantine/{folder}/{name}.{hashlib.sha256(data).hexdigest()[:12]}"
     try:
         store.write(place, data)
         with contextlib.suppress(KeyError):
@@ -307,5 +311,6 @@ def quarantine(store: Store, key: str, data: bytes, reason: str, until: str) -> 
         text = f"{key}: {reason}; quarantined as {place}, {until}"
     except (DrError, OSError) as error:
         text = f"{key}: {reason}; it could not be quarantined ({error})"
+    text = escape.line(text)
     log.warning("%s", text)
     return text
