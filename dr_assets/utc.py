@@ -19,6 +19,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock() -> datetime:
+    """`now`, looked up at each call: a default argument would keep the function that it found."""
+    return now()
+
+
 def to_text(at: datetime) -> str:
     """`2026-11-01T06:00:00.000Z`. Raises ValueError for a time without a zone."""
     if at.tzinfo is None:

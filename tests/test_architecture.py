@@ -107,3 +107,59 @@ def test_case_e6_json_of_outside_is_read_by_one_function() -> None:
         if path.relative_to(PACKAGE).parts[0] != "emulator" and "json.loads(" in path.read_text(encoding="utf-8")
     }
     assert readers - OTHER_JSON == set()
+
+
+# They give the wall clock, or what is made of it. `utc.now` is looked up at each call, so that tests can set it.
+WALL_CLOCKS = {
+    *(
+        (module, name)
+        for module in ("time",)
+        for name in ("time", "time_ns", "localtime", "gmtime", "ctime", "strftime")
+    ),
+    *((module, name) for module in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")),
+}
+
+
+def wall_clocks(text: str) -> list[int]:
+    """Lines that read the wall clock past `utc.now`, or keep that function itself."""
+    tree = ast.parse(text)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            found += [node.lineno for name in node.names if ("time", name.name) in WALL_CLOCKS]
+        if isinstance(node, ast.ImportFrom) and node.module == "dr_assets.utc":
+            found += [node.lineno for name in node.names if name.name.startswith("now")]
+        if isinstance(node, ast.Attribute):
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+            if (owner, node.attr) in WALL_CLOCKS or ((owner, node.attr) == ("utc", "now") and id(node) not in called):
+                found.append(node.lineno)
+    return found
+
+
+def test_case_e8_only_utc_reads_the_wall_clock() -> None:
+    """So that no duration is measured by it unnoticed, and a test can set it in one place."""
+    found = {
+        str(path.relative_to(PACKAGE)): lines
+        for path in modules()
+        if path != PACKAGE / "utc.py"
+        and not path.is_relative_to(PACKAGE / "emulator")
+        and (lines := wall_clocks(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time.time()",
+        "dt.datetime.now(utc.UTC)",
+        "datetime.utcnow()",
+        "date.today()",
+        "from time import time",
+        "x = utc.now",
+    ],
+)
+def test_a_reading_of_the_wall_clock_is_found(text: str) -> None:
+    assert wall_clocks(text) == [1]
+    assert wall_clocks("x = utc.now() - time.monotonic(), moment.strftime('%H')") == []

@@ -48,7 +48,7 @@ class DrillLock:
         clock: the time (UTC); replaceable in tests.
     """
 
-    def __init__(self, store: Store, stack: str, drill: str, clock: Callable[[], datetime] = utc.now) -> None:
+    def __init__(self, store: Store, stack: str, drill: str, clock: Callable[[], datetime] = utc.clock) -> None:
         self._store, self._stack, self.drill, self._clock = store, stack, drill, clock
         self._number = 0
         self._ending = threading.Event()

@@ -143,7 +143,7 @@ class StackState:
         Raises UnansweredError, AwsCallError, UnknownScope.
         """
         latest = self._observations.get(resource.key)
-        if latest is None or time.monotonic() - latest[0] > MAX_AGE_SECONDS:
+        if latest is None or self._clock() - latest[0] > MAX_AGE_SECONDS:
             self._read([resource], self.aws.reads(self.account))
             latest = self._observations[resource.key]
         if isinstance(latest[1], Exception):
@@ -272,7 +272,7 @@ class StackState:
             self._record(target.key, answers.get(target.key))
 
     def _record(self, key: str, answer: Observed | None | DrError | UnknownScope) -> None:
-        self._observations[key] = (time.monotonic(), answer)
+        self._observations[key] = (self._clock(), answer)
 
     # --- the loops -------------------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ def write(
         when.end,
         found.samples,
         found.records,
-        now=dt.datetime.now(utc.UTC),
+        now=utc.now(),
         checks=checks,
         restores=found.restores,
         problems=found.problems,

@@ -61,7 +61,7 @@ class Monitor:
     channels: Sequence[Channel] | None = None
     link: str = field(default_factory=lambda: os.environ.get(LINK_VARIABLE, ""))
     preconditions: Callable[[Recommendation], Sequence[Precondition]] | None = None
-    clock: Callable[[], datetime] = utc.now
+    clock: Callable[[], datetime] = utc.clock
     vote: Vote = DEFAULT_VOTE
     heartbeats: Heartbeats | None = None
 

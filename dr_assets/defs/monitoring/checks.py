@@ -1,11 +1,12 @@
 """Declare the asset check `within_objective`. The sensors evaluate it; a manual run repeats their latest result."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
+from dr_assets import utc
+from dr_assets.core.freshness import Unknown, elapsed
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.monitoring.rules import rules_for
 from dr_assets.stack import Stack
@@ -37,15 +38,16 @@ def build_objective_check(stack: Stack) -> dg.AssetChecksDefinition:
                 context.log.info(f"{key.asset_key.to_user_string()}: no sensor has evaluated it; start the sensors")
                 continue
             latest, age = found
-            stale = age > STALE_SECONDS
-            text = f"unknown: the latest sensor evaluation is {age / 60:.0f} minutes old; it was: {latest.description}"
+            stale = isinstance(age, Unknown) or age > STALE_SECONDS
+            when = age.reason if isinstance(age, Unknown) else f"{age / 60:.0f} minutes old"
+            text = f"unknown: the latest sensor evaluation is {when}; it was: {latest.description}"
             yield dg.AssetCheckResult(
                 passed=latest.passed and not stale,
                 check_name=key.name,
                 asset_key=key.asset_key,
                 severity=dg.AssetCheckSeverity.WARN if stale and latest.passed else latest.severity,
                 description=text if stale else latest.description,
-                metadata={"seconds_ago": round(age)},
+                metadata={"seconds_ago": "unknown" if isinstance(age, Unknown) else round(age)},
             )
 
     return latest_sensor_evaluation
@@ -53,10 +55,10 @@ def build_objective_check(stack: Stack) -> dg.AssetChecksDefinition:
 
 def _latest_evaluation(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey
-) -> tuple[dg.AssetCheckEvaluation, float] | None:
-    """The newest evaluation that a sensor reported (it belongs to no run), and its age in seconds."""
+) -> tuple[dg.AssetCheckEvaluation, float | Unknown] | None:
+    """The newest evaluation that a sensor reported (it belongs to no run), and its age in seconds; one of the future has none."""
     records: Sequence[Any] = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     for record in records:
         if record.evaluation is not None and not record.run_id:
-            return record.evaluation, max(0.0, time.time() - record.create_timestamp)
+            return record.evaluation, elapsed(utc.from_epoch(record.create_timestamp), utc.now())
     return None

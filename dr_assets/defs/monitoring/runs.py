@@ -1,6 +1,5 @@
 """What the sensors read from Dagster itself: runs that ended or are in progress, check evaluations, changes to resources."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +57,8 @@ def ended_runs(context: Any, stack: Stack, memory: SensorMemory) -> tuple[list[E
     Read by the storage ids of Dagster's run status changes, which only grow, as Dagster's own run status sensor does
     (dagster/_core/definitions/run_status_sensor_definition.py): any number of others' runs moves the position forward.
     """
-    since = memory.since or time.time() - 3600.0
+    now = utc.now()
+    since = memory.since or now.timestamp() - 3600.0
     positions: dict[str, int] = {}
     found: list[EndedRun] = []
     newest = since
@@ -75,7 +75,7 @@ def ended_runs(context: Any, stack: Stack, memory: SensorMemory) -> tuple[list[E
         found += _own_runs(context, stack, kind, changes)
     found.sort(key=lambda ended: ended.at)
     # A worker's clock may be ahead of ours.
-    return found, SensorMemory(since=min(newest, time.time()), run_events=positions)
+    return found, SensorMemory(since=min(newest, now.timestamp()), run_events=positions)
 
 
 def _last_id(context: Any, kind: Ending) -> int:
@@ -108,7 +108,7 @@ def _own_runs(context: Any, stack: Stack, ending: Ending, changes: Sequence[Any]
         for change in batch:
             run = runs.get(change.run_id)
             if run is not None and is_own(context, stack, run):
-                yield EndedRun(run, ending, utc.from_epoch(min(change.timestamp, time.time())))
+                yield EndedRun(run, ending, min(utc.from_epoch(change.timestamp), utc.now()))
 
 
 def run_sample(stack: Stack, ended: EndedRun) -> Sample:

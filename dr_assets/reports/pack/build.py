@@ -83,7 +83,7 @@ def write_pack(
     Raises RefusedError where `directory` holds anything but an unchanged pack of this stack, DrError where it cannot be written.
     """
     subject = stack if isinstance(stack, Subject) else Subject.of(stack)
-    made = now or dt.datetime.now(utc.UTC)
+    made = now or utc.now()
     target = Path(directory).absolute()
     folder.require_replaceable(target, subject.name)
     report = stack_report(subject, start, end, samples, records, made, checks, restores, problems, incidents, changes)
