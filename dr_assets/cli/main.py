@@ -5,6 +5,7 @@ Results go to stdout, progress and errors to stderr. Only the commands that run 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -95,7 +96,7 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    written = False
+    ready = ""
     try:
         with EmbeddedAws(settle_seconds=settle_seconds, databases=True) as aws:
             # Emulated evidence must not mix with that of a real stack, whose suffix may be the same.
@@ -106,8 +107,8 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                     "nameserver": aws.nameserver,
                     "environment": environment,
                 }
-                _write_ready_file(ready_file, json.dumps(document, indent=2) + "\n")
-                written = True
+                ready = json.dumps(document, indent=2) + "\n"
+                _write_ready_file(ready_file, ready)
             for name, value in environment.items():
                 say(f"export {name}={shlex.quote(value)}")
             say("# The embedded AWS is running. Paste these lines into another shell; Ctrl-C stops it.", err=True)
@@ -115,8 +116,8 @@ def up(ready_file: Path | None, settle_seconds: float) -> None:
                 if not aws.alive:
                     raise DrError(f"The embedded AWS exited unexpectedly. The end of its log: {aws.stderr[-1000:]}")
     finally:
-        if ready_file and written:
-            files.remove(ready_file)
+        if ready_file and ready:
+            _remove_ready_file(ready_file, ready)
 
 
 @main.command()
@@ -399,16 +400,23 @@ def _total(stack: Stack) -> int:
     return len(catalog(stack))
 
 
+def _remove_ready_file(path: Path, text: str) -> None:
+    """Remove it, unless its content is no longer what this process wrote: another `dr up` may have taken the name."""
+    with contextlib.suppress(OSError):
+        if files.read(path) == text.encode():
+            files.remove(path)
+
+
 def _write_ready_file(path: Path, text: str) -> None:
     """Write it for whoever waits for it; replaces only a former ready file, which a killed process may have left."""
     try:
-        former = files.read(path)
+        former: bytes | None = files.read(path)
     except FileNotFoundError:
-        former = b""
+        former = None
     except OSError as error:
         raise DrError(f"Cannot read {path}: {error.strerror}. Choose another name for --ready-file.") from error
     try:
-        if former and "aws_endpoint_url" not in json.loads(former):
+        if former is not None and "aws_endpoint_url" not in dict(json.loads(former)):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         raise RefusedError(f"{path} exists and is no ready file. Choose another name for --ready-file.") from None
