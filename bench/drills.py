@@ -10,11 +10,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.cli.run_job import provision_config, run_job
 from dr_assets.drills import runner
+from dr_assets.drills.approval import Approval
 from dr_assets.drills.record_document import Record
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.history.store import open_store
@@ -33,7 +35,9 @@ def main(rounds: int) -> int:
         subscribe_on_call(stack)
         for number in range(rounds):
             scenario: Any = "failback" if number % 2 else "switchover"
-            request = runner.Request(scenario, "bench", "measured", approved_by="bench", settings=SETTINGS)
+            request = runner.Request(scenario, "bench", "measured", settings=SETTINGS)
+            approval = Approval.given(runner.propose(stack, request), (), "bench")
+            request = replace(request, approval=approval)
             records.append(runner.start(stack, open_store(folder), request))
             rto, rpo = records[-1].rto, records[-1].rpo
             print(

@@ -82,6 +82,13 @@ def instant() -> Instant:
     return Instant(clock_id(), (before + after) / 2, wall)
 
 
+def age(earlier: Instant) -> float:
+    """Seconds since `earlier`, an instant of this process, by the clock that counts more: one may have been set back, the other may
+    have stood still while the host slept."""
+    now = instant()
+    return max(now - earlier, now.wall - earlier.wall)
+
+
 class Timeline:
     """One time axis for everything that a drill measures: seconds that pass with the monotonic clock, counted from the wall
     clock's reading at `anchor`.

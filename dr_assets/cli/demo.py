@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from dr_assets.cli import render
 from dr_assets.cli.output import console, say, say_table, styled
 from dr_assets.cli.report import show
 from dr_assets.drills import record, runner
+from dr_assets.drills.approval import Approval
 from dr_assets.drills.plan import Scenario
 from dr_assets.drills.request import Request
 from dr_assets.emulator import EmbeddedAws
@@ -230,9 +231,10 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
     )
     for scenario, expected, on_step in plans:
         with _timed(stages, scenario) as done:
-            request = Request(
-                scenario, "demo", f"demonstration: {expected}", approved_by="demo", settings={"baseline_seconds": 1.0}
-            )
+            request = Request(scenario, "demo", f"demonstration: {expected}", settings={"baseline_seconds": 1.0})
+            plan = runner.propose(stack, request)
+            render.plan(plan, ())
+            request = replace(request, approval=Approval.given(plan, (), "demo"))
             written = runner.start(stack, store, request, on_step)
             render.record(written)
             rto, rpo = written.rto, written.rpo

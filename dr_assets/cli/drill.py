@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,13 @@ def drill() -> None:
 
 def _command(scenario: Scenario, text: str) -> click.Command:
     @click.command(scenario, help=text)
-    @click.option("--yes", is_flag=True, help="Approve the plan without a prompt.")
+    @click.option("--yes", is_flag=True, help="Approve the plan without a prompt. It is printed first.")
+    @click.option(
+        "--plan",
+        "token",
+        metavar="TOKEN",
+        help="Approve the plan that --dry-run showed, by its token; refuse any other.",
+    )
     @click.option(
         "--dry-run", is_flag=True, help="Show the plan and every precondition; do nothing. Exit 2 where one blocks."
     )
@@ -67,6 +74,7 @@ def _command(scenario: Scenario, text: str) -> click.Command:
     )
     def run(
         yes: bool,
+        token: str | None,
         dry_run: bool,
         as_json: bool,
         why: str,
@@ -78,52 +86,54 @@ def _command(scenario: Scenario, text: str) -> click.Command:
     ) -> None:
         from dr_assets.cli import render
         from dr_assets.drills import record_builder, runner
+        from dr_assets.drills.approval import Approval
         from dr_assets.drills.parts import Override, current_name
-        from dr_assets.drills.preconditions import PRECONDITIONS
-        from dr_assets.drills.request import Request
+        from dr_assets.drills.request import Prepared, Request
         from dr_assets.history.store import open_store
         from dr_assets.stack import load_stack
 
         stack = load_stack()
         person = operator or record_builder.operator()
-        settings = {name: value for name, value in (("rate", rate), ("lag_gate_ms", lag_gate_ms)) if value is not None}
+        settings = {"rate": rate, "lag_gate_ms": lag_gate_ms}
         overridden = []
         for override in overrides:
             name, _, reason = override.partition("=")
-            name = current_name(name)
-            if name not in PRECONDITIONS or not reason.strip():
-                raise DrError(
-                    f"--override {override!r} is not NAME=REASON with one of the preconditions: {', '.join(PRECONDITIONS)}."
-                )
-            overridden.append(Override(precondition=name, reason=reason.strip(), by=person))
-
-        def request(approved_by: str | None, from_site: str | None = None) -> Request:
-            return Request(
-                scenario=scenario,
-                operator=person,
-                why=why,
-                approved_by=approved_by,
-                overrides=tuple(overridden),
-                settings=settings,
-                kind="incident" if incident else "drill",
-                from_site=from_site,
-            )
-
-        shown, from_site = None, None
-        if dry_run or not yes:
-            prepared = shown = runner.prepare(stack, request(None))
-            if dry_run and as_json:
-                say_json(render.plan_json(prepared))
-            elif not as_json or not yes:
-                render.plan(prepared)
-            if dry_run:
-                sys.exit(2 if prepared.blocking else 0)
-            if not prepared.blocking and not confirm(f"Carry this {scenario} out on {stack.environment_suffix}?"):
+            if not reason.strip():
+                raise DrError(f"--override {override!r} is not NAME=REASON.")
+            overridden.append(Override(precondition=current_name(name), reason=reason.strip(), by=person))
+        request = Request(
+            scenario=scenario,
+            operator=person,
+            why=why,
+            overrides=tuple(overridden),
+            settings={name: value for name, value in settings.items() if value is not None},
+            kind="incident" if incident else "drill",
+        )
+        shown: Prepared | None = None
+        if dry_run:
+            prepared = runner.prepare(stack, request)
+            if as_json:
+                say_json(render.plan_json(prepared, request.overrides))
+            else:
+                render.plan(prepared.plan, request.overrides)
+                render.preconditions(prepared)
+            sys.exit(2 if prepared.blocking else 0)
+        if token:
+            approval = Approval.from_token(token, person)
+        elif yes:
+            plan = runner.propose(stack, request)
+            render.plan(plan, request.overrides, err=True)
+            approval = Approval.given(plan, request.overrides, person)
+        else:
+            shown = runner.prepare(stack, request)
+            render.plan(shown.plan, request.overrides, err=as_json)
+            render.preconditions(shown, err=as_json)
+            if not shown.blocking and not confirm(f"Carry this {scenario} out on {stack.environment_suffix}?"):
                 raise DrError("Nothing was done.")
-            from_site = (
-                prepared.plan.from_site
-            )  # what was shown and approved, or nothing: the writer may move meanwhile
-        finish(runner.start(stack, open_store(), request(person, from_site), render.step, shown), as_json)
+            approval = Approval.given(shown.plan, request.overrides, person)
+        # The plan is made again, and runs only where it is the same: the writer may have moved meanwhile.
+        request = replace(request, approval=approval)
+        finish(runner.start(stack, open_store(), request, render.step, shown), as_json)
 
     return run
 
@@ -134,13 +144,31 @@ for _name, _text in _SCENARIOS.items():
 
 @drill.command()
 @click.argument("drill_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Approve the plan again without a prompt, where its approval has expired.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-def resume(drill_id: str, as_json: bool) -> None:
-    """Resume a drill whose process ended. No step that is done is repeated."""
-    from dr_assets.cli import render
-    from dr_assets.drills import runner
+def resume(drill_id: str, yes: bool, as_json: bool) -> None:
+    """Resume a drill whose process ended. No step that is done is repeated.
 
-    _with_store(lambda stack, store: finish(runner.resume(stack, store, drill_id, render.step), as_json))
+    While it has called nothing, its preconditions are evaluated again. Where its approval has expired it asks for another one.
+    """
+    from dr_assets.cli import render
+    from dr_assets.drills import record_builder, runner
+    from dr_assets.drills.approval import ApprovalExpiredError
+
+    def do(stack: Any, store: Any) -> None:
+        with runner.reopen(stack, store, drill_id, render.step) as again:
+            try:
+                written = again.run()
+            except ApprovalExpiredError as expired:
+                render.plan(again.plan, again.journal.document.request.overrides, err=as_json or yes)
+                say(str(expired), err=True)
+                if not yes and not confirm(f"Approve this {again.plan.scenario} on {stack.environment_suffix} again?"):
+                    raise DrError("Nothing was done.") from None
+                again.approve(record_builder.operator())
+                written = again.run()
+        finish(written, as_json)
+
+    _with_store(do)
 
 
 @drill.command()

@@ -75,7 +75,11 @@ def styled(text: object, style: str = "") -> Text:
 
 
 def say_table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], no_wrap: Collection[str] = (), title: str | None = None
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    no_wrap: Collection[str] = (),
+    title: str | None = None,
+    err: bool = False,
 ) -> None:
     """Print a table without borders, headers in bold. A cell is a text, or what `styled` gives."""
     from rich.table import Table
@@ -86,4 +90,4 @@ def say_table(
         found.add_column(styled(name), no_wrap=name in no_wrap, overflow="fold")
     for row in rows:
         found.add_row(*(cell if isinstance(cell, Text) else styled(cell) for cell in row))
-    console().print(found)
+    console(err).print(found)

@@ -12,13 +12,16 @@ from dr_assets import escape
 from dr_assets.cli.output import console, say, say_table, say_text, styled
 from dr_assets.core.model import Drift, Outcome
 from dr_assets.core.topology import HOME
+from dr_assets.drills.approval import VALID, token
+from dr_assets.drills.plan import BOUNDS
 from dr_assets.reconcile.service import JobResult, Verification, outcome_json, summary
 from dr_assets.stack import SITES, Stack
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from dr_assets.drills.parts import Condition
+    from dr_assets.drills.parts import Condition, Override
+    from dr_assets.drills.plan import Plan
     from dr_assets.drills.record_document import Record
     from dr_assets.drills.request import Prepared
 
@@ -171,35 +174,46 @@ def step(name: str, text: str) -> None:
     say(f"{name}: {text}", err=True)
 
 
-def plan_json(prepared: Prepared) -> dict[str, Any]:
+def plan_json(prepared: Prepared, overrides: Sequence[Override]) -> dict[str, Any]:
     """What `dr drill … --dry-run --json` prints."""
     return {
         "plan": prepared.plan.as_json(),
         "plan_hash": prepared.plan.hash,
+        "token": token(prepared.plan, overrides),
         "steps": [{"step": name, "does": text} for name, text in prepared.plan.describe()],
         "preconditions": [condition.model_dump() for condition in prepared.conditions],
         "blocking": [condition.name for condition in prepared.blocking],
     }
 
 
-def plan(prepared: Prepared) -> None:
-    """Print the plan, its steps and its preconditions."""
-    wanted = prepared.plan
+def plan(wanted: Plan, overrides: Sequence[Override], err: bool = False) -> None:
+    """Print everything that an approval of the plan covers, and the token that approves it elsewhere."""
     say(
         f"{wanted.scenario} of {wanted.stack}: writer from the {wanted.from_site} site ({wanted.from_region}) to the "
-        f"{wanted.to_site} site ({wanted.to_region}); plan {wanted.hash[:12]}"
+        f"{wanted.to_site} site ({wanted.to_region}, {wanted.target_arn or 'cluster unknown'})",
+        err=err,
     )
     for number, (name, text) in enumerate(wanted.describe(), 1):
-        say(f"  {number}. {name}: {text}")
-    _conditions("precondition", prepared.conditions)
+        say(f"  {number}. {name}: {text}", err=err)
+    say("settings: " + ", ".join(f"{name} {getattr(wanted, name):g}" for name in BOUNDS), err=err)
+    for item in overrides:
+        say(f"override of {item.precondition} by {item.by}: {item.reason}", err=err, style="yellow")
+    say(f"approve elsewhere within {VALID.seconds // 60} minutes: --plan {token(wanted, overrides)}", err=err)
+
+
+def preconditions(prepared: Prepared, err: bool = False) -> None:
+    """Print every precondition, and what blocks the plan."""
+    _conditions("precondition", prepared.conditions, err)
     if prepared.blocking:
         names = ", ".join(condition.name for condition in prepared.blocking)
-        say(f"Blocked by {len(prepared.blocking)} of {len(prepared.conditions)} preconditions: {names}", style="red")
+        text = f"Blocked by {len(prepared.blocking)} of {len(prepared.conditions)} preconditions: {names}"
+        say(text, err=err, style="red")
 
 
-def _conditions(word: str, conditions: Sequence[Condition]) -> None:
+def _conditions(word: str, conditions: Sequence[Condition], err: bool = False) -> None:
     words = {True: styled("holds", "green"), False: styled("FAILS", "red"), None: styled("unknown", "magenta")}
-    say_table((word, "", "reason"), [(item.name, words[item.passed], item.reason or "") for item in conditions])
+    rows = [(item.name, words[item.passed], item.reason or "") for item in conditions]
+    say_table((word, "", "reason"), rows, err=err)
 
 
 def record(written: Record) -> None:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from dr_assets import utc
 from dr_assets.clock import Instant, Timeline, clock_id
 from dr_assets.documents import Document, DocumentError, Part, storable
+from dr_assets.drills.approval import Approval
 from dr_assets.drills.measurement.client_probe import Verdict
 from dr_assets.drills.parts import (
     Caller,
@@ -139,9 +140,16 @@ class Step(Part, Generic[R]):
     ] = None
 
 
+class ActStep(Step[Act]):
+    """The step that moves the writer. `called` holds the time of every call that may have been carried out, written before it is made;
+    None in journals of earlier versions: unknown once the step is intended."""
+
+    called: Items[UtcText] | None = None
+
+
 class Steps(Part):
     baseline: Step[Baseline] = Step[Baseline]()
-    act: Step[Act] = Step[Act]()
+    act: ActStep = ActStep()
     follow: Step[Follow] = Step[Follow]()
     recovered: Step[Recovered] = Step[Recovered]()
     fence: Step[Fence] = Step[Fence]()
@@ -177,6 +185,10 @@ class JournalDocument(Document):
     calls: Items[CountedCall]
     deviations: Items[str] = ()
     callers: Items[Caller] = ()
+    # Oldest first: a drill whose approval expired before it called anything may be approved again.
+    approvals: Items[Approval] = ()
+    # As evaluated last before the call; those of the beginning are in `request`.
+    conditions: Items[Condition] = ()
     # In the order in which they were first used: one, unless the drill was resumed after a restart of the host or on another.
     clocks: Items[Clock] = ()
     ended: Ended | None
@@ -198,7 +210,9 @@ class Journal:
         self.timeline = Timeline(Instant(known.id, known.monotonic, known.wall) if known else None)
 
     @classmethod
-    def begin(cls, store: Store, drill: str, plan: Plan, request: ApprovedRequest) -> Journal:
+    def begin(
+        cls, store: Store, drill: str, plan: Plan, request: ApprovedRequest, approval: Approval | None = None
+    ) -> Journal:
         """A new drill's journal. Raises FileExistsError when there is one of that id."""
         document = JournalDocument(
             id=drill,
@@ -212,7 +226,8 @@ class Journal:
             ended=None,
         )
         journal = cls(store, document)
-        journal.document = document.model_copy(update={"clocks": (journal._clock(),)})
+        more: dict[str, Any] = {"approvals": (approval,)} if approval else {}
+        journal.document = document.model_copy(update={"clocks": (journal._clock(),), **more})
         store.create(_key(plan.stack, drill), journal.document.to_bytes())
         return journal
 
@@ -272,8 +287,28 @@ class Journal:
     def intend(self, step: StepName) -> bool:
         """Write down that `step` is about to act. True when it was intended before: observe before repeating it."""
         before: Step[Any] = getattr(self.document.steps, step)
-        self._update_step(step, intended=(*before.intended, self.now_text()), done=before.done, result=before.result)
+        # Intended for the first time by this version: from here on every call is written down.
+        more = {"called": ()} if step == "act" and not before.intended else {}
+        self._update_step(
+            step, intended=(*before.intended, self.now_text()), done=before.done, result=before.result, **more
+        )
         return bool(before.intended)
+
+    @property
+    def may_have_called(self) -> bool:
+        """Whether a call to move the writer may have been carried out. False: certainly none was."""
+        act = self.document.steps.act
+        return bool(act.intended if act.called is None else act.called)
+
+    def calling(self) -> None:
+        """Write down that the writer is about to be moved."""
+        act = self.document.steps.act
+        before = act.intended[:-1] if act.called is None else act.called
+        self._update_step("act", called=(*before, self.now_text()))
+
+    def not_carried_out(self) -> None:
+        """Take the latest `calling` back: AWS certainly did nothing."""
+        self._update_step("act", called=(self.document.steps.act.called or ())[:-1])
 
     def done(self, result: Result) -> None:
         """Write down that the result's step is complete."""
@@ -313,6 +348,25 @@ class Journal:
     def add_caller(self, caller: Caller) -> None:
         with self._lock:
             self._save(callers=(*self.document.callers, caller))
+
+    def add_approval(self, approval: Approval) -> None:
+        with self._lock:
+            self._save(approvals=(*self.document.approvals, approval))
+
+    @property
+    def approval(self) -> Approval:
+        """The latest approval. That of an earlier version is of when the drill began."""
+        if self.document.approvals:
+            return self.document.approvals[-1]
+        request = self.document.request
+        return Approval.given(
+            self.plan, request.overrides, request.approved_by or request.operator, utc.parse(request.at)
+        )
+
+    def evaluated(self, conditions: Iterable[Condition]) -> None:
+        """Keep the preconditions as they were evaluated last."""
+        with self._lock:
+            self._save(conditions=tuple(conditions))
 
     def caller_arn(self) -> str | None:
         """The AWS identity of the process that called for the change of the writer, or was to; None where unknown."""

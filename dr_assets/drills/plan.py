@@ -35,8 +35,7 @@ _CALLS = {
     "failover": "FailoverGlobalCluster(AllowDataLoss=True)",
 }
 
-
-LAG_GATE_MS = 1000.0
+LAG_GATE_MS, GOOD_PROBES = 1000.0, 5
 # Least and most of every number of a plan. Nothing lifts a bound: outside it a setting measures nothing, gates nothing, or never ends.
 # The lag gate ends at the RPO where that is lower.
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -51,7 +50,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 
 
 class Plan(Part):
-    """One drill. Rates are rows per second, times are seconds unless their name says otherwise."""
+    """One drill. Rates are rows per second, times are seconds unless their name says otherwise.
+
+    target_arn: the cluster that becomes the writer, and with it the account; None in plans of earlier versions.
+    """
 
     scenario: Scenario
     stack: str
@@ -61,16 +63,22 @@ class Plan(Part):
     to_region: str
     rate: Number = 20.0
     baseline_seconds: Number = 3.0
-    good_probes: Whole = 5
+    good_probes: Whole = GOOD_PROBES
     probe_interval: Number = 0.1
     lag_gate_ms: Number = LAG_GATE_MS
     follow_seconds: Number = 900.0
     protect_seconds: Number = 3600.0
+    target_arn: str | None = None
 
     @property
     def act_region(self) -> str:
         """Planned: the writer's region. Unplanned: the target's, since the other one may be gone."""
         return self.to_region if self.scenario == "failover" else self.from_region
+
+    @property
+    def protected_lag_ms(self) -> float:
+        """The most lag (milliseconds) of a reader that protects the data: a gate that was widened for the move widens no proof."""
+        return min(self.lag_gate_ms, LAG_GATE_MS)
 
     @property
     def steps(self) -> tuple[StepName, ...]:
@@ -84,12 +92,12 @@ class Plan(Part):
             "to": self.to_site,
             "from": self.from_site,
             "good_probes": self.good_probes,
-            "lag_gate_ms": self.lag_gate_ms,
+            "lag_gate_ms": self.protected_lag_ms,
         }
         return [(name, text.format(**values)) for name, text in STEPS]
 
     def as_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def hash(self) -> str:
@@ -110,6 +118,7 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
     if scenario == "failback" and writer == HOME:
         raise RefusedError("The writer is at home already: there is nothing to fail back.")
     target: Site = next(site for site in SITES if site != writer)
+    known: dict[str, Any] = {"target_arn": topology.members[target]} if target in topology.members else {}
     try:
         plan = Plan(
             scenario=scenario,
@@ -118,6 +127,7 @@ def make_plan(stack: Stack, scenario: Scenario, topology: Topology, **settings: 
             to_site=target,
             from_region=stack.region(writer),
             to_region=stack.region(target),
+            **known,
             **settings,
         )
     except ValidationError as error:

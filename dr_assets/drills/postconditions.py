@@ -59,12 +59,12 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | No
     """Why the data have no usable reader yet, or None. Raises UnansweredError, AwsCallError.
 
     A reader is usable when its cluster and an instance are available, AWS calls it synchronised, and its replication lag is
-    fresh and within the plan's gate. `since` (UTC): when the writer was moved. CloudWatch's metrics are minutes late, so the newest lag
+    fresh and within `plan.protected_lag_ms`. `since` (UTC): when the writer was moved. CloudWatch's metrics are minutes late, so the newest lag
     of a site that was a reader shortly before may be of that time; it does not count.
     """
     # From the new writer's side: the target of this view is the site that becomes a reader again.
     view = AwsView(
-        stack, aws, plan.scenario, from_site=plan.to_site, to_site=plan.from_site, lag_gate_ms=plan.lag_gate_ms
+        stack, aws, plan.scenario, from_site=plan.to_site, to_site=plan.from_site, lag_gate_ms=plan.protected_lag_ms
     )
     members = {item["DBClusterArn"]: item for item in view.global_cluster["GlobalClusterMembers"]}
     member = members.get(view.target_arn, {})
@@ -78,6 +78,6 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | No
     # A minute's datapoint bears the time of its beginning.
     if isinstance(found, Unknown) or found.at + timedelta(seconds=PERIOD_SECONDS) <= since:
         return f"the {plan.from_site} cluster reports no lag yet"
-    if found.value > plan.lag_gate_ms:
+    if found.value > plan.protected_lag_ms:
         return f"the {plan.from_site} cluster is {found.value:.0f} ms behind"
     return None

@@ -16,8 +16,8 @@ from dr_assets.core.freshness import Unknown
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.bucket_replication import bucket_replicated
 from dr_assets.drills.parts import Condition, Override, current_name
-from dr_assets.drills.plan import Scenario
-from dr_assets.errors import DrError
+from dr_assets.drills.plan import GOOD_PROBES, LAG_GATE_MS, Plan, Scenario
+from dr_assets.errors import DrError, RefusedError
 from dr_assets.postgres.connection import connect
 from dr_assets.resources import names
 from dr_assets.resources.notifications.recipients import recipients
@@ -177,7 +177,42 @@ def _one(view: AwsView, name: str, check: Check) -> Condition:
     return Condition(name=name, passed=reason is None, reason=reason)
 
 
+# Settings of the plan that let more through than their default: acting with one takes an override of this name.
+WIDENED: Mapping[str, Callable[[Plan], str | None]] = {
+    "lag-gate": lambda plan: (
+        f"the lag gate is {plan.lag_gate_ms:g} ms in place of {LAG_GATE_MS:g} ms"
+        if plan.lag_gate_ms > LAG_GATE_MS
+        else None
+    ),
+    "probes": lambda plan: (
+        f"{plan.good_probes:g} good writes count as recovered, in place of {GOOD_PROBES}"
+        if plan.good_probes < GOOD_PROBES
+        else None
+    ),
+}
+# Whatever else is known: with two writers, or none, a change of the writer is no repair.
+NEVER_OVERRIDDEN = frozenset({"one-writer"})
+
+
+def widened(plan: Plan) -> list[Condition]:
+    """A failed condition for each setting of the plan that lets more through than its default."""
+    found = ((name, reason(plan)) for name, reason in WIDENED.items())
+    return [Condition(name=name, passed=False, reason=reason) for name, reason in found if reason]
+
+
+def refuse_overrides(overrides: Iterable[Override]) -> None:
+    """Raises RefusedError for an override that names nothing, may not be overridden, or lacks a reason or a person."""
+    known = [name for name in (*PRECONDITIONS, *WIDENED) if name not in NEVER_OVERRIDDEN]
+    for item in overrides:
+        if current_name(item.precondition) in NEVER_OVERRIDDEN:
+            raise RefusedError(f"{item.precondition} cannot be overridden: remove its cause.")
+        if current_name(item.precondition) not in known:
+            raise RefusedError(f"There is no {item.precondition!r} to override, but: {', '.join(known)}.")
+        if not item.reason.strip() or not item.by.strip():
+            raise RefusedError(f"Overriding {item.precondition} takes a reason and the name of a person. Give both.")
+
+
 def blocking(conditions: Iterable[Condition], overrides: Iterable[Override]) -> list[Condition]:
     """The conditions that block the drill and are not overridden."""
-    overridden = {current_name(override.precondition) for override in overrides}
+    overridden = {current_name(override.precondition) for override in overrides} - NEVER_OVERRIDDEN
     return [condition for condition in conditions if condition.passed is not True and condition.name not in overridden]

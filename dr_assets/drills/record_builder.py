@@ -67,7 +67,7 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         ),
         plan_hash=journal.document.plan_hash,
         product_version=product_version(),
-        preconditions=request.conditions,
+        preconditions=journal.document.conditions or request.conditions,
         overrides=request.overrides,
         timeline=tuple(sorted(journal.document.timeline, key=lambda entry: entry.at)),
         rto=_rto(stack, journal),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.clock import Instant, age, instant
 from dr_assets.documents import Part, storable
+from dr_assets.drills.approval import Approval
 from dr_assets.drills.parts import Condition, CorrectiveAction, Items, Kind, Override, UtcText
-from dr_assets.drills.plan import LAG_GATE_MS, Plan, Scenario
+from dr_assets.drills.plan import Plan, Scenario
 
 REUSE_SECONDS = 60.0
 
@@ -21,7 +22,7 @@ class Request:
     """Who wants what, and why.
 
     Attributes:
-        approved_by: who approved the plan; a drill without approval is refused.
+        approval: consent to the plan, by its hash; a drill without is refused.
         overrides: blocking preconditions that a person decided to override.
         settings: fields of `Plan` that differ from its defaults.
         kind: `drill`, or `incident` for a real event.
@@ -31,28 +32,21 @@ class Request:
     scenario: Scenario
     operator: str
     why: str
-    approved_by: str | None = None
+    approval: Approval | None = None
     overrides: tuple[Override, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = "drill"
     from_site: str | None = None
 
-    def approved(self, conditions: tuple[Condition, ...], lag_gate_ms: float = LAG_GATE_MS) -> ApprovedRequest:
-        """The request as the journal keeps it: a lag gate wider than the default is an override of its own."""
-        widened = (
-            Override(
-                precondition="lag-gate",
-                reason=f"{lag_gate_ms:g} ms in place of {LAG_GATE_MS:g} ms: {self.why}",
-                by=self.approved_by or self.operator,
-            ),
-        )
+    def approved(self, conditions: tuple[Condition, ...]) -> ApprovedRequest:
+        """The request as the journal keeps it."""
         approved = ApprovedRequest(
             kind=self.kind,
             operator=self.operator,
-            approved_by=self.approved_by,
+            approved_by=self.approval.by if self.approval else None,
             why=self.why,
             conditions=conditions,
-            overrides=self.overrides + (widened if lag_gate_ms > LAG_GATE_MS else ()),
+            overrides=self.overrides,
             corrective_actions=(),
             at=utc.now_text(),
         )
@@ -77,15 +71,15 @@ class ApprovedRequest(Part):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan and every precondition, evaluated; nothing has been done. `at`: when (monotonic seconds)."""
+    """A plan and every precondition, evaluated; nothing has been done. `at`: when the evaluation began."""
 
     plan: Plan
     conditions: tuple[Condition, ...]
     blocking: tuple[Condition, ...]
-    at: float = field(default_factory=time.monotonic)
+    at: Instant = field(default_factory=instant)
 
     def reusable(self) -> Mapping[str, Condition]:
         """What need not be evaluated again within REUSE_SECONDS: that the export buckets, listed whole, hold the same."""
-        if time.monotonic() - self.at > REUSE_SECONDS:
+        if age(self.at) > REUSE_SECONDS:
             return {}
         return {item.name: item for item in self.conditions if item.name == "bucket-replicated" and item.passed}

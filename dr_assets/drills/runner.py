@@ -1,7 +1,7 @@
 """Runs a drill step by step: intent on disk first, no action twice, resumed or aborted after a crash.
 
-What it never does: act without the lock, act on a plan other than the approved one, act a second time without observing AWS
-first, or call the failed region on the recovery path.
+What it never does: act without the lock, act on a plan other than the approved one or past the gate, act a second time without
+observing AWS first, or call the failed region on the recovery path.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from pydantic import ValidationError
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.caller import IDENTITY_SECONDS, CallerIdentity, Identification, identify
+from dr_assets.clock import Instant, instant
 from dr_assets.core.topology import Topology
 from dr_assets.documents import problems, storable
 from dr_assets.drills import record_builder
+from dr_assets.drills.approval import Approval
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.call_planes import plane_of
+from dr_assets.drills.gate import Gate, not_covered, view_of
 from dr_assets.drills.journal import Journal, Postconditions
 from dr_assets.drills.lock import DrillLock
 from dr_assets.drills.parts import Caller, CountedCall, Did
-from dr_assets.drills.plan import Plan, StepName, make_plan, new_id, out_of_bounds
-from dr_assets.drills.preconditions import blocking, evaluate
+from dr_assets.drills.plan import Plan, StepName, make_plan, new_id
+from dr_assets.drills.preconditions import blocking, evaluate, refuse_overrides, widened
 from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Prepared, Request
 from dr_assets.drills.steps import DrillSteps, StepFailedError
@@ -39,8 +42,6 @@ from dr_assets.stack import SITES, Stack
 LOG = logging.getLogger(__name__)
 # A read that hangs must not hold the recovery up: seconds for one answer, attempts for one read.
 READ_TIMEOUT, ATTEMPTS = 3.0, 3
-# How long an approval holds for a drill that has not acted yet.
-APPROVAL_SECONDS = 3600.0
 # How long the record waits for STS: two regions, with the connection and the source of a role.
 IDENTIFIED_SECONDS = 4 * IDENTITY_SECONDS
 # The steps between the decision and traffic flowing again: what they call is the recovery path.
@@ -55,25 +56,36 @@ def clients() -> Aws:
     return Aws(read_timeout=READ_TIMEOUT, attempts=ATTEMPTS)
 
 
-def prepare(stack: Stack, request: Request, aws: Aws | None = None, shown: Prepared | None = None) -> Prepared:
-    """The plan for where the writer is now, with every precondition evaluated. Writes nothing.
+def propose(stack: Stack, request: Request, aws: Aws | None = None) -> Plan:
+    """The plan for where the writer is now.
 
-    `shown` is what was prepared before for the same request; of it, `reusable` is not evaluated again.
-
-    Raises RefusedError where there is nothing to move, or the writer is not where it was when this was decided;
-    UnansweredError where no region answers which site is the writer; TlsError where no server could be verified.
+    Raises RefusedError where there is nothing to move, the writer is not where it was when this was decided, or an override is
+    none; UnansweredError where no region answers which site is the writer.
     """
-    tls_authorities()
-    aws = aws or clients()
-    plan = make_plan(stack, request.scenario, _topology(stack, aws), **request.settings)
+    refuse_overrides(request.overrides)
+    plan = make_plan(stack, request.scenario, _topology(stack, aws or clients()), **request.settings)
     if request.from_site not in (None, plan.from_site):
         raise RefusedError(
             f"The {request.scenario} away from the {request.from_site} site was decided while the writer was there; it is at the "
             f"{plan.from_site} site by now. Check the topology, then decide again."
         )
-    known = shown.reusable() if shown and shown.plan.describe() == plan.describe() else {}
-    conditions = evaluate(_view(stack, aws, plan), known=known)
-    return Prepared(plan, tuple(conditions), tuple(blocking(conditions, request.overrides)))
+    return plan
+
+
+def prepare(stack: Stack, request: Request, aws: Aws | None = None, shown: Prepared | None = None) -> Prepared:
+    """The plan, with every precondition evaluated. Writes nothing.
+
+    `shown` is what was prepared before for the same request; of it, `reusable` is not evaluated again.
+
+    Raises like `propose`; TlsError where no server could be verified.
+    """
+    tls_authorities()
+    at = instant()
+    aws = aws or clients()
+    plan = propose(stack, request, aws)
+    known = shown.reusable() if shown and shown.plan.hash == plan.hash else {}
+    conditions = (*evaluate(view_of(stack, aws, plan), known=known), *widened(plan))
+    return Prepared(plan, conditions, tuple(blocking(conditions, request.overrides)), at)
 
 
 def view_of_writer(stack: Stack, aws: Aws) -> AwsView:
@@ -107,33 +119,39 @@ def begin(
     lock = DrillLock(store, stack.environment_suffix, drill).take()
     with _released_on_error(lock):
         prepared = prepare(stack, request, None, shown)
-        refuse(prepared, request)
-        journal = Journal.begin(
-            store, drill, prepared.plan, request.approved(prepared.conditions, prepared.plan.lag_gate_ms)
-        )
+        approval = refuse(stack, store, prepared, request)
+        journal = Journal.begin(store, drill, prepared.plan, request.approved(prepared.conditions), approval)
         decision = journal.document.request
         journal.note(f"{decision.operator} decided on a {request.scenario}: {decision.why}", "operator", "T2")
-        return DrillRunner(stack, store, journal, lock, on_step, "begun", decision.operator)
+        return DrillRunner(stack, store, journal, lock, on_step, "begun", decision.operator, prepared.at)
 
 
-def refuse(prepared: Prepared, request: Request) -> None:
-    """Raises RefusedError while a precondition blocks or the plan is not approved."""
+def refuse(stack: Stack, store: Store, prepared: Prepared, request: Request) -> Approval:
+    """The approval of what was prepared. Raises RefusedError while a precondition blocks, or without an approval of this plan."""
     if prepared.blocking:
         reasons = "\n".join(f"  {item.name}: {item.reason}" for item in prepared.blocking)
         raise RefusedError(
             f"The {request.scenario} was not begun; {len(prepared.blocking)} of {len(prepared.conditions)} preconditions block "
             f"it:\n{reasons}\nRemove the cause, or override one with a reason and a name (--override NAME=REASON)."
         )
-    if not request.approved_by:
+    approval = request.approval
+    if approval is None:
         raise RefusedError(
-            f"The {request.scenario} was not begun: it is not approved (--yes, or approved_by in the run config)."
+            f"The {request.scenario} was not begun: it is not approved (--yes, or plan and approved_by in the run config)."
         )
+    problem = not_covered(approval, stack, store, prepared.plan, request.overrides)
+    if utc.now() >= utc.parse(approval.until):
+        problem = f"its approval by {approval.by} of {approval.at} held until {approval.until}"
+    if problem:
+        raise RefusedError(
+            f"The {request.scenario} was not begun: {problem}. Nothing was done. Look at the plan (--dry-run), and approve it again."
+        )
+    return approval
 
 
 def resume(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None) -> Record:
-    """Go on with a drill whose process ended, to its record. Raises like `reopen`, `start` and `confirm`."""
+    """Go on with a drill whose process ended, to its record. Raises like `reopen`, `start` and `Gate.require`."""
     with reopen(stack, store, drill, on_step) as again:
-        again.confirm()
         return again.run()
 
 
@@ -148,11 +166,11 @@ def reopen(stack: Stack, store: Store, drill: str, on_step: OnStep | None = None
 
 
 def abort(stack: Stack, store: Store, drill: str, by: str) -> Record:
-    """End a drill that has not acted yet, with a record. Raises RefusedError once the writer may be moving."""
+    """End a drill that has called nothing, with a record. Raises RefusedError once the writer may be moving."""
     by = storable(by)
     with DrillLock(store, stack.environment_suffix, drill):
         journal = _unended(stack, store, drill, "abort")
-        if journal.document.steps.act.intended:
+        if journal.may_have_called:
             raise RefusedError(
                 f"The drill {drill} has begun to move the writer: resume it, so that it ends in a known state."
             )
@@ -192,7 +210,7 @@ class DrillRunner:
     """One drill in progress. A context manager: it ends the measuring and releases the lock.
 
     `did`, `words`: what this process does to the drill, and in whose name. Its AWS identity is asked for beside the steps, which
-    never wait for STS; the record does.
+    never wait for STS; the record does. `evaluated`: when the preconditions were, and held.
     """
 
     def __init__(
@@ -204,11 +222,13 @@ class DrillRunner:
         on_step: OnStep | None,
         did: Did,
         words: str,
+        evaluated: Instant | None = None,
     ) -> None:
         self.stack, self.store, self.journal, self.lock = stack, store, journal, lock
         self.plan = journal.plan
         self.aws = clients()
-        self._steps = DrillSteps(stack, store, _view(stack, self.aws, self.plan), journal, lock)
+        self._gate = Gate(stack, store, self.aws, journal, lock, evaluated)
+        self._steps = DrillSteps(stack, store, view_of(stack, self.aws, self.plan), journal, lock, self._gate.require)
         self._on_step = on_step
         self._did, self._at = did, journal.now_text()
         self._caller: Identification | None = Identification(words, _regions(self.plan))
@@ -238,30 +258,12 @@ class DrillRunner:
             _add_caller(self.journal, self._at, self._did, self._caller.get(IDENTIFIED_SECONDS))
             self._caller = None
 
-    def confirm(self) -> None:
-        """Evaluate the preconditions again while nothing has been called: what was checked is what is done.
-
-        Raises RefusedError where one blocks by now, or the approval has expired; the drill can be aborted then.
-        """
-        if self.journal.document.steps.act.intended:
-            return
-        request = self.journal.document.request
-        age = (utc.now() - utc.parse(request.at)).total_seconds()
-        way_out = f"Abort with `dr drill abort {self.journal.drill}`, and decide again."
-        if not -60 <= age <= APPROVAL_SECONDS:  # within the skew of two clocks
-            raise RefusedError(
-                f"The {self.plan.scenario} was approved at {request.at}, which holds for {APPROVAL_SECONDS / 60:.0f} min. {way_out}"
-            )
-        if outside := out_of_bounds(self.plan, self.stack):
-            raise RefusedError(f"The plan of {self.journal.drill} is out of bounds: {'; '.join(outside)}. {way_out}")
-        tls_authorities()
-        bad = blocking(evaluate(_view(self.stack, self.aws, self.plan)), request.overrides)
-        if bad:
-            reasons = "\n".join(f"  {item.name}: {item.reason}" for item in bad)
-            raise RefusedError(
-                f"The {self.plan.scenario} was not resumed; preconditions block it by now:\n{reasons}\n{way_out}"
-            )
-        self.journal.note("every precondition holds again", "drill")
+    def approve(self, by: str) -> None:
+        """Approve the plan again, for a drill whose approval expired before it called anything."""
+        approval = Approval.given(self.plan, self.journal.document.request.overrides, by)
+        self.journal.add_approval(approval)
+        self.journal.note(f"{approval.by} approved the plan again", "operator")
+        _add_caller(self.journal, approval.at, "approved", identify(approval.by, _regions(self.plan)))
 
     def run(self) -> Record:
         """Every step that is not done yet, then the record."""
@@ -278,7 +280,7 @@ class DrillRunner:
         return record_builder.finish(self.stack, self.store, self.journal, "failed" if bad else "succeeded", reason)
 
     def take(self, step: StepName) -> None:
-        """Take one step, unless it is done. Raises StepFailedError, LockLostError; RefusedError for another plan."""
+        """Take one step, unless it is done. Raises StepFailedError, LockLostError; RefusedError for another plan, or as the gate does."""
         if self.journal.document.plan_hash != self.plan.hash:
             raise RefusedError(
                 "This version would carry out another plan than the one approved: use the version that began it."
@@ -288,13 +290,15 @@ class DrillRunner:
         if self._on_step:
             self._on_step(step, dict(self.plan.describe())[step])
         self.lock.check()
+        if step in ("baseline", "act") and not self.journal.may_have_called:
+            self._gate.require()
         if self._caller and self._caller.done:
             self._note_caller()
         again = self.journal.intend(step)
         first = len(self.aws.log)
         try:
             result = self._steps.take(step, again)
-        except StepFailedError:
+        except (StepFailedError, RefusedError):
             raise
         except (DrError, ValidationError) as error:
             # A result that does not fit its type is refused before it is written.
@@ -319,10 +323,6 @@ class DrillRunner:
             )
             for (region, service, operation), count in sorted(counted.items())
         )
-
-
-def _view(stack: Stack, aws: Aws, plan: Plan) -> AwsView:
-    return AwsView(stack, aws, plan.scenario, plan.from_site, plan.to_site, plan.lag_gate_ms)
 
 
 def _topology(stack: Stack, aws: Aws) -> Topology:

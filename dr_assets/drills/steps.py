@@ -51,10 +51,13 @@ class StepFailedError(DrError):
 
 
 class DrillSteps:
-    """The steps of one drill, over one AWS view and one measurement session."""
+    """The steps of one drill, over one AWS view and one measurement session. `gate` raises unless the writer may be moved now."""
 
-    def __init__(self, stack: Stack, store: Store, view: AwsView, journal: Journal, lock: DrillLock) -> None:
+    def __init__(
+        self, stack: Stack, store: Store, view: AwsView, journal: Journal, lock: DrillLock, gate: Callable[[], None]
+    ) -> None:
         self._stack, self._store, self._view, self._journal, self._lock = stack, store, view, journal, lock
+        self._gate = gate
         self._plan = journal.plan
         self._session: MeasurementSession | None = None
         self._steps: Mapping[StepName, Callable[[bool], Result]] = {
@@ -171,7 +174,7 @@ class DrillSteps:
         deadline, wait = time.monotonic() + THROTTLED_SECONDS, 0.2
         while True:
             try:
-                self._view.aws.act(call, self._plan.act_region, "")
+                self._once(call)
             except ClientError as error:
                 if fate(error) != "throttled" or time.monotonic() + wait > deadline:
                     raise
@@ -181,6 +184,17 @@ class DrillSteps:
                 wait *= 2
             else:
                 return
+
+    def _once(self, call: Call) -> None:
+        """The only place that moves the writer: through the gate, and written down before it is done."""
+        self._gate()
+        self._journal.calling()
+        try:
+            self._view.aws.act(call, self._plan.act_region, "")
+        except Exception as error:
+            if fate(error) != "unknown":
+                self._journal.not_carried_out()
+            raise
 
     def _appears(self, seconds: float) -> bool:
         """Whether AWS shows the change within that time. An observation that fails is repeated: it must not hide why the call failed."""

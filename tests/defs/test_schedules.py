@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dr_assets.defs.drills.jobs import build_drill_jobs
+from dr_assets.defs.drills.jobs import DrillSession, build_drill_jobs
 from dr_assets.defs.drills.schedules import build_drill_schedules, drill_config, is_production
 from dr_assets.defs.reports.schedules import build_report_schedules
 from dr_assets.defs.stack.schedules import build_verify_schedule
@@ -45,7 +45,17 @@ def test_production_has_no_scheduled_drill(raw_stack: dict[str, Any]) -> None:
 
 def test_the_scheduled_drill_s_config_is_what_the_job_takes(stack: Stack) -> None:
     job = next(job for job in build_drill_jobs(stack) if job.name == "switchover_drill")
-    assert dg.validate_run_config(job, drill_config("switchover"))
+    at = datetime(2026, 11, 24, 10, tzinfo=timezone.utc)
+    assert dg.validate_run_config(job, drill_config("switchover", at))
+    weekly = next(each for each in build_drill_schedules(stack) if each.name == "switchover_weekly")
+    definitions = dg.Definitions(jobs=[job], schedules=[weekly], resources={"drills": DrillSession()})
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
+        )
+        (request,) = weekly.evaluate_tick(context).run_requests or []
+    config = request.run_config["ops"]["switchover_preconditions"]["config"]
+    assert config["plan"] == "schedule@20261124T100000Z"
 
 
 def test_history_requests_yesterday() -> None:

@@ -572,6 +572,8 @@ def test_automatic_failover_is_off_unless_every_condition_holds(
     if launches:
         config = requests[0].run_config["ops"]["failover_preconditions"]["config"]
         assert config["approved_by"].startswith("Ann")
+        assert config["plan"].startswith("armed@")
+        assert config["overrides"] == {"lag-gate": "night shift"}
         assert config["incident"] is True
 
 

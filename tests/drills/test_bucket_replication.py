@@ -167,7 +167,7 @@ def test_between_plan_and_begin_equal_buckets_are_not_listed_again_for_a_minute(
     checks: Any = {"bucket-replicated": (lambda _: "listed again", PLANNED), "lag": (lambda _: "measured", PLANNED)}
     view = cast(AwsView, SimpleNamespace(scenario="switchover"))
     assert [item.reason for item in evaluate(view, checks, prepared.reusable())] == [None, "measured"]
-    old = replace(prepared, at=prepared.at - 61)
+    old = replace(prepared, at=replace(prepared.at, monotonic=prepared.at.monotonic - 61))
     assert [item.reason for item in evaluate(view, checks, old.reusable())] == ["listed again", "measured"]
     differ = same.model_copy(update={"passed": False, "reason": "x"})
     assert Prepared(plan, (differ,), (differ,)).reusable() == {}

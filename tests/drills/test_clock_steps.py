@@ -14,6 +14,7 @@ from dr_assets.drills.plan import Plan
 from dr_assets.drills.request import Request
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
+from tests.support.approvals import LEE
 
 DRILL = "20261123T190211Z-failover-3f9a2c"
 real_now = utc.now
@@ -38,7 +39,7 @@ def begun(store: FolderStore, stack: Stack) -> Journal:
         from_region="us-east-1",
         to_region="us-west-2",
     )
-    return Journal.begin(store, DRILL, plan, Request("failover", "kim", "a test", approved_by="lee").approved(()))
+    return Journal.begin(store, DRILL, plan, Request("failover", "kim", "a test", approval=LEE).approved(()))
 
 
 def protect(journal: Journal) -> None:

@@ -15,6 +15,7 @@ from dr_assets.drills.plan import Plan
 from dr_assets.drills.request import Request
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
+from tests.support.approvals import LEE
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def begin(store: FolderStore) -> Journal:
     plan = Plan(
         scenario="switchover", stack="s", from_site="primary", to_site="secondary", from_region="r1", to_region="r2"
     )
-    return Journal.begin(store, "d1", plan, Request("switchover", "kim", "a test", approved_by="lee").approved(()))
+    return Journal.begin(store, "d1", plan, Request("switchover", "kim", "a test", approval=LEE).approved(()))
 
 
 def test_intent_is_on_disk_before_the_act_and_repetition_is_known(store: FolderStore) -> None:

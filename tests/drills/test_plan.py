@@ -5,11 +5,15 @@ from datetime import datetime, timezone
 import pytest
 
 from dr_assets.core.topology import NOTHING, Topology
+from dr_assets.drills import runner
 from dr_assets.drills.call_planes import forbidden_in_recovery, plane_of
+from dr_assets.drills.parts import Condition, Override
 from dr_assets.drills.plan import Plan, make_plan, new_id
+from dr_assets.drills.preconditions import blocking, widened
 from dr_assets.drills.request import Request
 from dr_assets.errors import RefusedError
 from dr_assets.stack import Stack
+from tests.support.approvals import LEE
 
 HOME = Topology(writer="primary", members={"primary": "a", "secondary": "b"})
 AWAY = Topology(writer="secondary", members={"primary": "a", "secondary": "b"})
@@ -38,6 +42,8 @@ def test_the_hash_changes_with_anything_that_would_be_done(stack: Stack) -> None
     ]
     assert len({plan.hash for plan in plans}) == len(plans)
     assert plans[0].hash == make_plan(stack, "switchover", HOME).hash
+    elsewhere = Topology(writer="primary", members={"primary": "a", "secondary": "in another account"})
+    assert plans[0].hash != make_plan(stack, "switchover", elsewhere).hash
 
 
 def test_a_whole_number_may_be_written_as_a_float_and_keeps_its_form(stack: Stack) -> None:
@@ -89,15 +95,55 @@ def test_case_c3_a_lag_gate_that_gates_nothing_is_refused(stack: Stack, value: f
         make_plan(stack, "failover", HOME, lag_gate_ms=value)
 
 
-def test_case_c3_a_wider_gate_is_an_override_of_its_own() -> None:
-    request = Request("failover", "kim", "the region is gone", approved_by="lee")
-    assert request.approved((), 1000.0).overrides == ()
-    (override,) = request.approved((), 30_000.0).overrides
-    assert (override.precondition, override.by) == ("lag-gate", "lee")
-    assert override.reason == "30000 ms in place of 1000 ms: the region is gone"
+@pytest.mark.parametrize(
+    ("settings", "name"), [({"lag_gate_ms": 30_000.0}, "lag-gate"), ({"good_probes": 3}, "probes")]
+)
+def test_case_c3_a_gate_that_lets_more_through_blocks_until_a_person_overrides_it(
+    stack: Stack, settings: dict[str, float], name: str
+) -> None:
+    """An override was made up from the reason of the whole drill; the lower number of good writes needed none."""
+    assert widened(make_plan(stack, "failover", HOME)) == []
+    (condition,) = widened(make_plan(stack, "failover", HOME, **settings))
+    assert (condition.name, condition.passed) == (name, False)
+    assert "in place of" in (condition.reason or "")
+    assert blocking([condition], [Override(precondition="lag", reason="why", by="kim")]) == [condition]
+    assert blocking([condition], [Override(precondition=name, reason="why", by="kim")]) == []
 
 
-NUMBERS = [name for name, field in Plan.model_fields.items() if not field.is_required()]
+def test_case_c3_no_override_is_made_up() -> None:
+    request = Request("failover", "kim", "the region is gone", approval=LEE, settings={"lag_gate_ms": 30_000.0})
+    assert request.approved(()).overrides == ()
+
+
+def test_case_c3_a_wider_gate_does_not_widen_the_proof_that_the_data_are_protected(stack: Stack) -> None:
+    wide, narrow = (make_plan(stack, "failover", HOME, lag_gate_ms=gate) for gate in (30_000.0, 500.0))
+    assert (wide.protected_lag_ms, narrow.protected_lag_ms) == (1000.0, 500.0)
+    assert dict(wide.describe())["protected"].endswith("within 1000 ms")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "by", "refusal"),
+    [
+        ("nonsense", "why", "kim", "There is no 'nonsense' to override, but: target-available, "),
+        ("lag", " ", "kim", "takes a reason and the name of a person"),
+        ("lag", "why", "", "takes a reason and the name of a person"),
+        ("one-writer", "why", "kim", "one-writer cannot be overridden"),
+    ],
+)
+def test_case_c3_an_override_names_what_it_lifts_why_and_who(
+    stack: Stack, name: str, reason: str, by: str, refusal: str
+) -> None:
+    override = Override(precondition=name, reason=reason, by=by)
+    with pytest.raises(RefusedError, match=refusal):
+        runner.propose(stack, Request("failover", "kim", "a test", overrides=(override,)))
+
+
+def test_case_c3_two_writers_block_whatever_is_overridden() -> None:
+    two = Condition(name="one-writer", passed=False, reason="two writers")
+    assert blocking([two], [Override(precondition="one-writer", reason="why", by="kim")]) == [two]
+
+
+NUMBERS = [name for name, field in Plan.model_fields.items() if not field.is_required() and field.default is not None]
 
 
 def test_case_c3_every_setting_of_a_plan_is_a_number_with_bounds() -> None:

@@ -22,6 +22,7 @@ from dr_assets.errors import DrError, RefusedError
 from dr_assets.history.store import FolderStore
 from dr_assets.lost_writes.compare import Difference, Proposal
 from dr_assets.stack import Stack
+from tests.support.approvals import LEE
 
 DRILL = "20261123T190211Z-failover-3f9a2c"
 ARN = "arn:aws:sts::123456789012:assumed-role/dr-operator/kim"
@@ -41,9 +42,7 @@ def begun(store: FolderStore, stack: Stack, **more: Any) -> Journal:
         from_region="us-east-1",
         to_region="us-west-2",
     )
-    return Journal.begin(
-        store, DRILL, plan, Request("failover", "kim", "a test", approved_by="lee", **more).approved(())
-    )
+    return Journal.begin(store, DRILL, plan, Request("failover", "kim", "a test", approval=LEE, **more).approved(()))
 
 
 def made(file: str = "lost.jsonl") -> Proposal:
@@ -256,7 +255,7 @@ def test_what_was_measured_is_in_the_record(store: FolderStore, stack: Stack) ->
 def test_text_that_is_no_utf8_does_not_cost_the_record(store: FolderStore, stack: Stack) -> None:
     """Bytes on a command line that are not UTF-8 arrive as lone surrogates."""
     journal = begun(store, stack)
-    request = Request("failover", "kim", "caf\udce9", approved_by="lee").approved(())
+    request = Request("failover", "kim", "caf\udce9", approval=LEE).approved(())
     again = Journal.begin(store, "other", journal.plan, request)
     written = record_builder.finish(
         stack, store, Journal.load(store, stack.environment_suffix, again.drill), "aborted", "x"

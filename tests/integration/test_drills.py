@@ -20,6 +20,7 @@ from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.core.freshness import Known
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.drills import record, runner
+from dr_assets.drills.approval import token
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.parts import Override
@@ -35,6 +36,7 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.reconcile import service
 from dr_assets.stack import Stack, load_stack
 from tests.support.answers import answering
+from tests.support.approvals import start
 from tests.support.stack import build_replicating
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -98,7 +100,7 @@ def until(done: Callable[[], bool], seconds: float = 90.0) -> None:
 
 
 def request(scenario: Any, **more: Any) -> Request:
-    return Request(scenario, "tester", "a test", approved_by="tester", settings=FAST, **more)
+    return Request(scenario, "tester", "a test", settings=FAST, **more)
 
 
 def sql(stack: Stack, address: list[Any], text: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -148,7 +150,7 @@ def test_a_switchover_loses_nothing_and_a_failback_brings_the_writer_home(
     aws: EmbeddedAws, stack: Stack, store: FolderStore
 ) -> None:
     for scenario, writer in (("switchover", "secondary"), ("failback", "primary")):
-        written = runner.start(stack, store, request(scenario))
+        written = start(stack, store, request(scenario))
         assert (written.status, written.reason) == ("succeeded", None)
         assert written.rpo.lost_commits == 0
         assert written.rpo.acknowledged > 20
@@ -193,7 +195,7 @@ def test_the_interval_agrees_with_what_an_independent_client_saw(
     for thread in threads:
         thread.start()
     try:
-        written = runner.start(stack, store, request("switchover"))
+        written = start(stack, store, request("switchover"))
     finally:
         ending.set()
         for thread in threads:
@@ -228,7 +230,7 @@ def test_a_failover_counts_exactly_what_was_lost_and_names_the_rows(
         aws.control.database("heal")
         aws.control.database("hold_rebuild", on=False)
 
-    written = runner.start(stack, store, request("failover"), stall)
+    written = start(stack, store, request("failover"), stall)
     assert written.status == "succeeded", written.reason
     quarantined = aws.control.database("quarantined", site="primary")["quarantined"]
     old = set(sql(stack, quarantined, ROWS, written.id))
@@ -275,7 +277,7 @@ def test_with_the_writers_region_dark_the_recovery_needs_nothing_of_it(
         if step == "protected":
             aws.control.clear_faults()
 
-    written = runner.start(stack, store, request("failover"), fail)
+    written = start(stack, store, request("failover"), fail)
     assert written.status == "succeeded", written.reason
     recovery = [call for call in written.calls if call.phase == "recovery"]
     assert {call.region for call in recovery} == {stack.secondary_region}
@@ -295,7 +297,7 @@ def test_an_old_writer_that_still_accepts_writes_fails_the_drill(
         if step == "protected":
             aws.control.database("hold_rebuild", on=False)
 
-    written = runner.start(stack, store, request("failover"), release)
+    written = start(stack, store, request("failover"), release)
     assert written.status == "failed"
     assert "old-writer-refuses: the old writer accepted a write" in written.reason
     assert written.corrective_actions
@@ -310,7 +312,7 @@ def test_aws_03_three_drills_pass_whether_or_not_the_inactive_writer_endpoint_re
     promoted = "last" if endpoint == "resolves" else "first"
     with answering(aws.control, inactive_writer_endpoint=endpoint, promoted_instance=promoted):
         for scenario, writer in (("switchover", "secondary"), ("failback", "primary"), ("failover", "secondary")):
-            written = runner.start(stack, store, request(scenario))
+            written = start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)
             assert aws.control.database()["writer"] == writer
             assert {entry.mark for entry in written.timeline} >= {"T0", "T3", "T4", "T5", "T6"}
@@ -324,7 +326,7 @@ def test_aws_25_a_switchover_passes_whether_or_not_certificates_cover_the_global
     """Not documented by AWS: where not, the name of the cluster behind it is verified, from a list that AWS's API gave."""
     with answering(aws.control, certificate_names_global_endpoint=covered):
         for scenario in ("switchover", "failback"):
-            written = runner.start(stack, store, request(scenario))
+            written = start(stack, store, request(scenario))
             assert (written.status, written.reason) == ("succeeded", None)
             assert written.rto.met is True
 
@@ -337,7 +339,7 @@ def test_aws_05_a_drill_passes_with_the_delay_of_cloudwatch(
     with answering(aws.control, metric_delay_seconds=delay):
         view = AwsView(stack, Aws(), "switchover", from_site="primary", to_site="secondary")
         until(lambda: isinstance(view.lag(), Known), delay + 120.0)
-        written = runner.start(stack, store, request("switchover"))
+        written = start(stack, store, request("switchover"))
         assert (written.status, written.reason) == ("succeeded", None)
         assert written.rto.met is True
 
@@ -363,7 +365,7 @@ def test_case_c4_a_call_that_was_carried_out_and_badly_answered_is_measured_on(
     """SwitchoverGlobalCluster carried out, then 500, a lost or an unreadable answer: the drill observes AWS before it says failed."""
     operation = "SwitchoverGlobalCluster" if scenario == "switchover" else "FailoverGlobalCluster"
     begun = time.time()
-    written = runner.start(stack, store, request(scenario), only_error(aws, mode, operation, times=1))
+    written = start(stack, store, request(scenario), only_error(aws, mode, operation, times=1))
     assert (written.status, written.reason) == ("succeeded", None)
     assert moves(aws) == [operation]
     assert any("was carried out" in each for each in written.deviations)
@@ -380,7 +382,7 @@ def test_case_c4_a_throttled_call_is_repeated(
 ) -> None:
     """AWS has carried nothing out; in an outage of a region many call at the same time."""
     operation = "SwitchoverGlobalCluster" if scenario == "switchover" else "FailoverGlobalCluster"
-    written = runner.start(stack, store, request(scenario), only_error(aws, "throttle", operation, times=2))
+    written = start(stack, store, request(scenario), only_error(aws, "throttle", operation, times=2))
     assert (written.status, written.reason) == ("succeeded", None)
     assert moves(aws) == [operation] * 3
     assert sum("The call was repeated" in each for each in written.deviations) == 2
@@ -400,7 +402,7 @@ def test_case_d5_answers_that_cannot_be_understood_do_not_end_a_drill_that_has_a
         if step == "follow":
             aws.control.fault("garbled", service="rds", operation=operation, times=2, message=shapes[operation])
 
-    written = runner.start(stack, store, request("switchover"), on_step)
+    written = start(stack, store, request("switchover"), on_step)
     aws.control.clear_faults()
     assert (written.status, written.reason) == ("succeeded", None)
 
@@ -412,7 +414,7 @@ def test_case_c4_a_call_that_was_certainly_refused_is_failed_at_once(
     refuse = only_error(aws, "error", "SwitchoverGlobalCluster", code="InvalidParameterValue", message="no", status=400)
     begun = time.monotonic()
     with pytest.raises(StepFailedError, match="InvalidParameterValue") as caught:
-        runner.start(stack, store, request("switchover"), refuse)
+        start(stack, store, request("switchover"), refuse)
     assert time.monotonic() - begun < 60
     assert aws.control.database()["writer"] == "primary"
     aws.control.clear_faults()
@@ -434,7 +436,7 @@ def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack:
                 runner.start(stack, store, request("failback"))
             refused.append(str(caught.value))
 
-    assert runner.start(stack, store, request("switchover"), second).status == "succeeded"
+    assert start(stack, store, request("switchover"), second).status == "succeeded"
     assert "Another drill is running" in refused[0]
     assert len(moves(aws)) == 1
 
@@ -444,7 +446,7 @@ def test_nothing_hangs_on_the_arrival_or_order_of_events(
     aws: EmbeddedAws, stack: Stack, store: FolderStore, trouble: str
 ) -> None:
     aws.control.database("events", trouble=trouble)
-    written = runner.start(stack, store, request("switchover"))
+    written = start(stack, store, request("switchover"))
     assert written.status == "succeeded"
     texts = [entry for entry in written.timeline if entry.source == "RDS event"]
     assert bool(texts) is (trouble == "disordered")
@@ -457,10 +459,10 @@ def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(
     until(lambda: aws.control.database()["lag_ms"] > 1500)
     time.sleep(1)
     with pytest.raises(RefusedError, match=r"1 of 7 preconditions block it:\n  lag: replication is \d+ ms behind"):
-        runner.start(stack, store, request("failover"))
+        start(stack, store, request("failover"))
     assert moves(aws) == []
     threading.Timer(5.0, lambda: aws.control.database("heal")).start()
-    written = runner.start(stack, store, request("failover", overrides=STALLED))
+    written = start(stack, store, request("failover", overrides=STALLED))
     assert [each.model_dump() for each in written.overrides] == [
         {"precondition": "lag", "reason": "replication was stalled on purpose", "by": "tester"}
     ]
@@ -472,7 +474,7 @@ def test_a_decision_made_while_the_writer_was_elsewhere_is_refused(
 ) -> None:
     """Somebody has failed over by hand meanwhile: the same request would now fail back, with loss allowed."""
     with pytest.raises(RefusedError, match="away from the secondary site was decided while the writer was there"):
-        runner.start(stack, store, request("failover", from_site="secondary"))
+        start(stack, store, request("failover", from_site="secondary"))
     assert moves(aws) == []
     assert unfinished(store, stack.environment_suffix) == []
 
@@ -532,7 +534,7 @@ def run_and_die(step: str, stack: Stack, store: FolderStore, scenario: str) -> N
     if waiting:
         runner.resume(stack, store, waiting[0], on_step)
     else:
-        runner.start(stack, store, request(scenario), on_step)
+        start(stack, store, request(scenario), on_step)
 
 
 def test_a_drill_that_has_not_acted_can_be_aborted_and_one_that_has_cannot(
@@ -566,7 +568,9 @@ def test_as_a_dagster_job_an_op_for_each_step(
     refused = run()
     assert not refused.success
     assert moves(aws) == []
-    done = run(approved_by="tester", operator="tester")
+    plan = token(runner.propose(stack, Request("switchover", "tester", "a test", settings=FAST)), ())
+    assert plan in str(refused.failure_data_for_node("switchover_preconditions"))
+    done = run(plan=plan, approved_by="tester", operator="tester")
     assert done.success
     metadata = done.output_for_node("switchover_record")
     written = record.load(FolderStore(tmp_path / "history"), stack.environment_suffix)

@@ -9,7 +9,6 @@ import pytest
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment, subscribe_on_call
-from dr_assets.drills import runner
 from dr_assets.drills.request import Request
 from dr_assets.emulator import EmbeddedAws
 from dr_assets.errors import RefusedError
@@ -17,6 +16,7 @@ from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.sources.cloudwatch import MetricSource
 from dr_assets.stack import Stack, load_stack
+from tests.support.approvals import start
 from tests.support.stack import build
 
 # It waits for CloudWatch's minutes, which no pace shortens here.
@@ -49,9 +49,9 @@ def test_aws_05_a_drill_sensors_and_the_import_work_with_late_metrics(
         monkeypatch.setenv(name, value)
     store = FolderStore(tmp_path)
     settings = {"rate": 50.0, "baseline_seconds": 0.4, "probe_interval": 0.05}
-    request = Request("switchover", "tester", "a test", approved_by="tester", settings=settings)
+    request = Request("switchover", "tester", "a test", settings=settings)
     with pytest.raises(RefusedError, match="lag"):  # there is no reading yet
-        runner.start(stack, store, request)
+        start(stack, store, request)
     source = MetricSource([stack], Aws(), stack.secondary_region)
 
     def lag() -> float | None:
@@ -67,7 +67,7 @@ def test_aws_05_a_drill_sensors_and_the_import_work_with_late_metrics(
     assert imported.known_minutes > 0
     assert imported.problems == ()
     begun = time.monotonic()
-    written = runner.start(stack, store, request)
+    written = start(stack, store, request)
     assert (written.status, written.reason) == ("succeeded", None)
     assert aws.control.database()["writer"] == "secondary"
     # That the new reader is back shows only when CloudWatch has its first minute.

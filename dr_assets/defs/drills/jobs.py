@@ -1,9 +1,11 @@
 """Drill jobs: `switchover_drill`, `failover_drill`, `failback_drill`, with one op for each step of the plan.
 
-What these jobs never do: act without an approval in the run config, act twice, retry by themselves. A run that was killed is
-resumed by re-executing it from the failed op (or with `dr drill resume ID`).
+What these jobs never do: act without an approval of their plan in the run config, act twice, retry by themselves. A run without one
+shows the plan, and fails with what approves it. A run that was killed is resumed by re-executing it from the failed op (or with
+`dr drill resume ID`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,8 +15,9 @@ from dr_assets.defs import markdown
 from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.jobs import job_tags
 from dr_assets.drills import record_builder, runner
-from dr_assets.drills.parts import Override
-from dr_assets.drills.plan import STEPS, Scenario, StepName
+from dr_assets.drills.approval import Approval, token
+from dr_assets.drills.parts import Condition, Override
+from dr_assets.drills.plan import STEPS, Plan, Scenario, StepName
 from dr_assets.drills.record_document import Record
 from dr_assets.drills.request import Request
 from dr_assets.history.store import open_store
@@ -31,6 +34,10 @@ DESCRIPTIONS = {
 class DrillRequest(dg.Config):
     """Who wants the drill, who approved it, and which blocking preconditions are overridden."""
 
+    plan: str = Field(
+        default="",
+        description="What approves the plan: the token that --dry-run, or a run without it, shows. Holds for 15 minutes.",
+    )
     approved_by: str = Field(default="", description="Who approved the plan. Empty: the drill is refused.")
     operator: str = Field(default="", description="Who carries it out; default: the user that the run belongs to")
     why: str = Field(default="rehearsal", description="The reason, for the record")
@@ -57,7 +64,6 @@ class DrillSession(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The drill of that id: the one this run began, or, when an earlier run's process ended, reopened."""
         if self._drill is None or self._drill.journal.drill != drill:
             self._drill = runner.reopen(load_stack(), open_store(), drill, on_step)
-            self._drill.confirm()
         return self._drill
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
@@ -80,29 +86,19 @@ def _job(stack: Stack, scenario: Scenario) -> dg.JobDefinition:
         description="Evaluate every precondition; refuse while one blocks or the plan is not approved.",
     )
     def preconditions(context: dg.OpExecutionContext, config: DrillRequest, drills: DrillSession) -> str:
-        person = config.operator or record_builder.operator()
-        overrides = (Override(precondition=name, reason=reason, by=person) for name, reason in config.overrides.items())
-        request = Request(
-            scenario=scenario,
-            operator=person,
-            why=config.why,
-            approved_by=config.approved_by or None,
-            overrides=tuple(overrides),
-            settings=dict(config.settings),
-            kind="incident" if config.incident else "drill",
-            from_site=config.from_site or None,
-        )
         with as_dagster_failure():
+            request = _request(scenario, config)
+            if request.approval is None:
+                prepared = runner.prepare(load_stack(), request)
+                raise dg.Failure(
+                    f"The {scenario} is not approved. Look at the plan in this op's metadata. To approve it, launch again within 15 "
+                    f"minutes with plan: {token(prepared.plan, request.overrides)} and approved_by.",
+                    metadata=_metadata(prepared.plan, prepared.conditions),
+                    allow_retries=False,
+                )
             drill = drills.begin(request, watch(context))
         conditions = drill.journal.document.request.conditions
-        rows = [(item.name, _word(item.passed), item.reason or "") for item in conditions]
-        context.add_output_metadata(
-            {
-                "drill": drill.journal.drill,
-                "plan": drill.plan.as_json(),
-                "preconditions": markdown.table(("precondition", "", "reason"), rows),
-            }
-        )
+        context.add_output_metadata({"drill": drill.journal.drill, **_metadata(drill.plan, conditions)})
         return drill.journal.drill
 
     def step_op(step: StepName) -> dg.OpDefinition:
@@ -140,6 +136,29 @@ def _job(stack: Stack, scenario: Scenario) -> dg.JobDefinition:
             "dagster/concurrency_key": "dr-drill",
         }
     )
+
+
+def _request(scenario: Scenario, config: DrillRequest) -> Request:
+    """The request of a run config. Raises RefusedError for a `plan` that is no token."""
+    approval = Approval.from_token(config.plan, config.approved_by) if config.plan else None
+    person = config.operator or record_builder.operator()
+    # An arming names its own override: nobody is at hand.
+    by = config.approved_by if approval and approval.kind == "arming" else person
+    return Request(
+        scenario=scenario,
+        operator=person,
+        why=config.why,
+        approval=approval,
+        overrides=tuple(Override(precondition=name, reason=reason, by=by) for name, reason in config.overrides.items()),
+        settings=dict(config.settings),
+        kind="incident" if config.incident else "drill",
+        from_site=config.from_site or None,
+    )
+
+
+def _metadata(plan: Plan, conditions: Sequence[Condition]) -> dict[str, Any]:
+    rows = [(item.name, _word(item.passed), item.reason or "") for item in conditions]
+    return {"plan": plan.as_json(), "preconditions": markdown.table(("precondition", "", "reason"), rows)}
 
 
 def record_metadata(written: Record) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from dr_assets.defs.monitoring.heartbeat import beat
 from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, long_runs, run_sample
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import STACK_TAG
+from dr_assets.drills.approval import standing_token
+from dr_assets.drills.plan import LAG_GATE_MS
 from dr_assets.errors import DrError
 from dr_assets.failover.arming import Precondition, armed, refusals
 from dr_assets.failover.vote import LAUNCH
@@ -260,11 +262,13 @@ def _failover(
         context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
         return [], note
     config = {
+        "plan": standing_token("armed", monitor.clock()),
         "approved_by": f"{arming.by}, who armed it until {utc.to_text(arming.until)}: {arming.why}",
         "operator": "automatic failover",
         "why": f"{incident.id}: {'; '.join(advice.reasons)}",
         "incident": True,
         "settings": {"lag_gate_ms": monitor.lag_gate_ms},
+        "overrides": {"lag-gate": arming.why} if monitor.lag_gate_ms > LAG_GATE_MS else {},
         "from_site": advice.writer,
     }
     request = dg.RunRequest(
