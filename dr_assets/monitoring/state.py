@@ -59,7 +59,8 @@ class EventState(Part):
 class SensorMemory(Part):
     """What only one sensor remembers.
 
-    since     `drift`, `run_failure`: when the latest ended run that was read ended (epoch seconds)
+    since     `drift`, `run_failure`: when the latest ended run that was read ended; `drill_overdue`: when it evaluated last (epoch
+              seconds)
     run_events `drift`, `run_failure`: event type of Dagster -> storage id up to which ended runs were read
     receipts  `event_queue`: site -> receipt handles of processed messages, to delete in the next tick
     events    `event_queue`: SITE/CONDITION -> its state

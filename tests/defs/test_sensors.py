@@ -173,6 +173,37 @@ def test_case_f7_a_tick_that_failed_is_no_heartbeat(stack: Stack, tmp_path: Path
     assert len(noted.beats) == 1
 
 
+def test_case_f7_drills_are_judged_every_300_s_and_the_ticks_in_between_are_heartbeats(
+    stack: Stack, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = Noted()
+    bench = Bench(stack, tmp_path, instance, heartbeats=noted)
+    bench.tick("drill_overdue", 0)
+    cursor, begun = bench.cursors["drill_overdue"], len(bench.sns.keys)
+    with monkeypatch.context() as patch:
+        for name in ("read", "list", "write"):
+            patch.setattr(bench.store, name, None)  # a tick in between must not even ask the store
+        for second in (20, 160, 299):
+            bench.tick("drill_overdue", second)
+    assert bench.cursors["drill_overdue"] == cursor and len(noted.beats) == 4
+    for scenario in ("switchover", "failover", "failback"):
+        record(bench, 1, scenario)
+    bench.tick("drill_overdue", 300)
+    assert len(bench.sns.keys) == begun + 3, "each resolved"
+    judged = bench.cursors["drill_overdue"]
+    bench.tick("drill_overdue", -100)  # the clock was set back: when it was judged last is unknown
+    assert bench.cursors["drill_overdue"] != judged
+
+
+def test_case_f7_an_overdue_drill_whose_alert_was_refused_is_judged_at_the_next_tick(bench: Bench) -> None:
+    bench.sns.errors = [AlertRefused("SNS says no")] * 3
+    with pytest.raises(AlertRefused):
+        bench.tick("drill_overdue", 0)
+    bench.sns.errors = []
+    bench.tick("drill_overdue", 20)
+    assert f"{S}-drills.switchover-000001.opened" in bench.sns.keys
+
+
 def test_lag_belongs_to_another_sensor_and_both_read_the_same(bench: Bench) -> None:
     for second in range(0, 200, 20):
         late = sample(second, 90_000.0, "rpo-lag", "secondary")
@@ -523,7 +554,7 @@ def test_a_change_after_the_last_proof_makes_it_stale(
         assets=[key], jobs=[dg.define_asset_job("provision_stack", selection="*", tags={"dr/stack": S})]
     )
     job.resolve_job_def("provision_stack").execute_in_process(instance=instance)
-    bench.tick("drill_overdue", now())
+    bench.tick("drill_overdue", now() + 300)
     assert bench.sns.keys == [f"{S}-drills.readiness-000001.opened"]
     assert "secondary/encryption/data-key was updated" in bench.sns.sent[0].text
 

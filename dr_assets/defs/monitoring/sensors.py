@@ -27,7 +27,7 @@ from dr_assets.monitoring.evaluate import Observation, passed
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
-from dr_assets.monitoring.state import State
+from dr_assets.monitoring.state import SensorMemory, State
 from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
 from dr_assets.ticks.drill_proofs import drill_samples
@@ -35,6 +35,8 @@ from dr_assets.ticks.monitor import Monitor
 from dr_assets.ticks.tick import TickResult
 
 FAST_SECONDS, SLOW_SECONDS, DRILL_SECONDS = 5, 10, 20
+# The ticks of `drill_overdue` in between prove only that it runs (`heartbeat`): proof grows old in days, and all records are read.
+DRILL_EVALUATION_SECONDS = 300
 
 
 def build_sensors(
@@ -115,13 +117,16 @@ def build_sensors(
         "Drills that are overdue or unfinished, and proof that a later change made stale.",
     )
     def drill_overdue(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now, state = monitor().clock(), monitor().ticker("drill_overdue").load(context.cursor)
+        if context.cursor and 0 <= now.timestamp() - (state.memory.since or 0.0) < DRILL_EVALUATION_SECONDS:
+            unchanged = TickResult(context.cursor, state)
+            note = f"evaluated every {DRILL_EVALUATION_SECONDS} s"
+            return _result(context, monitor(), "drill_overdue", unchanged, note=note)
         samples = drill_samples(
-            monitor().store,
-            stack.environment_suffix,
-            monitor().clock(),
-            lambda proof: changed_since(context, stack, proof),
+            monitor().store, stack.environment_suffix, now, lambda proof: changed_since(context, stack, proof)
         )
-        result = monitor().evaluate("drill_overdue", context.cursor, samples, drill_rule)
+        memory = SensorMemory(since=now.timestamp())
+        result = monitor().evaluate("drill_overdue", context.cursor, samples, drill_rule, memory)
         return _result(context, monitor(), "drill_overdue", result)
 
     return [replication_lag, health_checks, event_queue, drift, run_failure, drill_overdue]
