@@ -213,7 +213,12 @@ def list_(as_json: bool) -> None:
 @drill.command("reconcile")
 @click.argument("old", metavar="OLD_HOST[:PORT]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where to write the proposal (JSON lines).")
-@click.option("--drill", "drill_id", metavar="ID", help="Enter the counts in the record of this drill, not ended yet.")
+@click.option(
+    "--drill",
+    "drill_id",
+    metavar="ID",
+    help="Enter the counts in the record of this drill, or beside it in the report where it has ended.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None:
     """Compare the old writer's preserved data with the new writer's, row by row; propose, never apply.
@@ -223,6 +228,7 @@ def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None
       dr drill reconcile old-writer.cluster-abc.us-east-1.rds.amazonaws.com --out lost.jsonl
     """
     from dr_assets.drills import proposal
+    from dr_assets.drills.journal import Journal
     from dr_assets.drills.runner import clients, view_of_writer
     from dr_assets.history.store import open_store
     from dr_assets.lost_writes.compare import propose
@@ -235,7 +241,7 @@ def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None
         raise DrError(f"{old!r} is not HOST or HOST:PORT.")
     stack = load_stack()
     if drill_id:
-        proposal.check_open(open_store(), stack.environment_suffix, drill_id)
+        Journal.load(open_store(), stack.environment_suffix, drill_id)  # is there such a drill? before the comparison
     view = view_of_writer(stack, clients())
     address = Resolver().resolve(host, int(port or view.credentials.port))
     with (

@@ -182,6 +182,7 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
 @report.command()
 @click.argument("record", required=False)
 @click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--add", "text", help="Add an action to RECORD, in these words.")
 @click.option("--owner", help="Owner of the action.")
 @click.option("--due", type=click.DateTime(["%Y-%m-%d"]), help="Due date.")
 @click.option("--done", type=click.DateTime(["%Y-%m-%d"]), help="Date of completion.")
@@ -192,6 +193,7 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
 def action(
     record: str | None,
     number: int | None,
+    text: str | None,
     owner: str | None,
     due: datetime | None,
     done: datetime | None,
@@ -200,7 +202,8 @@ def action(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """List the corrective actions of drills and incidents; with RECORD and NUMBER, set an owner, a date, or completion.
+    """List the corrective actions of drills and incidents; with RECORD and NUMBER, set an owner, a date, or completion; with RECORD and
+    --add, add one.
 
     Records are never changed: changes to actions are stored beside them.
 
@@ -208,6 +211,7 @@ def action(
     Examples:
       dr report action
       dr report action 20261123T190211Z-failover-3f9a2c 1 --owner "Database team" --due 2026-12-15
+      dr report action 20261123T190211Z-failover-3f9a2c --add "Shorten the time to live" --owner Kim
       dr report action 20261123T190211Z-failover-3f9a2c 1 --done 2026-12-10
     """
     from dr_assets.history.store import open_store
@@ -216,6 +220,13 @@ def action(
 
     store, now = open_store(), utc.now()
     stack = name or load_stack().environment_suffix
+    if text is not None:
+        if record is None or number is not None or done or note or not text.strip():
+            raise click.UsageError("Give RECORD and --add TEXT, and --owner and --due where they are known.")
+        evidence.add_action(
+            store, stack, record, text.strip(), now, by=by, owner=owner, due=due.date() if due else None
+        )
+        record = owner = due = None
     given = {"owner": owner, "due": due, "done": done, "note": note}
     if record is not None or any(given.values()):
         if record is None or number is None or not any(given.values()):

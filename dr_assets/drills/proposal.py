@@ -1,13 +1,13 @@
-"""Store the summary of a lost-writes proposal beside its drill's journal, for the drill's record."""
+"""Store the summary of a lost-writes proposal beside its drill's journal, for the drill's record and the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from dr_assets.documents import Document, DocumentError
 from dr_assets.drills.journal import Journal
 from dr_assets.drills.parts import Reconciliation
-from dr_assets.errors import RefusedError
 from dr_assets.history.store import Store
 from dr_assets.lost_writes.compare import Proposal
 
@@ -20,15 +20,12 @@ class DrillProposal(Document):
     proposal: Reconciliation
 
 
-def check_open(store: Store, stack: str, drill: str) -> None:
-    """Raises RefusedError where the drill's record is written already, DrError where there is no such drill."""
-    if Journal.load(store, stack, drill).document.ended:
-        raise RefusedError(f"The drill {drill} has ended and its record never changes. Compare without --drill.")
-
-
 def attach(store: Store, stack: str, drill: str, made: Proposal) -> None:
-    """Keep the proposal's counts for the drill's record. Raises what `check_open` raises."""
-    check_open(store, stack, drill)
+    """Keep the proposal's counts for the drill's record, and for the report where that is written already.
+
+    Raises DrError where there is no such drill.
+    """
+    Journal.load(store, stack, drill)
     proposal = Reconciliation(**made.as_json())
     store.write(_key(stack, drill), DrillProposal(drill=drill, proposal=proposal).to_bytes())
 
@@ -45,6 +42,19 @@ def proposed(store: Store, stack: str, drill: str) -> Reconciliation | None:
             f"{key} in {store.uri} belongs to the drill {found.drill}. Compare again with --drill {drill}."
         )
     return found.proposal
+
+
+def all_proposed(store: Store, stack: str, drills: Iterable[str], problems: list[str]) -> dict[str, Reconciliation]:
+    """The newest proposal of each of these drills that has one. A damaged one is left out and named in `problems`."""
+    keys = set(store.list(f"drills/{stack}/"))
+    found: dict[str, Reconciliation] = {}
+    for drill in drills:
+        try:
+            if _key(stack, drill) in keys and (proposal := proposed(store, stack, drill)) is not None:
+                found[drill] = proposal
+        except DocumentError as error:
+            problems.append(str(error))
+    return found
 
 
 def _key(stack: str, drill: str) -> str:

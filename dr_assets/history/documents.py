@@ -130,12 +130,16 @@ class Restore(OpenDocument):
 
 
 class ActionChange(OpenDocument):
-    """`actions/STACK/TIME.json`: a change to corrective action `number` (from 1) of a record. None: unchanged."""
+    """`actions/STACK/TIME.json`: a change to corrective action `number` (from 1) of a record. None: unchanged.
+
+    `text`: the action is new. Where its number was taken meanwhile, it has the next one.
+    """
 
     SCHEMA = "dr-assets/action/1"
 
     record: str
     number: int = Field(ge=1)
+    text: str | None = None
     owner: str | None = None
     due: dt.date | None = None
     done: dt.date | None = None

@@ -19,7 +19,8 @@ import numpy as np
 
 from dr_assets import files, utc
 from dr_assets.aws import Aws, explain
-from dr_assets.drills import record, record_builder, runner
+from dr_assets.drills import proposal, record, record_builder, runner
+from dr_assets.drills.parts import Reconciliation
 from dr_assets.drills.request import Request
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import cloudwatch_import, documents, samples
@@ -98,6 +99,7 @@ class PeriodData:
     samples    of the period, and the reading before it that still holds
     sources    key -> SHA-256 of each file of samples that was read
     records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
+    proposals  drill -> the newest proposal for its lost writes
     problems   what was quarantined or breaks the chain of records, as text
     """
 
@@ -108,6 +110,7 @@ class PeriodData:
     incidents: Sequence[documents.StoredIncident]
     restores: Sequence[dt.datetime]
     changes: Sequence[documents.ActionChange]
+    proposals: Mapping[str, Reconciliation]
     problems: tuple[str, ...]
 
 
@@ -119,14 +122,16 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
     since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
     table = samples.read(store, stack, cloudwatch_import.FAMILY, since, when.end, problems=problems, sources=sources)
     problems += record.verify_chain(store, stack)
+    records = record.load(store, stack)
     return PeriodData(
         when,
         table,
         sources,
-        [each.to_json() for each in record.load(store, stack)],
+        [each.to_json() for each in records],
         documents.incidents(store, stack, problems),
         documents.restores(store, stack, problems),
         documents.actions(store, stack, problems),
+        proposal.all_proposed(store, stack, [each.id for each in records], problems),
         tuple(problems),
     )
 
@@ -195,6 +200,7 @@ def write(
         problems=found.problems,
         incidents=found.incidents,
         changes=found.changes,
+        proposals=found.proposals,
         sources=found.sources,
         sign_off=sign_off,
         next_due=next_due,
@@ -221,7 +227,7 @@ def amend(
     done: dt.date | None = None,
     note: str | None = None,
 ) -> None:
-    """Store the owner, due date, completion or note of a corrective action. Raises DrError where there is no such action."""
+    """Store the owner, due date, completion or note of a corrective action; raises DrError where there is no such action."""
     known = actions(store, stack)
     if not any((each.record, each.number) == (drill, number) for each in known):
         there = ", ".join(f"{each.record} {each.number}" for each in known) or "none"
@@ -237,6 +243,35 @@ def amend(
         "at": now.astimezone(utc.UTC).isoformat(),
     }
     documents.amend_action(store, stack, change)
+
+
+def add_action(
+    store: Store,
+    stack: str,
+    drill: str,
+    text: str,
+    now: dt.datetime,
+    *,
+    by: str | None = None,
+    owner: str | None = None,
+    due: dt.date | None = None,
+) -> int:
+    """Store another corrective action of a record; returns its number. Raises DrError where there is no such record."""
+    records = [each.id for each in record.load(store, stack)]
+    if drill not in records:
+        raise DrError(f"There is no record {drill} of stack {stack}; there are: {', '.join(records) or 'none'}.")
+    number = sum(each.record == drill for each in actions(store, stack)) + 1
+    change = {
+        "record": drill,
+        "number": number,
+        "text": text,
+        "owner": owner,
+        "due": due and due.isoformat(),
+        "by": by or record_builder.operator(),
+        "at": now.astimezone(utc.UTC).isoformat(),
+    }
+    documents.amend_action(store, stack, change)
+    return number
 
 
 def overview(stack: Stack, store: Store, when: Period) -> Any:

@@ -18,7 +18,7 @@ from dr_assets.drills.parts import Caller, CorrectiveAction, Did, Override, RtoP
 from dr_assets.drills.plan import Plan
 from dr_assets.drills.record_document import Record, Status
 from dr_assets.drills.request import Request
-from dr_assets.errors import DrError, RefusedError
+from dr_assets.errors import DrError
 from dr_assets.history.store import FolderStore
 from dr_assets.lost_writes.compare import Difference, Proposal
 from dr_assets.stack import Stack
@@ -131,13 +131,22 @@ def test_without_a_proposal_reconciliation_is_null(store: FolderStore, stack: St
     assert record_builder.finish(stack, store, begun(store, stack), "succeeded", None).reconciliation is None
 
 
-def test_a_proposal_is_refused_for_a_drill_that_has_ended_or_that_is_unknown(store: FolderStore, stack: Stack) -> None:
-    journal = begun(store, stack)
-    record_builder.finish(stack, store, journal, "succeeded", None)
-    with pytest.raises(RefusedError, match="has ended and its record never changes"):
-        proposal.attach(store, stack.environment_suffix, DRILL, made())
+def test_case_c5_a_proposal_made_after_the_end_is_kept_beside_the_record(store: FolderStore, stack: Stack) -> None:
+    name = stack.environment_suffix
+    written = record_builder.finish(stack, store, begun(store, stack), "succeeded", None)
+    proposal.attach(store, name, DRILL, made())
+    problems: list[str] = []
+    found = proposal.all_proposed(store, name, [DRILL, "without-one"], problems)
+    assert found[DRILL].model_dump() == {"file": "lost.jsonl", "insert": 7, "update": 1, "delete": 2}
+    assert list(found) == [DRILL] and problems == []
+    assert record.load(store, name) == [written] and record.verify_chain(store, name) == []
+    store.write(f"drills/{name}/{DRILL}-proposal.json", b"[" * 3000)
+    assert proposal.all_proposed(store, name, [DRILL], problems) == {} and f"{DRILL}-proposal.json" in problems[0]
+
+
+def test_a_proposal_is_refused_for_a_drill_that_is_unknown(store: FolderStore, stack: Stack) -> None:
     with pytest.raises(DrError, match="There is no drill nope"):
-        proposal.check_open(store, stack.environment_suffix, "nope")
+        proposal.attach(store, stack.environment_suffix, "nope", made())
 
 
 def test_a_damaged_proposal_does_not_cost_the_record(store: FolderStore, stack: Stack) -> None:

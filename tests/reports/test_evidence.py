@@ -202,6 +202,61 @@ def test_an_action_gets_an_owner_and_is_done(
     assert dr(store, monkeypatch, "action", first, "--owner", "x").exit_code == 2
 
 
+def test_case_c5_an_action_is_added_to_a_record_without_changing_it(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (each["record"] for each in json.loads(dr(store, monkeypatch, "action", "--json").stdout))
+    before = {key: store.read(key) for key in store.list("records/")}
+    added = dr(store, monkeypatch, "action", first, "--add", "Shorten the TTL", "--owner", "Kim", "--due", "2999-01-02")
+    assert f"{first} 2  open  due 2999-01-02  Kim: Shorten the TTL" in added.stdout, added.output
+    # Written elsewhere at the same moment, with the same number: it is not lost.
+    at = dt.datetime.now(dt.timezone.utc)
+    other = {
+        "schema": "dr-assets/action/1",
+        "record": first,
+        "number": 2,
+        "text": "Ask the network team",
+        "by": "Lee",
+        "at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
+    }
+    store.write(f"actions/{S}/{at:%Y%m%dT%H%M%S%f}.json", json.dumps(other).encode())
+    assert dr(store, monkeypatch, "action", first, "3", "--done", "2999-01-03").exit_code == 0
+    listed = [
+        (each["record"], each["number"], each["text"], each["owner"], each["done"])
+        for each in json.loads(dr(store, monkeypatch, "action", "--json").stdout)
+    ]
+    assert listed[1:3] == [
+        (first, 2, "Shorten the TTL", "Kim", None),
+        (first, 3, "Ask the network team", "unassigned", "2999-01-03"),
+    ]
+    assert [each[:2] for each in listed] == [(first, 1), (first, 2), (first, 3), (second, 1)]
+    assert {key: store.read(key) for key in store.list("records/")} == before
+    unknown = dr(store, monkeypatch, "action", "20260101T000000Z-failover-000000", "--add", "x")
+    assert unknown.exit_code == 1 and "There is no record" in unknown.stderr
+    assert dr(store, monkeypatch, "action", "--add", "x").exit_code == 2
+    assert dr(store, monkeypatch, "action", first, "1", "--add", "x").exit_code == 2
+
+
+def test_case_c5_a_proposal_made_after_the_record_is_in_the_report(store: FolderStore, tmp_path: Path) -> None:
+    drill = json.loads(store.read(store.list("records/")[-1]))["id"]
+    proposed = {"file": "lost-writes.jsonl", "insert": 41, "update": 2, "delete": 3}
+    document = {"schema": "dr-assets/drill-proposal/1", "drill": drill, "proposal": proposed}
+    store.write(f"drills/{S}/{drill}-proposal.json", json.dumps(document).encode())
+    html = (
+        evidence.write(report.Subject(S, 60, 300), store, OCTOBER, tmp_path / "x").directory / "index.html"
+    ).read_text()
+    assert "lost-writes.jsonl: 41 to insert, 2 to update, 3 to delete (proposed after the record was written)" in html
+    assert "none needed: no commit was lost" in html
+
+
+def test_case_c6_a_record_judged_against_another_objective_is_named(store: FolderStore) -> None:
+    found = evidence.gather(store, S, OCTOBER)
+    assert not [text for text in evidence.report(report.Subject(S, 60, 300), found).rpo.problems if "judged" in text]
+    problems = evidence.report(report.Subject(S, 60, 120), found).rpo.problems
+    judged = [text for text in problems if "judged against an RTO of 300 s; the objective is 120 s" in text]
+    assert len(judged) == 6  # each of the period
+
+
 def test_who_signs_and_when_the_next_drill_is_due(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -33,7 +33,8 @@ class Action:
 
 
 def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[ActionChange] = ()) -> list[Action]:
-    """Every action of these records, with the changes (oldest first) applied. A change of an unknown action is ignored."""
+    """Every action of these records, with the changes (oldest first) applied. A change of an unknown action or record is ignored."""
+    order = {str(record.get("id")): place for place, record in enumerate(records)}
     found: dict[tuple[str, int], Action] = {}
     for record in records:
         for number, action in enumerate(record.get("corrective_actions") or (), 1):
@@ -41,7 +42,15 @@ def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[ActionChange
             owner = action.get("owner") or "unassigned"
             found[name, number] = Action(name, number, str(action.get("text")), owner, action.get("due"), None)
     for change in changes:
-        if (old := found.get((change.record, change.number))) is not None:
+        if change.text is not None and change.record in order:
+            number, due = change.number, change.due.isoformat() if change.due else None
+            while (change.record, number) in found:  # two were added at once
+                number += 1
+            owner = change.owner or "unassigned"
+            found[change.record, number] = Action(
+                change.record, number, change.text, owner, due, None, change.note or ""
+            )
+        elif (old := found.get((change.record, change.number))) is not None:
             found[change.record, change.number] = replace(
                 old,
                 owner=old.owner if change.owner is None else change.owner,
@@ -49,7 +58,7 @@ def actions(records: Sequence[Mapping[str, Any]], changes: Sequence[ActionChange
                 done=change.done.isoformat() if change.done else old.done,
                 note=change.note or old.note,
             )
-    return list(found.values())
+    return sorted(found.values(), key=lambda action: (order[action.record], action.number))
 
 
 def actions_table(found: Sequence[Action], today: dt.date) -> Any:

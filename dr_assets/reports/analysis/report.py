@@ -11,8 +11,9 @@ from dr_assets.history.documents import ActionChange, StoredIncident
 from dr_assets.reports.analysis.corrective_actions import Action, actions, incidents_table
 from dr_assets.reports.analysis.exposure import ExposureReport, exposure_report, of_incidents
 from dr_assets.reports.analysis.readiness import NOT_CHECKED, Check, Readiness, history_checks, readiness
-from dr_assets.reports.analysis.rpo import RpoReport, rpo_report
+from dr_assets.reports.analysis.rpo import RpoReport, number, rpo_report
 from dr_assets.reports.analysis.rto import RtoReport, rto_report
+from dr_assets.reports.analysis.timeseries import parse_utc
 from dr_assets.reports.analysis.what_if import WhatIf, what_if
 from dr_assets.stack import Stack
 
@@ -74,12 +75,13 @@ def stack_report(
         checks: the current preconditions of a failover, for the readiness, beside those from the history. Without any
             the stack is not ready.
         restores: when backups were restored and verified.
-        problems: from reading the history, as text.
+        problems: from reading the history, as text. Targets of records that are not the stack's objectives are added.
         incidents, changes: the sensors' incidents and the changes to corrective actions.
     """
     now = min(now or end, end)
+    found = [*problems, *other_targets(subject, records, start, end)]
     rpo = rpo_report(
-        subject.name, samples, start, end, subject.rpo_seconds, records, problems=problems, incidents=incidents
+        subject.name, samples, start, end, subject.rpo_seconds, records, problems=found, incidents=incidents
     )
     rto = rto_report(records, start, end)
     own = history_checks(rpo, rto, records, subject.rto_seconds, max(now, start), changes=changes)
@@ -95,3 +97,25 @@ def stack_report(
         incidents_table(incidents, start, end),
         actions(records, changes),
     )
+
+
+def other_targets(
+    subject: Subject, records: Sequence[Mapping[str, Any]], start: dt.datetime, end: dt.datetime
+) -> list[str]:
+    """Each record begun in [start, end) that was judged against other objectives than the stack's, in words.
+
+    A stack file may change, so this is no contradiction of the record; but what it met is not what is asked for.
+    """
+    problems = []
+    for record in records:
+        begun = parse_utc(record.get("started_at"))
+        if begun is None or not start <= begun < end:
+            continue
+        for part, objective in (("rto", subject.rto_seconds), ("rpo", subject.rpo_seconds)):
+            target = number((record.get(part) or {}).get("target_seconds"))
+            if target != objective:
+                problems.append(
+                    f"The record {record.get('id')} was judged against an {part.upper()} of {target:g} s; "
+                    f"the objective is {objective:g} s."
+                )
+    return problems

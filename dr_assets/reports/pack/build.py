@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.drills.parts import Reconciliation
 from dr_assets.history.documents import ActionChange, StoredIncident
 from dr_assets.reports.analysis.readiness import Check
 from dr_assets.reports.analysis.report import StackReport, Subject, stack_report
@@ -66,6 +67,7 @@ def write_pack(
     problems: Sequence[str] = (),
     incidents: Sequence[StoredIncident] = (),
     changes: Sequence[ActionChange] = (),
+    proposals: Mapping[str, Reconciliation] | None = None,
     sources: Mapping[str, str] | None = None,
     sign_off: Sequence[Signature] = (),
     next_due: dt.date | None = None,
@@ -76,6 +78,7 @@ def write_pack(
     Args:
         records: all of the stack's in the order of their chain; those before the period serve predictions and proofs.
         checks, restores, problems, incidents, changes: as for `stack_report`; the page lists `problems`.
+        proposals: drill -> the newest proposal for its lost writes; it may be made after the record.
         sources: the key and the SHA-256 of each file of samples that was read, to which every figure can be traced.
         sign_off: who signed; without any, the page has lines to sign on.
         next_due: when the next drill is due; by default 90 days after the last proof.
@@ -95,6 +98,7 @@ def write_pack(
         made=made,
         pictures=drawn,
         records=records,
+        proposals=proposals or {},
         sources=sources or {},
         sign_off=sign_off,
         next_due=next_due,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dr_assets.drills.parts import Reconciliation
 from dr_assets.reports.analysis.rpo import yes_no_unknown
 from dr_assets.reports.pack.formatting import UNKNOWN, plain
 
@@ -49,8 +50,8 @@ def participants(record: Mapping[str, Any]) -> list[str]:
     return [str(who[role]) for role in ("operator", "approved_by") if who.get(role)]
 
 
-def event(record: Mapping[str, Any], file: str) -> Event:
-    """The article of one record; `file` is its path in the pack."""
+def event(record: Mapping[str, Any], file: str, proposal: Reconciliation | None = None) -> Event:
+    """The article of one record. `file`: its path in the pack; `proposal`: the newest for its lost writes."""
     who, scope, rto, rpo = (record.get(name) or {} for name in ("who", "scope", "rto", "rpo"))
     found = {
         "Kind and scenario": f"{record.get('kind')}, {record.get('scenario')}: {_site(scope, 'from')} to {_site(scope, 'to')}",
@@ -61,6 +62,7 @@ def event(record: Mapping[str, Any], file: str) -> Event:
         "Result": f"{record.get('status')}{': ' + str(record['reason']) if record.get('reason') else ''}",
         "RTO": f"{_interval(rto)}, target {_number(rto.get('target_seconds'))} s, met: {yes_no_unknown(rto.get('met'))}",
         "RPO": _loss(rpo),
+        "Reconciliation": _reconciliation(rpo, record.get("reconciliation"), proposal),
         "Exposure": _exposure(record.get("exposure") or {}),
         "Preconditions": _conditions(record.get("preconditions") or []),
         "Overrides": "; ".join(map(_override, record.get("overrides") or ())) or "none",
@@ -103,6 +105,16 @@ def _loss(rpo: Mapping[str, Any]) -> str:
         f"{_number(rpo.get('in_doubt'))} in doubt"
     )
     return f"{text}; target {_number(rpo.get('target_seconds'))} s, met: {yes_no_unknown(rpo.get('met'))}"
+
+
+def _reconciliation(rpo: Mapping[str, Any], own: Mapping[str, Any] | None, newest: Reconciliation | None) -> str:
+    """The newest proposal; where it was made after the record, that is stated."""
+    shown = newest.model_dump() if newest is not None else own
+    if not shown:
+        return "none needed: no commit was lost" if rpo.get("lost_commits") == 0 else "no proposal was made"
+    counts = ", ".join(f"{shown[name]} to {name}" for name in ("insert", "update", "delete"))
+    later = "" if own and dict(own) == dict(shown) else " (proposed after the record was written)"
+    return f"{shown['file']}: {counts}{later}; a proposal is never applied by itself"
 
 
 def _exposure(exposure: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dr_assets import utc
+from dr_assets.drills.parts import Reconciliation
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.corrective_actions import actions_table
 from dr_assets.reports.analysis.readiness import PROOF_DAYS
@@ -37,7 +38,10 @@ class Signature:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the pack shows. `sources`: key -> SHA-256 of each file of samples that was read."""
+    """Everything the pack shows.
+
+    `proposals`: drill -> the newest proposal for its lost writes. `sources`: key -> SHA-256 of each file of samples that was read.
+    """
 
     report: StackReport
     start: dt.datetime
@@ -45,6 +49,7 @@ class Content:
     made: dt.datetime
     pictures: Sequence[Picture]
     records: Sequence[Mapping[str, Any]]
+    proposals: Mapping[str, Reconciliation]
     sources: Mapping[str, str]
     sign_off: Sequence[Signature]
     next_due: dt.date | None
@@ -190,7 +195,10 @@ def page(content: Content) -> Page:
         "the points below. A check that is unknown earns nothing.",
         readiness_reasons=ready.reasons,
         detection_seconds=None if noticed is None else f"{noticed:g}",
-        events=tuple(event_section.event(record, file) for file, record in content.records_in_period),
+        events=tuple(
+            event_section.event(record, file, content.proposals.get(str(record.get("id"))))
+            for file, record in content.records_in_period
+        ),
         sign_off=tuple(content.sign_off) or tuple(map(Signature, ("Drill operator", "Service owner", "Risk or audit"))),
         next_due=next_due(content),
         standards=INDEX,
