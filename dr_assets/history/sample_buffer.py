@@ -71,12 +71,11 @@ def folder(stack: str, family: str, day: dt.date) -> str:
 def collect(store: Store, stack: str, family: str, day: dt.date, problems: list[str]) -> tuple[Any, list[str]]:
     """The buffered samples of that day as one table, and their keys, to delete once they are in the day's partition.
 
-    Damaged objects are quarantined and named in `problems`.
+    Each object that cannot be used is named in `problems`: a damaged one, or one with samples of another day, is quarantined.
     """
-    keys = store.list(folder(stack, family, day))
-    tables = []
-    for key in keys:
-        table = samples.read_object(store, key, problems)
+    tables: dict[str, Any] = {}
+    for key in store.list(folder(stack, family, day)):
+        table = samples.read_object(store, key, day, problems)
         if table is not None:
-            tables.append(table)
-    return samples.merge(*tables), keys
+            tables[key] = table
+    return samples.merge(*tables.values()), list(tables)

@@ -1,7 +1,8 @@
 """Samples in Parquet: one file per stack, metric family and day (UTC), the same bytes for the same samples.
 
 A damaged or foreign file is named, quarantined under `quarantine/` and read as a day without samples: unknown time, never an
-error and never an invented value.
+error and never an invented value. It is named in every report until the day is written again. Files bear checksums of their pages and a
+digest of their samples, so that every changed bit is found; those of earlier versions have neither.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dr_assets import utc
-from dr_assets.errors import DrError
+from dr_assets import escape, utc
+from dr_assets.errors import DrError, UnansweredError
+from dr_assets.history.quarantine import quarantined
+from dr_assets.history.sample_checks import ForeignError, checked, digest
 from dr_assets.history.store import Store, quarantine
 
 VERSION = 1
-VERSION_KEY = b"dr_assets.samples"
+VERSION_KEY, DIGEST_KEY = b"dr_assets.samples", b"dr_assets.sha256"
+# What no day of samples comes near: rows, and bytes before compression.
+MAX_ROWS, MAX_BYTES = 10_000_000, 256 << 20
 SCHEMA = pa.schema(
     [
         pa.field("at", pa.timestamp("ms", "UTC"), nullable=False),
@@ -39,8 +44,13 @@ SCHEMA = pa.schema(
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 _TEXTS = ("site", "metric", "unit", "source")
 _KEY = ("at", "site", "metric", "source")
+_IS_TYPE: Mapping[str, Callable[[Any], bool]] = {
+    "at": lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None,
+    "value": pa.types.is_floating,
+    **dict.fromkeys(_TEXTS, lambda kind: pa.types.is_string(kind) or pa.types.is_dictionary(kind)),
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
+_FILE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.parquet")
 _DAY = dt.timedelta(days=1)
 _MAX_ATTEMPTS = 20
 _THREADS = 4  # of little use for local files, of much for S3
@@ -51,10 +61,6 @@ UPGRADES: dict[int, Callable[[Any], Any]] = {}
 
 class NewerSamplesError(DrError):
     """A file was written by a later version of this product. It is intact, so it is not quarantined."""
-
-
-class _ForeignError(Exception):
-    """The bytes are not a samples file; the text gives the reason."""
 
 
 def key_of(stack: str, family: str, day: dt.date) -> str:
@@ -144,8 +150,9 @@ def _plain(table: Any) -> Any:
 def encode(table: Any) -> bytes:
     """The bytes of a file: fixed settings, so that equal samples give equal bytes (with one version of pyarrow)."""
     sink = io.BytesIO()
+    table = normalise(table)
     pq.write_table(
-        normalise(table),
+        table.replace_schema_metadata({**SCHEMA.metadata, DIGEST_KEY: digest(table)}),
         sink,
         version="2.6",
         compression="snappy",
@@ -154,6 +161,7 @@ def encode(table: Any) -> bytes:
         write_statistics=["at"],
         store_schema=True,
         row_group_size=1 << 20,
+        write_page_checksum=True,
     )
     return sink.getvalue()
 
@@ -172,15 +180,26 @@ def merge_day(store: Store, stack: str, family: str, day: dt.date, table: Any, p
     """Merge samples into one day's, atomically; returns the merged table.
 
     Concurrent writers lose nothing: the second one merges again with what the first wrote. A damaged file is quarantined and
-    named in `problems`. Raises DrError as `write_day` and when other writers keep winning; NewerSamplesError.
+    named in `problems`. Raises DrError as `write_day`, when other writers keep winning, and when a damaged file cannot be moved;
+    NewerSamplesError.
     """
     key = key_of(stack, family, day)
     for _ in range(_MAX_ATTEMPTS):
         before = _bytes(store, key)
-        old = None if before is None else _read_file(store, key, COLUMNS, problems)
-        if before is not None and old is None:
-            continue  # just quarantined
-        merged = merge(table) if old is None else merge(old, table)
+        merged = merge(table)
+        if before is not None:
+            try:
+                merged = merge(decode(before, day), table)
+            except ForeignError as error:
+                text = _quarantine(store, key, before, str(error))
+                if _bytes(store, key) == before:
+                    raise DrError(
+                        f"{text}. Nothing was written: give write access to the history, or remove the file."
+                    ) from None
+                problems.append(text)
+                continue
+            except NewerSamplesError as error:
+                raise NewerSamplesError(f"{key} in {store.uri}: {error}") from None
         data = _day_bytes(key, day, merged)
         if data == before or store.replace(key, data, before):
             return merged
@@ -201,16 +220,18 @@ def _day_bytes(key: str, day: dt.date, table: Any) -> bytes:
 
 def days(store: Store, stack: str, family: str) -> list[dt.date]:
     """The days that have a file, sorted."""
-    return sorted(day for key in store.list(_folder(stack, family)) if (day := _day_of(key)) is not None)
+    folder = _folder(stack, family)
+    return sorted(day for key in store.list(folder) if (day := _day_of(key, folder)) is not None)
 
 
 def stacks(store: Store) -> list[str]:
-    """Every stack with samples, including destroyed ones."""
-    return sorted({key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3})
+    """Every stack with samples, including destroyed ones. Folders that no stack can have are none."""
+    names = {key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3}
+    return sorted(name for name in names if _NAME.fullmatch(name))
 
 
-def _day_of(key: str) -> dt.date | None:
-    match = _FILE.fullmatch(key.rsplit("/", 1)[1])
+def _day_of(key: str, folder: str) -> dt.date | None:
+    match = _FILE.fullmatch(key.removeprefix(folder))
     try:
         return dt.date.fromisoformat(match[1]) if match else None
     except ValueError:  # 2026-02-31
@@ -229,32 +250,43 @@ def read(
 ) -> Any:
     """The samples with start <= at < end, sorted within each day, text columns dictionary-encoded.
 
-    Days without a file are days without rows. Damaged and foreign files are quarantined, logged as a warning and named in
-    `problems`; `sources` receives the key and SHA-256 of each file that was read.
+    Days without a file are days without rows. Each file that cannot be used is named in `problems`, and its day is unknown: a damaged
+    or foreign one is quarantined, and named again until the day is written again; a newer one, or one that the store keeps back, stays
+    where it is. `sources` receives the key and SHA-256 of each file that was read.
 
-    Raises NewerSamplesError; DrError for times without a zone.
+    Raises UnansweredError while the store does not answer, DrError where it does not list, and for times without a zone.
     """
     if start.tzinfo is None or end.tzinfo is None:
         raise DrError("The beginning and the end of a period need a zone: give them in UTC.")
     start, end = start.astimezone(utc.UTC), end.astimezone(utc.UTC)
     found = problems if problems is not None else []
-    wanted: list[str] = []
-    for key in store.list(_folder(stack, family)):
-        day = _day_of(key)
+    folder = _folder(stack, family)
+    wanted: dict[str, dt.date] = {}
+    for key in store.list(folder):
+        day = _day_of(key, folder)
         if day is None:
-            found += _quarantine(store, key, _bytes(store, key), "it is not the name of a day (YYYY-MM-DD.parquet)")
+            if (data := _bytes(store, key)) is not None:
+                found.append(_quarantine(store, key, data, "it is not the name of a day (YYYY-MM-DD.parquet)"))
         elif start.date() <= day <= end.date():
-            wanted.append(key)
-    names = list(dict.fromkeys(["at", *(columns or COLUMNS)]))
+            wanted[key] = day
 
     def one(key: str) -> Any:
-        return _read_file(store, key, names, found, sources)
+        return read_object(store, key, wanted[key], found, sources)
 
     if len(wanted) > 2:
         with ThreadPoolExecutor(_THREADS) as pool:
             parts = list(pool.map(one, wanted))
     else:
         parts = [one(key) for key in wanted]
+    for key, place in quarantined(store, folder):
+        day = _day_of(key, folder)
+        if (
+            day is not None
+            and start.date() <= day <= end.date()
+            and not any(escape.line(place) in problem for problem in found)
+        ):
+            reason = _reason(_bytes(store, place) or b"", day)
+            found.append(escape.line(f"{key}: {reason}; quarantined as {place}, {_UNTIL}"))
     parts = [part for part in parts if part is not None]
     if parts:
         # Only the first and the last day can reach beyond the period.
@@ -262,16 +294,33 @@ def read(
             parts[edge] = _between(parts[edge], start, end)
         table = pa.concat_tables(parts)
     else:
-        table = _loaded_schema(names).empty_table()
+        table = _loaded_schema(COLUMNS).empty_table()
     return table.select(list(columns)) if columns else table
 
 
-def read_object(store: Store, key: str, problems: list[str]) -> Any:
-    """The samples of one object, whatever its key; None when it is absent or was quarantined (named in `problems`).
+def read_object(
+    store: Store, key: str, day: dt.date, problems: list[str], sources: dict[str, str] | None = None
+) -> Any:
+    """The samples of one object of that day, whatever its key; None where it is absent or cannot be used (named in `problems`).
 
-    Raises NewerSamplesError.
+    Raises UnansweredError while the store does not answer.
     """
-    return _read_file(store, key, COLUMNS, problems)
+    try:
+        data = _bytes(store, key)
+        if data is None:  # removed since it was listed
+            return None
+        table = decode(data, day)
+    except UnansweredError:
+        raise
+    except ForeignError as error:
+        problems.append(_quarantine(store, key, data or b"", str(error)))
+        return None
+    except DrError as error:
+        problems.append(escape.line(f"{key} is left out: {error} Its day is unknown."))
+        return None
+    if sources is not None:
+        sources[key] = hashlib.sha256(data).hexdigest()
+    return table
 
 
 def _between(table: Any, start: dt.datetime, end: dt.datetime) -> Any:
@@ -285,56 +334,56 @@ def _loaded_schema(names: Sequence[str]) -> Any:
     return pa.schema([pa.field(name, text if name in _TEXTS else SCHEMA.field(name).type) for name in names])
 
 
-def _read_file(
-    store: Store, key: str, names: Sequence[str], problems: list[str], sources: dict[str, str] | None = None
-) -> Any:
-    data = _bytes(store, key)
-    if data is None:  # removed since it was listed
-        return None
-    try:
-        table = decode(data, names)
-        if sources is not None:
-            sources[key] = hashlib.sha256(data).hexdigest()
-        return table
-    except _ForeignError as error:
-        problems += _quarantine(store, key, data, str(error))
-        return None
-    except NewerSamplesError as error:
-        raise NewerSamplesError(f"{key} in {store.uri}: {error}") from None
+def decode(data: bytes, day: dt.date) -> Any:
+    """The table in the bytes of a file of that day, upgraded to the current schema.
 
-
-def decode(data: bytes, names: Sequence[str] = COLUMNS) -> Any:
-    """The table in a file's bytes, upgraded to the current schema. Raises NewerSamplesError, and _ForeignError for other bytes."""
+    Raises NewerSamplesError, and ForeignError for what are no samples of that day: bytes that are changed, too many rows, an unknown
+    site or unit, a time of another day. A lag below zero is a mark, and unknown.
+    """
     try:
         file = _open(data)
-        version = (file.metadata.metadata or {}).get(VERSION_KEY)
-        if version is None or not version.isdigit():
-            raise _ForeignError("it is Parquet, but not a samples file")
+        metadata = file.metadata.metadata or {}
+        version = metadata.get(VERSION_KEY, b"")
+        if not re.fullmatch(rb"[0-9]{1,9}", version):
+            raise ForeignError("it is Parquet, but not a samples file")
         if int(version) > VERSION:
             raise NewerSamplesError(
                 f"written in version {int(version)} of the schema, this is version {VERSION}. Update DR Assets to read it."
             )
-        current = int(version) == VERSION
-        table = file.read(columns=list(names) if current else None, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise _ForeignError(f"it cannot be read as Parquet ({str(error).splitlines()[0][:120]})") from None
-    for old in range(int(version), VERSION):
-        if old not in UPGRADES:
-            raise _ForeignError(f"version {old} of the schema is unknown")
-        table = UPGRADES[old](table)
-    if not current:
-        table = normalise(table)
-    try:
-        return table.select(list(names)).cast(_loaded_schema(names))
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise _ForeignError(f"its columns are not those of samples ({str(error)[:120]})") from None
+        rows, size = file.metadata.num_rows, _unpacked(file.metadata)
+        if not (0 <= rows <= MAX_ROWS and 0 <= size <= MAX_BYTES):
+            raise ForeignError(f"its {rows} rows in {size} bytes are more than a day can have")
+        table = file.read(use_threads=False)
+        for old in range(int(version), VERSION):
+            if old not in UPGRADES:
+                raise ForeignError(f"version {old} of the schema is unknown")
+            table = UPGRADES[old](table)
+        if int(version) < VERSION:
+            table, metadata = normalise(table), {}
+        table = table.select(list(COLUMNS))
+        if odd := [field.name for field in table.schema if not _IS_TYPE[field.name](field.type)]:
+            raise ForeignError(f"{', '.join(odd)} is of another type")
+        table = table.cast(_loaded_schema(COLUMNS))
+        table.validate(full=True)
+        return checked(table, day, metadata.get(DIGEST_KEY))
+    except (ForeignError, NewerSamplesError):
+        raise
+    except Exception as error:  # whatever pyarrow raises for bytes that are no Parquet, or other Parquet
+        raise ForeignError(f"it cannot be read as Parquet ({escape.line(error)[:120]})") from None
+
+
+def _unpacked(metadata: Any) -> int:
+    return sum(int(metadata.row_group(n).total_byte_size) for n in range(metadata.num_row_groups))
 
 
 def _open(data: bytes) -> Any:
+    def opened(**more: Any) -> Any:
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, **more)
+
     try:
-        return pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(_TEXTS))
+        return opened(read_dictionary=list(_TEXTS))
     except KeyError:  # a column is absent: an older or a foreign file
-        return pq.ParquetFile(pa.BufferReader(data))
+        return opened()
 
 
 def _bytes(store: Store, key: str) -> bytes | None:
@@ -344,7 +393,16 @@ def _bytes(store: Store, key: str) -> bytes | None:
         return None
 
 
-def _quarantine(store: Store, key: str, data: bytes | None, reason: str) -> list[str]:
-    if data is None:
-        return []
-    return [quarantine(store, key, data, reason, "its day is unknown until it is written again")]
+_UNTIL = "its day is unknown until it is written again"
+
+
+def _quarantine(store: Store, key: str, data: bytes, reason: str) -> str:
+    return quarantine(store, key, data, reason, _UNTIL)
+
+
+def _reason(data: bytes, day: dt.date) -> str:
+    try:
+        decode(data, day)
+    except (ForeignError, NewerSamplesError) as error:
+        return str(error)
+    return "it was quarantined"
