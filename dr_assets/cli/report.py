@@ -164,7 +164,9 @@ def stacks(start: str | None, end: str | None, as_csv: bool) -> None:
     from dr_assets.stack import load_stack
 
     when = evidence.period(start, end, utc.now())
-    found = evidence.overview(load_stack(), open_store(), when)
+    found, problems = evidence.overview(load_stack(), open_store(), when)
+    for problem in problems:
+        say(problem, err=True)
     if as_csv:
         say_text(formatting.csv(found).decode())
         return

@@ -48,6 +48,7 @@ class ImportedDay:
     from_cloudwatch   datapoints that CloudWatch returned
     from_sensors      readings merged from the sample buffer
     problems          regions, series and files that could not be read; their samples stay unknown
+    error             why the day was not written; None: it was
     """
 
     stack: str
@@ -59,6 +60,12 @@ class ImportedDay:
     from_cloudwatch: int
     from_sensors: int
     problems: tuple[str, ...] = field(default=())
+    error: DrError | None = None
+
+    @classmethod
+    def failed(cls, stack: str, day: dt.date, minutes: int, error: DrError) -> ImportedDay:
+        """Nothing was written; what was there stays."""
+        return cls(stack, day, samples.key_of(stack, FAMILY, day), 0, minutes, 0, 0, 0, (str(error),), error)
 
     @property
     def unknown_minutes(self) -> int:
@@ -66,7 +73,7 @@ class ImportedDay:
 
 
 def import_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, now: dt.datetime) -> list[ImportedDay]:
-    """Replace the partition `day` (UTC) of every stack; one result for each.
+    """Replace the partition `day` (UTC) of every stack; one result for each, also where its `error` kept one from being written.
 
     Regions are read concurrently. Where one does not answer, the samples of the others and of the sensors are kept and the
     problem is reported: a dark region costs its own samples only, and a later import of the day completes it.
@@ -82,26 +89,39 @@ def import_day(stacks: Sequence[Stack], store: Store, day: dt.date, aws: Aws, no
     problems: list[str] = []
     if since < until:
         _read_regions(stacks, aws, since, until, found, problems)
-    return [_store(store, stack, day, begin, until, since, found, problems) for stack in stacks]
+    results = []
+    for stack in stacks:
+        try:
+            results.append(_store(store, stack, day, begin, until, since, found, problems))
+        except DrError as error:  # of this stack's files; the others are written all the same
+            results.append(ImportedDay.failed(stack.environment_suffix, day, _minutes(begin, until), error))
+    return results
 
 
-def incomplete_days(store: Store, stack: Stack, now: dt.datetime) -> list[dt.date]:
+def incomplete_days(store: Store, stack: Stack, now: dt.datetime, problems: list[str] | None = None) -> list[dt.date]:
     """The days (UTC) since the first one with samples that are over, still in CloudWatch at one minute, and without a known RPO
     reading of every minute.
 
     A day is incomplete when its import was early (AWS's metrics are up to two minutes late), a region did not answer, or nothing
-    was imported. A gap in AWS's own data leaves it incomplete until CloudWatch has forgotten the day. Raises DrError where the
-    store does not answer.
+    was imported. A gap in AWS's own data leaves it incomplete until CloudWatch has forgotten the day. A day that cannot be read is
+    incomplete, and named in `problems`. Raises DrError where the store does not answer.
     """
     today = now.astimezone(utc.UTC).date()
     first = next(iter(samples.days(store, stack.environment_suffix, FAMILY)), today)
     days = (today - dt.timedelta(days=n) for n in range(RETENTION.days - 1, 0, -1))
-    return [day for day in days if day >= first and _known_minutes_of(store, stack, day) < 24 * 60]
+    found = [] if problems is None else problems
+    return [day for day in days if day >= first and _known_minutes_of(store, stack, day, found) < 24 * 60]
 
 
-def _known_minutes_of(store: Store, stack: Stack, day: dt.date) -> int:
+def _known_minutes_of(store: Store, stack: Stack, day: dt.date, problems: list[str]) -> int:
     begin = dt.datetime.combine(day, dt.time(), utc.UTC)
-    return _known_minutes(samples.read(store, stack.environment_suffix, FAMILY, begin, begin + _DAY), begin)
+    end = begin + _DAY - dt.timedelta(milliseconds=1)  # not the next day's file
+    table = samples.read(store, stack.environment_suffix, FAMILY, begin, end, problems=problems)
+    return _known_minutes(table, begin)
+
+
+def _minutes(begin: dt.datetime, until: dt.datetime) -> int:
+    return -int(-(until - begin).total_seconds() // 60)
 
 
 def _minute(at: dt.datetime) -> dt.datetime:
@@ -301,14 +321,13 @@ def _store(
     key = samples.key_of(s, FAMILY, day)
     for name in keys:  # only now: they are in the day, and a concurrent writer of it keeps them
         store.delete(name)
-    minutes = -int(-(until - begin).total_seconds() // 60)
     known = _known_minutes(table, begin)
     return ImportedDay(
         stack=s,
         day=day,
         key=key,
         samples=table.num_rows,
-        minutes=minutes,
+        minutes=_minutes(begin, until),
         known_minutes=known,
         from_cloudwatch=len(found[s]),
         from_sensors=buffered.num_rows,

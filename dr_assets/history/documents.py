@@ -9,14 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
+from dr_assets import escape
 from dr_assets.documents import Document, DocumentError, Epoch, NewerDocumentError, Part, UtcTime, storable
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, UnansweredError
+from dr_assets.history.quarantine import quarantined
 from dr_assets.history.store import Store, quarantine
 
 IncidentStep = Literal["opened", "escalated", "resolved", "silenced", "joined"]
@@ -200,10 +202,32 @@ def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> lis
             data = store.read(key)
         except KeyError:  # removed since it was listed
             continue
+        except UnansweredError:
+            raise
+        except DrError as error:  # the store keeps back this one alone
+            problems.append(escape.line(f"{key} is left out: {error}"))
+            continue
         try:
             found.append(model.from_bytes(data, "it"))
         except NewerDocumentError as error:
-            problems.append(f"{key} is left out: {error}")
+            problems.append(escape.line(f"{key} is left out: {error}"))
         except DocumentError as error:
-            problems.append(quarantine(store, key, data, str(error).rstrip("."), "its content is not in the report"))
+            problems.append(escape.line(quarantine(store, key, data, str(error).rstrip("."), _UNTIL)))
+    problems += [
+        text for place, text in _quarantined(store, prefix, model) if not any(place in each for each in problems)
+    ]
     return found
+
+
+_UNTIL = "its content is not in the report"
+
+
+def _quarantined(store: Store, prefix: str, model: type[D]) -> Iterator[tuple[str, str]]:
+    """Place and sentence of what was quarantined, now or before, and not written again since: every report lacks it."""
+    for key, place in quarantined(store, prefix):
+        reason = "it was quarantined"
+        try:
+            model.from_bytes(store.read(place), "it")
+        except (DrError, KeyError) as error:
+            reason = str(error).rstrip(".") if isinstance(error, DocumentError) else reason
+        yield escape.line(place), escape.line(f"{key}: {reason}; quarantined as {place}, {_UNTIL}")

@@ -7,19 +7,22 @@ reported; what CloudWatch has is imported anyway.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.history import samples
 from dr_assets.history.store import Store
 
 WRITE_SECONDS = 60.0
 # Most rows kept in memory while the store cannot be written; the oldest beyond it are dropped.
 MAX_ROWS = 20_000
+
+log = logging.getLogger(__name__)
 
 
 class SampleBuffer:
@@ -52,8 +55,13 @@ class SampleBuffer:
 
     def _flush(self) -> None:
         days: dict[dt.date, list[Mapping[str, Any]]] = {}
-        for row in self._rows.values():
-            days.setdefault(row["at"].astimezone(utc.UTC).date(), []).append(row)
+        for key, row in list(self._rows.items()):
+            try:
+                samples.to_table([row])
+                days.setdefault(row["at"].astimezone(utc.UTC).date(), []).append(row)
+            except Exception as error:  # it would keep all the others from being written, for ever
+                log.warning("a reading that cannot be stored is dropped (%s): %s", error, escape.line(row)[:200])
+                del self._rows[key]
         for day, rows in days.items():
             name = f"{utc.now():%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
             data = samples.encode(samples.to_table(rows))

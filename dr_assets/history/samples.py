@@ -55,6 +55,8 @@ _DAY = dt.timedelta(days=1)
 _MAX_ATTEMPTS = 20
 _THREADS = 4  # of little use for local files, of much for S3
 
+_UNTIL = "its day is unknown until it is written again"
+
 # From an older version to the next one: version -> a function from its table to one of version + 1.
 UPGRADES: dict[int, Callable[[Any], Any]] = {}
 
@@ -224,10 +226,13 @@ def days(store: Store, stack: str, family: str) -> list[dt.date]:
     return sorted(day for key in store.list(folder) if (day := _day_of(key, folder)) is not None)
 
 
-def stacks(store: Store) -> list[str]:
-    """Every stack with samples, including destroyed ones. Folders that no stack can have are none."""
-    names = {key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3}
-    return sorted(name for name in names if _NAME.fullmatch(name))
+def stacks(store: Store, problems: list[str] | None = None) -> list[str]:
+    """Every stack with samples, including destroyed ones. Folders that no stack can have are named in `problems`."""
+    names = sorted({key.split("/")[1] for key in store.list("samples/") if key.count("/") >= 3})
+    foreign = [name for name in names if not _NAME.fullmatch(name)]
+    if problems is not None:
+        problems += (escape.line(f"samples/{name}/ is left out: no stack can have that name") for name in foreign)
+    return [name for name in names if name not in foreign]
 
 
 def _day_of(key: str, folder: str) -> dt.date | None:
@@ -316,7 +321,7 @@ def read_object(
         problems.append(_quarantine(store, key, data or b"", str(error)))
         return None
     except DrError as error:
-        problems.append(escape.line(f"{key} is left out: {error} Its day is unknown."))
+        problems.append(escape.line(f"{key} is left out: {error}"))
         return None
     if sources is not None:
         sources[key] = hashlib.sha256(data).hexdigest()
@@ -393,11 +398,10 @@ def _bytes(store: Store, key: str) -> bytes | None:
         return None
 
 
-_UNTIL = "its day is unknown until it is written again"
-
-
 def _quarantine(store: Store, key: str, data: bytes, reason: str) -> str:
-    return quarantine(store, key, data, reason, _UNTIL)
+    return escape.line(
+        quarantine(store, key, data, reason, _UNTIL if key.startswith("samples/") else "its samples are left out")
+    )
 
 
 def _reason(data: bytes, day: dt.date) -> str:

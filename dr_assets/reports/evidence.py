@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from dr_assets.aws import Aws, explain
 from dr_assets.drills import proposal, record, record_builder, runner
 from dr_assets.drills.parts import Reconciliation
 from dr_assets.drills.request import Request
-from dr_assets.errors import AwsCallError, DrError
+from dr_assets.errors import AwsCallError, CredentialsError, DrError
 from dr_assets.history import cloudwatch_import, documents, samples
 from dr_assets.history.store import Store, open_store
 from dr_assets.reconcile.stack_state import StackState
@@ -86,10 +86,22 @@ def _time(name: str, text: str) -> dt.datetime:
 
 
 def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> Iterator[cloudwatch_import.ImportedDay]:
-    """Pull every day of the period from CloudWatch, one after the other. Raises what `import_day` raises."""
-    aws = Aws()
+    """Pull every day of the period from CloudWatch, one after the other; a day that fails says so, and the others are pulled.
+
+    Raises CredentialsError at once, and the last error where every day failed.
+    """
+    aws, written, failed = Aws(), 0, None
     for day in when.days:
-        yield from cloudwatch_import.import_day([stack], store, day, aws, now)
+        try:
+            (found,) = cloudwatch_import.import_day([stack], store, day, aws, now)
+        except CredentialsError:
+            raise
+        except DrError as error:
+            found = cloudwatch_import.ImportedDay.failed(stack.environment_suffix, day, 0, error)
+        failed, written = found.error or failed, written + (found.error is None)
+        yield found
+    if failed is not None and not written:
+        raise failed
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class PeriodData:
 
 
 def gather(store: Store, stack: str, when: Period) -> PeriodData:
-    """Read the history of a stack for a period. Raises NewerSamplesError, and DrError where the store does not answer."""
+    """Read the history of a stack for a period. Raises DrError where the store does not answer."""
     problems: list[str] = []
     sources: dict[str, str] = {}
     # A reading just before the period still holds at its beginning.
@@ -274,29 +286,57 @@ def add_action(
     return number
 
 
-def overview(stack: Stack, store: Store, when: Period) -> Any:
-    """The RPO of every stack that ever left a sample, side by side: a DataFrame with one row for each stack, site and source.
+class Overview(NamedTuple):
+    """`figures`: a DataFrame with one row for each stack, site and source. `problems`: stacks and files that could not be used."""
 
-    `problems`: how many files could not be used. Several stacks are computed side by side, one process for each core. The objective
-    of each comes from `subject_of`. Raises what `gather` raises.
+    figures: Any
+    problems: list[str]
+
+
+def overview(stack: Stack, store: Store, when: Period) -> Overview:
+    """The RPO of every stack that ever left a sample, side by side.
+
+    The objective of each comes from `subject_of`. A stack whose history cannot be read is unknown for the whole period and named.
+    Several stacks are computed side by side, one process for each core. Raises DrError where the store does not list.
     """
     from dr_assets.reports.analysis.rpo import combined
 
-    jobs = [(store.uri, subject_of(stack, store, name), when) for name in samples.stacks(store)]
+    problems: list[str] = []
+    jobs = [_job(stack, store, name, when) for name in samples.stacks(store, problems)]
     if len(jobs) <= _FEW:
-        return combined([_rpo(job) for job in jobs])
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        return combined(list(pool.map(_rpo, jobs)))
+        found = [_rpo(job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+            found = list(pool.map(_rpo, jobs))
+    return Overview(
+        combined(found), [*problems, *(f"{each.stack}: {text}" for each in found for text in each.problems)]
+    )
 
 
 _FEW = 4  # stacks, for which other processes are not worth their start
 
 
-def _rpo(job: tuple[str, Subject, Period]) -> rpo.RpoReport:
-    uri, subject, when = job
-    problems: list[str] = []
+# Where the history is, the stack, what is wrong with it so far, the period.
+_Job = tuple[str, Subject, list[str], Period]
+
+
+def _job(stack: Stack, store: Store, name: str, when: Period) -> _Job:
+    try:
+        return store.uri, subject_of(stack, store, name), [], when
+    except DrError as error:  # one stack's: the others are reported all the same
+        return store.uri, Subject(name, stack.rpo_seconds, stack.rto_seconds, {}), [str(error)], when
+
+
+def _rpo(job: _Job) -> rpo.RpoReport:
+    uri, subject, problems, when = job
+    table = samples.SCHEMA.empty_table()
     since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
-    table = samples.read(open_store(uri), subject.name, cloudwatch_import.FAMILY, since, when.end, problems=problems)
+    try:
+        table = samples.read(
+            open_store(uri), subject.name, cloudwatch_import.FAMILY, since, when.end, problems=problems
+        )
+    except DrError as error:
+        problems.append(str(error))
     found = rpo.rpo_report(subject.name, table, when.start, when.end, subject.rpo_seconds, problems=problems)
     return replace(found, signal=_NONE, sites={})  # half of a year's report, of which the overview needs nothing
 

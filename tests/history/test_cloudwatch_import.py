@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
@@ -426,3 +428,84 @@ def test_case_d5_source_region_alone_does_not_stand_in_for_a_garbled_series(stor
     regions: Any = Clients({stack.primary_region: CloudWatch({}), stack.secondary_region: cloud})
     (found,) = import_day([stack], store, DAY, regions, NOW)
     assert found.known_minutes == 0
+
+
+def newer_day() -> bytes:
+    table = samples.to_table(
+        [{"at": BEGIN, "site": "secondary", "metric": "rpo-lag", "value": 1.0, "unit": "ms", "source": "metric"}]
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"dr_assets.samples": "2"}), sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def test_case_e6_one_stack_s_file_does_not_end_the_import_of_the_others(
+    store: FolderStore, stack: Stack, raw_stack: dict[str, Any]
+) -> None:
+    second = parse_stack({**raw_stack, "environment_suffix": "second2"})
+    key = samples.key_of(stack.environment_suffix, "lag", DAY)
+    store.write(key, newer_day())
+    regions: Any = Clients(
+        {stack.primary_region: CloudWatch({}), stack.secondary_region: CloudWatch({**lag(stack, 5), **lag(second, 7)})}
+    )
+    first, other = import_day([stack, second], store, DAY, regions, NOW)
+    assert (first.samples, first.known_minutes, other.known_minutes) == (0, 0, 7)
+    assert first.error is not None and other.error is None
+    assert first.problems == (str(first.error),) and key in first.problems[0]
+    assert store.read(key) == newer_day()
+
+
+def test_case_e6_a_bundle_of_another_day_does_not_stop_the_import(store: FolderStore, stack: Stack) -> None:
+    """It would come again at every import of the day, for ever."""
+    s = stack.environment_suffix
+    buffered(store, stack, 3, 5.0)
+    (good,) = store.list("seen/")
+    for name, data in {
+        "a.parquet": samples.encode(samples.to_table([{**ROW, "at": BEGIN + dt.timedelta(days=3)}])),
+        "b.parquet": newer_day(),
+        "c.parquet": b"\x00" * 40,
+        "README": b"hello",
+    }.items():
+        store.write(f"{sample_buffer.folder(s, 'lag', DAY)}{name}", data)
+    found = pull(store, stack, CloudWatch({}))
+    assert (found.from_sensors, found.known_minutes) == (1, 1)
+    assert [name for name in ("a.parquet", "b.parquet", "c.parquet", "README") if name in " ".join(found.problems)] == [
+        "a.parquet",
+        "b.parquet",
+        "c.parquet",
+        "README",
+    ]
+    left = store.list("seen/")
+    assert [key.rsplit("/", 1)[1] for key in left] == ["b.parquet"] and good not in left  # a newer one is intact
+    again = [problem for problem in pull(store, stack, CloudWatch({})).problems if "seen/" in problem]
+    assert len(again) == 1 and "Update DR Assets" in again[0]
+
+
+ROW = {"at": BEGIN, "site": "secondary", "metric": "rpo-lag", "value": 1.0, "unit": "ms", "source": "sql"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{**ROW, "at": "today"}, {**ROW, "value": "much"}, {**ROW, "site": 7}, {**ROW, "at": dt.datetime(2026, 11, 20)}],  # noqa: DTZ001
+)
+def test_case_e6_one_reading_that_cannot_be_stored_does_not_keep_the_others(
+    store: FolderStore, stack: Stack, odd: dict[str, Any]
+) -> None:
+    buffer = sample_buffer.SampleBuffer(store, stack.environment_suffix, "lag")
+    buffer.add([ROW, odd, {**ROW, "at": BEGIN + MINUTE}])
+    buffer.flush()
+    assert pull(store, stack, CloudWatch({})).from_sensors == 2
+
+
+def test_case_e6_an_unreadable_day_does_not_end_the_repair_of_the_others(store: FolderStore, stack: Stack) -> None:
+    s, days = stack.environment_suffix, [DAY - dt.timedelta(days=n) for n in (3, 2, 1)]
+    for day in days:
+        begin = dt.datetime.combine(day, dt.time(), UTC)
+        rows = [{**ROW, "at": begin + n * MINUTE} for n in range(1440 if day == days[0] else 1000)]
+        samples.write_day(store, s, "lag", day, samples.to_table(rows))
+    store.write(samples.key_of(s, "lag", days[1]), newer_day())
+    problems: list[str] = []
+    found = incomplete_days(store, stack, dt.datetime.combine(DAY, dt.time(0, 30), UTC), problems)
+    assert found == [days[1], days[2]]
+    assert len(problems) == 1 and str(days[1]) in problems[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dr_assets.errors import DrError
+from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import documents
 from dr_assets.history.store import FolderStore
 from tests.support import month
@@ -72,7 +72,7 @@ def test_a_damaged_or_foreign_document_is_named_and_quarantined(store: FolderSto
     assert all("quarantined as quarantine/" in problem for problem in problems)
     assert len(store.list("quarantine/")) == 4
     documents.incidents(store, S, again := [])
-    assert again == []
+    assert again == problems[:2]
 
 
 def test_a_document_of_a_later_version_stays_where_it_is(store: FolderStore) -> None:
@@ -135,3 +135,47 @@ def test_an_invalid_change_is_refused(store: FolderStore, wrong: dict[str, Any])
     with pytest.raises(DrError, match="record, number, by and at"):
         documents.amend_action(store, S, change(**wrong))
     assert store.list("") == []
+
+
+def test_case_a10_a_damaged_incident_is_named_until_it_is_written_again(store: FolderStore) -> None:
+    good = month.incidents()[0]
+    key = f"incidents/{S}/{good['id']}.json"
+    store.write(key, b'{"schema": "dr-assets/incident/1", "id": 7')
+    named = []
+    for _ in range(3):
+        problems: list[str] = []
+        assert documents.incidents(store, S, problems) == []
+        named.append(problems)
+    assert len(named[0]) == 1 and key in named[0][0] and named == [named[0]] * 3
+    put(store, key, good)
+    documents.incidents(store, S, repaired := [])
+    assert repaired == []
+
+
+def test_case_a10_a_name_that_is_no_text_is_shown_escaped(store: FolderStore) -> None:
+    """A folder may hold names that are not UTF-8; Python shows their bytes as lone surrogates (PEP 383)."""
+    store.write(f"incidents/{S}/\udcff\x1b[2J.json", b"{")
+    for _ in range(2):
+        documents.incidents(store, S, problems := [])
+        (text,) = problems
+        assert text.isprintable() and text.encode()
+        assert "\\udcff\\x1b[2J.json" in text
+
+
+def test_case_e6_a_document_that_the_store_keeps_back_is_named_and_the_others_are_read(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = month.incidents()[:2]
+    for each in (first, second):
+        put(store, f"incidents/{S}/{each['id']}.json", each)
+    read = store.read
+
+    def refuse(key: str) -> bytes:
+        if first["id"] in key:
+            raise AwsCallError("s3 get_object failed: InvalidObjectState.")
+        return read(key)
+
+    monkeypatch.setattr(store, "read", refuse)
+    documents.incidents(store, S, problems := [])
+    assert [each.id for each in documents.incidents(store, S, [])] == [second["id"]]
+    assert len(problems) == 1 and first["id"] in problems[0]

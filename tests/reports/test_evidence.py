@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dr_assets.cli.main import main
-from dr_assets.errors import DrError
+from dr_assets.errors import AwsCallError, DrError
 from dr_assets.history import samples
 from dr_assets.history.store import FolderStore
 from dr_assets.reports import evidence
@@ -157,6 +158,51 @@ def test_every_stack_side_by_side_those_that_are_gone_among_them(
     assert len(lines) == 2
     assert lines[1].startswith(f"{S}  99.74 % of known time under 60 s, 3.37 % unknown, 3 breaches, worst 911.9 s")
     assert dr(FolderStore(store.root / "no"), monkeypatch, *asked).stdout.startswith("The history holds no sample")
+
+
+def test_case_e6_one_bad_stack_in_the_overview(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders no stack can have, one whose only day is damaged, one whose records the store keeps back."""
+    good = store.list(f"samples/{S}/")[0]
+    for name in ("UPPER", "a b", "..x", "damaged", "hidden"):
+        store.write(good.replace(S, name), store.read(good) if name != "damaged" else b"PAR1")
+    load = evidence.record.load
+
+    def refuse(where: Any, name: str) -> Any:
+        if name == "hidden":
+            raise AwsCallError("s3 get_object failed: AccessDenied.")
+        return load(where, name)
+
+    monkeypatch.setattr(evidence.record, "load", refuse)
+    monkeypatch.setattr(evidence, "_FEW", 9)
+    found = dr(store, monkeypatch, "stacks", "--from", "2026-10-01", "--to", "2026-11-01", "--csv")
+    assert found.exit_code == 0, found.output
+    rows = {row["stack"]: row for row in csv.DictReader(found.stdout.splitlines()) if row["scope"] == "stack"}
+    assert set(rows) == {S, "damaged", "hidden"}
+    assert rows[S]["problems"] == "0" and rows["damaged"]["problems"] == "1"
+    assert rows["damaged"]["unknown_share"] == "1"
+    assert rows["hidden"]["problems"] == "1"  # its samples count; whose objectives they are held against is named
+    for text in ("samples/UPPER/", "samples/a b/", "damaged: samples/damaged/lag/", "hidden: s3 get_object failed"):
+        assert text in found.stderr
+
+
+def test_case_e6_a_day_that_fails_does_not_end_the_import_of_the_others(
+    store: FolderStore, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = evidence.cloudwatch_import.ImportedDay(S, OCTOBER.days[0], "k", 1, 1440, 1440, 1440, 0)
+
+    def one(_stacks: Any, _store: Any, day: dt.date, *_: Any) -> Any:
+        if day.day == 3:
+            raise AwsCallError("no region answered")
+        return [replace(good, day=day)]
+
+    monkeypatch.setattr(evidence.cloudwatch_import, "import_day", one)
+    found = list(evidence.pull_period(stack, store, OCTOBER, month.END))
+    assert [each.day for each in found] == OCTOBER.days
+    assert [str(each.error) for each in found if each.error] == ["no region answered"]
+    with pytest.raises(AwsCallError, match="no region answered"):
+        list(
+            evidence.pull_period(stack, store, evidence.Period(month.START + 2 * DAY, month.START + 3 * DAY), month.END)
+        )
 
 
 def test_damaged_files_cost_their_own_day_and_are_named_on_the_page(store: FolderStore, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
         day, now = date.fromisoformat(context.partition_key), utc.now()
         with as_dagster_failure():
             pulled = import_day([stack], open_store(), day, Aws(), now)[0]
+            if pulled.error is not None:
+                raise pulled.error
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(

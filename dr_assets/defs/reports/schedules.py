@@ -39,11 +39,14 @@ def build_report_schedules(history_job: str = HISTORY_JOB, stack: Stack | None =
         now = context.scheduled_execution_time
         yesterday = (now - timedelta(days=1)).date()
         yield dg.RunRequest(run_key=f"history-{yesterday}", partition_key=f"{yesterday}")
+        problems: list[str] = []
         try:
-            found = incomplete_days(open_store(), stack, now) if stack else []
+            found = incomplete_days(open_store(), stack, now, problems) if stack else []
         except Exception:  # yesterday's import must not depend on any of this
             context.log.exception("Incomplete days are not imported again.")
             found = []
+        for problem in problems:
+            context.log.warning(problem)
         for day in found:
             try:
                 if day >= yesterday or _is_settled(context.instance, day):
