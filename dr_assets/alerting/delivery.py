@@ -3,7 +3,7 @@
 The log holds one claim for each attempt and one confirmation for each delivery. Both are created only where none exists, so of
 two processes one wins. The guarantees:
 - confirmed: never sent again, by any process, after any number of restarts;
-- refused by the channel: the claim is withdrawn, the tick fails, the next tick retries;
+- refused by the channel: the claim is withdrawn, the next tick retries from the outbox;
 - the store does not answer: sent without a claim, once by this process, and the sensor's cursor records it; only a process that
   dies within that tick, or a second daemon, notifies twice. Twice is better than never;
 - claimed but not confirmed (the process died in between, or the answer was lost): unknown. Once the claim is older than its lease
@@ -19,6 +19,7 @@ import contextlib
 import logging
 import math
 import re
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -90,9 +91,10 @@ class DeliveryLog:
         self._process = uuid.uuid4().hex
         self._first_read: dict[str, datetime] = {}  # claims without a time that this version can read
         self._delivered: set[str] = set()  # by this process: known even while the store does not answer
+        self.answered: dict[str, str] = {}  # channel -> what was wrong with its last attempt; empty: it took the alert
 
     def deliver(self, alert: Alert, channel: Channel, now: datetime) -> Result:
-        """Claim, send, confirm. Raises AlertRefused, AlertUnknown or AlertPending: then the tick must fail."""
+        """Claim, send, confirm. Raises AlertRefused, AlertUnknown or AlertPending: then it is tried again."""
         base = f"alerts/{alert.incident.stack}/{alert.key}.{channel.name}"
         claim = DeliveryClaim(by=self._process, step=alert.step, text=alert.text, incident=alert.incident, at=now)
         if base in self._delivered:
@@ -116,6 +118,13 @@ class DeliveryLog:
         self._delivered.add(base)
         self._attempt("confirm", lambda: self._confirm(base, Delivery.of(claim, attempt=attempt)))
         return "delivered"
+
+    def note(self, channel: str, result: Result | DrError) -> None:
+        """Keep whether a channel takes alerts. An attempt that was not made (pending, delivered before) says nothing."""
+        if result == "delivered":
+            self.answered[channel] = ""
+        elif isinstance(result, DrError) and not isinstance(result, AlertPending):
+            self.answered[channel] = str(result)
 
     def confirm_echo(self, stack: str, name: str, at: datetime) -> None:
         """Confirm the open claim of `name` (TRANSITION.CHANNEL), whose alert came back through the channel."""
@@ -225,27 +234,50 @@ def _confirmations(store: Store, stack: str) -> list[str]:
     return [key for key in store.list(f"alerts/{stack}/") if ".claim-" not in key]
 
 
-def deliver(deliveries: DeliveryLog, channels: Sequence[Channel], alert: Alert, now: datetime) -> dict[str, Result]:
+class Attempt(NamedTuple):
+    """What one channel did with an alert, and how long that took."""
+
+    result: Result | DrError
+    seconds: float
+
+
+def attempt_all(
+    deliveries: DeliveryLog, channels: Sequence[Channel], alert: Alert, now: datetime
+) -> dict[str, Attempt]:
     """Deliver through every channel that accepts it, all at the same time: none waits for another that hangs or fails.
+
+    Raises nothing. `deliveries.answered` then holds what each channel answered last.
+    """
+
+    def attempt(channel: Channel) -> Attempt | None:
+        begun = time.monotonic()
+        try:
+            if not channel.accepts(alert):
+                return None
+            result: Result | DrError = deliveries.deliver(alert, channel, now)
+        except DrError as error:
+            result = error
+        except Exception as error:  # its text and traceback may hold a secret of the channel
+            result = AlertUnknown(f"{channel.name} failed ({type(error).__name__}).")
+        deliveries.note(channel.name, result)
+        return Attempt(result, time.monotonic() - begun)
+
+    with ThreadPoolExecutor(max(1, len(channels)), thread_name_prefix="channel") as pool:
+        attempts = zip((channel.name for channel in channels), pool.map(attempt, channels), strict=True)
+        return {name: each for name, each in attempts if each is not None}
+
+
+def deliver(deliveries: DeliveryLog, channels: Sequence[Channel], alert: Alert, now: datetime) -> dict[str, Result]:
+    """Deliver through every channel that accepts it (`attempt_all`).
 
     Raises, after all have ended, AlertRefused where each that failed has refused; otherwise AlertUnknown, or the failure itself
     where it is the only one. The text names every failure.
     """
-
-    def attempt(channel: Channel) -> Result | DrError | None:
-        try:
-            return deliveries.deliver(alert, channel, now) if channel.accepts(alert) else None
-        except DrError as error:
-            return error
-        except Exception as error:  # its text and traceback may hold a secret of the channel
-            return AlertUnknown(f"{channel.name} failed ({type(error).__name__}).")
-
-    with ThreadPoolExecutor(max(1, len(channels)), thread_name_prefix="channel") as pool:
-        attempts = dict(zip((channel.name for channel in channels), pool.map(attempt, channels), strict=True))
-    failures = [result for result in attempts.values() if isinstance(result, DrError)]
+    results = {name: each.result for name, each in attempt_all(deliveries, channels, alert, now).items()}
+    failures = [result for result in results.values() if isinstance(result, DrError)]
     if len(failures) == 1:
         raise failures[0]
     if failures:
         kind = AlertRefused if all(isinstance(failure, AlertRefused) for failure in failures) else AlertUnknown
         raise kind(" ".join(map(str, failures)))
-    return {name: result for name, result in attempts.items() if isinstance(result, str)}
+    return {name: result for name, result in results.items() if isinstance(result, str)}

@@ -22,6 +22,7 @@ from dr_assets.monitoring.samples import (
     RPO_LAG,
     SINGLE_WRITER,
     SQL_LAG,
+    STATE,
     TRANSITION,
     Reading,
 )
@@ -304,6 +305,21 @@ def _key_rules(stack: Stack, site: Site) -> Iterator[Rule]:
 
 
 # --- for subjects that are not known beforehand: `subject` is a sample's, STACK/SITE/SOURCE/METRIC ---------------------------
+
+
+def channel_rule(stack: str, channel: str) -> Rule:
+    """For a notification channel: it took the last alert it was given. The other channels report it."""
+    return Rule(
+        stack=stack,
+        site="global",
+        source="channel",
+        metric=channel,
+        topic=SOURCES,
+        text=f"The channel {channel} does not take alerts: its recipients are not notified",
+        below=1.0,
+        quantity=STATE,
+        anchor="a-channel-refuses",
+    )
 
 
 def event_rule(subject: str) -> Rule:

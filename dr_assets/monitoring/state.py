@@ -30,16 +30,16 @@ class Track:
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
-    watched: float
-    other_role: float | None = None
-    at: float | None = None
+    watched: Epoch
+    other_role: Epoch | None = None
+    at: Epoch | None = None
     value: float | None = None
-    known: float | None = None
-    breach_at: float | None = None
-    good_at: float | None = None
-    since: float | None = None
+    known: Epoch | None = None
+    breach_at: Epoch | None = None
+    good_at: Epoch | None = None
+    since: Epoch | None = None
     raised: bool = False
-    flaps: tuple[float, ...] = ()
+    flaps: tuple[Epoch, ...] = ()
     silent: bool = False
     note: str = ""
 

@@ -26,7 +26,7 @@ from dr_assets.history.store import Store, open_store
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import LagRecorder
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import SQL_VARIABLE, event_rule, is_unread, rules_for, sources_for
+from dr_assets.monitoring.rules import SQL_VARIABLE, channel_rule, event_rule, is_unread, rules_for, sources_for
 from dr_assets.monitoring.samples import STATE, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.state import SensorMemory, State
@@ -67,13 +67,14 @@ class Monitor:
 
     def __post_init__(self) -> None:
         self.resources: Mapping[str, Resource] = {resource.key: resource for resource in catalog(self.stack)}
-        self.rules = rules_for(self.stack)
         self.deliveries = DeliveryLog(self.store)
         self._aws = self.aws or Aws(read_timeout=READ_SECONDS, attempts=2, silence=READ_SECONDS)
         self._poller = self.poller or Poller([self.stack], sources_for([self.stack], self._aws))
         if self.poller is None and os.environ.get(SQL_VARIABLE) == "publish":
             self.vote = OWN_PROBE_VOTE
         self._channels = list(open_channels(self.stack, os.environ) if self.channels is None else self.channels)
+        own = (channel_rule(self.stack.environment_suffix, channel.name) for channel in self._channels)
+        self.rules = (*rules_for(self.stack), *own)
         self._queues = Queues(self.stack, self._aws)
         self._tickers = {topic.sensor: self._ticker(topic.sensor) for topic in TOPICS.values()}
         self._recorder = LagRecorder(self.store, self.stack.environment_suffix)
@@ -124,11 +125,16 @@ class Monitor:
         return [f"{name} {problem}" for name, problem in self._problems.items()]
 
     def observe(self, sensor: str, cursor: str | None) -> TickResult:
-        """A tick of `replication_lag` or `health_checks`. Raises DrError when an alert could not be delivered."""
+        """A tick of `replication_lag` or `health_checks`. Raises DrError when an alert is lost (`Ticker.tick`)."""
         ticker, now = self.ticker(sensor), self.clock()
         snapshot = self.poll()
         state = ticker.deliver_outbox(ticker.load(cursor), now)
-        samples = [*snapshot.samples, *self._unknowns(snapshot), self._store_sample(ticker, now)]
+        samples = [
+            *snapshot.samples,
+            *self._unknowns(snapshot),
+            self._store_sample(ticker, now),
+            *self._channel_samples(now),
+        ]
 
         def advice(decided: State, transition: Transition) -> Sequence[str]:
             if transition.incident.topic != WRITER or transition.step == "resolved":
@@ -150,6 +156,12 @@ class Monitor:
         problem = ticker.store_problem or self._recorder.problem
         s = self.stack.environment_suffix
         return Sample(now, s, "global", "store", "answers", 0.0 if problem else 1.0, STATE, problem[:200])
+
+    def _channel_samples(self, now: datetime) -> Iterator[Sample]:
+        """Whether each channel took the last alert it was given, by any sensor. One that was given none yields nothing."""
+        s = self.stack.environment_suffix
+        for name, problem in sorted(self.deliveries.answered.items()):
+            yield Sample(now, s, "global", "channel", name, 0.0 if problem else 1.0, STATE, problem[:200])
 
     def evaluate(
         self,
@@ -175,15 +187,14 @@ class Monitor:
         """A tick of `event_queue`: delete what the last tick processed, then receive and process.
 
         A message is deleted one tick later, because only then the cursor that holds its meaning is known to be stored. Raises
-        DrError when an alert could not be delivered; what was received is then received again.
+        DrError when an alert is lost (`Ticker.tick`); what was received is then received again.
         """
         ticker = self.ticker("event_queue")
         snapshot = self.poll()
         state = ticker.deliver_outbox(ticker.load(cursor), self.clock())
         messages, failures = self._queues.exchange(state.memory.receipts)
         processed = process(self.stack, state.memory, messages, failures, self.clock())
-        for name in processed.confirmed:
-            self.deliveries.confirm_echo(self.stack.environment_suffix, name, self.clock())
+        ticker.confirm_echoes(processed.confirmed, self.clock())
         state = state.updated(memory=processed.memory)
         subjects = {key for key in state.tracks if "/events/" in key}
         for name in processed.open:

@@ -1,26 +1,32 @@
 """Run one sensor tick: load the cursor, evaluate, write the outbox, deliver, return the next cursor.
 
-A transition is written to the outbox *before* it is delivered, and stays there until a later tick finds it in its cursor. So a
-tick that dies anywhere, or that fails because no channel accepts the alert, loses nothing, even when the breach has ended by
-then; and the record of deliveries prevents duplicates. While the store does not answer there is no outbox and no maintenance
-window: alerts are delivered all the same, and `store_problem` holds the store's error.
+A transition is written to the outbox *before* it is delivered, and stays there until a later tick finds it in its cursor and every
+channel has taken it. So a tick that dies anywhere loses nothing, even when the breach has ended by then; the delivery log prevents
+duplicates. A channel that fails stops neither the evaluation nor the other channels: what it did not take is tried again from the
+outbox at every tick, critical alerts first. While the store does not answer there is no outbox and no maintenance window: alerts are
+delivered all the same, `store_problem` holds the store's error, and a transition that no channel took fails the tick, so that the
+cursor does not pass it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
-from dr_assets.alerting.channels.channel import Channel
-from dr_assets.alerting.delivery import STORE_TROUBLE, DeliveryLog, Latest, deliver
+from dr_assets.alerting.channels.channel import AlertRefused, Channel
+from dr_assets.alerting.delivery import STORE_TROUBLE, AlertPending, DeliveryLog, Latest, Result, attempt_all
 from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed
 from dr_assets.alerting.message import compose
 from dr_assets.core.model import Resource
 from dr_assets.documents import DocumentError
+from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, StoredIncident
+from dr_assets.history.reading import read_all, set_aside
 from dr_assets.history.store import Store
 from dr_assets.monitoring.evaluate import WAIT_SECONDS, Decision, Observation, decide
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS, Transition
@@ -30,6 +36,9 @@ from dr_assets.monitoring.state import OutboxEntry, State
 from dr_assets.monitoring.topics import owner_of
 
 T = TypeVar("T")
+# A channel that hangs costs a tick this long and one more attempt, however many alerts wait for it.
+PATIENCE_SECONDS = 5.0
+GIVEN_UP_SECONDS = 24 * 3600.0
 # Lines of evidence that the new state adds to a transition before it is delivered.
 Advice = Callable[[State, Transition], Sequence[str]]
 
@@ -58,13 +67,26 @@ class Ticker:
     channels: Sequence[Channel]
     resources: Mapping[str, Resource]
     link: str = ""
+    # Of the present tick: the store's last error; what was set aside, by name; transitions that not every channel took, and why;
+    # whether there is one that no channel took.
     store_problem: str = field(default="", init=False)
+    set_aside: list[str] = field(default_factory=list, init=False)
+    undelivered: dict[str, str] = field(default_factory=dict, init=False)
+    unheard: bool = field(default=False, init=False)
+    # Seconds that a channel's failures took in this tick.
+    _spent: dict[str, float] = field(default_factory=dict, init=False)
+    # (channel, incident) of the steps that a channel did not take in this tick.
+    _behind: set[tuple[str, str]] = field(default_factory=set, init=False)
+    # What some channel took and the outbox does not hold, because the store failed.
+    _unstored: dict[str, Transition] = field(default_factory=dict, init=False)
 
     def load(self, cursor: str | None) -> State:
-        """The state of the cursor; without one, what has been delivered. Raises DrError where it cannot be read."""
-        self.store_problem = ""
-        state = State.loads(cursor)
-        if not cursor:
+        """The state of the cursor. Without one, or with one that cannot be read, what has been delivered."""
+        self.store_problem, self.set_aside, self.undelivered, self.unheard = "", [], {}, False
+        self._spent, self._behind = {}, set()
+        state = self._read(cursor)
+        if state is None:
+            state = State.empty()
             for topic, (number, incident, ended) in self._latest().items():
                 if self._owns(topic):
                     # Until a source reads its subject again, nothing is known: it must not be resolved at once.
@@ -74,21 +96,34 @@ class Ticker:
                     state = _with(state, f"{self.stack}/{topic}", number, found, ended)
         return state
 
-    def deliver_outbox(self, cursor: State, now: datetime) -> State:
-        """Deliver what an earlier tick left in the outbox; the state with that in it.
+    def _read(self, cursor: str | None) -> State | None:
+        """The cursor's state. One that cannot be read must not end every tick until a person resets it: it is kept in quarantine."""
+        if not cursor:
+            return None
+        try:
+            return State.loads(cursor)
+        except DrError as error:
+            data = cursor.encode("utf-8", "backslashreplace")
+            key = f"quarantine/cursor/{self.stack}/{self.sensor}.{hashlib.sha256(data).hexdigest()[:12]}"
+            self._do(self.store.write, key, data)
+            self._note(f"{error} It is kept as {key}; open incidents are read from the record of deliveries.")
+            return None
 
-        `cursor` is the state as `load` gave it. Raises DrError when an alert cannot be delivered.
-        """
+    def deliver_outbox(self, cursor: State, now: datetime) -> State:
+        """Deliver what earlier ticks left in the outbox; the state with that in it. `cursor` is the state as `load` gave it."""
         state = cursor
-        waiting: list[tuple[str, Transition]] = self._try(self._outbox, [])
-        for key, transition in waiting:
-            if _is_in_cursor(cursor, transition):
-                self._do(self.store.delete, key)
-                continue
-            self._deliver(transition, now)
-            incident = transition.incident
-            current = None if incident.ended else incident
-            state = _with(state, f"{self.stack}/{incident.topic}", incident.number, current, incident.ended)
+        for key, transition in self._waiting():
+            in_cursor = _is_in_cursor(cursor, transition)
+            attempts = self._deliver(transition, now, stored=in_cursor)
+            done = not _failures(attempts)
+            if done or _is_given_up(transition, attempts, now):
+                self._unstored.pop(transition.key, None)
+                if in_cursor:
+                    self._do(self.store.delete, key)
+            if not in_cursor:
+                incident = transition.incident
+                current = None if incident.ended else incident
+                state = _with(state, f"{self.stack}/{incident.topic}", incident.number, current, incident.ended)
         return state
 
     def tick(
@@ -99,8 +134,8 @@ class Ticker:
         rules: Sequence[Rule],
         advice: Advice | None = None,
     ) -> TickResult:
-        """Evaluate and deliver; `state`: from `deliver_outbox`. Raises DrError when an alert could not be delivered: then the
-        cursor must not advance."""
+        """Evaluate and deliver; `state`: from `deliver_outbox`. Raises DrError when an alert was taken by no channel and the
+        outbox does not hold it: then the cursor must not advance."""
         delivered: list[str] = []
         quiet: frozenset[str] = self._try(lambda: suppressed(self.store, self.stack, now), frozenset())
         samples = list(samples)
@@ -112,23 +147,62 @@ class Ticker:
         own = tuple(
             _advised(step, advice, decision.state) for step in decision.transitions if self._owns(step.incident.topic)
         )
+        # Each step is delivered for itself; the critical ones do not wait for the others.
+        notified = sorted(
+            (step for step in own if step.step in NOTIFIED_STEPS), key=lambda step: step.incident.severity != "critical"
+        )
+        held = {step.key for step in notified if self._try(partial(self._enqueue, step), False)}
+        lost: list[DrError] = []
+        for transition in notified:
+            attempts = self._deliver(transition, now)
+            failures = _failures(attempts)
+            if "delivered" in attempts.values():
+                delivered.append(transition.key)
+            if failures and transition.key not in held:
+                if len(failures) == len(attempts):
+                    lost += failures
+                else:
+                    self._unstored[transition.key] = transition
         for transition in own:
-            if transition.step in NOTIFIED_STEPS:
-                self._do(self._enqueue, transition)
-        for transition in own:
-            if transition.step in NOTIFIED_STEPS:
-                delivered += self._deliver(transition, now)
-            elif transition.step == "silenced":
+            if transition.step == "silenced":
                 self._do(trace_suppressed, self.store, transition, now)
+        if lost:
+            raise lost[0] if len(lost) == 1 else DrError(" ".join(map(str, lost)))
         return TickResult(decision.state.dumps(), decision.state, own, decision.observations, tuple(delivered))
 
-    def _deliver(self, transition: Transition, now: datetime) -> list[str]:
+    def confirm_echoes(self, names: Iterable[str], now: datetime) -> None:
+        """Confirm what came back through the event queue. One that fails is sent again at worst."""
+        for name in names:
+            self._do(self.deliveries.confirm_echo, self.stack, name, now)
+
+    def _deliver(self, transition: Transition, now: datetime, stored: bool = False) -> dict[str, Result | DrError]:
+        """Deliver through every channel; by channel its result or its failure. `stored`: the incident is in the history already."""
         alert = compose(transition, self.resources, self.link)
-        results = deliver(self.deliveries, self.channels, alert, now)
         incident = transition.incident
-        written = StoredIncident.of(incident, transition.step, alert.lost).to_bytes()
-        self._do(self.store.write, f"incidents/{incident.stack}/{incident.id}.json", written)
-        return [transition.key] if "delivered" in results.values() else []
+        attempts: dict[str, Result | DrError] = {}
+        ready = []
+        for channel in self.channels:
+            if self._spent.get(channel.name, 0.0) >= PATIENCE_SECONDS:
+                attempts[channel.name] = AlertRefused(f"{channel.name} failed before in this tick.")
+            elif (channel.name, incident.id) in self._behind:  # a resolution before its beginning would resolve nothing
+                attempts[channel.name] = AlertRefused(f"{channel.name} has not taken the step before this one.")
+            else:
+                ready.append(channel)
+        for name, attempt in attempt_all(self.deliveries, ready, alert, now).items():
+            attempts[name] = attempt.result
+            if isinstance(attempt.result, DrError):
+                self._spent[name] = self._spent.get(name, 0.0) + attempt.seconds
+        self._behind |= {(name, incident.id) for name, result in attempts.items() if isinstance(result, DrError)}
+        failures = _failures(attempts)
+        if failures:
+            self.undelivered[transition.key] = " ".join(map(str, failures))
+            # What another process is delivering, or may have delivered, is not unheard.
+            certain = [failure for failure in failures if not isinstance(failure, AlertPending)]
+            self.unheard = self.unheard or len(certain) == len(attempts)
+        if not stored:
+            written = StoredIncident.of(incident, transition.step, alert.lost).to_bytes()
+            self._do(self.store.write, f"incidents/{incident.stack}/{incident.id}.json", written)
+        return attempts
 
     def _owns(self, topic: str) -> bool:
         return owner_of(topic) == self.sensor
@@ -164,24 +238,63 @@ class Ticker:
 
     # --- the outbox ------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, transition: Transition) -> None:
-        entry = OutboxEntry(step=transition.step, at=transition.at, incident=transition.incident)
-        key = f"outbox/{self.stack}/{self.sensor}/{transition.key}.json"
-        self.store.write(key, entry.to_bytes())
+    def _note(self, text: str) -> None:
+        """Something was set aside, or is left out: it is named in this tick's report."""
+        log.warning("%s", text)
+        self.set_aside.append(text)
 
-    def _outbox(self) -> list[tuple[str, Transition]]:
-        found = []
-        for key in self.store.list(f"outbox/{self.stack}/{self.sensor}/"):
-            try:
-                entry = OutboxEntry.from_bytes(self.store.read(key), f"The outbox entry {key} in {self.store.uri}")
-                found.append((key, Transition(entry.step, entry.incident, entry.at)))
-            except KeyError:
-                continue  # another daemon was faster
-            except DocumentError as error:
-                # It keeps no other entry back, and is reported until it is removed.
-                self.store_problem = error.with_remedy("Remove it.")
-                log.warning("%s", self.store_problem)
-        return sorted(found, key=lambda item: (item[1].incident.number, NOTIFIED_STEPS.index(item[1].step)))
+    def _enqueue(self, transition: Transition) -> bool:
+        entry = OutboxEntry(step=transition.step, at=transition.at, incident=transition.incident)
+        self.store.write(self._key(transition), entry.to_bytes())
+        return True
+
+    def _key(self, transition: Transition) -> str:
+        return f"outbox/{self.stack}/{self.sensor}/{transition.key}.json"
+
+    def _waiting(self) -> list[tuple[str, Transition]]:
+        """What is to be delivered still: critical incidents first, each incident's steps in their order."""
+        entries: dict[str, Transition] = self._try(self._outbox, {})
+        for transition in self._unstored.values():
+            entries.setdefault(self._key(transition), transition)
+        critical = {each.incident.id for each in entries.values() if each.incident.severity == "critical"}
+        return sorted(
+            entries.items(),
+            key=lambda item: (
+                item[1].incident.id not in critical,
+                item[1].incident.number,
+                NOTIFIED_STEPS.index(item[1].step),
+            ),
+        )
+
+    def _outbox(self) -> dict[str, Transition]:
+        def read(data: bytes, key: str) -> Transition:
+            entry = OutboxEntry.from_bytes(data, key)
+            transition = Transition(entry.step, entry.incident, entry.at)
+            if (
+                key != self._key(transition)
+                or entry.incident.stack != self.stack
+                or not self._owns(entry.incident.topic)
+                or entry.step not in NOTIFIED_STEPS
+            ):
+                raise DocumentError(f"{key} is no transition of this sensor and stack.")
+            return transition
+
+        found = read_all(self.store, f"outbox/{self.stack}/{self.sensor}/", read)
+        for refused in found.refused:
+            self._note(set_aside(self.store, refused, "it is not delivered"))
+            if refused.kind != "damaged":
+                self.store_problem = str(refused)
+        return found.items
+
+
+def _failures(attempts: Mapping[str, Result | DrError]) -> list[DrError]:
+    return [attempt for attempt in attempts.values() if isinstance(attempt, DrError)]
+
+
+def _is_given_up(transition: Transition, attempts: Mapping[str, Result | DrError], now: datetime) -> bool:
+    """Whether a channel has failed for so long that what the others took is not kept for it any longer."""
+    taken = any(isinstance(attempt, str) for attempt in attempts.values())
+    return taken and now.timestamp() - transition.at > GIVEN_UP_SECONDS
 
 
 def _advised(transition: Transition, advice: Advice | None, state: State) -> Transition:

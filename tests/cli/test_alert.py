@@ -145,8 +145,7 @@ def test_a_suppressed_incident_is_shown_as_untold(stack: Stack, store: FolderSto
 def test_an_alert_that_no_channel_took_is_shown_as_undelivered(stack: Stack, store: FolderStore) -> None:
     sns = Recorder()
     sns.errors = [AlertRefused("no")]
-    with pytest.raises(AlertRefused):
-        outage(stack, ticker(stack, store, sns), range(0, 20, 10))
+    outage(stack, ticker(stack, store, sns), range(0, 20, 10))
     assert alert_status(store, S, at(10)).undelivered == (f"{S}-writer-000001.opened",)
     assert f"not delivered yet: {S}-writer-000001.opened" in dr("status").output
 

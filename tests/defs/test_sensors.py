@@ -130,13 +130,15 @@ def test_an_outage_alerts_once_with_observations_and_a_failed_check(bench: Bench
     assert bench.sns.keys[-1] == f"{S}-writer-000001.resolved"
 
 
-def test_a_failed_delivery_fails_the_tick_and_keeps_the_cursor(bench: Bench) -> None:
+def test_case_d2_a_failed_delivery_is_an_error_of_the_tick_and_is_repeated_from_the_outbox(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.tick("health_checks", 0, down(0))
-    before = bench.cursors["health_checks"]
     bench.sns.errors = [AlertRefused("SNS says no")]
-    with pytest.raises(AlertRefused):
-        bench.tick("health_checks", 10, down(10))
-    assert bench.cursors["health_checks"] == before
+    result = bench.tick("health_checks", 10, down(10))
+    assert "1 alerts wait for a channel" in result.skip_message
+    assert "is not delivered through every channel and is tried again: SNS says no" in capsys.readouterr().err
+    assert bench.store.list("outbox/") == [f"outbox/{S}/health_checks/{S}-writer-000001.opened.json"]
     bench.restart()
     bench.tick("health_checks", 15, down(15))
     assert bench.sns.keys == [f"{S}-writer-000001.opened"]
@@ -163,14 +165,17 @@ def test_case_f7_a_completed_tick_of_each_sensor_is_a_heartbeat(
     assert noted.beats == [(name, False)]  # an ephemeral instance has no daemon
 
 
-def test_case_f7_a_tick_that_failed_is_no_heartbeat(stack: Stack, tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_case_f7_a_tick_with_an_alert_that_no_channel_took_is_no_heartbeat(
+    stack: Stack, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
     noted = Noted()
     bench = Bench(stack, tmp_path, instance, heartbeats=noted)
     bench.tick("health_checks", 0, down(0))
     bench.sns.errors = [AlertRefused("SNS says no")]
-    with pytest.raises(AlertRefused):
-        bench.tick("health_checks", 10, down(10))
+    bench.tick("health_checks", 10, down(10))
     assert len(noted.beats) == 1
+    bench.tick("health_checks", 15, down(15))
+    assert len(noted.beats) == 2
 
 
 def test_case_f7_drills_are_judged_every_300_s_and_the_ticks_in_between_are_heartbeats(

@@ -1,8 +1,9 @@
 """Dagster sensors of one stack: each calls the Monitor and reports crossings, incidents and check results to the event log.
 
 They change nothing in AWS; only `health_checks` requests a failover run, where automatic failover is armed. A sensor's cursor is
-stored only after every alert it stands for was delivered: a failed delivery fails the tick. Several sensors read the same
-samples, so each reports only the topics that it owns. All start STOPPED.
+stored only once every alert it stands for was delivered or stands in the outbox. A tick with an alert that no channel took sends no
+heartbeat, so that CloudWatch notifies without us. Several sensors read the same samples, so each reports only the topics that it
+owns. All start STOPPED.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -144,14 +145,21 @@ def _result(
     note: str = "",
 ) -> dg.SensorResult:
     events = list(events_of(monitor, sensor, result))
-    beat(monitor, sensor, context.instance)
-    if monitor.ticker(sensor).store_problem:
-        context.log.warning(f"The history store failed: {monitor.ticker(sensor).store_problem}")
+    ticker = monitor.ticker(sensor)
+    if not ticker.unheard:
+        beat(monitor, sensor, context.instance)
+    if ticker.store_problem:
+        context.log.warning(f"The history store failed: {ticker.store_problem}")
+    for text in ticker.set_aside:
+        context.log.warning(text)
+    for key, problem in ticker.undelivered.items():
+        context.log.error(f"{key} is not delivered through every channel and is tried again: {problem}")
     if run_requests:
         return dg.SensorResult(cursor=result.cursor, asset_events=events, run_requests=list(run_requests))
+    waiting = [f"{len(ticker.undelivered)} alerts wait for a channel"] if ticker.undelivered else []
     steps = [f"{transition.incident.id} {transition.step}" for transition in result.transitions]
     polled = monitor.problems if sensor in ("replication_lag", "health_checks") else []
-    reason = "; ".join(filter(None, [*steps, note, *polled])) or "nothing new"
+    reason = "; ".join(filter(None, [*steps, note, *waiting, *polled])) or "nothing new"
     return dg.SensorResult(cursor=result.cursor, asset_events=events, skip_reason=reason)
 
 
