@@ -24,6 +24,15 @@ STEP_SECONDS = 0.5
 _READ_SECONDS, _READS = 0.05, 20
 
 
+def suspended() -> float:
+    """Seconds that the host slept since it was booted: CLOCK_BOOTTIME counts them and CLOCK_MONOTONIC does not (clock_gettime(2)).
+
+    0.0 where there is no such clock, so that a sleep is only known as a step of the wall clock.
+    """
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if boot is None else time.clock_gettime(boot) - time.monotonic()
+
+
 class OtherClockError(DrError):
     """Two instants of different monotonic clocks: the time between them is unknown."""
 

@@ -240,7 +240,8 @@ def _drills(stack: Stack, store: Store, embedded: EmbeddedAws, stages: list[Stag
             rto, rpo = written.rto, written.rpo
             lost = rpo.lost_commits or 0
             done(
-                f"RTO {render.figure(rto.high_seconds)} (< {rto.target_seconds} s), RPO {render.figure(rpo.lost_seconds)} "
+                f"RTO {render.figure(rto.high_seconds, rto.low_seconds)} (< {rto.target_seconds} s), "
+                f"RPO {render.figure(rpo.lost_seconds, rpo.lost_at_least_seconds)} "
                 f"(< {rpo.target_seconds} s): {lost} of {rpo.acknowledged} commits lost",
                 written.good and (lost > 0 if scenario == "failover" else lost == 0),
             )

@@ -226,18 +226,22 @@ def record(written: Record) -> None:
     )
     parts = ", ".join(f"{name} {figure(value)}" for name, value in rto.parts.model_dump().items())
     interval = f"{figure(rto.low_seconds)} to {figure(rto.high_seconds)}"
-    time_lost = figure(rpo.lost_seconds)
-    if rpo.lost_at_least_seconds is not None:
-        time_lost = f"at least {figure(rpo.lost_at_least_seconds)}"
+    if rto.high_seconds is None:
+        interval = figure(None, rto.low_seconds)
     lost = "unknown" if rpo.lost_commits is None else f"{rpo.lost_commits} of {rpo.acknowledged}"
-    exposure = written.exposure.seconds if written.exposure else None
+    exposure = figure(written.exposure.seconds, written.exposure.at_least_seconds) if written.exposure else "unknown"
     rows = [
         ("RTO", interval, f"< {rto.target_seconds} s", _verdict(rto.met)),
         ("  parts", parts, "", ""),
-        ("RPO, time", time_lost, f"< {rpo.target_seconds} s", _verdict(rpo.met)),
+        (
+            "RPO, time",
+            figure(rpo.lost_seconds, rpo.lost_at_least_seconds),
+            f"< {rpo.target_seconds} s",
+            _verdict(rpo.met),
+        ),
         ("RPO, acknowledged commits lost", lost, "", ""),
-        ("in doubt (not acknowledged, but present)", str(rpo.in_doubt), "", ""),
-        ("exposure (no usable reader)", figure(exposure), "", ""),
+        ("in doubt (not acknowledged, but present)", "unknown" if rpo.in_doubt is None else str(rpo.in_doubt), "", ""),
+        ("exposure (no usable reader)", exposure, "", ""),
     ]
     if rto.client:
         ttl = figure(rto.client.dns_ttl_seconds)
@@ -253,8 +257,12 @@ def record(written: Record) -> None:
 def records(found: Sequence[Record], problems: Sequence[str], waiting: Sequence[str]) -> None:
     rows = []
     for item in found:
-        cells = (item.rto.high_seconds, item.rpo.lost_seconds, item.rpo.lost_commits)
-        rows.append((item.id, item.status, *("unknown" if cell is None else f"{cell:g}" for cell in cells)))
+        cells = (
+            (item.rto.high_seconds, item.rto.low_seconds),
+            (item.rpo.lost_seconds, item.rpo.lost_at_least_seconds),
+            (item.rpo.lost_commits, None),
+        )
+        rows.append((item.id, item.status, *(_bounded(*cell) for cell in cells)))
     say_table(("drill", "status", "RTO s", "RPO s", "lost"), rows)
     for text in problems:
         say(text, err=True, style="red")
@@ -262,8 +270,17 @@ def records(found: Sequence[Record], problems: Sequence[str], waiting: Sequence[
         say(f"waiting to be resumed: dr drill resume {name}", style="yellow")
 
 
-def figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f} s"
+def _bounded(value: float | None, at_least: float | None) -> str:
+    if value is None:
+        return "unknown" if at_least is None else f">= {at_least:g}"
+    return f"{value:g}"
+
+
+def figure(value: float | None, at_least: float | None = None) -> str:
+    """Seconds, a lower bound, or unknown."""
+    if value is None:
+        return "unknown" if at_least is None else f"at least {at_least:.3f} s"
+    return f"{value:.3f} s"
 
 
 def _verdict(met: bool | None) -> Text:

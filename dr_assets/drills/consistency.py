@@ -84,8 +84,10 @@ def _rpo(rpo: Rpo) -> Iterator[str]:
 
 def _exposure(exposure: Exposure, slack: float) -> Iterator[str]:
     since, until, seconds = exposure.since, exposure.until, exposure.seconds
-    if seconds is not None and seconds < 0:
-        yield f"exposure.seconds is negative ({seconds})"
+    for name in ("seconds", "at_least_seconds"):
+        value = getattr(exposure, name)
+        if value is not None and value < 0:
+            yield f"exposure.{name} is negative ({value})"
     if until is None:
         if seconds is not None:
             yield f"exposure.seconds is {seconds}, but exposure.until is null: it still lasts"

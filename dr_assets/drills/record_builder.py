@@ -119,7 +119,8 @@ def _exposure(journal: Journal) -> Exposure | None:
     if called is None:
         return None
     protected = journal.result(Protected)
-    return Exposure.between(min(called, journal.marked("T0") or called), protected.at if protected else None)
+    since = min(called, journal.marked("T0") or called)
+    return Exposure.between(since, protected.at if protected else None, journal.now_text())
 
 
 def _consistent(draft: Draft) -> Draft:

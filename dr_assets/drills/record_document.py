@@ -117,18 +117,24 @@ class Rpo(OpenPart):
 
 
 class Exposure(OpenPart):
-    """When no usable reader protected the data; `until` None: it still lasts. `seconds` None with an `until`: unknown."""
+    """When no usable reader protected the data; `until` None: it still lasts. `seconds` None with an `until`: unknown.
+
+    `at_least_seconds`: how long it had lasted when the record was written, where it has not ended.
+    """
 
     since: UtcText = Field(validation_alias="from", serialization_alias="from")
     until: UtcText | None
     seconds: Number | None
+    at_least_seconds: Number | None = None
 
     @classmethod
-    def between(cls, since: str, until: str | None) -> Self:
-        seconds = (utc.parse(until) - utc.parse(since)).total_seconds() if until else None
-        if seconds is not None and seconds < 0:
-            seconds = None
-        return cls(since=since, until=until, seconds=seconds)
+    def between(cls, since: str, until: str | None, now: str) -> Self:
+        """`now`: for one that has not ended. The three are times of one timeline; where they go back, the duration is unknown."""
+        lasted = (utc.parse(until or now) - utc.parse(since)).total_seconds()
+        known = lasted if lasted >= 0 else None
+        if until is not None:
+            return cls(since=since, until=until, seconds=known)
+        return cls(since=since, until=None, seconds=None, **({} if known is None else {"at_least_seconds": known}))
 
 
 class Draft(Part):

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from dr_assets import utc
 from dr_assets.aws import explain
 from dr_assets.aws_errors import fate
-from dr_assets.core.freshness import Known
+from dr_assets.core.freshness import SKEW_SECONDS, Known
 from dr_assets.core.model import Call, error_code
 from dr_assets.drills import journal as results
 from dr_assets.drills import postconditions
@@ -38,8 +38,6 @@ POLL_SECONDS = 0.2
 OBSERVED_SECONDS = 10.0
 # How long a rehearsal waits for the first rows of its ledger at the target.
 ARRIVAL_SECONDS = 30.0
-# By how much the clocks of AWS and of this host may differ.
-CLOCK_SKEW_SECONDS = 60.0
 # How long a throttled call is repeated.
 THROTTLED_SECONDS = 10.0
 # How long a resumed drill waits for AWS to show a change that an earlier process called.
@@ -242,8 +240,8 @@ class DrillSteps:
 
     def _note_events(self, view: AwsView, known: set[str]) -> None:
         """RDS events of the target, onto the timeline; they corroborate, nothing depends on their arrival or order."""
-        # AWS's clock may be behind ours.
-        begun = utc.parse(self._journal.document.steps.act.intended[0]) - timedelta(seconds=CLOCK_SKEW_SECONDS)
+        # AWS's clock may be behind ours; what is further back may be another drill's.
+        begun = utc.parse(self._journal.document.steps.act.intended[0]) - timedelta(seconds=SKEW_SECONDS)
         try:
             found = view.call("rds", "describe_events", view.to_region, StartTime=begun, Duration=60)["Events"]
             events = sorted((item["Date"], f"{item.get('SourceIdentifier')}: {item['Message']}") for item in found)

@@ -172,7 +172,8 @@ def test_a_lag_that_is_not_finite_is_unknown(stack: Stack, monkeypatch: pytest.M
     at = datetime(2026, 11, 23, 19, tzinfo=timezone.utc)
     later = at + timedelta(minutes=1)
     series = {"Id": "shape0", "Timestamps": [later, at], "Values": [float("nan"), 40.0]}
-    monkeypatch.setattr(AwsView, "call", lambda *_, **__: {"MetricDataResults": [series]})
+    others = [{"Id": f"shape{n}", "Timestamps": [], "Values": []} for n in (1, 2)]  # CloudWatch answers every query
+    monkeypatch.setattr(AwsView, "call", lambda *_, **__: {"MetricDataResults": [series, *others]})
     monkeypatch.setattr("dr_assets.drills.aws_view.utc.now", lambda: later)
     assert view.lag() == Unknown("nan is no value of at least 0 ms")
     series["Values"] = [30.0, float("nan")]

@@ -448,8 +448,9 @@ def test_nothing_hangs_on_the_arrival_or_order_of_events(
     aws.control.database("events", trouble=trouble)
     written = start(stack, store, request("switchover"))
     assert written.status == "succeeded"
-    texts = [entry for entry in written.timeline if entry.source == "RDS event"]
-    assert bool(texts) is (trouble == "disordered")
+    # Those of the drill before may be within the skew of two clocks that AWS's events are read with.
+    own = [e for e in written.timeline if e.source == "RDS event" and utc.parse(e.at) >= utc.parse(written.started_at)]
+    assert bool(own) is (trouble == "disordered")
 
 
 def test_stale_or_high_lag_blocks_unless_somebody_takes_it_upon_themselves(

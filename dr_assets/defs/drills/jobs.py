@@ -164,6 +164,7 @@ def _metadata(plan: Plan, conditions: Sequence[Condition]) -> dict[str, Any]:
 def record_metadata(written: Record) -> dict[str, Any]:
     """The figures of a record as Dagster metadata."""
     rto, rpo = written.rto, written.rpo
+    open_for = written.exposure.at_least_seconds if written.exposure else None
     values = {
         "rto_low_seconds": rto.low_seconds,
         "rto_high_seconds": rto.high_seconds,
@@ -174,6 +175,7 @@ def record_metadata(written: Record) -> dict[str, Any]:
         **({"dns_ttl_seconds": rto.client.dns_ttl_seconds} if rto.client else {}),
         "in_doubt": rpo.in_doubt,
         "exposure_seconds": written.exposure.seconds if written.exposure else None,
+        **({} if open_for is None else {"exposure_at_least_seconds": open_for}),
     }
     known: dict[str, Any] = {name: "unknown" if value is None else value for name, value in values.items()}
     return known | {"hash": written.hash, "record": dg.MetadataValue.json(written.to_json())}

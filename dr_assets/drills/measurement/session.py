@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 
 from dr_assets import utc
+from dr_assets.clock import STEP_SECONDS, suspended
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.journal import Baseline, Count, Journal, RtoInterval
 from dr_assets.drills.measurement.client_probe import ClientProbe, Verdict, write_once
@@ -88,6 +89,7 @@ class MeasurementSession:
             self._folder / "target.jsonl",
             line,
         )
+        self._suspended = suspended()
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._watch_dns, name="dns-watch", daemon=True)
         self._resolved_at: float | None = None
@@ -206,6 +208,7 @@ class MeasurementSession:
                 return f"the old writer at {self.old_address.ip} still accepts writes: clients stay there"
             if time.monotonic() > deadline:
                 return f"the endpoint did not accept {self._good_probes} writes in a row within {seconds:.0f} s"
+            self._journal.check_clock()
             time.sleep(0.02)
         return None
 
@@ -253,6 +256,13 @@ class MeasurementSession:
             unknown = RtoParts(detect=None, decide=None, database=None, traffic=None)
             return RtoInterval(low_seconds=low, high_seconds=None, parts=unknown, client=client)
         self._mark(measured)
+        slept = suspended() - self._suspended
+        if slept > STEP_SECONDS:
+            self._journal.deviate(
+                f"The host slept for {slept:.1f} s, which no clock of the drill counts: RTO is a lower bound."
+            )
+            unknown = RtoParts(detect=None, decide=None, database=None, traffic=None)
+            return RtoInterval(low_seconds=measured.low_seconds, high_seconds=None, parts=unknown, client=client)
         # Nothing was measured while no process ran, so the gap may have been shorter than the time between two attempts.
         low = min(0.0, measured.low_seconds) if self._client.interrupted else measured.low_seconds
         return RtoInterval(

@@ -87,6 +87,12 @@ def _date(text: Any) -> dt.date | None:
         return None
 
 
+def _lasted(began: dt.datetime, ended: dt.datetime | None) -> float:
+    """Seconds; NaN, unknown, while it lasts, and where the clock was set back in between."""
+    seconds = float("nan") if ended is None else (ended - began).total_seconds()
+    return seconds if seconds >= 0 else float("nan")
+
+
 def incidents_table(incidents: Sequence[StoredIncident], start: dt.datetime, end: dt.datetime) -> Any:
     """The sensors' incidents that touch [start, end), oldest first.
 
@@ -110,8 +116,8 @@ def incidents_table(incidents: Sequence[StoredIncident], start: dt.datetime, end
                 "site": each.site,
                 "start": began,
                 "end": ended,
-                "noticed_after_seconds": (noticed - began).total_seconds(),
-                "duration_seconds": (ended - began).total_seconds() if ended else float("nan"),
+                "noticed_after_seconds": _lasted(began, noticed),
+                "duration_seconds": _lasted(began, ended),
                 "what": each.text,
                 "value": None if each.value is None else f"{each.value:.6g} {each.unit}".strip(),
                 "objective": each.objective,

@@ -107,6 +107,8 @@ def _all(
         exposure = record.get("exposure") or {}
         since, until = sig.parse_utc(exposure.get("from")), sig.parse_utc(exposure.get("until"))
         if since is not None:
+            if until is not None and until < since:
+                until = None  # by two clocks: when it ended is not known
             found.append((str(record.get("id")), since, until, "" if until is None else "the record"))
     for source, since, until, _ in found:
         if since.tzinfo is None or (until is not None and until.tzinfo is None):

@@ -308,7 +308,7 @@ def gaps(signal: Signal) -> Any:
 def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.datetime, end: dt.datetime) -> Any:
     """Drills and incidents that began in the period beside telemetry.
 
-    telemetry_seconds = r(t) at the last acknowledged write before the fault (T0; the record's start where there is none), the
+    lost_at_least_seconds = a lower bound, where lost_seconds is unknown. telemetry_seconds = r(t) at the last acknowledged write before the fault (T0; the record's start where there is none), the
     loss to expect; NaN where it was unknown.
     """
     import pandas as pd
@@ -332,6 +332,7 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
                 "status": record.get("status"),
                 "telemetry_seconds": lag,
                 "lost_seconds": number(rpo.get("lost_seconds")),
+                "lost_at_least_seconds": number(rpo.get("lost_at_least_seconds")),
                 "lost_commits": number(rpo.get("lost_commits")),
                 "in_doubt": number(rpo.get("in_doubt")),
                 "acknowledged": number(rpo.get("acknowledged")),
@@ -339,8 +340,9 @@ def drill_rpo(records: Sequence[Mapping[str, Any]], signal: Signal, start: dt.da
                 "met": yes_no_unknown(rpo.get("met")),
             }
         )
-    columns = ["id", "kind", "scenario", "started_at", "status", "telemetry_seconds", "lost_seconds", "lost_commits"]
-    return pd.DataFrame(rows, columns=[*columns, "in_doubt", "acknowledged", "target_seconds", "met"])
+    columns = ["id", "kind", "scenario", "started_at", "status", "telemetry_seconds", "lost_seconds"]
+    columns += ["lost_at_least_seconds", "lost_commits", "in_doubt", "acknowledged", "target_seconds", "met"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def number(value: Any) -> float:

@@ -93,7 +93,9 @@ def _time(text: Any) -> str:
 
 def _interval(rto: Mapping[str, Any]) -> str:
     low, high = (_number(rto.get(name)) for name in ("low_seconds", "high_seconds"))
-    return UNKNOWN if low == high == UNKNOWN else f"{low} to {high} s"
+    if low == high == UNKNOWN:
+        return UNKNOWN
+    return f"at least {low} s" if high == UNKNOWN else f"{low} to {high} s"
 
 
 def _loss(rpo: Mapping[str, Any]) -> str:
@@ -101,7 +103,7 @@ def _loss(rpo: Mapping[str, Any]) -> str:
     text = (
         f"unknown; {_number(rpo.get('acknowledged'))} commits were acknowledged"
         if lost == (None, None)
-        else f"{_seconds(lost[0])}, {_number(lost[1])} of {_number(rpo.get('acknowledged'))} acknowledged commits lost, "
+        else f"{_seconds(lost[0], rpo.get('lost_at_least_seconds'))}, {_number(lost[1])} of {_number(rpo.get('acknowledged'))} acknowledged commits lost, "
         f"{_number(rpo.get('in_doubt'))} in doubt"
     )
     return f"{text}; target {_number(rpo.get('target_seconds'))} s, met: {yes_no_unknown(rpo.get('met'))}"
@@ -121,12 +123,15 @@ def _exposure(exposure: Mapping[str, Any]) -> str:
     if not exposure:
         return "none recorded"
     if exposure.get("until") is None:
-        return f"from {_time(exposure.get('from'))} UTC; its end was not recorded"
+        lasted = _seconds(None, exposure.get("at_least_seconds"))
+        return f"{lasted}, from {_time(exposure.get('from'))} UTC; its end was not recorded"
     return f"{_seconds(exposure.get('seconds'))}, from {_time(exposure.get('from'))} UTC"
 
 
-def _seconds(value: Any) -> str:
-    return UNKNOWN if value is None else f"{_number(value)} s"
+def _seconds(value: Any, at_least: Any = None) -> str:
+    if value is None:
+        return UNKNOWN if at_least is None else f"at least {_number(at_least)} s"
+    return f"{_number(value)} s"
 
 
 def _number(value: Any) -> str:

@@ -104,7 +104,7 @@ def losses(report: StackReport) -> Any:
             "what": [scenario_and_kind(row) for _, row in frame.iterrows()],
             "status": frame["status"],
             "telemetry_seconds": frame["telemetry_seconds"],
-            "lost_seconds": frame["lost_seconds"],
+            "lost_seconds": _bounded(frame["lost_seconds"], frame["lost_at_least_seconds"]),
             "commits lost": commits,
             "in doubt": frame["in_doubt"],
             "target_seconds": frame["target_seconds"],
@@ -122,7 +122,7 @@ def recovery_times(report: StackReport) -> Any:
             "record": _links(frame),
             "what": [scenario_and_kind(row) for _, row in frame.iterrows()],
             "status": frame["status"],
-            "measured (s)": _pairs(frame["low_seconds"], frame["high_seconds"]),
+            "measured (s)": _intervals(frame["low_seconds"], frame["high_seconds"]),
             **{f"{part}_seconds": frame[f"{part}_seconds"] for part in ("detect", "decide", "database", "traffic")},
             "target_seconds": frame["target_seconds"],
             "met": frame["met"],
@@ -165,6 +165,20 @@ def _view(frame: Any, columns: Mapping[str, Any]) -> Any:
     import pandas as pd
 
     return pd.DataFrame(dict(columns), index=frame.index)
+
+
+def _bounded(values: Any, at_least: Any) -> list[Any]:
+    """The values; for an unknown one its lower bound, where there is one."""
+    both = zip(values, at_least, strict=True)
+    return [f"at least {b:.3f}" if formatting.missing(a) and not formatting.missing(b) else a for a, b in both]
+
+
+def _intervals(low: Any, high: Any) -> list[str | None]:
+    """Like `_pairs`; a lower bound alone is shown as such."""
+    found = zip(_pairs(low, high), low, high, strict=True)
+    return [
+        f"at least {a:.1f}" if formatting.missing(b) and not formatting.missing(a) else pair for pair, a, b in found
+    ]
 
 
 def _pairs(low: Any, high: Any) -> list[str | None]:
