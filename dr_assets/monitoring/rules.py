@@ -10,6 +10,7 @@ from typing import Any
 from dr_assets.aws import Aws
 from dr_assets.monitoring.event_conditions import condition_of
 from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
+from dr_assets.monitoring.runs import RunSubject
 from dr_assets.monitoring.samples import (
     CONNECTIONS,
     CONNECTIVITY,
@@ -35,7 +36,6 @@ from dr_assets.monitoring.topics import (
     EVENTS,
     KEYS,
     REPLICATION,
-    RUNS,
     SOURCES,
     TWO_WRITERS,
     UNPROTECTED,
@@ -50,6 +50,7 @@ LATE_SECONDS, PROBE_LATE_SECONDS = 300.0, 90.0
 SETTLE_SECONDS = 300.0
 # How old the last proof of a scenario may be, in days.
 DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failback": 100.0}
+DRILL_JOBS = tuple(f"{scenario}_drill" for scenario in DRILL_DAYS)
 # No drill ended in the middle and waits to be resumed or aborted.
 UNFINISHED = "unfinished"
 # For a subject that is reported once, when it changes: there is no second reading to wait for.
@@ -343,17 +344,18 @@ def event_rule(subject: str) -> Rule:
 
 
 def run_rule(subject: str) -> Rule:
-    """For a job: its last run failed, was cancelled, or has been running for too long."""
-    stack, site, source, job = subject.split("/", 3)
+    """For what a job's runs are about: the last one did not do all of it, or has been in progress for too long."""
+    stack, site, source, metric = subject.split("/", 3)
+    about = RunSubject.parse(metric)
     return Rule(
         stack=stack,
         site=site,
         source=source,
-        metric=job,
-        topic=f"{RUNS}.{job}",
-        text=f"The job {job} did not succeed",
+        metric=metric,
+        topic=about.topic,
+        text=f"{about.text[0].upper()}{about.text[1:]} did not succeed",
         below=1.0,
-        severity="critical" if "drill" in job else "warning",
+        severity="critical" if about.job in DRILL_JOBS else "warning",
         **_AT_ONCE,
     )
 

@@ -62,6 +62,9 @@ class SensorMemory(Part):
     since     `drift`, `run_failure`: when the latest ended run that was read ended; `drill_overdue`: when it evaluated last (epoch
               seconds)
     run_events `drift`, `run_failure`: event type of Dagster -> storage id up to which ended runs were read
+    ended_runs likewise: EVENT-TYPE RUN-ID of the latest ones that were read -> when they ended (epoch seconds)
+    in_progress `run_failure`: id of a run in progress -> what it is about (`RunSubject.metric`)
+    outstanding `run_failure`: what runs were about -> what of it still has to succeed (`runs.Outstanding`)
     receipts  `event_queue`: site -> receipt handles of processed messages, to delete in the next tick
     events    `event_queue`: SITE/CONDITION -> its state
     handled   `event_queue`: message id -> when it was processed
@@ -69,6 +72,9 @@ class SensorMemory(Part):
 
     since: float | None = None
     run_events: dict[str, int] = Field(default_factory=dict)
+    ended_runs: dict[str, float] = Field(default_factory=dict)
+    in_progress: dict[str, str] = Field(default_factory=dict)
+    outstanding: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     receipts: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, validation_alias="delete", serialization_alias="delete"
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
 TWO_WRITERS, UNPROTECTED, KEYS = "two-writers", "unprotected", "keys"
 EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
 ON_CALL, DATABASE, PLATFORM = "on-call", "database", "platform"
+# Characters of a topic: an incident's id is a file's name in the history, with up to 50 more.
+TOPIC_LENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,27 @@ TOPICS: dict[str, Topic] = {
         Topic(DRILLS, "drill_overdue", ON_CALL, "a-drill-is-overdue", "The proof of a drill is out of date"),
     )
 }
+
+
+def divided(family: str, *about: str) -> str:
+    """The topic for one part of a family, as in `runs.verify_stack`; another one for each other `about`, whatever its
+    characters and its length."""
+    topic = ".".join((family, *map(_part, about)))
+    return topic if len(topic) <= TOPIC_LENGTH else f"{topic[: TOPIC_LENGTH - 9]}_{_digest(topic)}"
+
+
+def within(topic: str, family: str) -> bool:
+    """Whether a topic is the family or a part of it."""
+    return topic == family or topic.startswith(f"{family}.")
+
+
+def _part(text: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", text)
+    return text if text and plain == text else f"{plain}_{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def runbook(anchor: str) -> str:

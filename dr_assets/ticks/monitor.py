@@ -95,9 +95,9 @@ class Monitor:
     def ticker(self, sensor: str) -> Ticker:
         return self._tickers[sensor]
 
-    def memory(self, sensor: str, cursor: str | None) -> SensorMemory:
+    def state(self, sensor: str, cursor: str | None) -> State:
         """What the sensor's cursor remembers. Raises DrError where it cannot be read."""
-        return self.ticker(sensor).load(cursor).memory
+        return self.ticker(sensor).load(cursor)
 
     def beat(self, sensor: str, daemon_runs: Callable[[], bool]) -> None:
         """Note a completed tick of a sensor: `Heartbeats.beat`."""

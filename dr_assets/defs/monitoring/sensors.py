@@ -16,7 +16,7 @@ from dr_assets import utc
 from dr_assets.defs import markdown
 from dr_assets.defs.monitoring.checks import CHECK
 from dr_assets.defs.monitoring.heartbeat import beat
-from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, long_runs, run_sample
+from dr_assets.defs.monitoring.runs import changed_since, check_samples, ended_runs, run_samples
 from dr_assets.defs.stack.assets import asset_key
 from dr_assets.defs.stack.jobs import STACK_TAG
 from dr_assets.drills.approval import standing_token
@@ -100,15 +100,18 @@ def build_sensors(
 
     @sensor("drift", SLOW_SECONDS, "What verification found to differ from the stack file.")
     def drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, memory = ended_runs(context, stack, monitor().memory("drift", context.cursor))
+        runs, memory = ended_runs(context, stack, monitor().state("drift", context.cursor).memory)
         samples = [sample for run in runs for sample in check_samples(context, stack, run)]
         result = monitor().evaluate("drift", context.cursor, samples, drift_rule, memory)
         return _result(context, monitor(), "drift", result)
 
-    @sensor("run_failure", SLOW_SECONDS, "Runs that failed, were cancelled or vanished, until the same job succeeds.")
+    @sensor(
+        "run_failure",
+        SLOW_SECONDS,
+        "Runs that failed, were cancelled or vanished, until what they were about succeeds.",
+    )
     def run_failure(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        runs, memory = ended_runs(context, stack, monitor().memory("run_failure", context.cursor))
-        samples = [*(run_sample(stack, run) for run in runs), *long_runs(context, stack)]
+        samples, memory = run_samples(context, stack, monitor().state("run_failure", context.cursor))
         result = monitor().evaluate("run_failure", context.cursor, samples, run_rule, memory)
         return _result(context, monitor(), "run_failure", result)
 
