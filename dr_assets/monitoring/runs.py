@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from dr_assets.documents import parse
 from dr_assets.monitoring.samples import REPORTED, Sample
 from dr_assets.monitoring.topics import RUNS, divided
 
@@ -44,8 +45,8 @@ class RunSubject:
 
     @classmethod
     def parse(cls, metric: str) -> RunSubject:
-        """The subject that has this metric. Raises ValueError."""
-        return cls(*json.loads(metric)) if metric.startswith("[") else cls(metric)
+        """The subject that has this metric. Raises DocumentError."""
+        return cls(*parse(metric, "what runs are about")) if metric.startswith("[") else cls(metric)
 
     @property
     def topic(self) -> str:
