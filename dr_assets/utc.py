@@ -14,6 +14,10 @@ FIRST_YEAR, LAST_YEAR = 2000, 2199
 _LONGEST = 64
 
 
+class OutOfRangeError(ValueError):
+    """A time, but of a year that no clock of ours or AWS's shows."""
+
+
 def now() -> datetime:
     """The wall clock, aware, UTC."""
     return datetime.now(UTC)
@@ -50,7 +54,7 @@ def parse(text: object, assume_utc: bool = False) -> datetime:
 
 
 def bounded(at: datetime) -> datetime:
-    """The time in UTC. Raises ValueError without a zone, and outside the years 2000 to 2199."""
+    """The time in UTC. Raises ValueError without a zone, OutOfRangeError outside the years 2000 to 2199."""
     if at.tzinfo is None:
         raise ValueError(f"{at} has no time zone")
     try:
@@ -58,7 +62,7 @@ def bounded(at: datetime) -> datetime:
     except OverflowError:
         raise ValueError(f"the year {at.year} is out of range") from None
     if not FIRST_YEAR <= at.year <= LAST_YEAR:
-        raise ValueError(f"the year {at.year} is out of range")
+        raise OutOfRangeError(f"the year {at.year} is out of range")
     return at
 
 

@@ -74,7 +74,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of an event queue. `receipt` deletes it; `kind`: a name of `event_queue.KINDS`."""
+    """One message of an event queue. `receipt` deletes it, empty: nothing does; `kind`: a name of `event_queue.KINDS`.
+
+    `fingerprint`: the same for a repetition, and for nothing else. `doubt`: why `at` is not the time that the message gives.
+    """
 
     id: str
     at: datetime
@@ -84,6 +87,8 @@ class Message:
     receipt: str
     receives: int
     body: dict[str, Any]
+    fingerprint: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class Track:
 
 
 class EventState(Part):
-    """An event condition at one site. Epoch seconds: its beginning, and the event that changed it last.
+    """An event condition at one site. Epoch seconds: its beginning, the event that changed it last, and when that was received
+    where it was received late.
 
     One that is over (`done`) is kept for a while, so that a beginning which arrives late does not begin it again.
     """
@@ -54,6 +55,7 @@ class EventState(Part):
     at: Epoch
     note: str = ""
     done: bool = False
+    arrived: Epoch | None = None
 
 
 class SensorMemory(Part):
@@ -67,7 +69,7 @@ class SensorMemory(Part):
     outstanding `run_failure`: what runs were about -> what of it still has to succeed (`runs.Outstanding`)
     receipts  `event_queue`: site -> receipt handles of processed messages, to delete in the next tick
     events    `event_queue`: SITE/CONDITION -> its state
-    handled   `event_queue`: message id -> when it was processed
+    handled   `event_queue`: fingerprint of a message -> when it was processed
     """
 
     since: float | None = None

@@ -7,19 +7,22 @@ published to: they confirm their delivery.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.alerting.channels.sns import KEY_ATTRIBUTE
 from dr_assets.aws import Aws, explain
 from dr_assets.documents import DocumentError, parse, storable
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring import event_conditions
+from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 from dr_assets.monitoring.samples import REPORTED, Message, Sample
 from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
 from dr_assets.resources import names
@@ -118,10 +121,21 @@ def _foreign(envelope: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# The idempotency key of a transition, and the channel: STACK-TOPIC-NUMBER.STEP.CHANNEL.
+_OWN_KEY = re.compile(rf"[a-z0-9]+-[\w.-]{{1,150}}-\d{{6,20}}\.({'|'.join(NOTIFIED_STEPS)})\.[a-z]{{1,20}}", re.ASCII)
+
+
 def _own(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Any other value of the attribute is none of ours; the message may still be of another kind."""
     attributes = envelope.get("MessageAttributes")
     found = attributes.get(KEY_ATTRIBUTE) if isinstance(attributes, dict) else None
-    return {"key": found["Value"]} if found else None
+    key = found.get("Value") if isinstance(found, dict) else None
+    return {"key": key} if isinstance(key, str) and _OWN_KEY.fullmatch(key) else None
+
+
+def _own_meaning(stack: Stack, message: Message) -> Meaning:
+    key = str(message.body["key"])
+    return Meaning(confirms=(key,)) if key.startswith(f"{stack.environment_suffix}-") else Meaning()
 
 
 def _alarm(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -135,8 +149,11 @@ def _rds(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _rds_meaning(stack: Stack, message: Message) -> Meaning:
-    """The event's conditions where its source is of this stack, or is not named; another database's events mean nothing."""
+    """The event's conditions where its source is of this stack, or is not named; another database's events mean nothing.
+    Raises TypeError where "Event ID" is no text."""
     body = message.body
+    if not isinstance(body["Event ID"], str):
+        raise TypeError("Event ID is no text")
     source = str(body.get("Source ID") or "") or str(body.get("Source ARN") or "").rpartition(":")[2]
     numbers = range(1, stack.instances_per_cluster + 1)
     own = {stack.global_cluster_name, *(names.cluster(stack, site) for site in SITES)}
@@ -149,6 +166,9 @@ def _rds_meaning(stack: Stack, message: Message) -> Meaning:
 def _aws_health(envelope: Mapping[str, Any]) -> dict[str, Any] | None:
     inner = _inner(envelope)
     return dict(inner) if inner.get("source") == "aws.health" else None
+
+
+_EVENT = re.compile(r"[\w.:-]{1,120}", re.ASCII)
 
 
 def _aws_health_meaning(stack: Stack, message: Message) -> Meaning:
@@ -168,6 +188,8 @@ def _aws_health_meaning(stack: Stack, message: Message) -> Meaning:
     if site is None or status not in ("open", "closed"):
         return Meaning()
     event = str(detail.get("eventArn") or message.id).rpartition("/")[2]
+    if not _EVENT.fullmatch(event):  # it becomes a part of the cursor
+        event = hashlib.sha256(event.encode()).hexdigest()[:16]
     name = f"{event_conditions.AWS_HEALTH}:{event}"
     note = f"{detail.get('eventTypeCode', '')}: {_description(detail)}"[:200]
     return Meaning(conditions=((name, status == "open"),), site=site, note=note)
@@ -181,7 +203,9 @@ def _description(detail: Mapping[str, Any]) -> str:
 
 
 def _alarm_meaning(stack: Stack, message: Message) -> Meaning:
-    """An alarm of this stack as evidence; others mean nothing."""
+    """An alarm of this stack as evidence; others mean nothing. Raises TypeError where its name or state is no text."""
+    if not (isinstance(message.body["AlarmName"], str) and isinstance(message.body["NewStateValue"], str)):
+        raise TypeError("AlarmName or NewStateValue is no text")
     site: Site = "secondary" if message.site == "secondary" else "primary"
     metrics = {names.alarm(stack, site, metric): metric for metric in ALARM_METRICS}
     metric = metrics.get(str(message.body["AlarmName"]))
@@ -198,7 +222,7 @@ KINDS: dict[str, MessageKind] = {
         MessageKind(
             name="own",
             recognize=_own,
-            meaning=lambda _stack, message: Meaning(confirms=(str(message.body["key"]),)),
+            meaning=_own_meaning,
             text="An alert of ours, returned by the topic it was published to",
         ),
         MessageKind(
@@ -243,6 +267,11 @@ class Queues:
     def receive(self, site: Site) -> list[Message]:
         """All messages at the site, hidden from other readers for the queue's visibility timeout. Raises botocore's errors."""
         found: list[Message] = []
+        self._receive(site, found)
+        return found
+
+    def _receive(self, site: Site, found: list[Message]) -> None:
+        """As `receive`; `found` keeps what was received before an error."""
         client = self._client(site)
         for _ in range(ROUNDS):
             answer = client.receive_message(
@@ -252,11 +281,10 @@ class Queues:
                 AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["All"],
             )
-            messages = answer.get("Messages", [])
+            messages = answer.get("Messages") or []
             found += [understand(self.stack, site, message) for message in messages]
             if len(messages) < BATCH:
                 break
-        return found
 
     def delete(self, site: Site, receipts: Iterable[str]) -> None:
         """Delete processed messages. An expired receipt belongs to a message that will be received again."""
@@ -269,18 +297,24 @@ class Queues:
         """Delete what was processed and receive what is new, at both sites at once, each with a deadline.
 
         Returns the messages, and for each site that failed its condition (`unread`: it refused, `unanswered`: it did not
-        answer) and why. Such a site's messages are not lost.
+        answer) and why. What such a site yielded before that counts; the rest is received again.
         """
-        received: dict[Site, list[Message]] = {}
+        received: dict[Site, list[Message]] = {site: [] for site in SITES}
         failed: dict[Site, tuple[str, str]] = {}
+        done: set[Site] = set()
+
+        def attempt(site: Site, operation: str, run: Callable[[], None]) -> None:
+            try:
+                run()
+            except Exception as error:
+                problem = explain(error, "sqs", operation, self.stack.region(site))
+                failed[site] = ("unanswered" if isinstance(problem, UnansweredError) else "unread", str(problem))
 
         def exchange_at(site: Site) -> None:
-            try:
-                self.delete(site, receipts.get(site, ()))
-                received[site] = self.receive(site)
-            except Exception as error:
-                problem = explain(error, "sqs", "receive_message", self.stack.region(site))
-                failed[site] = ("unanswered" if isinstance(problem, UnansweredError) else "unread", str(problem))
+            # What cannot be deleted is received again, and changes nothing then.
+            attempt(site, "delete_message_batch", lambda: self.delete(site, receipts.get(site, ())))
+            attempt(site, "receive_message", lambda: self._receive(site, received[site]))
+            done.add(site)
 
         threads = [threading.Thread(target=exchange_at, args=(site,), daemon=True) for site in SITES]
         for thread in threads:
@@ -288,8 +322,8 @@ class Queues:
         for thread in threads:
             thread.join(DEADLINE_SECONDS)
         late = ("unanswered", f"no answer within {DEADLINE_SECONDS:g} s")
-        failures = {site: failed.get(site, late) for site in SITES if site not in received}
-        return [message for site in SITES for message in received.get(site, [])], failures
+        failures = {site: failed.get(site, late) for site in SITES if site in failed or site not in done}
+        return [message for site in SITES for message in list(received[site])], failures
 
     def _client(self, site: Site) -> Any:
         return self._aws.client("sqs", self.stack.region(site))
@@ -301,32 +335,69 @@ class Queues:
         return self._urls[site]
 
 
-def understand(stack: Stack, site: Site, message: dict[str, Any]) -> Message:
+def understand(stack: Stack, site: Site, raw: Any) -> Message:
     """A raw SQS message as the first kind that recognizes it; `poison` where it is no JSON object or its kind's fields are damaged.
 
-    Never raises: each message stands alone.
+    Never raises: each message stands alone. Its time is SNS's, or its body's; where that is of no year of ours, SQS's. One without a
+    receipt is processed and cannot be deleted.
     """
-    name, body, at, identity, receives = "poison", {}, utc.now(), str(message["MessageId"]), 1
+    raw = raw if isinstance(raw, dict) else {}
+    attributes = raw["Attributes"] if isinstance(raw.get("Attributes"), dict) else {}
+    sent = _number(attributes.get("SentTimestamp")) / 1000
+    arrived = utc.from_epoch(sent) if 0 < sent < utc.now().timestamp() else utc.now()
+    receives = int(_number(attributes.get("ApproximateReceiveCount"))) or 1
+    receipt = raw["ReceiptHandle"] if isinstance(raw.get("ReceiptHandle"), str) else ""
+    name, body, identity, content = "poison", {}, raw.get("MessageId"), str(raw.get("Body"))
+    at, doubt = arrived, ""
     try:
-        receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
-        envelope = _json(message["Body"])
+        envelope = _json(raw.get("Body"))
         if not isinstance(envelope, dict):
             raise TypeError(f"the body is no JSON object but {type(envelope).__name__}")
-        identity = storable(str(envelope.get("MessageId") or identity))
         if not isinstance(envelope.get("Message", ""), str):
             raise TypeError("SNS's Message is no text")
-        at = utc.parse(envelope["Timestamp"], assume_utc=True) if "Timestamp" in envelope else at
+        if envelope.get("MessageId"):
+            identity, content = envelope["MessageId"], f"{envelope.get('Timestamp')}\0{envelope.get('Message')}"
+        if "Timestamp" in envelope:
+            at, doubt = _time(envelope["Timestamp"], arrived)
         for kind in KINDS.values():
             found = kind.recognize(envelope)
             if found is not None:
-                at = utc.parse(found[kind.time], assume_utc=True) if found.get(kind.time) else at
-                read = Message(identity, at, stack.environment_suffix, site, kind.name, "", receives, storable(found))
+                if kind.time and found.get(kind.time):
+                    at, doubt = _time(found[kind.time], arrived)
+                shown = escape.line(identity)[:64]
+                read = Message(shown, at, stack.environment_suffix, site, kind.name, "", receives, storable(found))
                 kind.meaning(stack, read)  # what cannot be processed later is damaged
                 name, body = kind.name, read.body
                 break
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, DocumentError) as error:
-        body = {"problem": storable(f"{type(error).__name__}: {error}"[:500])}
-    return Message(identity, at, stack.environment_suffix, site, name, message["ReceiptHandle"], receives, body)
+        body = {"problem": escape.line(f"{type(error).__name__}: {error}"[:500])}
+    # Anybody may publish under an id that was used before: only the same content under it is a repetition.
+    fingerprint = hashlib.sha256(f"{identity}\0{content}".encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return Message(
+        id=escape.line(identity)[:64],
+        at=at,
+        stack=stack.environment_suffix,
+        site=site,
+        kind=name,
+        receipt=receipt,
+        receives=receives,
+        body=body,
+        fingerprint=fingerprint,
+        doubt=doubt,
+    )
+
+
+def _number(text: object) -> float:
+    """SQS's attributes are texts of digits; 0 for anything else."""
+    return float(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,15}", text) else 0.0
+
+
+def _time(text: object, arrived: datetime) -> tuple[datetime, str]:
+    """A message's time, and what is doubtful about it. Raises ValueError for what is no time at all."""
+    try:
+        return utc.parse(text, assume_utc=True), ""
+    except utc.OutOfRangeError:
+        return arrived, f"its time, {escape.line(text)}, is not believed"
 
 
 def event_id(message: Message) -> str:

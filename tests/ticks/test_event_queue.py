@@ -269,6 +269,34 @@ def test_aws_19_a_malformed_message_does_not_hold_up_its_neighbours(
         client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt)
 
 
+def test_case_d1_a_genuine_event_beside_malformed_ones_is_alerted_and_they_alone_reach_the_dead_letter_queue(
+    monitor: Monitor, stack: Stack
+) -> None:
+    """Through the topic, the queue and its redrive policy of the embedded AWS."""
+    client, url = queue_url(stack, "primary")
+    deep = json.dumps({"Type": "Notification", "MessageId": "deep", "Message": "{" + '"a":{' * 100})
+    malformed = [deep, '{"Type": "Notification", "MessageId": "list", "Message": [1]}', "\x1f not json"]
+    for body in malformed:
+        client.send_message(QueueUrl=url, MessageBody=body)
+    publish(stack, "primary", {"AlarmName": "x", "NewStateValue": "ALARM", "StateChangeTime": "yesterday"})
+    region, arn = stack.primary_region, f"arn:aws:sns:{stack.primary_region}:123456789012:db-events-primary-{S}"
+    attributes = {"dr-assets-key": {"DataType": "String", "StringValue": "../../x"}}
+    sns = boto3.client("sns", region)
+    sns.publish(TopicArn=arn, Message=json.dumps(rds_event("0187", "Failed.")), MessageAttributes=attributes)
+    opened: list[str] = []
+    cursor: str | None = None
+    for _ in range(6):
+        result, messages = monitor.process_events(cursor)
+        cursor = result.cursor
+        opened += [t.incident.topic for t in result.transitions if t.step == "opened"]
+        for message in messages:
+            if message.kind == "poison":
+                client.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=0)
+    assert opened == ["events.global-switchover-failed"]
+    assert waiting(stack, "primary", dead=True) == len(malformed) + 1
+    assert waiting(stack, "primary") == 0
+
+
 def test_a_dead_region_s_queue_neither_blocks_nor_loses(monitor: Monitor, stack: Stack, cloud: EmbeddedAws) -> None:
     publish(stack, "primary", rds_event("0239", "Global failover failed."))
     fault = cloud.control.fault("dark", region=stack.primary_region)
