@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dr_assets import utc
 from dr_assets.clock import Instant, Timeline, clock_id
-from dr_assets.documents import Document, DocumentError, Part, storable
+from dr_assets.documents import Document, DocumentError, Part, parse, quoted, storable
 from dr_assets.drills.approval import Approval
 from dr_assets.drills.measurement.client_probe import Verdict
 from dr_assets.drills.parts import (
@@ -29,7 +28,7 @@ from dr_assets.drills.parts import (
 )
 from dr_assets.drills.plan import Plan, StepName
 from dr_assets.drills.request import ApprovedRequest
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.store import Store
 
 Change = Literal["not begun", "under way", "done before"]
@@ -236,12 +235,15 @@ class Journal:
         """An earlier drill's journal. Raises DrError when there is none or it is not one."""
         key = _key(stack, drill)
         try:
-            return cls(store, JournalDocument.from_bytes(store.read(key), "It"))
+            document = JournalDocument.from_bytes(store.read(key), "It")
         except KeyError:
             known = ", ".join(unfinished(store, stack)) or "none"
             raise DrError(f"There is no drill {drill} of stack {stack} in {store.uri}. Unfinished: {known}.") from None
         except DocumentError as error:
             raise DrError(f"{key} in {store.uri} is not a drill's journal. {error}") from error
+        if problem := _misplaced(document, stack, drill):
+            raise DrError(f"{key} in {store.uri} is not this drill's journal: {problem}. Restore it, or remove it.")
+        return cls(store, document)
 
     @property
     def drill(self) -> str:
@@ -396,35 +398,48 @@ class Journal:
 
 
 def unfinished(store: Store, stack: str, problems: list[str] | None = None) -> list[str]:
-    """Ids of the stack's drills that have not ended, oldest first; also of those whose journal this version cannot read.
-
-    Each key that cannot be read as a journal is named in `problems`, with the reason.
-    """
+    """Ids of the stack's drills that have not ended, oldest first; also of those whose journal cannot be read. `problems`: names them."""
     found = []
+    named = [] if problems is None else problems
     for key in store.list(f"drills/{stack}/"):
-        name = key.rsplit("/", 1)[1].removesuffix(".json")
+        name = key.removeprefix(f"drills/{stack}/").removesuffix(".json")
         if not key.endswith(".json") or name.endswith("-proposal"):
             continue  # a ledger or a proposal beside its journal
+        if "/" in name:
+            named.append(f"This is no drill's journal: {key} lies in a folder of its own.")
+            continue
         try:
             data = store.read(key)
         except KeyError:  # removed since it was listed
             continue
-        try:
-            open_ = JournalDocument.from_bytes(data, key).ended is None
-        except DocumentError as error:
-            if problems is not None:
-                problems.append(f"This is no drill's journal: {error}")
-            open_ = _is_open_journal(data)
-        if open_:
+        except UnansweredError:
+            raise
+        except DrError as error:  # the store keeps it back: it may be open
+            named.append(f"This journal cannot be read: {key}: {error}")
             found.append(name)
+            continue
+        try:
+            document = JournalDocument.from_bytes(data, key)
+            if problem := _misplaced(document, stack, name):
+                named.append(f"This is not the drill's journal: {key}: {problem}")
+            found += [name] if document.ended is None else []
+        except DocumentError as error:
+            named.append(f"This is no drill's journal: {error}")
+            found += [name] if _is_open_journal(data) else []
     return found
+
+
+def _misplaced(document: JournalDocument, stack: str, drill: str) -> str:
+    """Why the journal does not belong at its key; empty: it does. Another drill must not be resumed in its place."""
+    own = (document.id, document.stack, document.plan.stack)
+    return "" if own == (drill, stack, stack) else f"it is of the drill {quoted(own[0])} of the stack {quoted(own[1])}"
 
 
 def _is_open_journal(data: bytes) -> bool:
     """Whether a journal that cannot be read in full has the schema of one, and no end."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse(data)
+    except DocumentError:
         return False
     return isinstance(content, dict) and content.get("schema") == JournalDocument.SCHEMA and not content.get("ended")
 

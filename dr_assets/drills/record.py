@@ -9,18 +9,21 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from dr_assets.documents import DocumentError, parse
 from dr_assets.drills.consistency import contradictions
 from dr_assets.drills.record_document import SCHEMA, Draft, Record, digest
-from dr_assets.errors import DrError
+from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.store import Store
 
+LAST_NUMBER = 999_999_999
 APPEND_SECONDS = 20.0  # how long other writers may take the next number, again and again
 
 
@@ -86,15 +89,17 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
         raise RecordError(f"This is no record: {'; '.join(problems)}.")
     stack = str(document["stack"])
     deadline = time.monotonic() + APPEND_SECONDS
+    refused: set[int] = set()
     while time.monotonic() < deadline:
         keys = _keys(store, stack)
         previous = next(filter(None, (_intact(store, key, stack) for key in reversed(keys))), None)
+        number = _next_number(keys, refused)
         complete = {**document, "previous_hash": previous.hash if previous else None}
         complete["hash"] = digest(complete)
-        number = (_number(keys[-1]) or 0) + 1 if keys else 1
         try:
             store.create(f"records/{stack}/{number:06d}.json", (json.dumps(complete, indent=1) + "\n").encode())
         except FileExistsError:
+            refused.add(number)
             time.sleep(random.uniform(0.001, 0.02))
             continue
         return Record.model_validate({name: value for name, value in complete.items() if name != "schema"})
@@ -102,6 +107,16 @@ def append(store: Store, document: Mapping[str, Any]) -> Record:
         f"The chain of stack {stack} in {store.uri} could not be extended: other writers came first for "
         f"{APPEND_SECONDS:.0f} s. Nothing was written; resume the drill."
     )
+
+
+def _next_number(keys: Sequence[str], refused: Collection[int]) -> int:
+    """After the highest number; where that leaves no room, which only a foreign file can do, the lowest that is free.
+
+    `refused`: numbers that could not be created: of another writer, or of something that is no object, as a folder.
+    """
+    taken = {*refused, *(number for key in keys if (number := _number(key)) is not None)}
+    number = max(taken, default=0) + 1
+    return number if number <= LAST_NUMBER else next(free for free in count(1) if free not in taken)
 
 
 def load(store: Store, stack: str) -> list[Record]:
@@ -128,11 +143,12 @@ class Chain:
     problems: tuple[str, ...]
 
 
-def check_chain(files: Iterable[tuple[str, bytes | None]], stack: str) -> Chain:
+def check_chain(files: Iterable[tuple[str, bytes | DrError | None]], stack: str) -> Chain:
     """The chain of a stack, wherever its records lie.
 
     Args:
-        files: the name (it ends in `NUMBER.json`) and the content of each, in the order of their numbers; None: it is gone.
+        files: the name (it ends in `NUMBER.json`) and the content of each, in the order of their numbers; None: it is gone; an
+            error: why it cannot be read.
     """
     records: dict[str, Record] = {}
     names: dict[str, str] = {}
@@ -169,14 +185,16 @@ def _checked(store: Store, stack: str) -> Chain:
     return check_chain(((key, _content(store, key)) for key in _keys(store, stack)), stack)
 
 
-def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
+def _read(data: bytes | DrError | None, stack: str) -> tuple[Record | None, list[str]]:
     """The record, and what is wrong with it: it is intact where nothing is. None where not even its hash can be trusted."""
     if data is None:
         return None, ["it was removed while it was being read"]
+    if isinstance(data, DrError):
+        return None, [f"it cannot be read: {data}"]
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return None, [f"it is not JSON ({error})"]
+        document = parse(data)
+    except DocumentError as error:
+        return None, [str(error)]
     record, problems = _parse(document, Record)
     if not isinstance(record, Record):
         return None, problems
@@ -185,11 +203,15 @@ def _read(data: bytes | None, stack: str) -> tuple[Record | None, list[str]]:
     return record, problems
 
 
-def _content(store: Store, key: str) -> bytes | None:
+def _content(store: Store, key: str) -> bytes | DrError | None:
     try:
         return store.read(key)
     except KeyError:
         return None
+    except UnansweredError:
+        raise
+    except DrError as error:  # the store keeps back this one alone
+        return error
 
 
 def _intact(store: Store, key: str, stack: str) -> Record | None:
@@ -205,5 +227,5 @@ def _keys(store: Store, stack: str) -> list[str]:
 
 def _number(key: str) -> int | None:
     """`records/STACK/000001.json` -> 1, or `records/000001.json` of a pack; None for any other name."""
-    match = re.fullmatch(r"records/(?:[^/]+/)?(\d{6,})\.json", key)
-    return int(match[1]) if match else None
+    match = re.fullmatch(r"records/(?:[^/]+/)?([0-9]{6,9})\.json", key)
+    return int(match[1]) if match and match[1] == f"{int(match[1]):06d}" else None

@@ -12,6 +12,7 @@ import pytest
 
 from dr_assets.drills.record import RecordError, append, load, validate, verify_chain
 from dr_assets.drills.record_document import Record, digest
+from dr_assets.errors import AwsCallError
 from dr_assets.history.store import FolderStore
 
 STACK = "l6p3z2w4"
@@ -243,3 +244,74 @@ def test_every_field_is_described_for_readers() -> None:
     for group in (schema, *schema["$defs"].values()):
         for name in group["properties"]:
             assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b'{"a":' * 3000 + b"1" + b"}" * 3000,
+        b"9" * 5001,
+        b'{"schema": "dr-assets/record/2", "schema": "dr-assets/record/2"}',
+        b"\xff\xfe\x00",
+        b"NaN",
+    ],
+)
+@pytest.mark.parametrize("number", [2, 5, 999_999_999])
+def test_case_e6_a_damaged_record_does_not_keep_a_drill_from_its_record(
+    store: FolderStore, content: bytes, number: int
+) -> None:
+    append(store, document(1))
+    store.write(f"records/l6p3z2w4/{number:06d}.json", content)
+    append(store, document(2))
+    assert [record.id for record in load(store, "l6p3z2w4")] == [document(1)["id"], document(2)["id"]]
+    assert [text for text in verify_chain(store, "l6p3z2w4") if f"{number:06d}.json" in text]
+
+
+@pytest.mark.parametrize("value", [10**18, 10**400, "1e400", float("nan"), "9" * 5001])
+def test_case_e6_a_huge_number_in_a_record_is_named(store: FolderStore, value: Any) -> None:
+    written = append(store, document(1)).to_json()
+    text = json.dumps({**written, "rto": {**written["rto"], "low_seconds": "HERE"}}).replace('"HERE"', str(value))
+    store.write("records/l6p3z2w4/000001.json", text.encode())
+    assert load(store, "l6p3z2w4") == []
+    assert verify_chain(store, "l6p3z2w4")
+    assert append(store, document(2)).id == document(2)["id"]
+
+
+@pytest.mark.parametrize(
+    "name", ["0000001.json", "1.json", "²²²²²².json", "9" * 200 + ".json", "0000000000.json", "x/000001.json"]
+)
+def test_case_e6_a_name_of_no_record_is_named_and_counts_for_no_number(store: FolderStore, name: str) -> None:
+    append(store, document(1))
+    store.write(f"records/l6p3z2w4/{name}", b"{}")
+    append(store, document(2))
+    assert len(load(store, "l6p3z2w4")) == 2
+    assert [text for text in verify_chain(store, "l6p3z2w4") if name in text and "not the name of a record" in text]
+
+
+def test_case_e6_a_folder_in_the_place_of_the_next_record(store: FolderStore) -> None:
+    append(store, document(1))
+    (store.root / "records/l6p3z2w4/000002.json").mkdir()
+    (store.root / "records/l6p3z2w4/000002.json/x").write_bytes(b"")
+    append(store, document(2))
+    assert len(load(store, "l6p3z2w4")) == 2
+
+
+def test_case_e6_a_record_that_the_store_keeps_back_is_named(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(store, document(1))
+    append(store, document(2))
+    read = store.read
+
+    def refuse(key: str) -> bytes:
+        if key.endswith("1.json"):
+            raise AwsCallError("s3 get_object failed: InvalidObjectState.")
+        return read(key)
+
+    monkeypatch.setattr(store, "read", refuse)
+    assert [record.id for record in load(store, "l6p3z2w4")] == [document(2)["id"]]
+    assert "it cannot be read: s3 get_object failed" in verify_chain(store, "l6p3z2w4")[0]
+    append(store, document(3))

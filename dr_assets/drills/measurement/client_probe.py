@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from pydantic import TypeAdapter, ValidationError
 
 from dr_assets import files
 from dr_assets.clock import Timeline
+from dr_assets.documents import DocumentError, parse
 from dr_assets.drills.measurement.rpo_rto import Attempt
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, TlsError, impatient, is_read_only, open_connection
@@ -127,13 +129,17 @@ class ClientProbe:
         self._connection = None
 
 
+_ATTEMPT = TypeAdapter(Attempt)
+
+
 def read_attempts(path: Path) -> list[Attempt]:
     """The attempts on disk; a torn line is left out. No file: none."""
     found = []
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, TypeError):
-                found.append(Attempt(**json.loads(line)))
+            with suppress(DocumentError, ValidationError):
+                parse(line)  # no NaN, no key twice
+                found.append(_ATTEMPT.validate_json(line, strict=True))
     return found
 
 

@@ -20,6 +20,7 @@ import psycopg
 
 from dr_assets import files, utc
 from dr_assets.clock import STEP_SECONDS, Timeline, clock_id
+from dr_assets.documents import DocumentError, parse
 from dr_assets.drills.measurement.rpo_rto import Row
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, impatient, is_read_only, open_connection
@@ -91,8 +92,8 @@ def read_fates(path: Path) -> Fates:
     if not path.exists():
         return fates
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
+        with suppress(DocumentError, ValueError, KeyError, TypeError):
+            entry = parse(line)
             row, fate = (int(entry["w"]), int(entry["s"])), entry["fate"]
             if fate == "acknowledged":
                 fates.acknowledged[row] = utc.parse(entry["at"]).timestamp()

@@ -75,7 +75,7 @@ def newest(
     displaces no other.
 
     SourceRegion alone comes only where no shape with the cluster has data, and may still be another cluster's: ask `source_is_ours`.
-    Raises ValueError where the answer for a shape is missing or cannot be understood: which one is the newest is not known then.
+    Raises ValueError where the answer for a shape cannot be understood: which one is the newest is not known then.
     """
     shapes = list(shapes)
     found: dict[int, list[tuple[datetime, float]]] = {}
@@ -83,19 +83,19 @@ def newest(
         if series.problem:
             raise ValueError(series.problem)
         found.setdefault(series.n, []).extend(series.points)
-    if len(found) < len(shapes):
-        raise ValueError("CloudWatch gave no result for a query")
 
     def order(at: datetime) -> tuple[bool, datetime]:
         return (not is_future(at, now), at)
 
     points: list[tuple[LagShape, datetime, float]] = []
     for n, shape in enumerate(shapes):
-        if found[n]:
+        if found.get(n):
             at, value = max(found[n], key=lambda point: order(point[0]))
             points.append((shape, at, value))
     own = [point for point in points if point[0] != SOURCE_ALONE]
-    return max(own or points, key=lambda point: order(point[1]), default=None)
+    if len(found) == len(shapes):  # else what the cluster's own would have said is not known
+        own = own or points
+    return max(own, key=lambda point: order(point[1]), default=None)
 
 
 def source_is_ours(configured: LagShape, shapes: Shapes, metrics: Sequence[Mapping[str, Any]]) -> bool:

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr_assets.drills.measurement.client_probe import read_attempts
 from dr_assets.drills.measurement.commit_ledger import CommitLedger, read_fates, survivors
-from dr_assets.drills.measurement.rpo_rto import rpo
+from dr_assets.drills.measurement.rpo_rto import Attempt, rpo
 from dr_assets.postgres.endpoints import ResolutionError
 from tests.support.servers import Server
 
@@ -146,6 +147,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from dr_assets.postgres.connection import Credentials
+from dr_assets.drills.measurement.client_probe import read_attempts
 from dr_assets.drills.measurement.commit_ledger import CommitLedger
 from dr_assets.postgres.endpoints import Address
 port, password, database, path = sys.argv[1:]
@@ -296,3 +298,23 @@ def test_case_e8_the_clients_clock_times_every_acknowledged_row(servers: Servers
     assert times.keys() == fates.acknowledged.keys()
     assert all(0 < times[row] - at < 5 for row, at in fates.acknowledged.items())
     assert sorted(times.values()) == list(times.values())
+
+
+def test_case_e6_lines_that_no_ledger_and_no_probe_writes_are_left_out(tmp_path: Path) -> None:
+    good = {"w": 1, "s": 1, "fate": "acknowledged", "at": "2026-11-27T07:00:00.000Z", "received": 1.0}
+    odd = [
+        "null", "[]", "7", '"w"', "{}", "[" * 100_000, "9" * 5001, "\x00", '{"w": 1e400, "s": 1}',
+        *(json.dumps({**good, "s": 2, **change}) for change in (
+            {"w": None}, {"w": []}, {"w": float("nan")}, {"at": 7}, {"at": "0001-01-01T00:00:00+14:00"}, {"fate": []},
+        )),
+    ]  # fmt: skip
+    (tmp_path / "ledger.jsonl").write_text("\n".join([json.dumps(good), *odd]))
+    fates = read_fates(tmp_path / "ledger.jsonl")
+    assert set(fates.acknowledged) == {(1, 1)} and fates.next_writer == 2
+    attempt = {"begun": 1.0, "ended": 2.0, "good": True, "ip": None, "error": None}
+    changed = [
+        json.dumps({**attempt, **change})
+        for change in ({"begun": "1"}, {"begun": None}, {"good": "yes"}, {"ended": float("inf")}, {"ip": 7})
+    ]
+    (tmp_path / "probe.jsonl").write_text("\n".join([*odd, *changed, json.dumps(attempt)]))
+    assert read_attempts(tmp_path / "probe.jsonl") == [Attempt(1.0, 2.0, True)]
