@@ -5,6 +5,7 @@ Results go to stdout, progress to stderr. Exit 0 when the drill succeeded within
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,8 @@ _SCENARIOS: dict[Scenario, str] = {
     "failback": "Bring the writer home, losing nothing.",
 }
 
+
+PUBLIC_KEY = "A public key (PEM) that is trusted; can be given several times."
 
 # The drill counts its own rows, and heartbeats differ at every moment.
 LEFT_OUT = ("dr_drill", "dr_heartbeat")
@@ -187,27 +190,103 @@ def abort(drill_id: str, as_json: bool) -> None:
 
 
 @drill.command("list")
+@click.option("--verify", "verified", is_flag=True, help="Verify the signed statements over the chain, too.")
+@click.option("--public-key", "pems", multiple=True, type=click.Path(path_type=Path), help=PUBLIC_KEY)
+@click.option(
+    "--at-least", metavar="NUMBER:SHA256", help="A statement that must be there, as `dr drill sign` printed it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(as_json: bool) -> None:
-    """List the records of this stack, verify their chain, and list drills that can be resumed."""
+def list_(verified: bool, pems: tuple[Path, ...], at_least: str | None, as_json: bool) -> None:
+    """List the records of this stack, verify their chain, and list drills that can be resumed.
+
+    With --verify, exit 2 unless every record is covered by a signature of a trusted key: one of --public-key, or by default
+    the one that this installation signs with.
+    """
     from dr_assets.cli import render
-    from dr_assets.drills import record
+    from dr_assets.drills import record, signing, statements
     from dr_assets.drills.journal import unfinished
 
+    if (pems or at_least) and not verified:
+        raise click.UsageError("--public-key and --at-least need --verify.")
+    known = _statement(at_least) if at_least else None
+
     def do(stack: Any, store: Any) -> None:
+        found = None
+        if verified:
+            found = statements.verify(store, stack.environment_suffix, signing.trusted(pems), known)
         records = record.load(store, stack.environment_suffix)
         problems = record.verify_chain(store, stack.environment_suffix)
+        problems += found.problems if found else ()
         unreadable: list[str] = []
         waiting = unfinished(store, stack.environment_suffix, unreadable)
         if as_json:
             documents = [each.to_json() for each in records]
             content = {"records": documents, "problems": problems, "unfinished": waiting, "unreadable": unreadable}
-            say_json(content)
+            say_json(content | ({"signed": found.signed, "unknown": found.unknown} if found else {}))
         else:
             render.records(records, [*problems, *unreadable], waiting)
-        sys.exit(2 if problems else 0)
+            for text in found.unknown if found else ():
+                say(f"unknown: {text}", err=True, style="magenta")
+            if found and found.verified and not problems:
+                say(f"verified: all {len(records)} records are signed")
+        sys.exit(2 if problems or (found and not found.verified) else 0)
 
     _with_store(do)
+
+
+def _statement(text: str) -> tuple[int, str]:
+    number, _, sha256 = text.partition(":")
+    if not re.fullmatch(r"[0-9]{1,18}", number) or not re.fullmatch("[0-9a-f]{64}", sha256.strip().lower()):
+        raise click.UsageError(f"--at-least {text!r} is not NUMBER:SHA256.")
+    return int(number), sha256.strip().lower()
+
+
+@drill.command()
+@click.option(
+    "--new-key", type=click.Path(path_type=Path), help="Make a key in this new file instead, for DR_SIGNING_KEY."
+)
+def sign(new_key: Path | None) -> None:
+    """Sign the head of the chain of records now. Each drill does so after its record.
+
+    \b
+    Example:
+      dr drill sign --new-key ~/.dr/signing.pem
+      export DR_SIGNING_KEY=~/.dr/signing.pem
+      dr drill sign
+    """
+    from dr_assets.drills import signing, statements
+
+    if new_key:
+        made = signing.new_key(new_key)
+        say(f"{new_key}: a new private key; set {signing.KEY_VARIABLE} to this path, and keep it out of the history")
+        say(f"SHA-256 of its public key (keep it elsewhere)  {made.fingerprint}")
+        return
+
+    def do(stack: Any, store: Any) -> None:
+        signer = signing.configured()
+        if signer is None:
+            raise DrError(
+                f"No key signs here. Make one with `dr drill sign --new-key PATH` and set {signing.KEY_VARIABLE}."
+            )
+        number, sha256 = statements.sign(store, stack.environment_suffix, signer)
+        say(f"statement {number}; keep elsewhere, for --at-least:  {number}:{sha256}")
+
+    _with_store(do)
+
+
+@drill.command("public-key")
+def public_key() -> None:
+    """Print the public key of this installation's signatures in PEM, for whoever verifies them. Keep it apart from the history."""
+    from dr_assets.drills import signing
+
+    keys = signing.trusted()
+    if not keys:
+        raise DrError(
+            f"No key signs here. Make one with `dr drill sign --new-key PATH` and set {signing.KEY_VARIABLE}."
+        )
+    for key in keys:
+        say(*key.pem.splitlines())
+        say(f"SHA-256 {key.fingerprint}", err=True)
 
 
 @drill.command("reconcile")

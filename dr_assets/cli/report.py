@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dr_assets import utc
+from dr_assets.cli.drill import PUBLIC_KEY
 from dr_assets.cli.output import say, say_json, say_text
 
 if TYPE_CHECKING:
@@ -134,16 +135,29 @@ def show(written: Pack) -> None:
 @report.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--sha256", "expected", help="The SHA-256 of the manifest, as printed when the pack was written.")
-def verify(directory: Path, expected: str | None) -> None:
-    """Verify that a pack is complete and unchanged: every file, every record, the chain. Exit 2 if it is not."""
-    from dr_assets.reports.pack.manifest import verify_pack
+@click.option("--public-key", "pems", multiple=True, type=click.Path(path_type=Path), help=PUBLIC_KEY)
+def verify(directory: Path, expected: str | None, pems: tuple[Path, ...]) -> None:
+    """Verify that a pack is complete and unchanged: every file, every record, the chain. Exit 2 if it is not.
 
-    problems = verify_pack(directory, expected)
+    With --public-key also that every record is covered by a signature of that key; exit 2 if that is unknown.
+    """
+    from dr_assets.drills.signing import read_public_key
+    from dr_assets.reports.pack.manifest import verify_pack, verify_statements
+
+    keys = [read_public_key(path) for path in pems]
+    signed = verify_statements(directory, keys)
+    problems = [*verify_pack(directory, expected), *signed.problems]
     for problem in problems:
         say(problem, err=True)
-    if problems:
+    for text in signed.unknown:
+        say(f"unknown: {text}", err=True)
+    if problems or (keys and not signed.verified):
         sys.exit(2)
-    say(f"{directory}: whole" + ("" if expected else "; the manifest itself was not compared (--sha256)"))
+    say(
+        f"{directory}: whole"
+        + ("" if expected else "; the manifest itself was not compared (--sha256)")
+        + ("; every record is signed" if keys else "; the signatures were not verified (--public-key)")
+    )
 
 
 @report.command()

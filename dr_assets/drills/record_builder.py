@@ -11,7 +11,7 @@ from typing import Any
 
 from dr_assets import utc
 from dr_assets.documents import DocumentError, storable
-from dr_assets.drills import record
+from dr_assets.drills import record, statements
 from dr_assets.drills.consistency import contradictions
 from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, Protected, Recovered
 from dr_assets.drills.parts import ClockStep, CorrectiveAction, CountedCall, Reconciliation
@@ -22,13 +22,17 @@ from dr_assets.stack import Stack
 
 
 def finish(stack: Stack, store: Store, journal: Journal, status: Status, reason: str | None) -> Record:
-    """Write the record, chained to the one before it, and end the journal. A record that exists already is left as it is."""
+    """Write the record, chained to the one before it, end the journal, and sign the head of the chain.
+
+    A record that exists already is left as it is.
+    """
     existing = [item for item in record.load(store, stack.environment_suffix) if item.id == journal.drill]
     if existing:
         written = existing[0]
     else:
         written = record.append(store, storable(draft(stack, store, journal, status, reason).to_json()))
     journal.end(written.status)
+    statements.sign_after_record(store, stack.environment_suffix)
     return written
 
 

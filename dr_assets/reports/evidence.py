@@ -19,7 +19,7 @@ import numpy as np
 
 from dr_assets import files, utc
 from dr_assets.aws import Aws, explain
-from dr_assets.drills import proposal, record, record_builder, runner
+from dr_assets.drills import proposal, record, record_builder, runner, statements
 from dr_assets.drills.parts import Reconciliation
 from dr_assets.drills.request import Request
 from dr_assets.errors import AwsCallError, CredentialsError, DrError
@@ -111,6 +111,7 @@ class PeriodData:
     samples    of the period, and the reading before it that still holds
     sources    key -> SHA-256 of each file of samples that was read
     records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
+    statements the signed statements over the chain of records: name and content of each file
     proposals  drill -> the newest proposal for its lost writes
     problems   what was quarantined or breaks the chain of records, as text
     """
@@ -122,6 +123,7 @@ class PeriodData:
     incidents: Sequence[documents.StoredIncident]
     restores: Sequence[dt.datetime]
     changes: Sequence[documents.ActionChange]
+    statements: Sequence[tuple[str, bytes | None]]
     proposals: Mapping[str, Reconciliation]
     problems: tuple[str, ...]
 
@@ -134,7 +136,9 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
     since = when.start - dt.timedelta(milliseconds=rpo.hold_ms())
     table = samples.read(store, stack, cloudwatch_import.FAMILY, since, when.end, problems=problems, sources=sources)
     problems += record.verify_chain(store, stack)
+    signed = statements.read(store, stack)  # before the records: one written meanwhile is new, none is missing
     records = record.load(store, stack)
+    problems += statements.check(signed, records, stack, ()).problems
     return PeriodData(
         when,
         table,
@@ -143,6 +147,7 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
         documents.incidents(store, stack, problems),
         documents.restores(store, stack, problems),
         documents.actions(store, stack, problems),
+        signed,
         proposal.all_proposed(store, stack, [each.id for each in records], problems),
         tuple(problems),
     )
@@ -212,6 +217,7 @@ def write(
         problems=found.problems,
         incidents=found.incidents,
         changes=found.changes,
+        statements=found.statements,
         proposals=found.proposals,
         sources=found.sources,
         sign_off=sign_off,

@@ -67,6 +67,7 @@ def write_pack(
     problems: Sequence[str] = (),
     incidents: Sequence[StoredIncident] = (),
     changes: Sequence[ActionChange] = (),
+    statements: Sequence[tuple[str, bytes | None]] = (),
     proposals: Mapping[str, Reconciliation] | None = None,
     sources: Mapping[str, str] | None = None,
     sign_off: Sequence[Signature] = (),
@@ -78,6 +79,7 @@ def write_pack(
     Args:
         records: all of the stack's in the order of their chain; those before the period serve predictions and proofs.
         checks, restores, problems, incidents, changes: as for `stack_report`; the page lists `problems`.
+        statements: name and content of each signed statement over the chain of records.
         proposals: drill -> the newest proposal for its lost writes; it may be made after the record.
         sources: the key and the SHA-256 of each file of samples that was read, to which every figure can be traced.
         sign_off: who signed; without any, the page has lines to sign on.
@@ -110,6 +112,9 @@ def write_pack(
         files |= {f"pictures/{picture.name}.png": picture.png, f"pictures/{picture.name}.svg": picture.svg}
     for place, record in enumerate(records, 1):
         files[f"records/{place:06d}.json"] = (json.dumps(record, indent=1) + "\n").encode()
+    for key, data in statements:
+        if data is not None:
+            files[f"statements/{key.rpartition('/')[2]}"] = data
     shown = set(report.incidents["id"])
     for incident in incidents:
         if incident.id in shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -12,11 +12,14 @@ from pydantic import Field
 
 from dr_assets.documents import Document, DocumentError, Part, UtcTime
 from dr_assets.drills.record import check_chain
+from dr_assets.drills.signing import PublicKey
+from dr_assets.drills.statements import Verification, check
 
 MANIFEST = "manifest.json"
 PENDING = ".dr-pack-pending"  # the folder in which the files of a newer pack are staged
 _HALF = f"{PENDING} holds files of a newer pack: writing it was interrupted. Run `dr report` with the same --out again"
 _RECORD = re.compile(r"records/\d{6,}\.json")
+_STATEMENT = re.compile(r"statements/\d{6,}\.json")
 
 
 class ManifestFile(Part):
@@ -85,6 +88,23 @@ def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> li
     ]
 
 
+def verify_statements(directory: Path | str, keys: Sequence[PublicKey]) -> Verification:
+    """What the signed statements in the pack prove of its records. Raises nothing for a damaged pack."""
+    root = Path(directory)
+    try:
+        manifest = Manifest.from_bytes((root / MANIFEST).read_bytes(), MANIFEST)
+    except (OSError, DocumentError):
+        return Verification((), (f"{root / MANIFEST} cannot be read",), 0)
+    records = check_chain(_files(root, manifest, _RECORD), manifest.stack).records
+    return check(_files(root, manifest, _STATEMENT), records, manifest.stack, keys)
+
+
+def _files(root: Path, manifest: Manifest, pattern: re.Pattern[str]) -> list[tuple[str, bytes | None]]:
+    """Name and content of these files of the pack in the order of their numbers."""
+    names = sorted((name for name in manifest.files if pattern.fullmatch(name)), key=lambda name: (len(name), name))
+    return [(name, _content(root / name)) for name in names]
+
+
 def _verify_file(root: Path, name: str, file: ManifestFile) -> list[str]:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
@@ -100,11 +120,11 @@ def _verify_file(root: Path, name: str, file: ManifestFile) -> list[str]:
 
 
 def _verify_records(root: Path, manifest: Manifest) -> list[str]:
-    names = sorted((name for name in manifest.files if _RECORD.fullmatch(name)), key=lambda name: (len(name), name))
+    files = _files(root, manifest, _RECORD)
     problems = (
-        [] if len(names) == manifest.records else [f"{len(names)} records are listed, {manifest.records} counted"]
+        [] if len(files) == manifest.records else [f"{len(files)} records are listed, {manifest.records} counted"]
     )
-    chain = check_chain(((name, _content(root / name)) for name in names), manifest.stack)
+    chain = check_chain(files, manifest.stack)
     newest = chain.records[-1] if chain.records else None
     head = ChainHead(id=newest.id, hash=newest.hash) if newest else None
     if head != manifest.chain_head:
