@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any
 import botocore.config
 import botocore.exceptions as failures
 
-from dr_assets.aws_errors import THROTTLED, fate
+from dr_assets.aws_errors import THROTTLED, fate, withhold
 from dr_assets.aws_session import AwsSession
 from dr_assets.circuit_breaker import Breaker, RegionDarkError
 from dr_assets.core.model import Call, Sensitive, error_code
+from dr_assets.documents import DocumentError, parse
 from dr_assets.errors import AwsCallError, CredentialsError, DrError, ThrottledError, UnansweredError
+from dr_assets.secret import Secret, conceal
 
 # A read may be repeated at will. A write that timed out may have been carried out: botocore never retries it, and the
 # reconcile loop reads the resource before it tries again.
@@ -206,17 +209,26 @@ class Aws:
     def act(self, call: Call, region: str, account: str) -> dict[str, Any]:
         """Make one mutating call, once. `Sensitive` parameters are revealed only for the call itself.
 
-        Raises botocore's own errors; `explain` converts those that the caller does not handle by error code.
+        Raises botocore's own errors, without a trace of what was revealed; `explain` converts those that the caller does not handle by
+        error code.
         """
         region = call.region or region
         client = self.client(call.service, region, writing=True)
-        params = _revealed(call.params, self.reads(account))
+        secrets: list[Secret] = []
+        params = _revealed(call.params, self.reads(account), secrets)
         started = time.monotonic()
         try:
             answer: dict[str, Any] = getattr(client, call.operation)(**params)
             return answer
+        except Exception as error:
+            if not secrets:
+                raise
+            conceal(error, [secret.reveal() for secret in secrets])
+            failure = error
         finally:
+            params = None
             self.log.add(LoggedCall(call.service, call.operation, region, True, time.monotonic() - started))
+        raise failure
 
     def account(self, regions: Sequence[str]) -> str:
         """The caller's account number, from the first region that answers; a role's own, once STS has let it be assumed.
@@ -353,10 +365,15 @@ def _retry_throttled(make: Any) -> Any:
 
 
 def explain(error: BaseException, service: str, operation: str, region: str) -> DrError:
-    """Convert an error of boto3 to CredentialsError, UnansweredError, or AwsCallError with its request id."""
+    """Convert an error of boto3 to CredentialsError, UnansweredError, or AwsCallError with its request id.
+
+    What `error` itself quotes of a secret is withheld from it, too: it becomes the cause of what is returned.
+    """
     where = f"{service} {operation} in {region}"
     if isinstance(error, DrError):
         return error
+    place = _place(error)
+    withhold(error)
     if isinstance(error, (failures.NoCredentialsError, failures.PartialCredentialsError, failures.ProfileNotFound)):
         return CredentialsError(
             NO_CREDENTIALS if isinstance(error, failures.NoCredentialsError) else f"{error}. {NO_CREDENTIALS}"
@@ -381,7 +398,7 @@ def explain(error: BaseException, service: str, operation: str, region: str) -> 
         return AwsCallError(f"{where} failed: {type(error).__name__}: {error}")
     # Not its text: that may quote the answer, and the answer may be a secret.
     return AwsCallError(
-        f"{where}: the answer cannot be understood ({type(error).__name__}{_place(error)}). Look at the resource in the console, "
+        f"{where}: the answer cannot be understood ({type(error).__name__}{place}). Look at the resource in the console, "
         "then run again."
     )
 
@@ -416,11 +433,18 @@ def _explain_answer(error: failures.ClientError, where: str) -> DrError:
     return AwsCallError(f"{where} failed: {tail}: {message}")
 
 
-def _revealed(value: Any, reads: AwsReads) -> Any:
+def _revealed(value: Any, reads: AwsReads, secrets: list[Secret]) -> Any:
+    """The parameters with every `Sensitive` revealed; adds what was revealed, and the password in a revealed document, to `secrets`."""
     if isinstance(value, Sensitive):
-        return value.reveal(reads)
+        revealed = value.reveal(reads)
+        secrets.append(Secret(str(revealed)))
+        with suppress(DocumentError):
+            document = parse(str(revealed))
+            if isinstance(document, dict) and isinstance(document.get("password"), str):
+                secrets.append(Secret(document["password"]))
+        return revealed
     if isinstance(value, dict) or hasattr(value, "items"):
-        return {key: _revealed(item, reads) for key, item in value.items()}
+        return {key: _revealed(item, reads, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_revealed(item, reads) for item in value]
+        return [_revealed(item, reads, secrets) for item in value]
     return value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import botocore.exceptions as failures
+from botocore.parsers import ResponseParserError
 
 from dr_assets.circuit_breaker import RegionDarkError
 from dr_assets.core.model import error_code
@@ -76,3 +78,33 @@ def fate(error: BaseException) -> Fate:
         refused = 400 <= status < 500 and status != _TIMEOUT and code not in _UNANSWERED
         return "refused" if refused or status == _NOT_IMPLEMENTED else "unknown"
     return "unsent" if isinstance(error, _UNSENT) else "unknown"
+
+
+_WITHHELD = "(withheld: it may hold a secret)"
+
+
+def withhold(error: BaseException) -> None:
+    """Remove from an error of a library what it quotes of a secret, its chain, and its frames inside botocore, which hold what was sent.
+
+    Quoted are a parameter's value, an answer that cannot be parsed, what a credential process wrote.
+    """
+    error.__cause__ = error.__context__ = None
+    place = error.__traceback__
+    while place and place.tb_next:
+        package = str(place.tb_next.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package in ("boto3", "botocore"):
+            place.tb_next = None
+        place = place.tb_next
+    if isinstance(error, failures.ParamValidationError):
+        # validate.py quotes the values of all parameters that do not fit; a value may look like the rest of the report.
+        before, quotes, _ = str(vars(error)["kwargs"].get("report", "")).partition(", value: ")
+        failures.BotoCoreError.__init__(error, report=f"{before}, value: {_WITHHELD}" if quotes else before)
+    elif isinstance(error, failures.CredentialRetrievalError):
+        if vars(error)["kwargs"].get("provider") == "custom-process":
+            failures.BotoCoreError.__init__(error, provider="custom-process", error_msg=_WITHHELD)
+    elif isinstance(error, json.JSONDecodeError):
+        error.doc, error.args = "", (_WITHHELD,)
+    elif isinstance(error, UnicodeDecodeError):
+        error.object, error.args = b"", (_WITHHELD,)
+    elif isinstance(error, ResponseParserError):
+        error.args = (_WITHHELD,)

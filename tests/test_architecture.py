@@ -83,12 +83,10 @@ def test_raw_readings_are_read_where_they_are_assessed_alone() -> None:
 OTHER_JSON = {
     "cli/main.py",
     "documents.py",
-    "drills/aws_view.py",
     "drills/journal.py",
     "drills/measurement/client_probe.py",
     "drills/measurement/commit_ledger.py",
     "drills/record.py",
-    "monitoring/sources/sql.py",
     "resources/backup/kinds.py",
     "resources/credentials/kinds.py",
     "resources/encryption/kinds.py",

@@ -6,7 +6,6 @@ stands apart and is left out of a failover.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources import names
 from dr_assets.resources.alarms import lag_metric
 from dr_assets.resources.aurora.kinds import global_cluster, writer_endpoint
+from dr_assets.secret import Secret
 from dr_assets.stack import Site, Stack
 
 IDENTITY_SECONDS = 3.0  # how long to wait for an answer that a recovery can do without
@@ -138,11 +138,8 @@ class AwsView:
     def credentials(self) -> Credentials:
         """From the target site's secret, as an application at that site reads it."""
         name = names.secret(self.stack, self.to_site)
-        text = self._part("secretsmanager", "get_secret_value", "SecretString", SecretId=name)
-        try:
-            return Credentials.from_secret(json.loads(text))
-        except ValueError:
-            raise DrError(f"The secret {name} in {self.to_region} is not JSON. Provision the stack again.") from None
+        text = Secret(self._part("secretsmanager", "get_secret_value", "SecretString", SecretId=name))
+        return Credentials.from_text(text, f"{name} in {self.to_region}")
 
     def target_address(self) -> Address:
         """Where the target answers: its reader endpoint until it is promoted (its writer endpoint need not resolve), then its

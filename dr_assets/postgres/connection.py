@@ -9,15 +9,17 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from dr_assets.documents import DocumentError, parse
 from dr_assets.errors import DrError
 from dr_assets.postgres.endpoints import Address
+from dr_assets.secret import Secret
 
 CA_VARIABLE = "DR_TLS_CA"
 # Aurora user guide, "Certificate bundles for all AWS Regions".
@@ -40,7 +42,7 @@ class Credentials:
     """The document of a site's secret. The password is never shown."""
 
     username: str
-    password: str = field(repr=False)
+    password: Secret
     host: str
     port: int
     dbname: str
@@ -48,18 +50,38 @@ class Credentials:
     @classmethod
     def from_secret(cls, document: Mapping[str, Any]) -> Credentials:
         """Raises DrError naming the keys that the secret lacks."""
+        found = cls._of(document)
+        if isinstance(found, str):
+            raise DrError(found)
+        return found
+
+    @classmethod
+    def from_text(cls, text: Secret, name: str) -> Credentials:
+        """From the JSON text of the secret called `name`. Raises DrError, whose traceback holds nothing of the text."""
+        found = cls._of_text(text.reveal(), name)
+        if isinstance(found, str):
+            raise DrError(found)
+        return found
+
+    @classmethod
+    def _of_text(cls, text: str, name: str) -> Credentials | str:
+        with suppress(DocumentError):
+            document = parse(text)
+            if isinstance(document, dict):
+                return cls._of(document)
+        return f"The secret {name} is no JSON object. Provision the stack again."
+
+    @classmethod
+    def _of(cls, document: Mapping[str, Any]) -> Credentials | str:
+        """The credentials, or what is wrong with the document: returned, since a traceback from here would hold the document."""
         missing = [name for name in ("username", "password", "host", "port", "dbname") if not document.get(name)]
         if missing:
-            raise DrError(f"The database secret lacks {', '.join(missing)}. Provision the stack again.")
-        if not str(document["port"]).isdigit():
-            raise DrError("The port in the database secret is not a number. Provision the stack again.")
-        return cls(
-            str(document["username"]),
-            str(document["password"]),
-            str(document["host"]),
-            int(document["port"]),
-            str(document["dbname"]),
-        )
+            return f"The database secret lacks {', '.join(missing)}. Provision the stack again."
+        port = str(document["port"])
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+            return "The port in the database secret is not a number. Provision the stack again."
+        password = Secret(str(document["password"]))
+        return cls(str(document["username"]), password, str(document["host"]), int(port), str(document["dbname"]))
 
 
 class DatabaseError(DrError):
@@ -120,7 +142,7 @@ def open_connection(
     """A connection in autocommit to that very address, whose certificate covers `address.host` or a name in `address.also`.
 
     No setting of libpq's own (PGSSLMODE, PGREQUIREAUTH, PGGSSENCMODE, a service file) weakens it. Keepalives do not notice a
-    frozen server: see `impatient`. Raises TlsError, psycopg.OperationalError.
+    frozen server: see `impatient`. Raises TlsError, psycopg.OperationalError, whose tracebacks hold no frame of psycopg.
     """
     authorities = tls_authorities()
     try:
@@ -143,7 +165,7 @@ def _open(
             hostaddr=address.ip,
             port=address.port,
             user=credentials.username,
-            password=credentials.password,
+            password=credentials.password.reveal(),
             dbname=credentials.dbname,
             connect_timeout=CONNECT_SECONDS,
             autocommit=True,
@@ -164,28 +186,34 @@ def _open(
             options="",
             **negotiation,
         )
-    except psycopg.ProgrammingError as error:
+    except psycopg.Error as error:
+        failure = _understood(error, address)
+    raise failure  # outside of `except`: psycopg's error keeps its connection, and its frames the password
+
+
+def _understood(error: psycopg.Error, address: Address) -> Exception:
+    """What the failure to connect means: a TlsError, or the same error without the connection, the frames and the chain."""
+    text = str(error)
+    if isinstance(error, psycopg.ProgrammingError):
         # libpq refuses the parameters before it connects: that says nothing about the server.
-        raise TlsError(
+        return TlsError(
             f"libpq {psycopg.pq.version()} refuses the parameters of a verified connection: {_last_line(error)}. "
             "Install psycopg[binary] 3.2 or newer."
-        ) from error
-    except psycopg.OperationalError as error:
-        text = str(error)
-        if text.startswith("connection is bad: ") and "connection to server" not in text:
-            # libpq did not even try, for a service or a variable of its own that it cannot use: that says nothing about the server.
-            raise TlsError(
-                f"libpq cannot connect as it is set up here: {_last_line(error).removeprefix('connection is bad: ')}. Unset its variables "
-                "(PGSERVICE and the like)."
-            ) from error
-        remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in text), None)
-        if remedy is None:
-            raise
-        where = f"{address.host} ({address.ip}:{address.port})"
-        kind = NameMismatchError if _MISMATCH in str(error) else TlsError
-        raise kind(
-            f"PostgreSQL at {where} cannot be trusted and received no password: {_last_line(error)}. {remedy}"
-        ) from error
+        )
+    if text.startswith("connection is bad: ") and "connection to server" not in text:
+        # libpq did not even try, for a service or a variable of its own that it cannot use: that says nothing about the server.
+        return TlsError(
+            f"libpq cannot connect as it is set up here: {_last_line(error).removeprefix('connection is bad: ')}. Unset its variables "
+            "(PGSERVICE and the like)."
+        )
+    remedy = next((remedy for part, remedy in _UNVERIFIED.items() if part in text), None)
+    if remedy is None or not isinstance(error, psycopg.OperationalError):
+        bare = type(error)(text)
+        bare.sqlstate = error.sqlstate
+        return bare
+    where = f"{address.host} ({address.ip}:{address.port})"
+    kind = NameMismatchError if _MISMATCH in text else TlsError
+    return kind(f"PostgreSQL at {where} cannot be trusted and received no password: {_last_line(error)}. {remedy}")
 
 
 def _last_line(error: psycopg.Error) -> str:

@@ -126,7 +126,7 @@ def connect_as(found: Credentials, address: list[Any]) -> "psycopg.Connection[An
         host=address[0],
         port=address[1],
         user=found.username,
-        password=found.password,
+        password=found.password.reveal(),
         dbname=found.dbname,
         autocommit=True,
         connect_timeout=2,

@@ -8,6 +8,7 @@ import pytest
 from dr_assets.errors import DrError
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect, impatient, is_read_only, open_connection
 from dr_assets.postgres.endpoints import Address
+from dr_assets.secret import Secret
 from tests.support.servers import HOST, Server
 
 SECRET = {"username": "u", "password": "s3cr3t!", "host": "h", "port": "5432", "dbname": "d"}
@@ -40,7 +41,7 @@ def test_the_name_is_kept_and_the_address_decides(servers: Servers) -> None:
 
 
 def test_errors_name_the_server_and_not_the_password(servers: Servers) -> None:
-    wrong = Credentials("nobody", "s3cr3t!", "h", servers[0].port, "postgres")
+    wrong = Credentials("nobody", Secret("s3cr3t!"), "h", servers[0].port, "postgres")
     told = r"global\.example\.test \(127\.0\.0\.1:"
     with pytest.raises(DatabaseError, match=told) as caught, connect(servers[0].address, wrong):
         pass

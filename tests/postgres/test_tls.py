@@ -26,12 +26,13 @@ from dr_assets.emulator.postgres import tls_proxy
 from dr_assets.emulator.postgres.certificates import CertificateAuthority
 from dr_assets.postgres.connection import Credentials, DatabaseError, TlsError, connect, open_connection
 from dr_assets.postgres.endpoints import Address, Resolver
+from dr_assets.secret import Secret
 from tests.support.servers import HOST, Server
 
 Servers = tuple[Server, Server]
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "s3cr3t-of-the-master"
-CREDENTIALS = Credentials("dbadmin", PASSWORD, HOST, 5432, "transactiondb")
+CREDENTIALS = Credentials("dbadmin", Secret(PASSWORD), HOST, 5432, "transactiondb")
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 REQUESTS = {
     "cleartext": b"R" + struct.pack("!II", 8, 3),
@@ -125,7 +126,7 @@ def test_case_e1_an_impostor_receives_nothing_and_yields_one_error_with_a_remedy
         }.items():
             monkeypatch.setenv(name, value)
     server, text = impostor
-    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    credentials = Credentials("dbadmin", Secret(PASSWORD), HOST, server.port, "transactiondb")
     with pytest.raises(TlsError, match=text) as caught, connect(Address(HOST, "127.0.0.1", server.port), credentials):
         pass
     digest = hashlib.md5(f"{PASSWORD}dbadmin".encode()).hexdigest()
@@ -141,7 +142,7 @@ def test_case_e1_an_impostor_receives_nothing_and_yields_one_error_with_a_remedy
 def test_case_e1_a_server_that_cannot_be_verified_is_no_outage(impostor: tuple[Impostor, str]) -> None:
     """Whether the database behind it works is unknown: neither "unreachable" nor "refused"."""
     server, _ = impostor
-    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    credentials = Credentials("dbadmin", Secret(PASSWORD), HOST, server.port, "transactiondb")
     verdict, detail = write_once(Address(HOST, "127.0.0.1", server.port), credentials, "d1")
     assert verdict == "unknown"
     assert "cannot be trusted" in detail
@@ -157,7 +158,7 @@ def test_aws_25_without_authorities_nothing_is_sent(
         path.write_text(content)
     monkeypatch.setenv("DR_TLS_CA", str(path))
     server = Impostor("cleartext", None, b"N")
-    credentials = Credentials("dbadmin", PASSWORD, HOST, server.port, "transactiondb")
+    credentials = Credentials("dbadmin", Secret(PASSWORD), HOST, server.port, "transactiondb")
     bundle = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
     with pytest.raises(TlsError, match=f"{path} holds no certificates.*{bundle}"):
         open_connection(Address(HOST, "127.0.0.1", server.port), credentials)
@@ -274,7 +275,7 @@ def test_aws_25_a_name_that_aws_gave_for_the_same_server_may_stand_in(servers: S
 
 def test_aws_25_a_wrong_password_and_a_dead_server_are_no_tls_errors(servers: Servers) -> None:
     server = servers[0]
-    wrong = Credentials(server.credentials.username, "wrong", HOST, server.port, server.database)
+    wrong = Credentials(server.credentials.username, Secret("wrong"), HOST, server.port, server.database)
     with pytest.raises(DatabaseError, match="password authentication failed"), connect(server.address, wrong):
         pass
     silent = socket.create_server(("127.0.0.1", 0))

@@ -26,6 +26,7 @@ from dr_assets.emulator.postgres.certificates import CertificateAuthority
 from dr_assets.emulator.postgres.supervisor import free_shared_memory
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address
+from dr_assets.secret import Secret
 
 HOST = "global.example.test"
 CA_FILE = "ca.pem"
@@ -122,7 +123,7 @@ class Server:
 
     @property
     def credentials(self) -> Credentials:
-        return Credentials(USER, self.password, HOST, self.port, self.database)
+        return Credentials(USER, Secret(self.password), HOST, self.port, self.database)
 
     def start(self) -> None:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)

@@ -5,7 +5,6 @@ Off unless DR_TELEMETRY_SQL is `view` or `publish`: a process that cannot reach 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -25,6 +24,7 @@ from dr_assets.postgres.endpoints import Address, ResolutionError, Resolver
 from dr_assets.resources import names
 from dr_assets.resources.alarms.rows import ALARM_PROBE_METRIC, PROBE_METRIC, PROBE_NAMESPACE
 from dr_assets.resources.row import other
+from dr_assets.secret import Secret
 from dr_assets.stack import SITES, Site, Stack
 
 SECRET_SECONDS = 900.0
@@ -170,8 +170,8 @@ class SqlView:
         if self._secret is None or time.monotonic() - self._secret[0] > SECRET_SECONDS:
             name = names.secret(self._stack, self._site)
             client = self._aws.client("secretsmanager", self._stack.region(self._site))
-            document = json.loads(client.get_secret_value(SecretId=name)["SecretString"])
-            self._secret = (time.monotonic(), Credentials.from_secret(document))
+            text = Secret(client.get_secret_value(SecretId=name)["SecretString"])
+            self._secret = (time.monotonic(), Credentials.from_text(text, name))
         return self._secret[1]
 
     def _put(self, at: datetime, accepted: bool) -> None:

@@ -14,6 +14,7 @@ from dr_assets.drills.measurement.commit_ledger import SCHEMA
 from dr_assets.drills.measurement.rpo_rto import recovered_at, rto
 from dr_assets.postgres.connection import Credentials
 from dr_assets.postgres.endpoints import Address, Resolver
+from dr_assets.secret import Secret
 from tests.support.servers import HOST, Server
 
 Servers = tuple[Server, Server]
@@ -175,7 +176,7 @@ def test_a_write_at_the_old_writer(servers: Servers) -> None:
 def test_only_an_answer_about_the_write_decides(servers: Servers) -> None:
     """A wrong password or a missing table says nothing about whether the server takes writes."""
     server = servers[0]
-    wrong = Credentials("dr_test", "s3cr3t!", HOST, server.port, server.database)
+    wrong = Credentials("dr_test", Secret("s3cr3t!"), HOST, server.port, server.database)
     verdict, detail = write_once(server.address, wrong, "d1")
     assert verdict == "unknown"
     assert "s3cr3t!" not in detail

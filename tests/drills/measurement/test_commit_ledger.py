@@ -148,11 +148,12 @@ import sys
 from pathlib import Path
 from dr_assets.postgres.connection import Credentials
 from dr_assets.drills.measurement.client_probe import read_attempts
+from dr_assets.secret import Secret
 from dr_assets.drills.measurement.commit_ledger import CommitLedger
 from dr_assets.postgres.endpoints import Address
 port, password, database, path = sys.argv[1:]
 writer = CommitLedger("d1", Path(path), lambda: Address("global.example.test", "127.0.0.1", int(port)),
-                      lambda: Credentials("dr_test", password, "h", int(port), database), 2000)
+                      lambda: Credentials("dr_test", Secret(password), "h", int(port), database), 2000)
 writer.start()
 print("begun", flush=True)
 sys.stdin.read()

@@ -13,6 +13,7 @@ from dr_assets.monitoring.sources import sql as sql_view
 from dr_assets.monitoring.sources.sql import SqlView
 from dr_assets.postgres.connection import Credentials, DatabaseError, TlsError
 from dr_assets.postgres.endpoints import Address, ResolutionError
+from dr_assets.secret import Secret
 from dr_assets.stack import Stack
 from tests.support.monitoring import at, known
 
@@ -68,7 +69,7 @@ def ask(
             raise DatabaseError(str(error)) from error
 
     monkeypatch.setattr(sql_view, "connect", connect)
-    monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", "p", "host", 5432, "db"))
+    monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", Secret("p"), "host", 5432, "db"))
     samples, _ = (view or SqlView(stack, "primary", None, names or Names()))(at(0))  # type: ignore[arg-type]
     return {f"{sample.site} {sample.metric}": known(sample, 0)[0] for sample in samples}
 
@@ -196,7 +197,7 @@ def test_aws_03_a_reader_whose_writer_endpoint_does_not_resolve_is_asked_through
             return Address(host, "127.0.0.1", port)
 
     view = SqlView(stack, "secondary", None, Inactive())  # type: ignore[arg-type]
-    address = view._address(Credentials("u", "p", writer, 5432, "db"))
+    address = view._address(Credentials("u", Secret("p"), writer, 5432, "db"))
     assert asked == [writer, address.host]
     assert address.host == "aurora-secondary-x.cluster-ro-c1.us-west-2.rds.amazonaws.com"
 
