@@ -26,9 +26,6 @@ CA_VARIABLE = "DR_TLS_CA"
 RDS_BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 FETCH = f"Fetch {RDS_BUNDLE} and set {CA_VARIABLE} to the file (`dr up` sets it for the embedded AWS)."
 OLDEST_LIBPQ = 160000  # the first with require_auth
-_NEGOTIATION_LIBPQ = (
-    170000  # the first with sslnegotiation ("Release 17"); older ones refuse an option that they do not know
-)
 
 CONNECT_SECONDS = 2  # libpq makes anything less two seconds
 PATIENCE_SECONDS = 1.0
@@ -154,11 +151,43 @@ def open_connection(
         raise
 
 
+# Aurora speaks no later protocol, and libpq 18 knows no earlier one. With PGMINPROTOCOLVERSION=3.2 a healthy server would seem to be down.
+_PROTOCOL = {"min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+# Stated for each connection, but for two. With a password no passfile is read. PGSERVICE cannot be overruled, since `service=""` is a
+# service of that name; its file fills in only what is not stated.
+_NO_DEFAULT = {"service", "user", "password", "passfile", "dbname", "host", "hostaddr", "port"}
+
+
+def defaults() -> dict[str, str]:
+    """libpq's own default of each option that it would take from a variable of the environment where it is not stated.
+
+    PostgreSQL documentation, 34.1.1 (PQconndefaults). The options differ between versions of libpq, which refuse unknown ones.
+    """
+    return {
+        option.keyword.decode(): (option.compiled or b"").decode()
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword.decode() not in _NO_DEFAULT
+    }
+
+
 def _open(
     address: Address, credentials: Credentials, application_name: str, authorities: str
 ) -> psycopg.Connection[Any]:
-    # Not stated, libpq would take it from PGSSLNEGOTIATION.
-    negotiation: dict[str, Any] = {"sslnegotiation": "postgres"} if psycopg.pq.version() >= _NEGOTIATION_LIBPQ else {}
+    stated = defaults()
+    protocol = _PROTOCOL if stated.keys() >= _PROTOCOL.keys() else {}
+    verified = {
+        "sslmode": "verify-full",
+        "sslrootcert": authorities,
+        "ssl_min_protocol_version": "TLSv1.2",
+        "sslcertmode": "disable",
+        "require_auth": "scram-sha-256",
+        "channel_binding": "prefer",
+        "gssencmode": "disable",  # GSSAPI encryption would take the place of TLS
+        "client_encoding": "UTF8",
+        "application_name": application_name,
+        "connect_timeout": CONNECT_SECONDS,
+    }
+    parameters: dict[str, Any] = {**stated, **protocol, **verified}
     try:
         return psycopg.connect(
             host=address.host,
@@ -167,24 +196,8 @@ def _open(
             user=credentials.username,
             password=credentials.password.reveal(),
             dbname=credentials.dbname,
-            connect_timeout=CONNECT_SECONDS,
             autocommit=True,
-            application_name=application_name,
-            sslmode="verify-full",
-            sslrootcert=authorities,
-            ssl_min_protocol_version="TLSv1.2",
-            ssl_max_protocol_version="",
-            sslcrl="",
-            sslcrldir="",
-            sslcertmode="disable",
-            require_auth="scram-sha-256",
-            channel_binding="prefer",
-            gssencmode="disable",  # GSSAPI encryption would take the place of TLS
-            target_session_attrs="any",
-            load_balance_hosts="disable",
-            client_encoding="UTF8",
-            options="",
-            **negotiation,
+            **parameters,
         )
     except psycopg.Error as error:
         failure = _understood(error, address)

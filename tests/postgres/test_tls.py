@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -341,23 +342,76 @@ def test_aws_25_the_product_connects_in_one_place() -> None:
 
 
 @pytest.mark.usefixtures("authority")
-@pytest.mark.parametrize(("version", "stated"), [(160004, None), (170000, "postgres")])
+@pytest.mark.parametrize(
+    ("version", "unknown"), [(160004, ("sslnegotiation", "min_protocol_version", "max_protocol_version")), (180006, ())]
+)
 def test_an_option_that_an_older_libpq_does_not_know_is_left_out(
-    version: int, stated: str | None, monkeypatch: pytest.MonkeyPatch
+    version: int, unknown: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sslnegotiation` came with libpq 17 (PostgreSQL 17 release notes); 16 refuses it as an invalid connection option."""
+    """`sslnegotiation` came with libpq 17, `min_protocol_version` with 18 (release notes); 16 refuses them as invalid options."""
     given: dict[str, Any] = {}
 
     def connect_like_libpq(**options: Any) -> None:
         given.update(options)
         raise psycopg.OperationalError("connection refused")
 
+    known = [option for option in psycopg.pq.Conninfo.get_defaults() if option.keyword.decode() not in unknown]
     monkeypatch.setattr(psycopg.pq, "version", lambda: version)
+    monkeypatch.setattr(psycopg.pq, "Conninfo", SimpleNamespace(get_defaults=lambda: known))
     monkeypatch.setattr(psycopg, "connect", connect_like_libpq)
     with pytest.raises(psycopg.OperationalError):
         open_connection(Address(HOST, "127.0.0.1", 5432), CREDENTIALS)
-    assert given.get("sslnegotiation") == stated
+    newer = {"sslnegotiation": "postgres", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+    assert {name: given[name] for name in newer if name in given} == ({} if unknown else newer)
     assert given["require_auth"] == "scram-sha-256"
+
+
+# With a password no passfile is read; a service that is not there is a TlsError, one that is fills in only what is not stated.
+NOT_STATED = {"service", "passfile"}
+
+
+@pytest.mark.usefixtures("authority")
+def test_case_e1_every_option_with_a_variable_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq takes an option from its variable unless the connection states it (PQconndefaults lists both). A new libpq's, too."""
+    given: dict[str, Any] = {}
+
+    def connect_like_libpq(**options: Any) -> None:
+        given.update(options)
+        raise psycopg.OperationalError("connection refused")
+
+    variables = {o.keyword.decode(): o.envvar.decode() for o in psycopg.pq.Conninfo.get_defaults() if o.envvar}
+    assert {"PGSSLMODE", "PGREQUIREAUTH", "PGSSLMINPROTOCOLVERSION", "PGSERVICE"} <= set(variables.values())
+    for variable in variables.values():
+        monkeypatch.setenv(variable, "planted")
+    monkeypatch.setattr(psycopg, "connect", connect_like_libpq)
+    with pytest.raises(psycopg.OperationalError):
+        open_connection(Address(HOST, "127.0.0.1", 5432), CREDENTIALS)
+    assert variables.keys() - given.keys() == NOT_STATED
+    assert "planted" not in [str(value) for value in given.values()]
+    assert {name: given[name] for name in ("sslmode", "require_auth", "ssl_min_protocol_version")} == {
+        "sslmode": "verify-full",
+        "require_auth": "scram-sha-256",
+        "ssl_min_protocol_version": "TLSv1.2",
+    }
+
+
+VALUES = ("", "0", "1", "bogus", "disable", "latest", "3.2", "none", "TLSv1", "/nonexistent")
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_case_e1_no_variable_of_libpq_changes_a_connection(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """All variables at once, but PGSERVICE. With PGMINPROTOCOLVERSION=3.2 a healthy Aurora, which speaks 3.0, would seem to be down."""
+    first = servers[0]
+    with monkeypatch.context() as patch:
+        for option in psycopg.pq.Conninfo.get_defaults():
+            if option.envvar and option.keyword != b"service":
+                patch.setenv(option.envvar.decode(), value)
+        with connect(first.address, first.credentials) as connection:
+            assert connection.pgconn.ssl_in_use
+            found = connection.execute("select 1").fetchone()
+    assert found == (1,)
 
 
 @pytest.mark.usefixtures("authority")
