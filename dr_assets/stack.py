@@ -6,7 +6,6 @@ Terraform reads the same file (`infra/stack.auto.tfvars.json`), so a key here is
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import reprlib
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dr_assets import stack_values
+from dr_assets.documents import DocumentError, parse
 from dr_assets.errors import StackFileError
 
 T = TypeVar("T")
@@ -224,11 +224,12 @@ def load_stack(path: Path | str | None = None, environ: Mapping[str, str] | None
     environ = os.environ if environ is None else environ
     file = _find(path or environ.get(FILE_VARIABLE))
     try:
-        raw = _parse_json(file.read_text(encoding="utf-8"))
+        raw = parse(file.read_text(encoding="utf-8"), "it")
     except OSError as error:
         raise StackFileError(f"Cannot read the stack file {file}: {error.strerror}. Fix its permissions.") from error
-    except (ValueError, RecursionError) as error:
-        raise StackFileError(f"The stack file {file} is not valid JSON: {error}. Correct it there.") from error
+    except (DocumentError, UnicodeDecodeError) as error:
+        reason = _shown(str(error).removeprefix("it is not JSON (").removesuffix(")"))
+        raise StackFileError(f"The stack file {file} is not valid JSON: {reason}. Correct it there.") from error
     if not isinstance(raw, dict):
         raise StackFileError(f"The stack file {file} must hold one JSON object; it holds {type(raw).__name__}.")
     overridden = _apply_overrides(raw, environ)
@@ -244,22 +245,6 @@ def parse_stack(raw: Mapping[str, Any], source: str = "the stack") -> Stack:
         raise StackFileError(f"{source} cannot be used:\n" + "\n".join(f"  - {line}" for line in lines)) from None
 
 
-def _parse_json(text: str) -> Any:
-    """JSON as RFC 8259 has it. ValueError for a key given twice, NaN, infinity, or an integer of thousands of digits."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
-            raise ValueError(f"the key {twice!r} is given twice")
-        return found
-
-    def no_constant(name: str) -> Any:
-        raise ValueError(f"{name} is not a number in JSON")
-
-    return json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
-
-
 def _explain(item: dict[str, Any]) -> str:
     # pydantic gives no place where a key itself is not text.
     key = ".".join(str(part) for part in item["loc"]) or (
@@ -273,18 +258,26 @@ def _explain(item: dict[str, Any]) -> str:
         message = "missing; add it"
     elif not item["type"].startswith("value_error"):
         message = f"{message} (it is {reprlib.repr(item.get('input'))}); correct it"
-    line = f"{key}: {message}" if key else message
-    # A key or value may hold line ends, control characters and lone surrogates.
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    return _shown(f"{key}: {message}" if key else message)
+
+
+def _shown(text: object) -> str:
+    """A part of a message that may hold line ends, control characters, lone surrogates, or thousands of characters."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
     return shown if len(shown) <= _LINE else shown[:_LINE] + " …"
 
 
 def _find(path: Path | str | None) -> Path:
     if path is not None:
-        file = Path(path)
-        if not file.is_file():
-            raise StackFileError(f"There is no stack file at {file}. Correct the path given or {FILE_VARIABLE}.")
-        return file
+        file, reason = Path(path), ""
+        try:
+            if file.is_file():
+                return file
+        except OSError as error:  # too long, or in a folder that may not be entered
+            reason = f" ({error.strerror})"
+        raise StackFileError(
+            f"There is no stack file at {_shown(file)}{reason}. Correct the path given or {FILE_VARIABLE}."
+        )
     for base in (Path.cwd(), Path(__file__).resolve().parent.parent):
         if (base / DEFAULT_FILE).is_file():
             return base / DEFAULT_FILE
@@ -292,15 +285,18 @@ def _find(path: Path | str | None) -> Path:
 
 
 def _apply_overrides(raw: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    applied: list[str] = []
+    applied: dict[str, str] = {}  # the variable of each key
     for variable in sorted(environ):
         if not variable.startswith(OVERRIDE_PREFIX):
             continue
-        path = variable[len(OVERRIDE_PREFIX) :].lower().split("__")
+        key = variable[len(OVERRIDE_PREFIX) :].lower()
+        if key in applied:
+            raise StackFileError(f"{_shown(applied[key])} and {_shown(variable)} set the same key. Unset one of them.")
+        path = key.split("__")
         text = environ[variable]
         try:
-            value: Any = _parse_json(text)
-        except (ValueError, RecursionError):
+            value: Any = parse(text)
+        except DocumentError:
             value = text
         # A version such as 14.10 is a text that happens to parse as a number.
         if path == ["engine_version"]:
@@ -310,9 +306,11 @@ def _apply_overrides(raw: dict[str, Any], environ: Mapping[str, str]) -> list[st
         for part in path[:-1]:
             inner = holder.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise StackFileError(f"{variable}: {part} is not an object in the stack file; it has no inner keys.")
+                raise StackFileError(
+                    f"{_shown(variable)}: {_shown(part)} is not an object in the stack file; it has no inner keys."
+                )
             holder = inner
         last = next((key for key in holder if key.lower() == path[-1]), path[-1])
         holder[last] = value
-        applied.append(variable)
-    return applied
+        applied[key] = variable
+    return [_shown(variable) for variable in applied.values()]

@@ -78,8 +78,8 @@ def test_raw_readings_are_read_where_they_are_assessed_alone() -> None:
     assert readers == {"monitoring/samples.py"}
 
 
-# Who reads JSON that is no document of the history and no message: AWS's policies and secrets, Terraform's and Dagster's output, the
-# stack file (which has a parser as strict), a drill's own local lines, and `storable`'s own text.
+# Who reads JSON that is no document of the history and no message: AWS's policies and secrets, Terraform's and Dagster's output,
+# a drill's own local lines, and `storable`'s own text.
 OTHER_JSON = {
     "cli/main.py",
     "documents.py",
@@ -92,7 +92,6 @@ OTHER_JSON = {
     "resources/encryption/kinds.py",
     "resources/iam_policy.py",
     "resources/notifications/kinds.py",
-    "stack.py",
     "terraform.py",
 }
 

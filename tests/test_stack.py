@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,47 @@ def test_half_written_file(tmp_path: Path, content: str, message: str) -> None:
 def test_no_file_there(tmp_path: Path) -> None:
     with pytest.raises(StackFileError, match="DR_STACK_FILE"):
         load_stack(tmp_path / "none.json", environ={})
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "file/x", "nul\0", "fifo", "", "a\nb", "\udcff"])
+def test_case_e5_an_impossible_path_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("{}")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(StackFileError, match=r"There is no stack file at .*DR_STACK_FILE") as caught:
+        load_stack(environ={"DR_STACK_FILE": f"{tmp_path}/{name}"})
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("digits", [19, 4300, 4301, 5000])
+def test_case_e5_a_number_of_many_digits_is_refused_in_our_words(tmp_path: Path, digits: int) -> None:
+    """Python's own text names `sys.set_int_max_str_digits`, which helps nobody who edits a stack file."""
+    file = tmp_path / "stack.json"
+    file.write_text('{"rpo_seconds": 1' + "0" * (digits - 1) + "}")
+    with pytest.raises(StackFileError, match=f"not valid JSON: a number of {digits} digits. Correct it there."):
+        load_stack(file, environ={})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("DR_STACK__RPO_SECONDS", "DR_STACK__rpo_seconds"),
+        ("DR_STACK__TAGS__TEAM", "DR_STACK__TAGS__Team"),
+        ("DR_STACK__VPC_CIDR__PRIMARY", "DR_STACK__vpc_cidr__Primary"),
+    ],
+)
+def test_case_e5_two_variables_of_one_key_are_refused(first: str, second: str) -> None:
+    with pytest.raises(StackFileError, match=f"{first} and {second} set the same key. Unset one of them."):
+        load_stack(environ={first: "60", second: "61"})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "__", "VPC_CIDR__", "VPC_CIDR__PRIMARY__X", "x\ny", "\udcff", "X" * 5000, "TAGS__" + "X" * 5000]
+)
+@pytest.mark.parametrize("value", ["1", "", "[" * 5000, "9" * 5000, '{"a": 1, "a": 2}', "\x1b[2J"])
+def test_case_e5_an_odd_variable_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(StackFileError, match="DR_STACK__") as caught:
+        load_stack(environ={f"DR_STACK__{name}": value})
+    assert all(line.isprintable() and len(line) < 1200 for line in str(caught.value).splitlines())
 
 
 @given(st.integers(16, 20), st.integers(0, 255), st.sampled_from(["primary", "secondary"]))
