@@ -33,6 +33,12 @@ def suspended() -> float:
     return 0.0 if boot is None else time.clock_gettime(boot) - time.monotonic()
 
 
+def wall_offset() -> tuple[str, float]:
+    """The monotonic clock's id, and how far the wall clock is ahead of it in seconds. Sleep does not change that; a step does."""
+    now = instant()
+    return now.clock, now.wall - now.monotonic - suspended()
+
+
 class OtherClockError(DrError):
     """Two instants of different monotonic clocks: the time between them is unknown."""
 

@@ -90,6 +90,7 @@ class DeliveryLog:
         self.store, self._lease = store, lease_seconds
         self._process = uuid.uuid4().hex
         self._first_read: dict[str, datetime] = {}  # claims without a time that this version can read
+        self._first_observed: dict[str, float] = {}  # claims ahead of our clock: when we read them first (monotonic)
         self._delivered: set[str] = set()  # by this process: known even while the store does not answer
         self.answered: dict[str, str] = {}  # channel -> what was wrong with its last attempt; empty: it took the alert
 
@@ -174,6 +175,8 @@ class DeliveryLog:
         attempt = number + 1
         claimed_at = self._claimed_at(key, claim.at) if number else None
         age = (claim.at - claimed_at).total_seconds() if claimed_at else math.inf
+        if age < 0:  # our clock or the other daemon's was set: how long we have known the claim is all that is known
+            age = time.monotonic() - self._first_observed.setdefault(key, time.monotonic())
         # Where the channel drops a repetition there is nothing to wait for but an attempt that is under way.
         if age < (self._lease if not channel.deduplicates else HTTP_SECONDS):
             raise AlertPending(

@@ -126,10 +126,11 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         build=_sql_asks,
         actions=("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     ),
-    # Not polled: the poller derives `region` and `writers` from the other readings; the monitor yields `store`.
+    # Not polled: the poller derives `region` and `writers` from the other readings; the monitor yields `store` and `host`.
     SourceKind(name="region", metrics=(Metric("answers"),)),
     SourceKind(name="writers", metrics=(Metric(SINGLE_WRITER),)),
     SourceKind(name="store", metrics=(Metric("answers"),)),
+    SourceKind(name="host", metrics=(Metric("clock"),)),
 )
 
 
@@ -159,6 +160,17 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         hold=30.0,
         anchor="the-history-store-refuses",
     )
+    host = Rule(
+        stack=stack.environment_suffix,
+        site="global",
+        source="host",
+        metric="clock",
+        topic=SOURCES,
+        text="The clock of the sensors' host was set: ages of readings around that moment are uncertain",
+        below=1.0,
+        hold=0.0,
+        clear_hold=60.0,
+    )
     two_writers = Rule(
         stack=stack.environment_suffix,
         site="global",
@@ -171,7 +183,7 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         resource="global/aurora/global-cluster",
         escalate_after=float(stack.rto_seconds),
     )
-    rules = (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store)
+    rules = (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store, host)
     quantities = {(kind.name, metric.name): metric.quantity for kind in SOURCE_KINDS for metric in kind.metrics}
     return tuple(replace(rule, quantity=quantities[rule.source, rule.metric]) for rule in rules)
 

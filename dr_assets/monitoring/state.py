@@ -84,6 +84,13 @@ class SensorMemory(Part):
     handled: dict[str, float] = Field(default_factory=dict, validation_alias="seen", serialization_alias="seen")
 
 
+class WallClock(Part):
+    """How the wall clock stood to the monotonic one named `id`: seconds ahead of it, and of the host's sleep (`clock.wall_offset`)."""
+
+    id: str
+    offset: float
+
+
 class State(Document):
     """All that a sensor remembers between ticks. The keys of the last four are STACK/TOPIC; times are epoch seconds.
 
@@ -95,6 +102,7 @@ class State(Document):
     ended      when the latest incidents ended
     covered    when an open incident of another topic explained it last
     memory     what only this sensor remembers
+    clock      of the tick that wrote the times
     """
 
     SCHEMA = "dr-assets/sensor-state/1"
@@ -107,6 +115,7 @@ class State(Document):
     ended: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     covered: dict[str, float] = Field(default_factory=dict)
     memory: SensorMemory = Field(default_factory=SensorMemory, validation_alias="more", serialization_alias="more")
+    clock: WallClock | None = None
 
     @classmethod
     def empty(cls) -> State:

@@ -133,6 +133,7 @@ class Monitor:
             *snapshot.samples,
             *self._unknowns(snapshot),
             self._store_sample(ticker, now),
+            self._clock_sample(ticker, now),
             *self._channel_samples(now),
         ]
 
@@ -156,6 +157,13 @@ class Monitor:
         problem = ticker.store_problem or self._recorder.problem
         s = self.stack.environment_suffix
         return Sample(now, s, "global", "store", "answers", 0.0 if problem else 1.0, STATE, problem[:200])
+
+    def _clock_sample(self, ticker: Ticker, now: datetime) -> Sample:
+        """Whether our clock ran on since the sensor's last tick, or was set."""
+        step = ticker.clock_step
+        note = f"set {'back' if step < 0 else 'ahead'} by {abs(step):.1f} s" if step else ""
+        s = self.stack.environment_suffix
+        return Sample(now, s, "global", "host", "clock", 0.0 if step else 1.0, STATE, note)
 
     def _channel_samples(self, now: datetime) -> Iterator[Sample]:
         """Whether each channel took the last alert it was given, by any sensor. One that was given none yields nothing."""

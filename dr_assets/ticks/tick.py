@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from dr_assets import clock, utc
 from dr_assets.alerting.channels.channel import AlertRefused, Channel
 from dr_assets.alerting.delivery import STORE_TROUBLE, AlertPending, DeliveryLog, Latest, Result, attempt_all
 from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed
@@ -28,11 +29,12 @@ from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, StoredIncident
 from dr_assets.history.reading import read_all, set_aside
 from dr_assets.history.store import Store
+from dr_assets.monitoring.clock_steps import follow_clock
 from dr_assets.monitoring.evaluate import WAIT_SECONDS, Decision, Observation, decide
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS, Transition
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import Sample
-from dr_assets.monitoring.state import OutboxEntry, State
+from dr_assets.monitoring.state import OutboxEntry, State, WallClock
 from dr_assets.monitoring.topics import owner_of
 
 T = TypeVar("T")
@@ -73,6 +75,8 @@ class Ticker:
     set_aside: list[str] = field(default_factory=list, init=False)
     undelivered: dict[str, str] = field(default_factory=dict, init=False)
     unheard: bool = field(default=False, init=False)
+    # By how many seconds our clock was set between the last tick and this one.
+    clock_step: float = field(default=0.0, init=False)
     # Seconds that a channel's failures took in this tick.
     _spent: dict[str, float] = field(default_factory=dict, init=False)
     # (channel, incident) of the steps that a channel did not take in this tick.
@@ -94,6 +98,10 @@ class Ticker:
                         resolve_after=max(incident.resolve_after, WAIT_SECONDS), clear_since=None
                     )
                     state = _with(state, f"{self.stack}/{topic}", number, found, ended)
+        identity, offset = clock.wall_offset()
+        state, self.clock_step = follow_clock(state, WallClock(id=identity, offset=offset), utc.now().timestamp())
+        if self.clock_step:
+            log.warning("The clock of this host was set by %+.1f s since the last tick", self.clock_step)
         return state
 
     def _read(self, cursor: str | None) -> State | None:

@@ -53,7 +53,8 @@ def single_writer(
         return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, STATE, "not known of both sites")
     if found is not both or moving is None or not moving.is_known_as(1.0, at):
         return found
-    if (at - first.setdefault(suffix, at)).total_seconds() <= SUPPRESS_SECONDS:
+    first[suffix] = min(first.get(suffix, at), at)  # a clock set back begins the time anew, and makes it no longer
+    if (at - first[suffix]).total_seconds() <= SUPPRESS_SECONDS:
         return Sample(at, suffix, "global", "writers", SINGLE_WRITER, None, STATE, moving.note)
     return found
 
