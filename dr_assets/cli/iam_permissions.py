@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from dr_assets import files
 from dr_assets.cli.output import say, say_json
 from dr_assets.core.expressions import Text
+from dr_assets.drills.signing import kms_arns
 from dr_assets.errors import DrError
 from dr_assets.history.store import URI_VARIABLE
 from dr_assets.resources import iam_policy
@@ -35,7 +36,7 @@ def run(stack: Stack, duties: Sequence[str], account: str, out: Path | None, bou
         return
     store = urlsplit(os.environ.get(URI_VARIABLE, ""))
     history = store.netloc if store.scheme == "s3" else ""
-    document = iam_policy.policy(stack, dict.fromkeys(duties), account, history)
+    document = iam_policy.policy(stack, dict.fromkeys(duties), account, history, kms_arns())
     if out:
         _write(stack, "-".join(dict.fromkeys(duties)), document, out)
         return

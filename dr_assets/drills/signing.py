@@ -1,4 +1,4 @@
-"""Sign with an ECDSA key on P-256 that is kept in a file, and verify such signatures with public keys alone.
+"""Sign with an ECDSA key on P-256, in KMS or in a file, and verify such signatures with public keys alone.
 
 A signature is the DER of an ECDSA-Sig-Value over SHA-256, as `openssl dgst -sha256 -sign` makes it and as KMS returns it for
 ECDSA_SHA_256 (KMS API reference, Sign: "DER-encoded object as defined by ANSI X9.62-2005 and RFC 3279 Section 2.2.3").
@@ -10,8 +10,9 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,11 +22,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dr_assets import files
-from dr_assets.documents import Part
+from dr_assets.aws import Aws, explain
+from dr_assets.documents import Part, quoted
 from dr_assets.errors import DrError
 
 KEY_VARIABLE = "DR_SIGNING_KEY"
 ALGORITHM = "ECDSA_SHA_256"
+_KEY_ARN = re.compile(r"arn:[\w-]+:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:key/[\w-]+", re.ASCII)
+ANSWER_SECONDS = 2.0  # what KMS has for each call: a region that is silent must not hold up a drill's end
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
 
 
@@ -76,13 +80,13 @@ class PublicKey:
 
 
 class Signer(Protocol):
-    """Something that signs, such as a key in a file."""
+    """Something that signs: a key in a file, or keys in KMS."""
 
     def sign(self, payload: bytes) -> Signature:
-        """Raises SigningError."""
+        """Raises SigningError, or as AWS calls do."""
 
     def public_keys(self) -> list[PublicKey]:
-        """The keys that `sign` may sign with. Raises SigningError where none can be had."""
+        """The keys that `sign` may sign with. Raises DrError where one of them cannot be had."""
 
 
 class KeyFile:
@@ -123,14 +127,75 @@ class KeyFile:
         return [self._public]
 
 
+class KmsKeys:
+    """Signs with the first of several KMS keys (ECC_NIST_P256, SIGN_VERIFY) that answers, so that one region may be gone."""
+
+    def __init__(self, arns: Sequence[str]) -> None:
+        """Raises SigningError for what is no ARN of a key: an alias could be led to another key."""
+        self._keys: list[tuple[str, str]] = []
+        for arn in arns:
+            found = _KEY_ARN.fullmatch(arn)
+            if found is None:
+                raise SigningError(f"{KEY_VARIABLE} has {quoted(arn)}, which is no ARN of a KMS key (…:key/ID).")
+            self._keys.append((arn, found["region"]))
+
+    def sign(self, payload: bytes) -> Signature:
+        aws, failed = Aws(read_timeout=ANSWER_SECONDS, attempts=1), []
+        for arn, region in self._keys:
+            try:
+                return self._sign(aws, arn, region, payload)
+            except DrError as error:
+                failed.append(str(error))
+        raise SigningError(f"No KMS key signed. {' '.join(failed)}")
+
+    def _sign(self, aws: Aws, arn: str, region: str, payload: bytes) -> Signature:
+        public = self._public_key(aws, arn, region)
+        # RAW: KMS hashes the message itself, so that nothing depends on how a digest is passed.
+        request = {"KeyId": arn, "Message": payload, "MessageType": "RAW", "SigningAlgorithm": ALGORITHM}
+        try:
+            answer = aws.client("kms", region).sign(**request)
+            signature = Signature(
+                key=answer["KeyId"],
+                public_key=base64.b64encode(public.der).decode(),
+                algorithm=ALGORITHM,
+                signature=base64.b64encode(answer["Signature"]).decode(),
+            )
+        except Exception as error:
+            raise explain(error, "kms", "sign", region) from error
+        if not public.verifies(signature, payload):
+            raise SigningError(f"The signature that KMS made with {arn} does not fit its public key.")
+        return signature
+
+    def public_keys(self) -> list[PublicKey]:
+        aws = Aws(read_timeout=ANSWER_SECONDS, attempts=1)
+        return [self._public_key(aws, arn, region) for arn, region in self._keys]
+
+    @staticmethod
+    def _public_key(aws: Aws, arn: str, region: str) -> PublicKey:
+        try:
+            der = aws.client("kms", region).get_public_key(KeyId=arn)["PublicKey"]
+            return PublicKey(bytes(der))
+        except Exception as error:
+            raise explain(error, "kms", "get_public_key", region) from error
+
+
+def kms_arns() -> list[str]:
+    """The KMS keys in $DR_SIGNING_KEY; none where that names a file, or nothing."""
+    value = os.environ.get(KEY_VARIABLE, "")
+    return [part.strip() for part in value.split(",")] if value.startswith("arn:") else []
+
+
 def configured() -> Signer | None:
-    """The signer of this installation: the key file that $DR_SIGNING_KEY names, or None. Raises SigningError."""
+    """The signer of this installation from $DR_SIGNING_KEY: ARNs of KMS keys with commas between them, or a key file. None where
+    it is not set. Raises SigningError."""
     path = os.environ.get(KEY_VARIABLE)
+    if arns := kms_arns():
+        return KmsKeys(arns)
     return KeyFile(Path(path)) if path else None
 
 
 def trusted(pems: Iterable[Path] = ()) -> list[PublicKey]:
-    """The keys in these PEM files; without any, those that this installation signs with. Raises SigningError."""
+    """The keys in these PEM files; without any, those that this installation signs with. Raises as `Signer.public_keys`."""
     given = [read_public_key(path) for path in pems]
     signer = None if given else configured()
     return signer.public_keys() if signer else given

@@ -132,6 +132,8 @@ EMULATED: dict[str, tuple[str, ...]] = {
     "Keys, secrets, identity": (
         "KMS keys, policies, rotation, aliases; what a disabled key and one pending deletion refuse, and the destruction of a key "
         "with its aliases at its date (the control API moves the calendar) [KMS developer guide, Key states of AWS KMS keys]",
+        "signatures with asymmetric keys: 4,096 bytes at most, a wrong one is an error of Verify; no rotation, no encryption with a "
+        "key that signs, no alias to a key of another type [KMS API, Sign, Verify, EnableKeyRotation, UpdateAlias]",
         "a cluster whose key cannot be used keeps running, or stops at once as inaccessible-encryption-credentials-recoverable until "
         "the key is enabled and StartDBCluster is called: the answer cluster_without_key; with a destroyed key it is "
         "inaccessible-encryption-credentials for ever [Aurora user guide, AWS KMS key management]",
@@ -239,6 +241,8 @@ DIFFERS: tuple[str, ...] = (
     "loopback counts as TLS (aws:SecureTransport is true, s3:TlsVersion the oldest that S3 takes, 1.2) unless the answer clear_text says otherwise [emulator]",
     "tags of EC2, KMS, SNS, SQS, Secrets Manager, roles, clusters, instances and subnet groups are known to conditions "
     "(aws:ResourceTag), those of other resources are not [emulator]",
+    "KMS signs messages only, no digests; GetPublicKey of a disabled key, which the documents found do not answer, is refused "
+    "[KMS API, Sign; guess]",
     "how far back an alarm reads for missing data is not documented: two periods more than it evaluates, as in the user "
     "guide's examples, or up to seven: the answer alarm_look_back_periods. Where too few datapoints breach to decide, which the guide does not cover, the state is kept "
     "[guess]",

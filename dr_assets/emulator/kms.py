@@ -1,4 +1,4 @@
-"""KMS extension of moto: what each state of a key allows, and destruction at the end of the waiting period.
+"""KMS extension of moto: what each state and type of a key allows, signatures, and destruction at the end of the waiting period.
 
 Source: KMS developer guide, "Key states of AWS KMS keys" (the table and its footnotes), and the API reference of each operation.
 """
@@ -10,12 +10,15 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.utils import unix_time, utcnow
 from moto.kms import urls
 from moto.kms.models import KmsBackend, kms_backends
+from moto.kms.responses import KmsResponse
 
 from dr_assets.emulator.clock import clock
 from dr_assets.emulator.extension import Extended, Extension
 from dr_assets.emulator.permissions.principals import invalid_principal
 
 PENDING, DISABLED = "PendingDeletion", "Disabled"
+SYMMETRIC = "SYMMETRIC_DEFAULT"
+MAX_MESSAGE = 4096  # bytes (API reference, Sign and Verify: Message)
 
 
 class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
@@ -72,8 +75,43 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
         return plain
 
     def enable_key_rotation(self, key_id: str) -> None:
-        """Refused while the key is disabled or pending deletion."""
-        super().enable_key_rotation(self.usable(key_id))
+        """Refused while the key is disabled or pending deletion, and for keys that are not symmetric (moto: accepted)."""
+        plain = self.usable(key_id)
+        self._require_symmetric(plain, symmetric=True)
+        super().enable_key_rotation(plain)
+
+    def _require_symmetric(self, key_id: str, *, symmetric: bool) -> None:
+        key = self.keys.get(key_id)
+        if key is not None and (key.key_spec == SYMMETRIC) != symmetric:
+            raise JsonRESTError("UnsupportedOperationException", f"{key.arn} is a key of the type {key.key_spec}.")
+
+    # -- signatures ----------------------------------------------------------------------------------------------------
+
+    def sign(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto: signs with a key that is disabled or pending deletion."""
+        return super().sign(self._usable_for("SIGN_VERIFY", key_id), *args, **kwargs)
+
+    def verify(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
+        """A wrong signature is an error (API reference, Verify). moto: answers `SignatureValid: false`."""
+        found = super().verify(self._usable_for("SIGN_VERIFY", key_id), *args, **kwargs)
+        if not found[1]:
+            raise JsonRESTError("KMSInvalidSignatureException", "")
+        return found
+
+    def get_public_key(self, key_id: str) -> Any:
+        """Refused for a symmetric key. While the key is disabled or pending deletion, too: what KMS does then was not found."""
+        plain = self.usable(key_id)
+        self._require_symmetric(plain, symmetric=False)
+        return super().get_public_key(plain)
+
+    def _usable_for(self, usage: str, key_id: str) -> str:
+        plain = self.usable(key_id)
+        key = self.keys.get(plain)
+        if key is not None and key.key_usage != usage:
+            raise JsonRESTError("InvalidKeyUsageException", f"{key.arn} has the key usage {key.key_usage}.")
+        return plain
+
+    # -- what a state allows: the rest ---------------------------------------------------------------------------------
 
     def disable_key_rotation(self, key_id: str) -> None:
         """Refused while the key is disabled or pending deletion."""
@@ -111,10 +149,14 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
         return super().create_alias(target_key_id, alias_name)
 
     def update_alias(self, target_key_id: str, alias_name: str) -> Any:
-        """Refused while the target's deletion is pending, and for an alias that does not exist (moto: no error)."""
-        self._changeable(target_key_id)
-        if self.get_key_id_from_alias(alias_name) is None:
+        """Refused while the target's deletion is pending, for an alias that does not exist, and for a target of another type or usage
+        than the present one (API reference, UpdateAlias; the code of that error is a guess). moto: no error."""
+        target = self.keys.get(self._changeable(target_key_id))
+        if (former := self.get_key_id_from_alias(alias_name)) is None:
             raise JsonRESTError("NotFoundException", f"Alias {alias_name} is not found.")
+        present = self.keys.get(former)
+        if target and present and _type(target) != _type(present):
+            raise JsonRESTError("ValidationException", f"{target.arn} is of another type than the key of {alias_name}.")
         return super().update_alias(target_key_id, alias_name)
 
     def create_grant(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
@@ -122,8 +164,8 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
         return super().create_grant(self.usable(key_id), *args, **kwargs)
 
     def encrypt(self, key_id: str, *args: Any, **kwargs: Any) -> Any:
-        """Refused while the key is disabled or pending deletion. Data keys are made through it too."""
-        return super().encrypt(self.usable(key_id), *args, **kwargs)
+        """Refused while the key is disabled or pending deletion, and with a key that signs. Data keys are made through it too."""
+        return super().encrypt(self._usable_for("ENCRYPT_DECRYPT", key_id), *args, **kwargs)
 
     def decrypt(self, *args: Any, **kwargs: Any) -> Any:
         """Refused while the key is disabled or pending deletion."""
@@ -158,4 +200,27 @@ class DrKmsBackend(Extended, KmsBackend):  # type: ignore[misc]
             )
 
 
-EXTENSION = Extension(backends=kms_backends, backend=DrKmsBackend, urls=urls)
+def _type(key: Any) -> tuple[bool, str]:
+    return key.key_spec == SYMMETRIC, key.key_usage
+
+
+class DrKmsResponse(KmsResponse):  # type: ignore[misc]
+    def sign(self) -> str:
+        """moto: takes messages of any length, and hashes a digest once more."""
+        self._check_message()
+        return str(super().sign())
+
+    def verify(self) -> str:
+        """moto: takes messages of any length, and hashes a digest once more."""
+        self._check_message()
+        return str(super().verify())
+
+    def _check_message(self) -> None:
+        message = self._get_param("Message") or b""
+        if len(message) > MAX_MESSAGE:
+            raise JsonRESTError("ValidationException", f"Member must have length less than or equal to {MAX_MESSAGE}")
+        if self._get_param("MessageType") not in (None, "RAW"):
+            raise JsonRESTError("ValidationException", "The embedded AWS signs messages, not digests: MessageType RAW.")
+
+
+EXTENSION = Extension(backends=kms_backends, backend=DrKmsBackend, urls=urls, responses=DrKmsResponse)

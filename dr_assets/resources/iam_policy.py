@@ -128,6 +128,7 @@ _CONDITIONS: Mapping[str, Condition] = {
         "ForAllValues:StringLike": {"route53:ChangeResourceRecordSetsNormalizedRecordNames": ["{zone}", "*.{zone}"]}
     },
 }
+_SIGNING: Condition = {"StringEquals": {"kms:MessageType": "RAW", "kms:SigningAlgorithm": "ECDSA_SHA_256"}}
 # Confines what a call creates: it gets the stack's tag.
 _NEW: Condition = {"StringEquals": {"aws:RequestTag/TaskID": "{suffix}"}}
 # Confines what gets the stack's tag later: it has none of any stack.
@@ -145,13 +146,16 @@ class Grant:
     condition: str  # JSON
 
 
-def grants(stack: Stack, duty: str, account: str = "*", history: str = "") -> Iterator[Grant]:
+def grants(
+    stack: Stack, duty: str, account: str = "*", history: str = "", signing: Sequence[str] = ()
+) -> Iterator[Grant]:
     """What a duty needs, in the order of the kinds; an action may come several times.
 
     Args:
         duty: one of DUTIES.
         account: 12 digits; by default the policy is valid in any account.
         history: the S3 bucket of the history, where it is kept in one.
+        signing: the ARNs of the KMS keys that sign its records, where such keys do.
     """
     rows = {name: [row for row in catalog(stack) if row.kind == name] for name in KINDS}
     scopes = _Scopes(stack, {name: found for name, found in rows.items() if found}, account)
@@ -168,9 +172,14 @@ def grants(stack: Stack, duty: str, account: str = "*", history: str = "") -> It
     yield from scopes.grants(_DUTIES.get(duty, {}), "")
     if history and duty in ("drill", "sensors", "reports"):
         yield from _history(stack, history, account)
+    if signing and duty == "drill":
+        yield Grant("kms:GetPublicKey", frozenset(signing), _FREE)
+        yield Grant("kms:Sign", frozenset(signing), json.dumps(_SIGNING, sort_keys=True))
 
 
-def policy(stack: Stack, duties: Iterable[str], account: str = "*", history: str = "") -> dict[str, Any]:
+def policy(
+    stack: Stack, duties: Iterable[str], account: str = "*", history: str = "", signing: Sequence[str] = ()
+) -> dict[str, Any]:
     """An IAM policy document for these duties together; arguments as for `grants`.
 
     One statement for each service and condition: an action takes effect only on the types of resource it knows, and all ARNs of a
@@ -179,7 +188,7 @@ def policy(stack: Stack, duties: Iterable[str], account: str = "*", history: str
     suffix = stack.environment_suffix
     granted: dict[str, dict[str, set[str]]] = {}
     for duty in duties:
-        for grant in grants(stack, duty, account, history):
+        for grant in grants(stack, duty, account, history, signing):
             granted.setdefault(grant.action, {}).setdefault(grant.condition, set()).update(grant.resources)
     statements: dict[tuple[str, str, tuple[str, ...]], tuple[set[str], set[str]]] = {}
     for action, by_condition in granted.items():

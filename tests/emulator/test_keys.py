@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from dr_assets.emulator import EmbeddedAws
 
@@ -70,6 +73,33 @@ def test_aws_14_what_each_state_of_a_key_allows(client: Clients) -> None:
     assert code(kms.decrypt, CiphertextBlob=secret) == "DisabledException"
     kms.enable_key(KeyId=key)
     assert kms.decrypt(CiphertextBlob=secret)["Plaintext"] == b"x"
+
+
+def test_a_key_that_signs_is_used_as_kms_uses_it(client: Clients, name: str) -> None:
+    """KMS API reference: Sign, Verify, GetPublicKey, EnableKeyRotation, UpdateAlias, and Encrypt for the key's usage."""
+    kms = client("kms")
+    key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    other = kms.create_key()["KeyMetadata"]["KeyId"]
+    how = {"KeyId": key, "SigningAlgorithm": "ECDSA_SHA_256", "MessageType": "RAW"}
+    signed = kms.sign(Message=b"m" * 4096, **how)
+    assert signed["KeyId"] == key
+    public = load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    public.verify(signed["Signature"], b"m" * 4096, ec.ECDSA(hashes.SHA256()))
+    assert kms.verify(Message=b"m" * 4096, Signature=signed["Signature"], **how)["SignatureValid"] is True
+    assert code(kms.verify, Message=b"n", Signature=signed["Signature"], **how) == "KMSInvalidSignatureException"
+    assert code(kms.sign, Message=b"m" * 4097, **how) == "ValidationException"
+    assert code(kms.sign, Message=b"m", **{**how, "KeyId": other}) == "InvalidKeyUsageException"
+    assert code(kms.encrypt, KeyId=key, Plaintext=b"x") == "InvalidKeyUsageException"
+    assert code(kms.get_public_key, KeyId=other) == "UnsupportedOperationException"
+    assert code(kms.enable_key_rotation, KeyId=key) == "UnsupportedOperationException"
+    kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+    assert kms.sign(Message=b"m", **{**how, "KeyId": f"alias/{name}"})["KeyId"] == key
+    assert code(kms.update_alias, AliasName=f"alias/{name}", TargetKeyId=other) == "ValidationException"
+    kms.disable_key(KeyId=key)
+    assert code(kms.sign, Message=b"m", **how) == "DisabledException"
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert code(kms.sign, Message=b"m", **how) == "KMSInvalidStateException"
 
 
 def test_aws_14_a_key_is_destroyed_at_its_date_with_its_aliases_and_not_before(

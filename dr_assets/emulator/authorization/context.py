@@ -92,6 +92,8 @@ _FROM_PARAMETERS = {
     ("kms", "BypassPolicyLockoutSafetyCheck"): "kms:bypasspolicylockoutsafetycheck",
     ("kms", "KeyUsage"): "kms:keyusage",
     ("kms", "KeySpec"): "kms:keyspec",
+    ("kms", "SigningAlgorithm"): "kms:signingalgorithm",
+    ("kms", "MessageType"): "kms:messagetype",
     ("kms", "MultiRegion"): "kms:multiregion",
     ("kms", "Operations"): "kms:grantoperations",
     ("kms", "GranteePrincipal"): "kms:granteeprincipal",
