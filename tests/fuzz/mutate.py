@@ -83,7 +83,7 @@ def value(rng: random.Random, given: Any, times: int = 1) -> Any:
         elif how == 3 and isinstance(parent, list):
             found = replaced(found, path[:-1], [*parent, copy.deepcopy(rng.choice(parent))])
         elif how == 4:
-            found = replaced(found, path, _nested(rng.choice((2, 50, 1500)), parent[key]))
+            found = replaced(found, path, _nested(rng.choice((2, 50, 90)), parent[key]))
         elif how == 5:
             other = rng.choice(every)  # a value of another place
             found = replaced(found, path, copy.deepcopy(_at(found, other)))
