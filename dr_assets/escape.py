@@ -7,6 +7,7 @@ on. Each function returns text that is only ever shown. Escapes stay visible (`\
 from __future__ import annotations
 
 import json
+import logging
 import re
 import unicodedata
 
@@ -32,6 +33,21 @@ def line(text: object) -> str:
 def lines(text: object) -> str:
     """Text of several lines, each as `line` gives it. Only for text whose line ends are of our own making."""
     return "\n".join(line(each) for each in str(text).split("\n"))
+
+
+class _LogArguments(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(each if isinstance(each, (int, float)) else line(each) for each in record.args)
+        return True
+
+
+def logger(name: str) -> logging.Logger:
+    """The logger called `name`, whose arguments cannot begin a line that looks like another entry."""
+    found = logging.getLogger(name)
+    if not any(isinstance(each, _LogArguments) for each in found.filters):
+        found.addFilter(_LogArguments())
+    return found
 
 
 def _harmless(char: str) -> bool:

@@ -134,7 +134,7 @@ def _scan(folder: Path) -> Iterator[Path]:
             elif entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
             elif entry.is_symlink():
-                log.warning("%s is ignored: a symbolic link, which is not followed", entry.path)
+                log.warning("%r is ignored: a symbolic link, which is not followed", entry.path)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,25 @@ def test_case_e7_no_cell_begins_a_formula(begin: str, before: str) -> None:
 def test_case_e7_an_id_is_no_template_of_terraform() -> None:
     # https://developer.hashicorp.com/terraform/language/expressions/strings: $${ and %%{ are the literal forms.
     assert escape.hcl('a"${file("/etc/passwd")}%{if true}') == '"a\\"$${file(\\"/etc/passwd\\")}%%{if true}"'
+
+
+def test_case_e7_an_argument_begins_no_line_of_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    forged = "key\n2026-11-01 00:00:00 ERROR all is lost\x1b[2J"
+    log = escape.logger("dr_assets.test_escape")
+    log.warning("%s: %s after %.1f s, %d of %d; %r", forged, ValueError(forged), 1.25, 2, 3, [forged])
+    assert escape.logger("dr_assets.test_escape") is log
+    (record,) = caplog.records
+    text = logging.Formatter().format(record)
+    assert text.count("\\n2026-11-01") == 3 and text.isprintable()
+    assert "after 1.2 s, 2 of 3;" in text
+
+
+def test_case_e7_every_logger_of_the_product_escapes_its_arguments() -> None:
+    """`files`, which the embedded AWS uses, cannot import `escape`: it logs paths by their repr."""
+    package = Path(escape.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "logging.getLogger(" in path.read_text()
+    }
+    assert {name for name in found if not name.startswith("emulator/")} == {"escape.py", "files.py"}

@@ -16,7 +16,6 @@ two processes one wins. The guarantees:
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import re
 import time
@@ -26,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
 from dr_assets.documents import DocumentError, NewerDocumentError, UtcTime, parse
@@ -40,7 +39,7 @@ STORE_TROUBLE = (DrError, OSError)
 Result = Literal["delivered", "already"]
 _CLAIM = re.compile(r"\.claim-(\d+)\.json$")
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 class AlertPending(DrError):

@@ -19,7 +19,7 @@ from dr_assets import files
 from dr_assets.cli.alert import alert
 from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.drill import drill
-from dr_assets.cli.output import say, say_json, say_text, usage_errors_escaped
+from dr_assets.cli.output import say, say_json, say_text, streams, usage_errors_escaped
 from dr_assets.cli.preflight import preflight
 from dr_assets.cli.report import report
 from dr_assets.errors import DrError, RefusedError, WriterOutsideError
@@ -33,6 +33,10 @@ EXIT_ERROR, EXIT_NOT_IN_SYNC = 1, 2
 
 class _Group(click.Group):
     """Prints a DrError as one line and exits 1 (2: the writer is outside the stack); only bugs show a traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with streams():
+            return super().main(*args, **extra)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with usage_errors_escaped():

@@ -5,12 +5,14 @@ Results go to stdout, progress and errors to stderr. No other module of the comm
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,10 +25,34 @@ if TYPE_CHECKING:
 
 
 def say(*lines: object, err: bool = False, style: str | None = None) -> None:
-    """Print each of `lines` as one line; `style` is a colour for a terminal."""
+    """Print each of `lines` as one line; `style` is a colour for a terminal.
+
+    With `err`, a stream that cannot be written is no error: a full disk or a closed pipe must not end a drill half-way.
+    """
     colour = None if os.environ.get("NO_COLOR") else style
-    for each in lines or ("",):
-        click.secho(escape.line(each), err=err, fg=colour)
+    with suppress(OSError) if err else nullcontext():
+        for each in lines or ("",):
+            click.secho(escape.line(each), err=err, fg=colour)
+
+
+@contextmanager
+def streams() -> Iterator[None]:
+    """For a whole command: what a stream's encoding lacks shows as an escape; a stdout that cannot be written is one line and exit 1.
+
+    A closed pipe is left to click, which ends the command without a word.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    except OSError as error:
+        if not {click.echo.__code__, say_table.__code__} & {frame.f_code for frame, _ in walk_tb(error.__traceback__)}:
+            raise
+        with suppress(OSError):  # else Python reports at its exit what is still to be written
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(f"dr: The output cannot be written ({error.strerror}). Send it elsewhere.", err=True)
+        sys.exit(1)
 
 
 def say_text(text: object, err: bool = False, style: str | None = None) -> None:
@@ -63,7 +89,7 @@ def console(err: bool = False) -> Console:
 
     stream = sys.stderr if err else sys.stdout
     # A pipe or a file has no terminal width.
-    width = None if stream.isatty() else 200
+    width = None if stream and stream.isatty() else 200
     return Console(stderr=err, markup=False, highlight=False, emoji=False, width=width)
 
 

@@ -5,11 +5,11 @@ Verify is provision with `write=False`: one path, so what is verified is exactly
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from dr_assets import escape
 from dr_assets.core.compare import compare
 from dr_assets.core.expressions import ByRole, Role, Scope, UnknownScope, Unresolved, is_resolved, resolve, symbols
 from dr_assets.core.model import (
@@ -36,7 +36,7 @@ from dr_assets.errors import (
 )
 from dr_assets.stack import Site
 
-LOG = logging.getLogger(__name__)
+LOG = escape.logger(__name__)
 # How long a field of an existing resource may take to show, for which another needs it: "until you create the primary DB instance, the
 # DB cluster endpoints remain in the Creating status" (Aurora user guide, "Creating a DB cluster"), and an instance takes minutes.
 FIELD_SECONDS = 1800.0

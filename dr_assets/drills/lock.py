@@ -7,7 +7,6 @@ neither takes the lock nor loses it: a holder's own lease is known by its number
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import socket
@@ -30,7 +29,7 @@ RENEW_SECONDS = 5.0
 # A lease that is good for longer than one renewal makes it was written by a clock that is ahead, or by hand.
 LONGEST_SECONDS = LEASE_SECONDS + SKEW_SECONDS
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 _NAME = re.compile(r"([0-9]{8})\.json")

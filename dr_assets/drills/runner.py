@@ -6,7 +6,6 @@ observing AWS first, or call the failed region on the recovery path.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.aws import Aws
 from dr_assets.caller import IDENTITY_SECONDS, CallerIdentity, Identification, identify
 from dr_assets.clock import Instant, instant
@@ -39,7 +38,7 @@ from dr_assets.postgres.connection import tls_authorities
 from dr_assets.reconcile.topology_reader import read_topology
 from dr_assets.stack import SITES, Stack
 
-LOG = logging.getLogger(__name__)
+LOG = escape.logger(__name__)
 # A read that hangs must not hold the recovery up: seconds for one answer, attempts for one read.
 READ_TIMEOUT, ATTEMPTS = 3.0, 3
 # How long the record waits for STS: two regions, with the connection and the source of a role.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import logging
 import random
 import re
 import time
@@ -20,7 +19,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.documents import Document, DocumentError, Part, UtcTime, canonical_json
 from dr_assets.drills import record
 from dr_assets.drills.parts import Sha256
@@ -29,7 +28,7 @@ from dr_assets.drills.signing import PublicKey, Signature, Signer, SigningError,
 from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 
-LOG = logging.getLogger(__name__)
+LOG = escape.logger(__name__)
 APPEND_SECONDS = 8.0  # how long other writers may take the next number, again and again
 MAX_PAYLOAD = 4096  # bytes that KMS signs (KMS API reference, Sign: Message)
 

@@ -11,13 +11,12 @@ reading of any minute. They stay unknown, and a sample without a value marks tha
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.aws import Aws, explain
 from dr_assets.core import metric_data
 from dr_assets.core.paging import Tokens
@@ -36,7 +35,7 @@ QUERIES, DATAPOINTS = 500, 100_800
 SOURCE, EXPIRED = "metric", "expired"
 _DAY = dt.timedelta(days=1)
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ reported; what CloudWatch has is imported anyway.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ WRITE_SECONDS = 60.0
 # Most rows kept in memory while the store cannot be written; the oldest beyond it are dropped.
 MAX_ROWS = 20_000
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 class SampleBuffer:

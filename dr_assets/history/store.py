@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ DEFAULT_URI = ".dr/history"
 # Seconds before a conditional write that S3 answered with a conflict is repeated.
 CONFLICT_WAITS = (0.1, 0.4)
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 class Store(Protocol):

@@ -6,12 +6,12 @@ is the database's own value, which cannot be read afterwards.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dr_assets import escape
 from dr_assets.core.freshness import Known
 from dr_assets.history.store import Store
 from dr_assets.monitoring.samples import REPLICATION_LAG, RPO_LAG, Sample, Snapshot
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Rows kept in memory while the store hangs.
 ROWS_LIMIT = 5000
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 def lag_rows(samples: Iterable[Sample], now: datetime) -> Iterator[dict[str, Any]]:

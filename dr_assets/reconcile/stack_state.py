@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dr_assets import escape
 from dr_assets.aws import POOL, Aws, explain, is_answer
 from dr_assets.aws_errors import fate
 from dr_assets.core.converge import ALREADY_THERE, already_gone, converge, remove
@@ -34,7 +34,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Site, Stack
 
-LOG = logging.getLogger(__name__)
+LOG = escape.logger(__name__)
 # An observation older than this is read again before it is used.
 MAX_AGE_SECONDS = 120.0
 # Most calls to reconcile one resource: creation plus one call for each settable group of fields, with room.

@@ -6,11 +6,11 @@ AWS can be reached. Whoever stops puts nothing, and CloudWatch, which depends on
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 
+from dr_assets import escape
 from dr_assets.aws import Aws, explain
 from dr_assets.resources.alarms.rows import HEARTBEAT_METRIC, PROBE_NAMESPACE
 from dr_assets.stack import SITES, Site, Stack
@@ -26,7 +26,7 @@ DAEMON_SECONDS = 90.0
 # Clocks of the daemon and of this process may differ by this much.
 SKEW_SECONDS = 10.0
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 class Heartbeats:

@@ -5,13 +5,12 @@ One Monitor serves all sensors of its stack; the Dagster sensors only call it an
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.alerting.channels import open_channels
 from dr_assets.alerting.channels.channel import Channel
 from dr_assets.alerting.delivery import DeliveryLog, deliver
@@ -43,7 +42,7 @@ SHARE_SECONDS = 3.0
 READ_SECONDS = 4.0
 LINK_VARIABLE = "DR_DAGSTER_URL"
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 @dataclass

@@ -11,14 +11,13 @@ cursor does not pass it.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from dr_assets import clock, utc
+from dr_assets import clock, escape, utc
 from dr_assets.alerting.channels.channel import AlertRefused, Channel
 from dr_assets.alerting.delivery import STORE_TROUBLE, AlertPending, DeliveryLog, Latest, Result, attempt_all
 from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed
@@ -44,7 +43,7 @@ GIVEN_UP_SECONDS = 24 * 3600.0
 # Lines of evidence that the new state adds to a transition before it is delivered.
 Advice = Callable[[State, Transition], Sequence[str]]
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 @dataclass(frozen=True)

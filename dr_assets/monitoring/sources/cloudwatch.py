@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from dr_assets import escape
 from dr_assets.aws import Aws, explain
 from dr_assets.core import metric_data
 from dr_assets.core.freshness import SKEW_SECONDS, Quantity, is_future
@@ -26,7 +26,7 @@ from dr_assets.stack import LAG_SHAPES, Site, Stack
 QUERIES, CALLS = 500, 2
 ALARMS_PER_CALL = 100
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Off unless DR_TELEMETRY_SQL is `view` or `publish`: a process that cannot reach 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from dr_assets import escape
 from dr_assets.aws import Aws, explain
 from dr_assets.core.freshness import SKEW_SECONDS, Known
 from dr_assets.errors import DrError
@@ -32,7 +32,7 @@ SECRET_SECONDS = 900.0
 ARRIVAL_SECONDS, RETRY_SECONDS = 0.5, 0.02
 BEATS = 200
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 # One row for each site, overwritten. Not pg_logical_emit_message: below wal_level `logical` Aurora may refuse it, or give positions
 # that are wrong (pg_gather#9, powersync-service#135).

@@ -9,18 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dr_assets import files
+from dr_assets import escape, files
 from dr_assets.documents import DocumentError
 from dr_assets.errors import DrError, RefusedError
 from dr_assets.reports.pack.manifest import MANIFEST, PENDING, Manifest, sha256
 
-log = logging.getLogger(__name__)
+log = escape.logger(__name__)
 
 _NAME = re.compile(r"index\.html|(data|pictures|records|statements|incidents)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _OTHER = "Nothing was written. Choose another folder for --out."
