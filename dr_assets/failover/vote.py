@@ -75,6 +75,10 @@ class Recommendation:
     evidence: tuple[SourceEvidence, ...]
     reasons: tuple[str, ...]
 
+    def held(self, reason: str) -> Recommendation:
+        """No failover, whatever the sources report, for this reason."""
+        return replace(self, advice="hold", reasons=(reason,), evidence=())
+
     def with_role_read(self, age: float | Unknown) -> Recommendation:
         """Qualified by the age in seconds of the reading that named the writer's site: where it was never read, `failover` becomes
         `unknown`, because nothing says which site to leave."""

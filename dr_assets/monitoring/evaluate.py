@@ -17,8 +17,8 @@ from datetime import datetime
 from dr_assets.core.freshness import SKEW_SECONDS, Unknown, is_future
 from dr_assets.monitoring.incidents import Breach, Transition, follow, open_incident
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.samples import ROLE, Sample, newest
-from dr_assets.monitoring.state import State, Track
+from dr_assets.monitoring.samples import ROLE, WRITER_INSIDE, Sample, newest
+from dr_assets.monitoring.state import OUTSIDE, State, Track
 from dr_assets.monitoring.topics import SOURCES, TOPICS, runbook
 
 FLAPS, FLAP_SECONDS = 4, 300.0
@@ -110,6 +110,10 @@ def _roles(
         at = sample.at.timestamp()
         if sample.stack not in roles or at >= roles[sample.stack][1]:
             roles[sample.stack] = (sample.site, at)
+    for sample in newest((s for s in samples if s.metric == WRITER_INSIDE and s.is_known_as(0.0, now)), now).values():
+        at = sample.at.timestamp()
+        if sample.stack not in roles or at >= roles[sample.stack][1]:
+            roles[sample.stack] = (OUTSIDE, at)
     return roles
 
 

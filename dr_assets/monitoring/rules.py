@@ -18,6 +18,7 @@ from dr_assets.monitoring.samples import (
     CPU,
     MEMBER,
     NAMED_WRITERS,
+    REACHABLE,
     REPLICATION_LAG,
     ROLE,
     RPO_LAG,
@@ -25,6 +26,7 @@ from dr_assets.monitoring.samples import (
     SQL_LAG,
     STATE,
     TRANSITION,
+    WRITER_INSIDE,
     Reading,
 )
 from dr_assets.monitoring.sources import cloudwatch, health_checks, keys, topology
@@ -40,6 +42,7 @@ from dr_assets.monitoring.topics import (
     TWO_WRITERS,
     UNPROTECTED,
     WRITER,
+    WRITER_OUTSIDE,
 )
 from dr_assets.stack import SITES, Site, Stack
 
@@ -93,6 +96,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         metrics=(
             Metric(ROLE, without_rule="decides which rules apply to a site"),
             Metric(MEMBER),
+            Metric(WRITER_INSIDE),
             Metric(TRANSITION, without_rule="explains two writers and missing members while it lasts"),
             Metric(NAMED_WRITERS, COUNT, without_rule="the source `writers` is evaluated"),
         ),
@@ -120,15 +124,17 @@ SOURCE_KINDS: tuple[SourceKind, ...] = (
         name="sql",
         metrics=(
             Metric(CONNECTIVITY),
+            Metric(REACHABLE, without_rule="the source `readers` is evaluated"),
             Metric(REPLICATION_LAG, SQL_LAG, of_other_site=True),
             Metric(RPO_LAG, SQL_LAG, of_other_site=True),
         ),
         build=_sql_asks,
         actions=("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     ),
-    # Not polled: the poller derives `region` and `writers` from the other readings; the monitor yields `store` and `host`.
+    # Not polled: the poller derives `region`, `writers` and `readers` from the other readings; the monitor yields `store` and `host`.
     SourceKind(name="region", metrics=(Metric("answers"),)),
     SourceKind(name="writers", metrics=(Metric(SINGLE_WRITER),)),
+    SourceKind(name="readers", metrics=(Metric(REACHABLE),)),
     SourceKind(name="store", metrics=(Metric("answers"),)),
     SourceKind(name="host", metrics=(Metric("clock"),)),
 )
@@ -183,7 +189,14 @@ def rules_for(stack: Stack) -> tuple[Rule, ...]:
         resource="global/aurora/global-cluster",
         escalate_after=float(stack.rto_seconds),
     )
-    rules = (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, store, host)
+    outside = replace(
+        two_writers,
+        source="topology",
+        metric=WRITER_INSIDE,
+        topic=WRITER_OUTSIDE,
+        text="The writer is outside both sites: do not fail over, switch the global database over to a site of the stack",
+    )
+    rules = (*(rule for site in SITES for rule in _site_rules(stack, site)), two_writers, outside, store, host)
     quantities = {(kind.name, metric.name): metric.quantity for kind in SOURCE_KINDS for metric in kind.metrics}
     return tuple(replace(rule, quantity=quantities[rule.source, rule.metric]) for rule in rules)
 
@@ -197,6 +210,21 @@ def _site_rules(stack: Stack, site: Site) -> Iterator[Rule]:
         topic=UNPROTECTED,
         text=f"{site} is not a member of the global cluster: unprotected",
         below=1.0,
+        unknown_after=LATE_SECONDS,
+        observed_first=True,
+        severity="critical",
+        resource=f"{site}/aurora/cluster",
+        escalate_after=float(stack.rto_seconds),
+    )
+    yield Rule(
+        stack=stack.environment_suffix,
+        site=site,
+        source="readers",
+        metric=REACHABLE,
+        topic=UNPROTECTED,
+        text=f"The reader at {site} accepts no connections: nothing to fail over to",
+        below=1.0,
+        role="reader",
         unknown_after=LATE_SECONDS,
         observed_first=True,
         severity="critical",

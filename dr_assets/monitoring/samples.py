@@ -19,6 +19,8 @@ ROLE = "role"  # 1 = the writer is here, 0 = a reader
 MEMBER = "member"  # whether the site's cluster belongs to the global cluster
 TRANSITION = "transition"  # 1 = a switchover or failover is under way
 NAMED_WRITERS = "named-writers"  # how many writers of the global cluster AWS names
+WRITER_INSIDE = "writer-inside"  # whether AWS names one of the two sites as the writer
+REACHABLE = "reachable"  # whether the site's database accepts connections, as a writer or as a reader
 SINGLE_WRITER = "single-writer"  # whether no more than one site accepts writes
 
 # What a source answers about the moment of the question, in every tick.

@@ -14,6 +14,9 @@ from dr_assets.documents import Document, DocumentError, Epoch, Part, storable
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, IncidentStep, Upgradable
 
+# In place of the writer's site: it is at neither.
+OUTSIDE = "outside"
+
 
 @dataclass(frozen=True)
 class Track:
@@ -96,7 +99,7 @@ class State(Document):
 
     heartbeat  when every rule was reported to Dagster last
     tracks     subject -> Track
-    roles      stack -> site of its writer, and the time of that reading
+    roles      stack -> site of its writer, or OUTSIDE, and the time of that reading
     incidents  open incidents
     numbers    the number of the latest incident
     ended      when the latest incidents ended

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 WRITER, REPLICATION, CAPACITY, SOURCES = "writer", "replication", "capacity", "sources"
-TWO_WRITERS, UNPROTECTED, KEYS = "two-writers", "unprotected", "keys"
+TWO_WRITERS, WRITER_OUTSIDE, UNPROTECTED, KEYS = "two-writers", "writer-outside", "unprotected", "keys"
 EVENTS, DRIFT, RUNS, DRILLS = "events", "drift", "runs", "drills"
 ON_CALL, DATABASE, PLATFORM = "on-call", "database", "platform"
 # Characters of a topic: an incident's id is a file's name in the history, with up to 50 more.
@@ -44,11 +44,18 @@ TOPICS: dict[str, Topic] = {
             "Both sites accept writes: their data diverge",
         ),
         Topic(
+            WRITER_OUTSIDE,
+            "health_checks",
+            ON_CALL,
+            "the-writer-is-outside-both-sites",
+            "The writer is in a region that the stack does not know: never fail over, move it back",
+        ),
+        Topic(
             UNPROTECTED,
             "health_checks",
             ON_CALL,
             "the-reader-is-lost",
-            "A site has left the global cluster: nothing replicates",
+            "A site has left the global cluster, or its database does not run: an outage would lose everything since",
         ),
         Topic(CAPACITY, "replication_lag", DATABASE, "capacity", "The writer is close to its limits"),
         Topic(SOURCES, "health_checks", PLATFORM, "a-source-is-silent", "A source has stopped answering"),

@@ -28,7 +28,7 @@ from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.rules import SQL_VARIABLE, channel_rule, event_rule, is_unread, rules_for, sources_for
 from dr_assets.monitoring.samples import STATE, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
-from dr_assets.monitoring.state import SensorMemory, State
+from dr_assets.monitoring.state import OUTSIDE, SensorMemory, State
 from dr_assets.monitoring.topics import TOPICS, WRITER
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Site, Stack
@@ -217,6 +217,10 @@ class Monitor:
         writer: Site = "secondary" if site == "secondary" else "primary"
         now = self.clock()
         found = recommend(self.stack, snapshot.samples, now, writer, self.vote)
+        if site == OUTSIDE:
+            return found.held(
+                "the writer is outside both sites: switch the global database over to a site of the stack"
+            )
         return found.with_role_read(elapsed(None if read is None else utc.from_epoch(read), now))
 
     @property

@@ -29,6 +29,7 @@ from dr_assets.failover.arming import Precondition, arm
 from dr_assets.failover.vote import Recommendation
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.samples import Reading, Sample, Snapshot
+from dr_assets.monitoring.state import State
 from dr_assets.stack import Stack
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import SENSORS, Recorder, S, at, healthy, sample
@@ -611,6 +612,15 @@ def test_automatic_failover_is_off_unless_every_condition_holds(
         assert config["plan"].startswith("armed@")
         assert config["overrides"] == {"lag-gate": "night shift"}
         assert config["incident"] is True
+
+
+def test_case_b2_with_the_writer_outside_both_sites_no_failover_is_recommended(bench: Bench) -> None:
+    snapshot = Snapshot(at(0), (Reading("fake", "us-east-1", "answered", at(0), samples=tuple(outage(0))),))
+    state = State.empty().updated(roles={S: ("primary", at(0).timestamp())})
+    assert bench.monitor.advise(state, snapshot).advice == "failover"
+    found = bench.monitor.advise(state.updated(roles={S: ("outside", at(0).timestamp())}), snapshot)
+    assert found.advice == "hold" and "outside both sites" in found.reasons[0]
+    assert not [line for line in found.lines() if "dr drill failover" in line]
 
 
 def test_the_alert_carries_the_recommendation(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from dr_assets.aws import explain
 from dr_assets.errors import UnansweredError
 from dr_assets.monitoring.samples import ROLE, STATE, Reading, Sample, Snapshot, Status
 from dr_assets.monitoring.sources.source import Answer, FollowsRoles, Source, regions_of
-from dr_assets.monitoring.sources.writers import single_writer
+from dr_assets.monitoring.sources.writers import readers_run, single_writer
 from dr_assets.stack import SITES, Site, Stack
 
 
@@ -72,7 +72,8 @@ class Poller:
         found = [sample for reading in readings for sample in reading.samples]
         self._report_roles(found, at)
         writers = (single_writer(stack, at, found, self._two_writers) for stack in self._stacks)
-        return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers))
+        readers = (sample for stack in self._stacks for sample in readers_run(stack, at, found))
+        return Snapshot(at, tuple(readings), (*self._regions_answer(at, readings), *writers, *readers))
 
     def _report_roles(self, samples: Sequence[Sample], at: datetime) -> None:
         held = {

@@ -17,7 +17,7 @@ from dr_assets import escape
 from dr_assets.aws import Aws, explain
 from dr_assets.core.freshness import SKEW_SECONDS, Known
 from dr_assets.errors import DrError
-from dr_assets.monitoring.samples import CONNECTIVITY, REPLICATION_LAG, RPO_LAG, SQL_LAG, STATE, Sample
+from dr_assets.monitoring.samples import CONNECTIVITY, REACHABLE, REPLICATION_LAG, RPO_LAG, SQL_LAG, STATE, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask
 from dr_assets.postgres.connection import Credentials, DatabaseError, connect
 from dr_assets.postgres.endpoints import Address, ResolutionError, Resolver
@@ -89,9 +89,12 @@ class SqlView:
         return samples, 1
 
     def _ask(self, at: datetime, credentials: Credentials) -> Iterator[Sample]:
+        reached = False
         try:
             with connect(self._address(credentials), credentials) as connection:
                 reader, prepared = connection.execute(_STATE).fetchone()  # type: ignore[misc]
+                reached = True
+                yield self._sample(at, REACHABLE, 1.0, "a reader" if reader else "a writer")
                 if reader:
                     yield self._sample(at, CONNECTIVITY, 0.0, "a reader: takes no writes")
                     return
@@ -102,6 +105,8 @@ class SqlView:
                 yield self._sample(at, CONNECTIVITY, 1.0, "took a write")
                 yield from self._lags_or_unknown(at, connection, begun)
         except (DatabaseError, ResolutionError) as error:
+            if not reached:
+                yield self._sample(at, REACHABLE, 0.0, str(error)[:160])
             yield self._sample(at, CONNECTIVITY, 0.0, str(error)[:160])
 
     def _address(self, credentials: Credentials) -> Address:

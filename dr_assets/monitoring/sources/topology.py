@@ -1,5 +1,8 @@
 """Source `topology`: the site of the writer and the members, from DescribeGlobalClusters in each region.
 
+A global database may have up to ten secondary regions, and any of them may become the writer (Aurora user guide): with it outside
+both sites, both are readers and `writer-inside` is 0.
+
 A stack without a global cluster is unprotected, or was never provisioned. It was provisioned when this process has observed a member
 of it, or when the site's cluster exists (DescribeDBClusters, called only then); before that the source yields nothing, and nothing
 alerts. After `dr destroy` the sensors alert until they are stopped or restarted with a new cursor.
@@ -15,7 +18,7 @@ from dr_assets.aws import Aws
 from dr_assets.core.model import error_code
 from dr_assets.core.paging import Tokens
 from dr_assets.core.topology import parse_topology
-from dr_assets.monitoring.samples import COUNT, MEMBER, NAMED_WRITERS, ROLE, STATE, TRANSITION, Sample
+from dr_assets.monitoring.samples import COUNT, MEMBER, NAMED_WRITERS, ROLE, STATE, TRANSITION, WRITER_INSIDE, Sample
 from dr_assets.monitoring.sources.source import Answer, Ask, reason_of, regions_of
 from dr_assets.resources import names
 from dr_assets.stack import SITES, Site, Stack
@@ -74,6 +77,7 @@ class TopologySource:
                         Sample(at, stack.environment_suffix, site, "topology", metric, None, STATE, note)
                         for metric in (ROLE, MEMBER)
                     )
+                samples.append(_not_inside(stack, at, note))
         return samples, calls
 
     def _memberless(self, stack: Stack, found: Any, at: datetime) -> Iterator[Sample]:
@@ -100,11 +104,12 @@ class TopologySource:
     def _roles(self, stack: Stack, found: Any, at: datetime) -> Iterator[Sample]:
         topology = parse_topology(stack, found)
         suffix = stack.environment_suffix
-        if topology.writer is None:
+        if topology.writer is None and topology.outside is None:
             note = topology.problem or f"no member of {stack.global_cluster_name} is the writer, read in {self._region}"
             for site in SITES:
                 yield Sample(at, suffix, site, "topology", ROLE, None, STATE, note)
                 yield Sample(at, suffix, site, "topology", MEMBER, None, STATE, note)
+            yield _not_inside(stack, at, note)
             if topology.in_transition:
                 yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0, STATE, topology.in_transition)
             if topology.several:
@@ -112,6 +117,8 @@ class TopologySource:
                 yield Sample(at, suffix, "global", "topology", NAMED_WRITERS, count, COUNT, note)
             return
         note = f"read in {self._region}" + (f", {topology.in_transition}" if topology.in_transition else "")
+        inside = 0.0 if topology.outside else 1.0
+        yield Sample(at, suffix, "global", "topology", WRITER_INSIDE, inside, STATE, topology.problem or note)
         for site in SITES:
             value = 1.0 if site == topology.writer else 0.0
             yield Sample(at, suffix, site, "topology", ROLE, value, STATE, note)
@@ -121,6 +128,11 @@ class TopologySource:
             member = 1.0 if joined else None if topology.in_transition else 0.0
             yield Sample(at, suffix, site, "topology", MEMBER, member, STATE, f"{behind}, {note}" if behind else note)
         yield Sample(at, suffix, "global", "topology", TRANSITION, 1.0 if topology.in_transition else 0.0, STATE, note)
+
+
+def _not_inside(stack: Stack, at: datetime, note: str) -> Sample:
+    """It is not known whether the writer is at one of the sites."""
+    return Sample(at, stack.environment_suffix, "global", "topology", WRITER_INSIDE, None, STATE, note)
 
 
 def _members(found: Mapping[str, Any]) -> Sequence[Any]:

@@ -1,18 +1,21 @@
-"""Source `writers`: whether more than one site accepts writes, derived from what the probe, SQL and AWS's API show. Pure."""
+"""Sources `writers` and `readers`: whether more than one site accepts writes, and whether the reader runs, derived from what the
+probe, SQL and AWS's API show. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import datetime
 
 from dr_assets.core.freshness import Known
 from dr_assets.monitoring.samples import (
     CONNECTIVITY,
     NAMED_WRITERS,
+    REACHABLE,
     ROLE,
     SINGLE_WRITER,
     STATE,
     TRANSITION,
+    WRITER_INSIDE,
     Sample,
     newest,
 )
@@ -29,8 +32,8 @@ SUPPRESS_SECONDS = 60.0
 def single_writer(
     stack: Stack, at: datetime, samples: Sequence[Sample], first: MutableMapping[str, datetime] | None = None
 ) -> Sample:
-    """1: at most one site accepts writes. 0: one source found both accepting at the same time; or, where no source knows both sites,
-    AWS names two writers or calls a site a reader that accepts writes. None: none of that is known, or it is within the first
+    """1: at most one site accepts writes. 0: one source found both accepting at the same time, or one beside a writer that AWS names
+    outside both sites; or, where no source knows both sites, AWS names two writers or calls a site a reader that accepts writes. None: none of that is known, or it is within the first
     SUPPRESS_SECONDS of it in the switchover or failover that is under way.
 
     Args:
@@ -45,8 +48,8 @@ def single_writer(
     if moving is not None and moving.is_known_as(0.0, at):
         first.pop(suffix, None)
     verdicts = [verdict for source in ("sql", "metric") if (verdict := _verdict(latest, suffix, source, at))]
-    both = next((verdict for verdict in verdicts if verdict.is_known_as(0.0, at)), None)
-    if not verdicts:
+    both = _beside_outside(latest, suffix, at) or next((each for each in verdicts if each.is_known_as(0.0, at)), None)
+    if both is None and not verdicts:
         both = _by_api(stack, at, samples, latest)
     found = both or next(iter(verdicts), None)
     if found is None:
@@ -73,6 +76,37 @@ def _verdict(latest: dict[str, Sample], suffix: str, source: str, at: datetime) 
     return Sample(older, suffix, "global", "writers", SINGLE_WRITER, 0.0 if both else 1.0, STATE, note)
 
 
+def _beside_outside(latest: dict[str, Sample], suffix: str, at: datetime) -> Sample | None:
+    """A site that accepts writes, after AWS named a writer outside both sites."""
+    inside = latest.get(f"{suffix}/global/topology/{WRITER_INSIDE}")
+    if inside is None or not inside.is_known_as(0.0, at):
+        return None
+    for site in SITES:
+        for source in ("sql", "metric"):
+            reading = latest.get(f"{suffix}/{site}/{source}/{CONNECTIVITY}")
+            if reading and reading.is_known_as(1.0, at, TOGETHER_SECONDS):
+                note = f"{source}: {site} accepts writes. {inside.note}"[:200]
+                # The reading's own time: the last one of a former writer, read again and again, lasts no longer for it.
+                return Sample(reading.at, suffix, "global", "writers", SINGLE_WRITER, 0.0, STATE, note)
+    return None
+
+
+def readers_run(stack: Stack, at: datetime, samples: Sequence[Sample]) -> Iterator[Sample]:
+    """For each site whose database was asked: 1: it accepts connections. 0: it does not. None: not known, or roles change just now,
+    when a database restarts."""
+    suffix = stack.environment_suffix
+    latest = newest((sample for sample in samples if sample.stack == suffix), at)
+    moving = latest.get(f"{suffix}/global/topology/{TRANSITION}")
+    for site in SITES:
+        reading = latest.get(f"{suffix}/{site}/sql/{REACHABLE}")
+        if reading is None:
+            continue
+        raw, note = reading.raw, reading.note
+        if raw == 0.0 and moving is not None and moving.is_known_as(1.0, at):
+            raw, note = None, moving.note
+        yield Sample(reading.at, suffix, site, "readers", REACHABLE, raw, STATE, note)
+
+
 def _by_api(stack: Stack, at: datetime, samples: Sequence[Sample], latest: dict[str, Sample]) -> Sample | None:
     """Two writers as DescribeGlobalClusters shows them: in one region's answer, in the answers of two, or beside one site's reading."""
     suffix = stack.environment_suffix
@@ -80,14 +114,17 @@ def _by_api(stack: Stack, at: datetime, samples: Sequence[Sample], latest: dict[
     writers: set[Site] = {
         site for site in SITES for s in own if (s.site, s.metric) == (site, ROLE) and s.is_known_as(1.0, at)
     }
+    outside = any(s.metric == WRITER_INSIDE and s.is_known_as(0.0, at) for s in own)
     note = ""
     for named in own:
         count = named.assess(at)
         if named.metric == NAMED_WRITERS and isinstance(count, Known) and count.value > 1.0:
             note = named.note
-    if len(writers) > 1:
-        note = "the regions name different writers: " + "; ".join(sorted({s.note for s in own if s.metric == ROLE}))
-    if len(writers) == 1:
+    if len(writers) + outside > 1:
+        note = "the regions name different writers: " + "; ".join(
+            sorted({s.note for s in own if s.metric in (ROLE, WRITER_INSIDE)})
+        )
+    elif len(writers) == 1:
         reader = other(next(iter(writers)))
         for source in ("sql", "metric"):
             reading = latest.get(f"{suffix}/{reader}/{source}/{CONNECTIVITY}")

@@ -71,7 +71,33 @@ def ask(
     monkeypatch.setattr(sql_view, "connect", connect)
     monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", Secret("p"), "host", 5432, "db"))
     samples, _ = (view or SqlView(stack, "primary", None, names or Names()))(at(0))  # type: ignore[arg-type]
-    return {f"{sample.site} {sample.metric}": known(sample, 0)[0] for sample in samples}
+    found = {f"{sample.site} {sample.metric}": known(sample, 0)[0] for sample in samples}
+    assert len(found) == len(samples), "one sample of each subject"
+    reachable = found.pop("primary reachable")
+    if found["primary connectivity"] == 1.0:
+        assert reachable == 1.0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("played", "names", "expected"),
+    [
+        (Played(recovery=(True, False)), None, 1.0),
+        (Played(), None, 1.0),
+        (Played(write=psycopg.errors.ReadOnlySqlTransaction("read only")), None, 1.0),
+        (DatabaseError("connection refused"), None, 0.0),
+        (Played(), Names(ResolutionError("no such name")), 0.0),
+    ],
+)
+def test_case_b3_a_reader_is_reachable_when_it_accepts_connections(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, played: Any, names: Names | None, expected: float
+) -> None:
+    raw: dict[str, float | None] = {}
+    monkeypatch.setattr(SqlView, "_credentials", lambda self: Credentials("u", "p", "host", 5432, "db"))
+    ask(stack, monkeypatch, played, names)
+    for sample in SqlView(stack, "primary", None, names or Names())(at(0))[0]:  # type: ignore[arg-type]
+        raw[sample.metric] = sample.raw
+    assert raw["reachable"] == expected
 
 
 def test_a_writer_took_a_write_and_knows_the_reader_s_lag(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dr_assets.monitoring.sources.topology import TopologySource
 from dr_assets.monitoring.sources.writers import single_writer
 from dr_assets.stack import Stack
 from tests.support.aws_double import error
-from tests.support.monitoring import Run, S, at, healthy
+from tests.support.monitoring import Run, S, at, healthy, sample
 
 ACCOUNT = "123456789012"
 
@@ -70,6 +70,7 @@ def test_the_writer_is_found_on_the_last_page(stack: Stack) -> None:
         ("primary", "topology", "member", 1.0),
         ("secondary", "topology", "member", 1.0),
         ("global", "topology", "transition", 0.0),
+        ("global", "topology", "writer-inside", 1.0),
     }
 
 
@@ -125,6 +126,7 @@ def test_case_b2_two_writers_in_one_answer_are_counted(stack: Stack) -> None:
     samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
     assert {(s.site, s.metric): s.raw for s in samples} == {
         **{(site, metric): None for site in ("primary", "secondary") for metric in ("role", "member")},
+        ("global", "writer-inside"): None,
         ("global", "named-writers"): 2.0,
     }
     assert single_writer(stack, at(0), samples).raw == 0.0
@@ -149,16 +151,58 @@ def test_a_stack_that_was_never_provisioned_or_has_no_site_here_yields_nothing(s
     assert TopologySource([stack], aws, "eu-west-1")(at(0)) == ([], 1)
 
 
-def test_aws_18_with_the_writer_outside_both_sites_the_roles_are_unknown(stack: Stack) -> None:
+def outside(stack: Stack, writer: str = "neither") -> Any:
     """Any of up to ten secondary regions may be the writer (Aurora user guide)."""
-    found = ours(stack, "neither")
-    third = {"DBClusterArn": cluster_arn("third", "eu-west-1"), "IsWriter": True, "Readers": []}
+    found = ours(stack, writer)
+    third = {"DBClusterArn": cluster_arn("third", "eu-west-1"), "IsWriter": writer == "neither", "Readers": []}
     found["GlobalClusterMembers"].append(third)
-    aws: Any = Rds(found)
-    samples, _ = TopologySource([stack], aws, stack.primary_region)(at(0))
-    values = [(s.site, s.metric, s.raw) for s in samples]
-    assert values == [(site, metric, None) for site in ("primary", "secondary") for metric in ("role", "member")]
-    assert all("in eu-west-1, outside both sites" in s.note for s in samples)
+    return Rds(found)
+
+
+def test_aws_18_with_the_writer_outside_both_sites_both_are_readers(stack: Stack) -> None:
+    samples, _ = TopologySource([stack], outside(stack), stack.primary_region)(at(0))
+    values = {(s.site, s.metric): s.raw for s in samples}
+    sites = {
+        (site, metric): value for site in ("primary", "secondary") for metric, value in (("role", 0), ("member", 1))
+    }
+    assert values == {**sites, ("global", "writer-inside"): 0.0, ("global", "transition"): 0.0}
+    (inside,) = [s for s in samples if s.metric == "writer-inside"]
+    assert "in eu-west-1, outside both sites" in inside.note
+
+
+def test_case_b2_a_writer_outside_both_sites_is_an_alert_of_its_own_and_no_outage_of_the_old_one(stack: Stack) -> None:
+    """The old writer's database refuses writes as any reader's does; before, that was an outage with advice to fail over."""
+    source, moved = TopologySource([stack], Rds(ours(stack, "primary")), stack.primary_region), outside(stack)  # type: ignore[arg-type]
+    elsewhere, run = TopologySource([stack], moved, stack.primary_region), Run(stack)
+    for second in range(0, 60, 5):
+        run.tick(second, [*healthy(second), *source(at(second))[0]])
+    for second in range(60, 300, 5):
+        readers = [
+            sample(second, 0.0, "connectivity", site, source)
+            for site in ("primary", "secondary")
+            for source in ("metric", "sql")
+        ]
+        told = [s for s in healthy(second) if s.metric not in ("role", "connectivity", "health-check")]
+        run.tick(second, [*told, *readers, *elsewhere(at(second))[0]])
+        (_, incident), *more = run.last.state.incidents.items() or [("", None)]
+        assert not more, "one incident"
+        assert incident is None or incident.topic == "writer-outside"
+    (opened,) = [seconds for seconds, step in run.steps if step == "writer-outside opened"]
+    assert opened - 60 <= stack.detection_seconds
+    (incident,) = run.last.state.incidents.values()
+    assert incident.severity == "critical" and "do not fail over" in incident.text
+    assert "eu-west-1" in incident.evidence[0]
+
+
+def test_case_b2_a_site_that_accepts_writes_beside_a_writer_outside_is_two_writers(stack: Stack) -> None:
+    beside = TopologySource([stack], outside(stack), stack.primary_region)(at(0))[0]
+    one = [sample(0, 1.0, source="sql"), sample(0, 0.0, site="secondary", source="sql")]
+    found = single_writer(stack, at(0), [*beside, *one])
+    assert found.raw == 0.0 and "eu-west-1" in found.note
+    assert single_writer(stack, at(0), [*beside, sample(-20, 1.0)]).raw is None, "a reading of before"
+    # One region of AWS still names a site.
+    inside = TopologySource([stack], Rds(ours(stack, "primary")), stack.secondary_region)(at(0))[0]  # type: ignore[arg-type]
+    assert single_writer(stack, at(0), [*beside, *inside]).raw == 0.0
 
 
 def members(samples: Sequence[Any]) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from dr_assets.monitoring.samples import STATE, Sample
-from dr_assets.monitoring.sources.writers import single_writer
+from dr_assets.monitoring.sources.writers import readers_run, single_writer
 from dr_assets.stack import Stack
 from tests.support.monitoring import Run, S, at, healthy, sample
 
@@ -136,6 +136,25 @@ def test_aws_17_one_reading_of_two_writers_in_the_instant_of_a_switchover_raises
         now = both(second, values=(0.0, 1.0))
         run.tick(second, [*healthy(second, "secondary"), single_writer(stack, at(second), now)])
     assert "two-writers opened" not in run.delivered
+
+
+def test_case_b3_a_reader_that_is_a_member_and_does_not_run_alerts_within_the_detection_objective(stack: Stack) -> None:
+    run = Run(stack)
+    for second in range(0, 300, 5):
+        reachable = sample(second, 0.0 if second >= 60 else 1.0, "reachable", "secondary", "sql")
+        run.tick(second, [*healthy(second), reachable, *readers_run(stack, at(second), [reachable])])
+    (opened,) = run.steps
+    assert opened[1].startswith("unprotected") and opened[1].endswith(" opened")
+    assert opened[0] - 60 <= stack.detection_seconds
+    (incident,) = run.last.state.incidents.values()
+    assert (incident.severity, incident.site) == ("critical", "secondary")
+
+
+def test_aws_17_a_database_that_restarts_while_roles_change_is_no_lost_reader(stack: Stack) -> None:
+    gone = sample(0, 0.0, "reachable", "secondary", "sql")
+    assert [each.raw for each in readers_run(stack, at(0), [gone, moving(0)])] == [None]
+    assert [each.raw for each in readers_run(stack, at(0), [gone])] == [0.0]
+    assert list(readers_run(stack, at(0), [])) == [], "without SQL nothing is asked and nothing missed"
 
 
 def test_case_b3_a_lost_reader_is_an_alert_of_its_own_within_the_detection_objective(stack: Stack) -> None:
