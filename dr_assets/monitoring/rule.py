@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dr_assets.core.expressions import Role
 from dr_assets.core.freshness import Quantity
@@ -14,6 +15,8 @@ Severity = Literal["critical", "warning"]
 
 # The daemon ticks every 5 to 10 s: a hold of 8 s is two bad readings in a row at either pace, and one at neither.
 HOLD_SECONDS, CLEAR_SECONDS = 8.0, 20.0
+# For a subject that is reported once, when it changes: there is no second reading to wait for.
+AT_ONCE: Mapping[str, Any] = {"hold": 0.0, "clear_hold": 0.0}
 
 
 @dataclass(frozen=True)

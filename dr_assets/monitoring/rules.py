@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from dr_assets.aws import Aws
-from dr_assets.monitoring.event_conditions import condition_of
-from dr_assets.monitoring.rule import HOLD_SECONDS, Rule
-from dr_assets.monitoring.runs import RunSubject
+from dr_assets.monitoring.rule import AT_ONCE, HOLD_SECONDS, Rule
 from dr_assets.monitoring.samples import (
     CONNECTIONS,
     CONNECTIVITY,
@@ -24,7 +21,6 @@ from dr_assets.monitoring.samples import (
     RPO_LAG,
     SINGLE_WRITER,
     SQL_LAG,
-    STATE,
     TRANSITION,
     WRITER_INSIDE,
     Reading,
@@ -33,9 +29,6 @@ from dr_assets.monitoring.sources import cloudwatch, health_checks, keys, topolo
 from dr_assets.monitoring.sources.source import Ask, Metric, Source, SourceKind
 from dr_assets.monitoring.topics import (
     CAPACITY,
-    DRIFT,
-    DRILLS,
-    EVENTS,
     KEYS,
     REPLICATION,
     SOURCES,
@@ -56,9 +49,6 @@ DRILL_DAYS: Mapping[str, float] = {"switchover": 35.0, "failover": 100.0, "failb
 DRILL_JOBS = tuple(f"{scenario}_drill" for scenario in DRILL_DAYS)
 # No drill ended in the middle and waits to be resumed or aborted.
 UNFINISHED = "unfinished"
-# For a subject that is reported once, when it changes: there is no second reading to wait for.
-_AT_ONCE: Mapping[str, Any] = {"hold": 0.0, "clear_hold": 0.0}
-
 # `view`: ask the databases too; `publish`: and publish the answer as the probe's metric. Only where they can be reached from here:
 # a process that cannot reach them would report every writer as down.
 SQL_VARIABLE = "DR_TELEMETRY_SQL"
@@ -341,114 +331,5 @@ def _key_rules(stack: Stack, site: Site) -> Iterator[Rule]:
             observed_first=True,
             severity="critical",
             resource=f"{site}/aurora/cluster" if metric == keys.CLUSTER_KEY else f"{site}/encryption/{metric}",
-            **_AT_ONCE,
+            **AT_ONCE,
         )
-
-
-# --- for subjects that are not known beforehand: `subject` is a sample's, STACK/SITE/SOURCE/METRIC ---------------------------
-
-
-def channel_rule(stack: str, channel: str) -> Rule:
-    """For a notification channel: it took the last alert it was given. The other channels report it."""
-    return Rule(
-        stack=stack,
-        site="global",
-        source="channel",
-        metric=channel,
-        topic=SOURCES,
-        text=f"The channel {channel} does not take alerts: its recipients are not notified",
-        below=1.0,
-        quantity=STATE,
-        anchor="a-channel-refuses",
-    )
-
-
-def event_rule(subject: str) -> Rule:
-    """For a condition of the event queue."""
-    stack, site, source, name = subject.split("/", 3)
-    condition = condition_of(name)
-    return Rule(
-        stack=stack,
-        site=site,
-        source=source,
-        metric=name,
-        topic=f"{EVENTS}.{condition.name}",
-        text=condition.text,
-        below=1.0,
-        hold=condition.hold,
-        clear_hold=0.0,
-        severity=condition.severity,
-        resource=f"{site}/{condition.resource}",
-        covered_by=condition.covered_by,
-    )
-
-
-def run_rule(subject: str) -> Rule:
-    """For what a job's runs are about: the last one did not do all of it, or has been in progress for too long."""
-    stack, site, source, metric = subject.split("/", 3)
-    about = RunSubject.parse(metric)
-    return Rule(
-        stack=stack,
-        site=site,
-        source=source,
-        metric=metric,
-        topic=about.topic,
-        text=f"{about.text[0].upper()}{about.text[1:]} did not succeed",
-        below=1.0,
-        severity="critical" if about.job in DRILL_JOBS else "warning",
-        **_AT_ONCE,
-    )
-
-
-def drift_rule(subject: str) -> Rule:
-    """For an asset check, CHECK:RESOURCE: it failed when it was evaluated last."""
-    stack, site, source, metric = subject.split("/", 3)
-    resource = metric.split(":", 1)[1]
-    return Rule(
-        stack=stack,
-        site=site,
-        source=source,
-        metric=metric,
-        topic=f"{DRIFT}.{resource.split('/')[1]}",
-        text=f"{resource} differs from the stack file",
-        below=1.0,
-        resource=resource,
-        **_AT_ONCE,
-    )
-
-
-def drill_rule(subject: str) -> Rule:
-    """For SCENARIO-age (days since its last proof), `readiness` (that proof still stands) and `unfinished`."""
-    stack, site, source, metric = subject.split("/", 3)
-    scenario = metric.removesuffix("-age")
-    readiness = metric == "readiness"
-    if metric == UNFINISHED:
-        return Rule(
-            stack=stack,
-            site=site,
-            source=source,
-            metric=metric,
-            topic=f"{DRILLS}.{UNFINISHED}",
-            text="A drill ended in the middle and waits to be resumed or aborted",
-            below=1.0,
-            severity="critical",
-            resource="global/aurora/global-cluster",
-            **_AT_ONCE,
-        )
-    return Rule(
-        stack=stack,
-        site=site,
-        source=source,
-        metric=metric,
-        topic=f"{DRILLS}.{scenario}",
-        text="The last proof no longer stands: the stack changed since"
-        if readiness
-        else f"The {scenario} drill is overdue",
-        above=None if readiness else DRILL_DAYS[scenario],
-        below=1.0 if readiness else None,
-        unit="" if readiness else "days",
-        resource="global/aurora/global-cluster",
-        covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS) if readiness else (),
-        escalate_after=3600.0 if readiness else 14 * 86400.0,
-        **_AT_ONCE,
-    )

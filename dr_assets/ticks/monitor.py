@@ -25,10 +25,11 @@ from dr_assets.history.store import Store, open_store
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import LagRecorder
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import SQL_VARIABLE, channel_rule, event_rule, is_unread, rules_for, sources_for
+from dr_assets.monitoring.rules import SQL_VARIABLE, is_unread, rules_for, sources_for
 from dr_assets.monitoring.samples import STATE, Message, Sample, Snapshot
 from dr_assets.monitoring.sources.poller import Poller
 from dr_assets.monitoring.state import OUTSIDE, SensorMemory, State
+from dr_assets.monitoring.subject_rules import channel_rule, event_rule
 from dr_assets.monitoring.topics import TOPICS, WRITER
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Site, Stack

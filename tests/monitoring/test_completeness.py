@@ -11,9 +11,10 @@ import pytest
 
 from dr_assets.monitoring.event_conditions import CONDITIONS, EventCondition
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import DRILL_DAYS, SOURCE_KINDS, drift_rule, drill_rule, event_rule, rules_for, run_rule
+from dr_assets.monitoring.rules import DRILL_DAYS, SOURCE_KINDS, rules_for
 from dr_assets.monitoring.sources.cloudwatch import ALARM_METRICS
 from dr_assets.monitoring.sources.source import Metric, SourceKind
+from dr_assets.monitoring.subject_rules import drift_rule, drill_rule, event_rule, run_rule
 from dr_assets.monitoring.topics import TOPICS, Topic, topic_of
 from dr_assets.resources.catalog import catalog
 from dr_assets.resources.dns.rows import SIGNAL

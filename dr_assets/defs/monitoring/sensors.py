@@ -27,8 +27,8 @@ from dr_assets.failover.vote import LAUNCH
 from dr_assets.monitoring.evaluate import Observation, passed
 from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.rule import Rule
-from dr_assets.monitoring.rules import drift_rule, drill_rule, run_rule
 from dr_assets.monitoring.state import SensorMemory, State
+from dr_assets.monitoring.subject_rules import drift_rule, drill_rule, run_rule
 from dr_assets.monitoring.topics import WRITER, owner_of
 from dr_assets.stack import Stack
 from dr_assets.ticks.drill_proofs import drill_samples

@@ -101,10 +101,11 @@ def readers_run(stack: Stack, at: datetime, samples: Sequence[Sample]) -> Iterat
         reading = latest.get(f"{suffix}/{site}/sql/{REACHABLE}")
         if reading is None:
             continue
-        raw, note = reading.raw, reading.note
-        if raw == 0.0 and moving is not None and moving.is_known_as(1.0, at):
-            raw, note = None, moving.note
-        yield Sample(reading.at, suffix, site, "readers", REACHABLE, raw, STATE, note)
+        found = reading.assess(at)
+        value, note = (found.value, reading.note) if isinstance(found, Known) else (None, found.reason)
+        if value == 0.0 and moving is not None and moving.is_known_as(1.0, at):
+            value, note = None, moving.note
+        yield Sample(reading.at, suffix, site, "readers", REACHABLE, value, STATE, note)
 
 
 def _by_api(stack: Stack, at: datetime, samples: Sequence[Sample], latest: dict[str, Sample]) -> Sample | None:
