@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from dr_assets import utc
+from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment, subscribe_on_call
 from dr_assets.cli.main import main
 from dr_assets.cli.run_job import destroy_config, run_job
@@ -30,6 +31,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.resources.iam_policy import split
 from dr_assets.stack import SITES, Stack, load_stack
 from dr_assets.ticks import monitor as ticks
+from dr_assets.ticks.heartbeat import Heartbeats
 from dr_assets.ticks.monitor import Monitor
 from tests.support.monitoring import SENSORS
 from tests.support.principal import acting_as, client, denied_calls, unused_grants
@@ -217,7 +219,9 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         dr("alert", "arm", "--hours", "48", "--why", "a test", "--by", "tester")
         dr("alert", "silence", "--hours", "1", "--why", "a test", "--by", "tester")
         ahead = [timedelta()]
-        monitor = Monitor(stack, clock=lambda: utc.now() + ahead[0])
+        # A patient client: whether the calls are permitted is the subject here, not how fast a busy machine answers.
+        heartbeats = Heartbeats(stack, Aws(read_timeout=60.0))
+        monitor = Monitor(stack, clock=lambda: utc.now() + ahead[0], heartbeats=heartbeats)
         sensors = build_sensors(stack, lambda: monitor, "failover_drill")
         assert tuple(each.name for each in sensors) == SENSORS
         cursors: dict[str, str | None] = {}
@@ -234,6 +238,12 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         dr("alert", "test", "--by", "tester")
         dr("alert", "disarm", "--by", "tester")
         dr("alert", "status")
+        heartbeats.wait(60)
+    for site in SITES:
+        cloudwatch = client(pair, "cloudwatch", region=stack.region(site))
+        assert cloudwatch.list_metrics(Namespace="DRAssets", MetricName="Heartbeat")["Metrics"], (
+            f"none in the {site} region"
+        )
 
 
 def test_aws_20_reports_are_permitted_what_they_call(pair: EmbeddedAws, stack: Stack, tmp_path: Path) -> None:
