@@ -18,6 +18,7 @@ import click
 from dr_assets import files
 from dr_assets.cli.alert import alert
 from dr_assets.cli.bounded import Bounded
+from dr_assets.cli.doctor import doctor
 from dr_assets.cli.drill import drill
 from dr_assets.cli.output import say, say_json, say_text, streams, usage_errors_escaped
 from dr_assets.cli.preflight import preflight
@@ -64,6 +65,7 @@ def main(stack_file: Path | None) -> None:
     Examples:
       dr preflight                check account, regions, quotas and permissions before the first write
       dr up                       run the embedded AWS on this machine until Ctrl-C
+      dr doctor                   what is wrong with this installation, in one screen
       dr verify                   compare AWS with the stack; exit 2 when they differ
       dr provision                create what is absent, correct what differs
       dr outputs --json           endpoints, buckets, topics
@@ -355,6 +357,7 @@ def ui(port: int) -> None:
     sys.exit(run(port))
 
 
+main.add_command(doctor)
 main.add_command(drill)
 main.add_command(alert)
 main.add_command(preflight)

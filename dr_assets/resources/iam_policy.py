@@ -52,7 +52,7 @@ _DRILLS = (
 )
 _SENSORS = (
     _FAILOVER_CONDITIONS
-    | permit("cloudwatch:DescribeAlarms", "cloudwatch:PutMetricData", on=ALL)
+    | permit("cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricData", on=ALL)
     # Asked for all global clusters at once: IAM checks a describe without an identifier against every one of them.
     | permit("rds:DescribeGlobalClusters", on=ALL)
     # A cluster keeps the key it was made with, which may be none of the stack's (tagged) keys by now.
@@ -61,7 +61,7 @@ _SENSORS = (
     | permit("kms:GenerateDataKey", on="kms.key")
     | permit("route53:ListHealthChecks", on=ALL)
     | permit("sns:Publish", on="sns.topic")
-    | permit("sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
+    | permit("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", on="sqs.queue")
 )
 # The buckets encrypt with the site's key: who puts into them needs it (S3 API, PutObject: permissions).
 _REPORTS = _FAILOVER_CONDITIONS | permit("kms:GenerateDataKey", on="kms.key") | permit("s3:PutObject", on=_OBJECTS)

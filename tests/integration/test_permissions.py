@@ -238,6 +238,9 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         dr("alert", "test", "--by", "tester")
         dr("alert", "disarm", "--by", "tester")
         dr("alert", "status")
+        examined = json.loads(dr("doctor", "--json", exits=(2,)))  # there is no Dagster instance
+        in_aws = {line["name"]: line for line in examined["lines"][9:]}
+        assert {name for name, line in in_aws.items() if line["status"] == "unknown"} <= {"heartbeats"}, in_aws
         heartbeats.wait(60)
     for site in SITES:
         cloudwatch = client(pair, "cloudwatch", region=stack.region(site))

@@ -22,6 +22,7 @@ HISTORY = "history-of-drills"
 # Granted everywhere although the action knows resource types: the calls name no resource, and IAM checks such a call against all.
 LISTS = {
     "cloudwatch:DescribeAlarms": "aws-samples/amazon-cloudwatch-auto-alarms#1: checked against all alarms",
+    "cloudwatch:DescribeAlarmHistory": "asked for all alarms at once, without AlarmName",
     "rds:DescribeDBInstances": "asked for by cluster, with a filter",
     "servicequotas:GetServiceQuota": "one read for each quota that `dr preflight` compares",
     "rds:DescribeGlobalClusters": "asked for all at once (aws/neptune-export#120, DescribeDBClusters)",
