@@ -24,6 +24,8 @@ from dr_assets.reports.analysis.timeseries import Grouped, Ints, Series, Signal
 METRIC = "rpo-lag"
 PERIOD_SECONDS = 60.0
 PERIODS_HELD = 2
+# Of a period more than this share unknown leaves open whether the objective was met in it, however good the known time was.
+UNKNOWN_SHARE = 0.01
 _NOT_DATABASE = ("drift", "drills", "runs")  # topics of the sensors that are unrelated to replication
 _FIGURES = (
     "known_seconds",

@@ -18,7 +18,7 @@ from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.corrective_actions import actions_table
 from dr_assets.reports.analysis.readiness import PROOF_DAYS
 from dr_assets.reports.analysis.report import StackReport
-from dr_assets.reports.analysis.rpo import PERIOD_SECONDS, PERIODS_HELD
+from dr_assets.reports.analysis.rpo import PERIOD_SECONDS, PERIODS_HELD, UNKNOWN_SHARE
 from dr_assets.reports.pack import event_section, formatting
 from dr_assets.reports.pack import tables as views
 from dr_assets.reports.pack.drawing import Picture
@@ -245,8 +245,10 @@ def _answers(content: Content) -> tuple[str, ...]:
     if rpo.compliance is None:
         sentences = ["Recovery point: unknown. There is no reading in this period."]
     elif not len(breaches):
+        only = " only, so it is open whether it was in the rest" if rpo.unknown_share > UNKNOWN_SHARE else ""
         sentences = [
-            f"Recovery point: under {subject.rpo_seconds:g} s in all of the known time, which is {formatting.share(1 - rpo.unknown_share)} of the period."
+            f"Recovery point: under {subject.rpo_seconds:g} s in all of the known time, which is "
+            f"{formatting.share(1 - rpo.unknown_share)} of the period{only}."
         ]
     else:
         last = breaches.iloc[-1]
@@ -281,6 +283,9 @@ def _cards(content: Content) -> tuple[Card, ...]:
     report, subject, figures = content.report, content.report.subject, headline(content)
     rpo, events, opened = report.rpo, report.rto.events, report.exposure.open_since
     under = None if rpo.compliance is None else bool(rpo.compliance == 1.0)
+    much, limit = rpo.unknown_share > UNKNOWN_SHARE, formatting.share(UNKNOWN_SHARE)
+    if under and much:
+        under = None  # what is known is good, and too much is not known
     worst = events["high_seconds"].max() if len(events) else float("nan")
     slowest = "no figure" if formatting.missing(worst) else f"slowest {worst:.4g} s"
     recovered = None if not len(events) else figures["RTO not met"] == "0" == figures["RTO unknown"]
@@ -289,7 +294,7 @@ def _cards(content: Content) -> tuple[Card, ...]:
         (
             f"Known time with an RPO under {subject.rpo_seconds:g} s",
             figures["RPO compliance"],
-            f"{figures['RPO unknown']} of the time is unknown",
+            f"{figures['RPO unknown']} of the time is unknown" + (f", more than {limit}" if much else ""),
             under,
         ),
         (
@@ -310,7 +315,12 @@ def _cards(content: Content) -> tuple[Card, ...]:
             f"no usable reader protected the data{still_open}",
             False if opened else None,
         ),
-        ("Last proof", figures["last proof"], "succeeded within both objectives", figures["last proof"] != "never"),
+        (
+            "Last proof",
+            figures["last proof"],
+            f"succeeded within both objectives; must be no older than {PROOF_DAYS:g} days",
+            bool(report.exposure.proofs.iloc[:-1]["days_ago"].min() <= PROOF_DAYS),  # NaN, never, is not
+        ),
         (
             f"Ready to fail over, {formatting.moment(content.end)}",
             figures["ready"],

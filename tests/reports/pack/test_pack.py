@@ -15,7 +15,7 @@ import pytest
 from dr_assets.drills.record_document import digest
 from dr_assets.history import samples
 from dr_assets.reports.analysis import report
-from dr_assets.reports.pack import build, formatting, page, tables
+from dr_assets.reports.pack import build, formatting, page, sections, tables
 from dr_assets.reports.pack.exposure_calendar import exposure_calendar
 from dr_assets.reports.pack.manifest import sha256, verify_pack
 from dr_assets.stack import Stack
@@ -146,7 +146,8 @@ def test_every_table_has_a_csv_which_starts_no_formula(written: Any) -> None:
     breach = (root / "data/rpo-breaches.csv").read_text().splitlines()[1]
     assert breach.startswith("2026-03-03T09:20:00.000Z,2026-03-03T09:30:00.000Z,600,90,30,reading,recovered")
     drills = (root / "data/rpo-drills.csv").read_text().splitlines()
-    assert drills[2].count(",,") == 1 and drills[2].endswith(",unknown")  # unknown is an empty cell, never a nought
+    # Unknown is an empty cell, never a nought: the lost time, its lower bound, the lost commits.
+    assert drills[2].count(",0.4,,,,0,") == 1 and drills[2].endswith(",unknown")
 
 
 def test_the_same_history_gives_the_same_bytes(written: Any, tmp_path: Path) -> None:
@@ -355,3 +356,54 @@ def test_importing_reports_loads_neither_pandas_nor_matplotlib() -> None:
     code = f"import sys; import {', '.join(f'dr_assets.reports.{name}' for name in names)}; print(sorted({{'pandas', 'matplotlib', 'dagster', 'boto3'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def cards_of(samples_: Any, records: list[dict[str, Any]], days: int = 1) -> tuple[dict[str, sections.Card], str]:
+    """The cards of a pack by their label, and the sentence on the recovery point."""
+    end = START + days * DAY
+    found = report.stack_report(GONE, START, end, samples_, records, end)
+    content = sections.Content(
+        report=found,
+        start=START,
+        end=end,
+        made=end,
+        pictures=(),
+        records=records,
+        sources={},
+        proposals={},
+        sign_off=(),
+        next_due=None,
+        product_version="1",
+    )
+    cards = sections._cards(content)
+    sentences = sections._answers(content)
+    return {card.label: card for card in cards}, next(text for text in sentences if text.startswith("Recovery point"))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tone"),
+    [(range(28), "open"), (range(1440), "good"), (range(10, 1440), "good"), (range(15, 1440), "open")],
+)
+def test_case_a7_28_known_minutes_open_both_cards(minutes: range, tone: str) -> None:
+    """All of the known time good, and more than a hundredth of the day unknown: neither figure is a proof."""
+    row = {"site": "secondary", "metric": "rpo-lag", "value": 400.0, "unit": "ms", "source": "metric"}
+    known = samples.to_table([{"at": START + minute * 60 * SECOND, **row} for minute in minutes])
+    cards, sentence = cards_of(known, [])
+    assert {cards[label].tone for label in ("Known time with an RPO under 60 s", "Breaches of the RPO")} == {tone}
+    assert ("more than 1.00 %" in cards["Known time with an RPO under 60 s"].detail) == (tone == "open")
+    assert ("only, so it is open whether" in sentence) == (tone == "open")
+
+
+def test_case_a7_a_breach_is_bad_however_much_is_unknown() -> None:
+    row = {"site": "secondary", "metric": "rpo-lag", "value": 90_000.0, "unit": "ms", "source": "metric"}
+    cards, _ = cards_of(samples.to_table([{"at": START, **row}]), [])
+    assert cards["Breaches of the RPO"].tone == "bad"
+
+
+@pytest.mark.parametrize(("days", "tone"), [(89, "good"), (92, "bad")])
+def test_case_a7_a_proof_beyond_its_age_is_none(days: int, tone: str) -> None:
+    from tests.support.records import make_record
+
+    cards, _ = cards_of(samples.SCHEMA.empty_table(), chained([make_record(START + SECOND)]), days)
+    assert cards["Last proof"].tone == tone
+    assert cards_of(samples.SCHEMA.empty_table(), [])[0]["Last proof"].tone == "bad"
