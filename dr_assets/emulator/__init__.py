@@ -38,7 +38,7 @@ EMULATED: dict[str, tuple[str, ...]] = {
         "newer sample replaces that of the running minute [guess]",
         "their dimensions are one of three shapes, a setting: DBClusterIdentifier and SourceRegion, SourceRegion, "
         "DBClusterIdentifier; SourceRegion is the writer's region [AWS labs, Aurora Global Database; Neptune user guide]",
-        "a nameserver on loopback (DR_NAMESERVER) for cluster, reader and global writer endpoints, with a TTL of 1 s; on "
+        "a nameserver on loopback (DR_NAMESERVER) for cluster, reader and global writer endpoints, with a TTL of `endpoint_ttl_seconds`, by default 1 s (AWS: 5 s); on "
         "Linux each site has a loopback address of its own [our own; names as in the Aurora user guide, endpoints]",
         "TLS with an authority of its own (DR_TLS_CA), a certificate for each server that names its instance, cluster and reader "
         "endpoints and no address [mysql-net/MySqlConnector#498], and the global writer endpoint or not (answers, "

@@ -37,6 +37,8 @@ class Answers:
     list_metrics_seconds: how long a new metric takes to appear in ListMetrics, at the pace ("allow up to 15 minutes").
     metric_delay_seconds: how long AWS's own metrics take to become readable, at the pace.
     route53_calls_per_second: Route 53's API calls of one account, at the pace, before Throttling (developer guide, "Quotas"); 0: no limit.
+    endpoint_ttl_seconds: the time to live of the endpoints' addresses. Aurora's is 5 s ("DNS caching", Aurora MySQL database
+        administrator's handbook); the default is 1 s, for shorter drills.
     quotas: values of quotas that differ from AWS's defaults, as `rds/L-952B80B8=1` or `us-west-2/rds/L-952B80B8=1`.
     regions_not_enabled: regions that the account must enable first; calls there are answered all the same.
     zones_not_offered: availability zones that this account is not offered.
@@ -73,6 +75,7 @@ class Answers:
     list_metrics_seconds: float = 900.0
     metric_delay_seconds: float = 60.0
     route53_calls_per_second: float = 5.0
+    endpoint_ttl_seconds: int = 1
     quotas: tuple[str, ...] = ()
     regions_not_enabled: tuple[str, ...] = ()
     zones_not_offered: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "list_metrics_seconds": (0.0, 900.0),
     "metric_delay_seconds": (0.0, 120.0),
     "route53_calls_per_second": (0.0, 1000.0),
+    "endpoint_ttl_seconds": (1, 60),
 }
 
 _now = Answers()

@@ -65,6 +65,7 @@ def aws(pair_aws: EmbeddedAws, stack: Stack, monkeypatch: pytest.MonkeyPatch) ->
     pair_aws.control.database("heal")
     pair_aws.control.database("hold_rebuild", on=False)
     pair_aws.control.database("events", trouble="none")
+    pair_aws.control.answers(endpoint_ttl_seconds=1)
     until(lambda: calm(pair_aws))
     if pair_aws.control.database()["writer"] != "primary":
         world = Aws().client("rds", stack.secondary_region, writing=True)
@@ -425,6 +426,19 @@ def test_case_c4_a_call_that_was_certainly_refused_is_failed_at_once(
     assert written.status == "succeeded"
     called = next(utc.parse(entry.at).timestamp() for entry in written.timeline if entry.mark == "T3")
     assert called > resumed
+
+
+@pytest.mark.parametrize("ttl", [1, 5])
+def test_the_record_states_the_dns_cache(aws: EmbeddedAws, stack: Stack, store: FolderStore, ttl: int) -> None:
+    """Its time to live is most of what a client that respects it may wait longer than the one that measured."""
+    aws.control.answers(endpoint_ttl_seconds=ttl)
+    written = start(stack, store, request("switchover"))
+    client = written.rto.client
+    assert client is not None
+    assert (client.dns, client.dns_ttl_seconds) == ("nameserver", ttl)
+    assert written.rto.high_seconds is not None
+    assert client.high_seconds is not None
+    assert written.rto.high_seconds >= client.high_seconds
 
 
 def test_two_drills_at_once_one_runs_and_one_is_refused(aws: EmbeddedAws, stack: Stack, store: FolderStore) -> None:

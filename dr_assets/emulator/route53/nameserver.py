@@ -10,7 +10,8 @@ from typing import Any
 from dnslib import CNAME, QTYPE, RCODE, RR, A
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
-TTL_SECONDS = 1  # AWS: 5 s for the cluster endpoints
+from dr_assets.emulator.answers import answers
+
 Records = Callable[[str, str], Any]
 
 
@@ -42,7 +43,8 @@ class _Names(BaseResolver):  # type: ignore[misc]
             if record is None:
                 reply.header.rcode = RCODE.NXDOMAIN
         elif kind in ("A", "ANY"):
-            reply.add_answer(RR(name if record else request.q.qname, QTYPE.A, rdata=A(ip), ttl=TTL_SECONDS))
+            ttl = answers().endpoint_ttl_seconds
+            reply.add_answer(RR(name if record else request.q.qname, QTYPE.A, rdata=A(ip), ttl=ttl))
         return reply
 
 
