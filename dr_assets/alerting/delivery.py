@@ -23,21 +23,29 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from dr_assets import escape, utc
 from dr_assets.alerting.channels.channel import HTTP_SECONDS, AlertRefused, AlertUnknown, Channel
 from dr_assets.alerting.message import Alert
-from dr_assets.documents import DocumentError, NewerDocumentError, UtcTime, parse
+from dr_assets.core.freshness import is_future
+from dr_assets.documents import DocumentError, UtcTime, parse, quoted
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, Upgradable
+from dr_assets.history.reading import Refused, read_one, set_aside
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import NOTIFIED_STEPS
 
 LEASE_SECONDS = 60.0
+# Seconds by which a clock that was set may have been wrong.
+LARGEST_STEP = 86400.0
 STORE_TROUBLE = (DrError, OSError)
 Result = Literal["delivered", "already"]
-_CLAIM = re.compile(r"\.claim-(\d+)\.json$")
+# INCIDENT.STEP.CHANNEL, and the attempt's number of a claim.
+_NAME = re.compile(
+    rf"(?P<incident>[^/]+-(?P<number>[0-9]{{6,15}}))\.(?P<step>{'|'.join(NOTIFIED_STEPS)})\.(?P<channel>[^./]+)"
+    r"(\.claim-(?P<attempt>[0-9]{3,6}))?\.json"
+)
 
 log = escape.logger(__name__)
 
@@ -74,6 +82,9 @@ class Delivery(DeliveryClaim):
         return cls(**{**dict(claim), **changes})
 
 
+C = TypeVar("C", bound=DeliveryClaim)
+
+
 class Latest(NamedTuple):
     """The last delivered incident of a topic: its number, itself while it is open, else when it ended (epoch seconds)."""
 
@@ -85,11 +96,13 @@ class Latest(NamedTuple):
 class DeliveryLog:
     """Which alert each channel has taken, kept in the history store below `alerts/STACK/`."""
 
-    def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS) -> None:
-        self.store, self._lease = store, lease_seconds
+    def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS, writes: bool = True) -> None:
+        """`writes`: set aside what is not what belongs at its key; otherwise it is named in `notes` alone."""
+        self.store, self._lease, self._writes = store, lease_seconds, writes
         self._process = uuid.uuid4().hex
         self._first_read: dict[str, datetime] = {}  # claims without a time that this version can read
         self._first_observed: dict[str, float] = {}  # claims ahead of our clock: when we read them first (monotonic)
+        self.notes: list[str] = []  # what was set aside, or is left out, by name: for the tick's report
         self._delivered: set[str] = set()  # by this process: known even while the store does not answer
         self.answered: dict[str, str] = {}  # channel -> what was wrong with its last attempt; empty: it took the alert
 
@@ -102,7 +115,7 @@ class DeliveryLog:
             return "already"
         attempt: int | None = 0  # without a claim
         try:
-            attempt = None if self._exists(f"{base}.json") else self._claim(base, channel, claim)
+            attempt = None if self._is_confirmed(base) else self._claim(base, channel, claim)
         except AlertPending:
             raise
         except STORE_TROUBLE as error:
@@ -129,89 +142,129 @@ class DeliveryLog:
     def confirm_echo(self, stack: str, name: str, at: datetime) -> None:
         """Confirm the open claim of `name` (TRANSITION.CHANNEL), whose alert came back through the channel."""
         base = f"alerts/{stack}/{name}"
+        if not _named(stack, f"{base}.json"):
+            return
         number, key = self._last_claim(base)
-        if number and not self._exists(f"{base}.json"):
-            try:
-                claim = DeliveryClaim.from_bytes(self.store.read(key), key)
-            except KeyError:
-                return  # withdrawn since it was listed
-            except DocumentError as error:
-                log.warning("%s: %s", self.store.uri, error)
-            else:
+        if number and not self._is_confirmed(base):
+            claim = read_one(self.store, key, _reader(DeliveryClaim))
+            if isinstance(claim, Refused):
+                self._refuse(claim)
+            elif claim is not None:  # None: withdrawn since it was listed
                 self._confirm(base, Delivery.of(claim, at=at, confirmed_by="echo"))
 
-    def latest(self, stack: str, problems: list[str] | None = None) -> dict[str, Latest]:
+    def latest(self, stack: str) -> dict[str, Latest]:
         """The last delivered incident of each topic: how a sensor without a cursor, or with an old one, catches up.
 
-        A confirmation that cannot be read is named in `problems` and counts as an incident that is over: the next one gets a
-        number of its own, so that its alert is delivered.
+        A confirmation that cannot be read counts as an incident that is over: the next one gets a number of its own, so that its
+        alert is delivered. A number for which no confirmation can be read was never delivered.
         """
-        keys: dict[str, dict[int, dict[str, str]]] = {}
-        for key in _confirmations(self.store, stack):
-            incident, step, *_ = key.rsplit("/", 1)[1].removesuffix(".json").rsplit(".", 2)
-            topic, _, digits = incident.removeprefix(f"{stack}-").rpartition("-")
-            if digits.isdigit() and step in NOTIFIED_STEPS:
-                keys.setdefault(topic, {}).setdefault(int(digits), {})[step] = key
+        keys: dict[str, dict[int, dict[str, list[str]]]] = {}
+        foreign = []
+        for key in self.store.list(f"alerts/{stack}/"):
+            name = _named(stack, key)
+            if not name:
+                foreign.append(key)
+            elif not name["attempt"]:
+                topic = name["incident"].removeprefix(f"{stack}-").rpartition("-")[0]
+                steps = keys.setdefault(topic, {}).setdefault(int(name["number"]), {})
+                steps.setdefault(name["step"], []).append(key)
+        for key in foreign:
+            self._delivery(key)
         found: dict[str, Latest] = {}
         for topic, numbers in keys.items():
-            number = max(numbers)
-            key = next(numbers[number][step] for step in reversed(NOTIFIED_STEPS) if step in numbers[number])
-            try:
-                last = Delivery.from_bytes(self.store.read(key), key).incident
-                found[topic] = Latest(number, last if last.ended is None else None, last.ended)
-            except DocumentError as error:
-                log.warning("%s: %s", self.store.uri, error)
-                (problems if problems is not None else []).append(str(error))
-                found[topic] = Latest(number, None, 0.0)
+            last = next(
+                filter(None, (self._latest_of(number, numbers[number]) for number in sorted(numbers)[::-1])), None
+            )
+            if last is not None:
+                found[topic] = last
         return found
+
+    def _latest_of(self, number: int, steps: dict[str, list[str]]) -> Latest | None:
+        """What was delivered of one incident. None: none of its confirmations is one."""
+        several = [steps[step] for step in reversed(NOTIFIED_STEPS) if step in steps]
+        last = [self._delivery(key) for key in several[0]]
+        for each in last:
+            if isinstance(each, Delivery):
+                ended = each.incident.ended
+                return Latest(number, each.incident if ended is None else None, ended)
+        others = (self._delivery(key) for keys in several[1:] for key in keys)
+        kept = any(isinstance(each, Refused) and each.kind != "damaged" for each in last)
+        return Latest(number, None, 0.0) if kept or any(isinstance(each, Delivery) for each in others) else None
+
+    def _delivery(self, key: str) -> Delivery | Refused | None:
+        found = read_one(self.store, key, _reader(Delivery))
+        if isinstance(found, Refused):
+            self._refuse(found)
+        return found
+
+    def _refuse(self, refused: Refused) -> None:
+        """Set aside what is not what belongs at its key. The alert is then not known to be delivered: twice is better than never."""
+        text = set_aside(self.store, refused, "it proves no delivery") if self._writes else str(refused)
+        if text not in self.notes:
+            self.notes.append(text)
 
     def delivered(self, stack: str) -> set[str]:
         """The keys of all transitions that at least one channel took."""
-        return {key.rsplit("/", 1)[1].rsplit(".", 2)[0] for key in _confirmations(self.store, stack)}
+        names = (_named(stack, key) for key in self.store.list(f"alerts/{stack}/"))
+        return {f"{name['incident']}.{name['step']}" for name in names if name and not name["attempt"]}
 
     def _claim(self, base: str, channel: Channel, claim: DeliveryClaim) -> int | None:
         number, key = self._last_claim(base)
-        attempt = number + 1
         claimed_at = self._claimed_at(key, claim.at) if number else None
         age = (claim.at - claimed_at).total_seconds() if claimed_at else math.inf
-        if age < 0:  # our clock or the other daemon's was set: how long we have known the claim is all that is known
+        if age < -LARGEST_STEP:  # no clock was set by so much: the claim is damaged
+            age = math.inf
+        elif age < 0:  # our clock or the other daemon's was set: how long we have known the claim is all that is known
             age = time.monotonic() - self._first_observed.setdefault(key, time.monotonic())
         # Where the channel drops a repetition there is nothing to wait for but an attempt that is under way.
-        if age < (self._lease if not channel.deduplicates else HTTP_SECONDS):
+        lease = HTTP_SECONDS if channel.deduplicates else self._lease
+        if age < lease:
             raise AlertPending(
                 f"{base} was claimed {age:.0f} s ago and is not confirmed; it is sent again after {self._lease:.0f} s."
             )
-        try:
-            data = claim.model_copy(update={"attempt": attempt}).to_bytes()
-            self.store.create(f"{base}.claim-{attempt:03d}.json", data)
-        except FileExistsError:
-            raise AlertPending(f"Another daemon is delivering {base} right now.") from None
-        # The holder of the claim before may have confirmed since the first check.
-        return None if self._exists(f"{base}.json") else attempt
+        for attempt in range(number + 1, number + 4):
+            key = f"{base}.claim-{attempt:03d}.json"
+            try:
+                self.store.create(key, claim.model_copy(update={"attempt": attempt}).to_bytes())
+            except FileExistsError:
+                there = read_one(self.store, key, _reader(DeliveryClaim))
+                if not isinstance(there, Refused):
+                    raise AlertPending(f"Another daemon is delivering {base} right now.") from None
+                self._refuse(there)  # a folder, say
+            else:
+                # The holder of the claim before may have confirmed since the first check.
+                return None if self._is_confirmed(base) else attempt
+        raise DrError(f"{base} cannot be claimed: {there}")
 
     def _last_claim(self, base: str) -> tuple[int, str]:
         """Number and key of the latest claim; (0, "") where there is none. Other objects beside the claims are ignored."""
-        found = ((_CLAIM.search(key), key) for key in self.store.list(f"{base}.claim-"))
-        return max(((int(match[1]), key) for match, key in found if match), default=(0, ""))
+        stack = base.split("/")[1]
+        found = ((_named(stack, key), key) for key in self.store.list(f"{base}.claim-"))
+        return max(((int(name["attempt"]), key) for name, key in found if name and name["attempt"]), default=(0, ""))
 
     def _claimed_at(self, key: str, now: datetime) -> datetime | None:
         """When the claim was made. None: withdrawn since it was listed, or damaged; neither holds an alert back.
 
         A claim of a later version is as valid as ours: without a time that can be read, its lease begins when it is first read.
         """
-        try:
-            data = self.store.read(key)
-            return DeliveryClaim.from_bytes(data, key).at
-        except KeyError:
+        found = read_one(self.store, key, _reader(DeliveryClaim))
+        if not isinstance(found, Refused):
+            return found.at if found else None
+        self._refuse(found)
+        if found.kind == "damaged":
             return None
-        except NewerDocumentError as error:
-            log.warning("%s: %s", self.store.uri, error)
-            with contextlib.suppress(ValueError):
-                return utc.parse(parse(data, key).get("at"), assume_utc=True)
-            return self._first_read.setdefault(key, now)
-        except DocumentError as error:
-            log.warning("%s: %s", self.store.uri, error)
-            return None
+        with contextlib.suppress(ValueError, DocumentError):
+            at = utc.parse(parse(found.data or b"", key).get("at"), assume_utc=True)
+            if not is_future(at, now):
+                return at
+        return self._first_read.setdefault(key, now)
+
+    def _is_confirmed(self, base: str) -> bool:
+        """Whether the channel took it. Raises DrError where the store keeps that back."""
+        found = self._delivery(f"{base}.json")
+        if isinstance(found, Refused) and found.kind == "unreadable":
+            raise DrError(str(found))
+        return found is not None and not (isinstance(found, Refused) and found.kind == "damaged")
 
     def _confirm(self, base: str, delivery: Delivery) -> None:
         with contextlib.suppress(FileExistsError):  # the echo was faster
@@ -224,16 +277,28 @@ class DeliveryLog:
         except STORE_TROUBLE as error:
             log.warning("the store %s failed to %s: %s", self.store.uri, action, error)
 
-    def _exists(self, key: str) -> bool:
-        try:
-            self.store.read(key)
-        except KeyError:
-            return False
-        return True
+
+def _named(stack: str, key: str) -> re.Match[str] | None:
+    """The parts of a claim's or a confirmation's key; None for any other."""
+    prefix = f"alerts/{stack}/"
+    match = _NAME.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
+    return match if match and match["incident"].startswith(f"{stack}-") else None
 
 
-def _confirmations(store: Store, stack: str) -> list[str]:
-    return [key for key in store.list(f"alerts/{stack}/") if ".claim-" not in key]
+def _reader(model: type[C]) -> Callable[[bytes, str], C]:
+    """Reads a claim or confirmation that is what its key says."""
+
+    def read(data: bytes, key: str) -> C:
+        stack = key.split("/")[1]
+        name = _named(stack, key)
+        if not name:
+            raise DocumentError(f"{key} is the name of no claim and no confirmation.")
+        found = model.from_bytes(data, key)
+        if (found.incident.stack, found.incident.id, found.step) != (stack, name["incident"], name["step"]):
+            raise DocumentError(f"{key} is about {quoted(f'{found.incident.id}.{found.step}')}.")
+        return found
+
+    return read
 
 
 class Attempt(NamedTuple):

@@ -6,14 +6,16 @@ its trace alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from pydantic import Field
 
 from dr_assets import utc
-from dr_assets.documents import DocumentError, UtcTime, storable
-from dr_assets.errors import DrError, RefusedError
+from dr_assets.documents import DocumentError, UtcTime, quoted, storable
+from dr_assets.errors import RefusedError
 from dr_assets.history.documents import SuppressedIncident, Upgradable
+from dr_assets.history.reading import Found, read_all
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Transition
 
@@ -63,26 +65,33 @@ def close_window(store: Store, window: Window, now: datetime) -> None:
     store.write(_key(window.stack, window.id), closed.to_bytes())
 
 
-def windows(store: Store, stack: str, since: datetime | None = None) -> list[Window]:
-    """The stack's windows; with `since` those only that may last until then. Raises DrError where one cannot be read."""
-    found = []
+def windows(store: Store, stack: str, since: datetime | None = None) -> Found[Window]:
+    """The stack's windows, and what cannot be used among them; with `since` those only that may last until then.
+
+    Raises DrError where the store does not answer.
+    """
     # A window's name begins with its start, and none is longer than LONGEST: old ones need not be read.
     oldest = f"{since - LONGEST:%Y%m%dT%H%M%S}" if since else ""
-    for key in store.list(f"maintenance/{stack}/window/"):
-        if key.rsplit("/", 1)[1] < oldest:
-            continue
-        try:
-            found.append(Window.from_bytes(store.read(key), f"The maintenance window {key} in {store.uri}"))
-        except KeyError:
-            continue  # removed since it was listed
-        except DocumentError as error:
-            raise DrError(f"A maintenance window cannot be read. {error.with_remedy('Correct it.')}") from error
-    return found
+    prefix = f"maintenance/{stack}/window/"
+
+    def read(data: bytes, key: str) -> Window:
+        window = Window.from_bytes(data, f"The maintenance window {key}")
+        if window.stack != stack or key != _key(stack, window.id):
+            raise DocumentError(
+                f"The maintenance window {key} is of the stack {quoted(window.stack)} or has another name."
+            )
+        if window.until > window.start + LONGEST or not window.by.strip() or not window.why.strip():
+            raise DocumentError(
+                f"The maintenance window {key} is longer than 24 hours, or without a person or a reason."
+            )
+        return window
+
+    return read_all(store, prefix, read, lambda key: key.removeprefix(prefix) >= oldest)
 
 
-def suppressed(store: Store, stack: str, now: datetime) -> frozenset[str]:
-    """What open windows suppress, as `stack/topic` or `stack/*`. Raises DrError where a window cannot be read."""
-    return frozenset(f"{stack}/{window.topic}" for window in windows(store, stack, now) if window.is_open(now))
+def suppressed(found: Iterable[Window], now: datetime) -> frozenset[str]:
+    """What open windows suppress, as `stack/topic` or `stack/*`."""
+    return frozenset(f"{window.stack}/{window.topic}" for window in found if window.is_open(now))
 
 
 def trace_suppressed(store: Store, transition: Transition, now: datetime) -> None:

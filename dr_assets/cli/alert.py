@@ -83,7 +83,9 @@ def unsilence(window: str) -> None:
     from dr_assets.errors import DrError
 
     store, stack, now = _context()
-    found = next((each for each in windows(store, stack, now) if each.id == window and each.is_open(now)), None)
+    found = next(
+        (each for each in windows(store, stack, now).items.values() if each.id == window and each.is_open(now)), None
+    )
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
     close_window(store, found, now)
@@ -150,5 +152,7 @@ def _show(found: AlertStatus) -> None:
         say(f"  {incident.runbook}")
     for name in found.undelivered:
         say(f"not delivered yet: {name}")
+    for text in found.set_aside:
+        say(f"not used: {text}")
     if not (found.windows or found.open or found.suppressed or found.undelivered):
         say("nothing is silenced, nothing is open")

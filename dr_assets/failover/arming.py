@@ -13,10 +13,11 @@ from typing import Annotated, NamedTuple
 from pydantic import StringConstraints
 
 from dr_assets.core.freshness import Unknown, elapsed
-from dr_assets.documents import Document, DocumentError, UtcTime, storable
+from dr_assets.documents import Document, DocumentError, UtcTime, quoted, storable
 from dr_assets.errors import RefusedError
 from dr_assets.failover.vote import DEFAULT_VOTE, Recommendation, Vote
 from dr_assets.history.documents import Upgradable
+from dr_assets.history.reading import Refused, read_one
 from dr_assets.history.store import Store
 
 LONGEST = timedelta(days=7)
@@ -78,15 +79,20 @@ def armed(store: Store, stack: str, now: datetime) -> Arming | None:
 
     Raises DrError while the store does not answer.
     """
-    try:
-        data = store.read(f"armed/{stack}.json")
-    except KeyError:
-        return None
-    try:
-        arming = Arming.from_bytes(data, f"armed/{stack}.json")
-    except DocumentError:
-        return None
-    return arming if arming.covers(stack, now) else None
+    found = read_arming(store, stack)
+    return found if isinstance(found, Arming) and found.covers(stack, now) else None
+
+
+def read_arming(store: Store, stack: str) -> Arming | Refused | None:
+    """What stands where an arming stands: in force or not; refused where it is none of this stack. Raises as `armed`."""
+
+    def read(data: bytes, key: str) -> Arming:
+        arming = Arming.from_bytes(data, key)
+        if arming.stack != stack or arming.until > arming.since + LONGEST:
+            raise DocumentError(f"{key} is of the stack {quoted(arming.stack)}, or longer than seven days.")
+        return arming
+
+    return read_one(store, f"armed/{stack}.json", read)
 
 
 class Precondition(NamedTuple):

@@ -18,6 +18,8 @@ from dr_assets.history.store import Store, quarantine
 T = TypeVar("T")
 Read = Callable[[bytes, str], T]
 
+log = escape.logger(__name__)
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -58,7 +60,7 @@ def read_one(store: Store, key: str, read: Read[T]) -> T | Refused | None:
     try:
         return read(data, key)
     except NewerDocumentError as error:
-        return Refused(key, str(error), "newer")
+        return Refused(key, str(error), "newer", data)
     except DocumentError as error:
         return Refused(key, str(error), "damaged", data)
 
@@ -83,6 +85,7 @@ def set_aside(store: Store, refused: Refused, until: str) -> str:
     For the sensors' own folders. Records, journals, locks and armings are named only: what they meant needs a person.
     """
     if refused.kind != "damaged" or refused.data is None:
+        log.warning("%s", refused)
         return str(refused)
     reason = refused.reason.removeprefix(refused.key).removeprefix(":").strip(" .")
     return quarantine(store, refused.key, refused.data, reason, until)

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.alerting.maintenance_windows import Window, windows
-from dr_assets.documents import DocumentError
-from dr_assets.errors import DrError
-from dr_assets.failover.arming import Arming, armed
+from dr_assets.documents import DocumentError, quoted
+from dr_assets.failover.arming import Arming, read_arming
 from dr_assets.history.documents import Incident, SuppressedIncident
+from dr_assets.history.quarantine import quarantined
+from dr_assets.history.reading import Found, Refused, read_all
 from dr_assets.history.store import Store
 from dr_assets.monitoring.state import OutboxEntry
 
 STUCK_SECONDS = 60.0
+# The folders of the sensors themselves, whose damaged objects they set aside.
+QUARANTINED = ("alerts", "maintenance", "outbox", "cursor")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class AlertStatus:
     open         open incidents whose alert was delivered
     suppressed   open incidents whose alert a maintenance window suppresses
     undelivered  transitions in the outbox that no channel took, or that stayed there too long
+    set_aside    objects that are not what belongs at their keys, each with its reason: not used here, or quarantined
     """
 
     stack: str
@@ -40,6 +44,7 @@ class AlertStatus:
     open: tuple[Incident, ...]
     suppressed: tuple[Incident, ...]
     undelivered: tuple[str, ...]
+    set_aside: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -50,56 +55,64 @@ class AlertStatus:
             "open": [_summary(incident) for incident in self.open],
             "untold": [_summary(incident) for incident in self.suppressed],
             "undelivered": list(self.undelivered),
+            "set_aside": list(self.set_aside),
         }
 
 
 def alert_status(store: Store, stack: str, now: datetime) -> AlertStatus:
-    """Raises DrError where the store does not answer or holds a document that cannot be read."""
-    deliveries = DeliveryLog(store)
+    """Raises DrError where the store does not answer."""
+    deliveries = DeliveryLog(store, writes=False)
     delivered = deliveries.delivered(stack)
-    problems: list[str] = []
-    latest = deliveries.latest(stack, problems)
-    if problems:
-        raise DrError(" ".join(problems))
+    latest = deliveries.latest(stack)
+    arming = read_arming(store, stack)
+    found = windows(store, stack, now)
+    entries = read_all(store, f"outbox/{stack}/", OutboxEntry.from_bytes)
+    traces = _open_traces(store, stack, delivered)
+    refused = [*found.refused, *entries.refused, *traces.refused, *([arming] if isinstance(arming, Refused) else [])]
+    quarantine = [
+        f"{key}: quarantined as {place}"
+        for folder in QUARANTINED
+        for key, place in quarantined(store, f"{folder}/{stack}/")
+    ]
     return AlertStatus(
         stack=stack,
         at=now,
-        arming=armed(store, stack, now),
-        windows=tuple(window for window in windows(store, stack, now) if window.is_open(now)),
+        arming=arming if isinstance(arming, Arming) and arming.covers(stack, now) else None,
+        windows=tuple(window for window in found.items.values() if window.is_open(now)),
         open=tuple(each.incident for each in latest.values() if each.incident is not None),
-        suppressed=tuple(_suppressed(store, stack, delivered)),
-        undelivered=tuple(_undelivered(store, stack, now, delivered)),
+        suppressed=tuple(trace.incident for trace in traces.items.values()),
+        undelivered=tuple(_undelivered(entries, now, delivered)),
+        set_aside=tuple(map(escape.line, [*deliveries.notes, *refused, *quarantine])),
     )
 
 
-def _undelivered(store: Store, stack: str, now: datetime, delivered: set[str]) -> Iterator[str]:
+def _undelivered(entries: Found[OutboxEntry], now: datetime, delivered: set[str]) -> Iterator[str]:
     """An outbox entry goes once the next tick finds it in its cursor. One that is unconfirmed, or that stays, is stuck."""
-    for key in store.list(f"outbox/{stack}/"):
+    ages = {key: now.timestamp() - entry.at for key, entry in entries.items.items()}
+    ages.update({each.key: STUCK_SECONDS for each in entries.refused})
+    for key, age in sorted(ages.items()):
         name = key.rsplit("/", 1)[1].removesuffix(".json")
-        try:
-            age = now.timestamp() - OutboxEntry.from_bytes(store.read(key), key).at
-        except KeyError:
-            continue  # removed since it was listed
-        except DocumentError:
-            age = STUCK_SECONDS
         if name not in delivered or age >= STUCK_SECONDS:
-            yield name
+            yield escape.line(name)
 
 
-def _suppressed(store: Store, stack: str, delivered: set[str]) -> Iterator[Incident]:
+def _open_traces(store: Store, stack: str, delivered: set[str]) -> Found[SuppressedIncident]:
     """Incidents that began under a maintenance window, are open, and have not been delivered since."""
-    names = {key.rsplit("/", 1)[1] for key in store.list(f"maintenance/{stack}/trace/")}
+    prefix = f"maintenance/{stack}/trace/"
+    names = {key.removeprefix(prefix) for key in store.list(prefix)}
     known = {transition.rpartition(".")[0] for transition in delivered}
-    for name in sorted(names):
-        incident, _, phase = name.removesuffix(".json").rpartition(".")
-        if phase == "begun" and f"{incident}.ended.json" not in names and incident not in known:
-            key = f"maintenance/{stack}/trace/{name}"
-            try:
-                yield SuppressedIncident.from_bytes(store.read(key), f"{key} in {store.uri}").incident
-            except KeyError:
-                continue  # removed since it was listed
-            except DocumentError as error:
-                raise DrError(error.with_remedy("Remove it.")) from error
+
+    def is_open(key: str) -> bool:
+        incident, _, phase = key.removeprefix(prefix).removesuffix(".json").rpartition(".")
+        return phase != "ended" and f"{incident}.ended.json" not in names and incident not in known
+
+    def read(data: bytes, key: str) -> SuppressedIncident:
+        trace = SuppressedIncident.from_bytes(data, key)
+        if trace.incident.stack != stack or key != f"{prefix}{trace.incident.id}.begun.json":
+            raise DocumentError(f"{key} is about {quoted(trace.incident.id)}.")
+        return trace
+
+    return read_all(store, prefix, read, is_open)
 
 
 def _summary(incident: Incident) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from typing import TypeVar
 from dr_assets import clock, escape, utc
 from dr_assets.alerting.channels.channel import AlertRefused, Channel
 from dr_assets.alerting.delivery import STORE_TROUBLE, AlertPending, DeliveryLog, Latest, Result, attempt_all
-from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed
+from dr_assets.alerting.maintenance_windows import suppressed, trace_suppressed, windows
 from dr_assets.alerting.message import compose
 from dr_assets.core.model import Resource
 from dr_assets.documents import DocumentError
 from dr_assets.errors import DrError
 from dr_assets.history.documents import Incident, StoredIncident
-from dr_assets.history.reading import read_all, set_aside
+from dr_assets.history.reading import Refused, read_all, set_aside
 from dr_assets.history.store import Store
 from dr_assets.monitoring.clock_steps import follow_clock
 from dr_assets.monitoring.evaluate import WAIT_SECONDS, Decision, Observation, decide
@@ -113,7 +113,10 @@ class Ticker:
             data = cursor.encode("utf-8", "backslashreplace")
             key = f"quarantine/cursor/{self.stack}/{self.sensor}.{hashlib.sha256(data).hexdigest()[:12]}"
             self._do(self.store.write, key, data)
-            self._note(f"{error} It is kept as {key}; open incidents are read from the record of deliveries.")
+            self.set_aside.append(
+                f"{error} It is kept as {key}; open incidents are read from the record of deliveries."
+            )
+            log.warning("%s", self.set_aside[-1])
             return None
 
     def deliver_outbox(self, cursor: State, now: datetime) -> State:
@@ -144,7 +147,7 @@ class Ticker:
         """Evaluate and deliver; `state`: from `deliver_outbox`. Raises DrError when an alert was taken by no channel and the
         outbox does not hold it: then the cursor must not advance."""
         delivered: list[str] = []
-        quiet: frozenset[str] = self._try(lambda: suppressed(self.store, self.stack, now), frozenset())
+        quiet: frozenset[str] = self._try(lambda: self._suppressed(now), frozenset())
         samples = list(samples)
         decision = decide(state, samples, now, rules, quiet)
         used = self._numbers_used(decision)
@@ -173,6 +176,8 @@ class Ticker:
         for transition in own:
             if transition.step == "silenced":
                 self._do(trace_suppressed, self.store, transition, now)
+        while self.deliveries.notes:
+            self.set_aside.append(self.deliveries.notes.pop())
         if lost:
             raise lost[0] if len(lost) == 1 else DrError(" ".join(map(str, lost)))
         return TickResult(decision.state.dumps(), decision.state, own, decision.observations, tuple(delivered))
@@ -245,11 +250,6 @@ class Ticker:
 
     # --- the outbox ------------------------------------------------------------------------------------------------
 
-    def _note(self, text: str) -> None:
-        """Something was set aside, or is left out: it is named in this tick's report."""
-        log.warning("%s", text)
-        self.set_aside.append(text)
-
     def _enqueue(self, transition: Transition) -> bool:
         entry = OutboxEntry(step=transition.step, at=transition.at, incident=transition.incident)
         self.store.write(self._key(transition), entry.to_bytes())
@@ -287,11 +287,20 @@ class Ticker:
             return transition
 
         found = read_all(self.store, f"outbox/{self.stack}/{self.sensor}/", read)
-        for refused in found.refused:
-            self._note(set_aside(self.store, refused, "it is not delivered"))
-            if refused.kind != "damaged":
-                self.store_problem = str(refused)
+        self._refuse(found.refused, "it is not delivered")
         return found.items
+
+    def _suppressed(self, now: datetime) -> frozenset[str]:
+        found = windows(self.store, self.stack, now)
+        self._refuse(found.refused, "it suppresses nothing")
+        return suppressed(found.items.values(), now)
+
+    def _refuse(self, refused: Iterable[Refused], until: str) -> None:
+        """Set aside what is damaged; what stays where it is remains a problem of the store."""
+        for each in refused:
+            self.set_aside.append(set_aside(self.store, each, until))
+            if each.kind != "damaged":
+                self.store_problem = str(each)
 
 
 def _failures(attempts: Mapping[str, Result | DrError]) -> list[DrError]:

@@ -15,7 +15,6 @@ from dr_assets.alerting import maintenance_windows
 from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.cli.main import main
-from dr_assets.errors import DrError
 from dr_assets.failover.arming import armed
 from dr_assets.history.store import FolderStore
 from dr_assets.monitoring.rules import rules_for
@@ -166,8 +165,32 @@ def test_a_reason_that_is_no_utf_8_is_kept_escaped(store: FolderStore) -> None:
 def test_a_trace_of_a_later_version_asks_for_an_update_and_not_for_its_removal(store: FolderStore) -> None:
     key = f"maintenance/{S}/trace/{S}-writer-000001.begun.json"
     store.write(key, b'{"schema": "dr-assets/suppressed-incident/2"}')
-    with pytest.raises(DrError, match=r"Update DR Assets\.$"):
-        alert_status(store, S, at(0))
+    (text,) = alert_status(store, S, at(0)).set_aside
+    assert text.endswith("Update DR Assets.")
     store.write(key, b"{")
-    with pytest.raises(DrError, match=r"Remove it\.$"):
-        alert_status(store, S, at(0))
+    (text,) = alert_status(store, S, at(0)).set_aside
+    assert text.startswith(f"{key} is not JSON")
+    assert f"not used: {key} is not JSON" in dr("status").output
+
+
+def test_case_d2_status_names_what_cannot_be_used_and_shows_the_rest(stack: Stack, store: FolderStore) -> None:
+    outage(stack, ticker(stack, store, Recorder()), range(0, 30, 10))
+    bad = [
+        f"alerts/{S}/README",
+        f"armed/{S}.json",
+        f"maintenance/{S}/window/99999999-x.json",
+        f"maintenance/{S}/trace/x.json",
+        f"outbox/{S}/health_checks/\x1b[31m.json",
+    ]
+    for key in bad:
+        store.write(key, b"\xff")
+    before = store.list("")
+    found = alert_status(store, S, at(30))
+    assert [incident.id for incident in found.open] == [f"{S}-writer-000001"]
+    assert len(found.set_aside) == len(bad)
+    for text in found.set_aside:
+        assert text.isprintable()
+    assert store.list("") == before  # a command that shows moves nothing
+    store.write(f"quarantine/alerts/{S}/x.json.0123456789ab", b"{")
+    assert f"alerts/{S}/x.json: quarantined as " in dr("status").output
+    assert shown()["set_aside"][-1].startswith(f"alerts/{S}/x.json: quarantined")
