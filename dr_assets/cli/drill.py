@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dr_assets import utc
 from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.output import confirm, say, say_json
 from dr_assets.errors import DrError
@@ -199,11 +200,11 @@ def abort(drill_id: str, as_json: bool) -> None:
 def list_(verified: bool, pems: tuple[Path, ...], at_least: str | None, as_json: bool) -> None:
     """List the records of this stack, verify their chain, and list drills that can be resumed.
 
-    With --verify, exit 2 unless every record is covered by a signature of a trusted key: one of --public-key, or by default
-    the one that this installation signs with.
+    With --verify, exit 2 unless every record, and the samples and incidents of every day that is over, are covered by a signature of a
+    trusted key: one of --public-key, or by default the one that this installation signs with.
     """
     from dr_assets.cli import render
-    from dr_assets.drills import record, signing, statements
+    from dr_assets.drills import record, sealed_days, signing, statements
     from dr_assets.drills.journal import unfinished
 
     if (pems or at_least) and not verified:
@@ -214,6 +215,10 @@ def list_(verified: bool, pems: tuple[Path, ...], at_least: str | None, as_json:
         found = None
         if verified:
             found = statements.verify(store, stack.environment_suffix, signing.trusted(pems), known)
+            days = sealed_days.verify(store, stack.environment_suffix, found.days, utc.now())
+            found = replace(found, problems=(*found.problems, *days.problems), unknown=(*found.unknown, *days.unknown))
+            for text in days.notes:
+                say(text, err=True)
         records = record.load(store, stack.environment_suffix)
         problems = record.verify_chain(store, stack.environment_suffix)
         problems += found.problems if found else ()
@@ -228,7 +233,7 @@ def list_(verified: bool, pems: tuple[Path, ...], at_least: str | None, as_json:
             for text in found.unknown if found else ():
                 say(f"unknown: {text}", err=True, style="magenta")
             if found and found.verified and not problems:
-                say(f"verified: all {len(records)} records are signed")
+                say(f"verified: all {len(records)} records and all days that are over are signed")
         sys.exit(2 if problems or (found and not found.verified) else 0)
 
     _with_store(do)
@@ -246,7 +251,9 @@ def _statement(text: str) -> tuple[int, str]:
     "--new-key", type=click.Path(path_type=Path), help="Make a key in this new file instead, for DR_SIGNING_KEY."
 )
 def sign(new_key: Path | None) -> None:
-    """Sign the head of the chain of records now. Each drill does so after its record.
+    """Sign the head of the chain of records now, and the samples and incidents of every day that is over and was not sealed yet.
+
+    Each drill signs after its record, and each import seals its day.
 
     \b
     Example:
@@ -254,7 +261,7 @@ def sign(new_key: Path | None) -> None:
       export DR_SIGNING_KEY=~/.dr/signing.pem
       dr drill sign
     """
-    from dr_assets.drills import signing, statements
+    from dr_assets.drills import sealed_days, signing, statements
 
     if new_key:
         made = signing.new_key(new_key)
@@ -268,6 +275,8 @@ def sign(new_key: Path | None) -> None:
             raise DrError(
                 f"No key signs here. Make one with `dr drill sign --new-key PATH` and set {signing.KEY_VARIABLE}."
             )
+        if sealed := sealed_days.seal(store, stack.environment_suffix, signer, utc.now()):
+            say(f"{len(sealed)} days sealed, {sealed[0]} to {sealed[-1]}")
         number, sha256 = statements.sign(store, stack.environment_suffix, signer)
         say(f"statement {number}; keep elsewhere, for --at-least:  {number}:{sha256}")
 

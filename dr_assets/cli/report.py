@@ -139,7 +139,8 @@ def show(written: Pack) -> None:
 def verify(directory: Path, expected: str | None, pems: tuple[Path, ...]) -> None:
     """Verify that a pack is complete and unchanged: every file, every record, the chain. Exit 2 if it is not.
 
-    With --public-key also that every record is covered by a signature of that key; exit 2 if that is unknown.
+    With --public-key also that a signature of that key covers every record, and the samples behind the figures; exit 2 if that is
+    unknown.
     """
     from dr_assets.drills.signing import read_public_key
     from dr_assets.reports.pack.manifest import verify_pack, verify_statements
@@ -156,7 +157,11 @@ def verify(directory: Path, expected: str | None, pems: tuple[Path, ...]) -> Non
     say(
         f"{directory}: whole"
         + ("" if expected else "; the manifest itself was not compared (--sha256)")
-        + ("; every record is signed" if keys else "; the signatures were not verified (--public-key)")
+        + (
+            "; every record and every day of samples is signed"
+            if keys
+            else "; the signatures were not verified (--public-key)"
+        )
     )
 
 

@@ -13,8 +13,8 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field
@@ -40,8 +40,16 @@ class Head(Part):
     hash: Sha256
 
 
+class SealedDay(Part):
+    """A manifest of a day (`sealed_days`): the name of its file, and the SHA-256 (hex) of its bytes."""
+
+    file: str
+    sha256: Sha256
+
+
 class Payload(Document):
-    """What is signed: the head of the chain of `stack`, and the SHA-256 (hex) of the payload before. Later versions may add keys."""
+    """What is signed: the head of the chain of `stack`, manifests of days, and the SHA-256 (hex) of the payload before. Later
+    versions may add keys."""
 
     model_config = ConfigDict(extra="allow")
     SCHEMA: ClassVar[str] = "dr-assets/statement-payload/1"
@@ -51,6 +59,7 @@ class Payload(Document):
     at: UtcTime
     previous: Sha256 | None
     head: Head | None
+    days: tuple[SealedDay, ...] = ()
 
 
 class Statement(Document):
@@ -69,19 +78,21 @@ class Verification:
     problems  what contradicts them, in words
     unknown   what they do not prove, in words: a missing statement or key is never verified
     signed    how many of the oldest records are covered by a signature of a trusted key
+    days      file name -> SHA-256 of each manifest of a day that a trusted key signed
     """
 
     problems: tuple[str, ...]
     unknown: tuple[str, ...]
     signed: int
+    days: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verified(self) -> bool:
         return not self.problems and not self.unknown
 
 
-def sign(store: Store, stack: str, signer: Signer) -> tuple[int, str]:
-    """Sign the head of the stack's chain; returns the statement's number and the SHA-256 (hex) of its payload.
+def sign(store: Store, stack: str, signer: Signer, days: Sequence[SealedDay] = ()) -> tuple[int, str]:
+    """Sign the head of the stack's chain, and manifests of days; returns the statement's number and the SHA-256 (hex) of its payload.
 
     Two writers at once both succeed, one after the other. Raises SigningError, and DrError or OSError where the store fails.
     """
@@ -99,6 +110,7 @@ def sign(store: Store, stack: str, signer: Signer) -> tuple[int, str]:
                 at=utc.now(),
                 previous=previous and _sha256(previous),
                 head=Head(id=newest.id, hash=newest.hash) if newest else None,
+                days=tuple(days),
             ).to_json()
         )
         if len(payload.encode()) > MAX_PAYLOAD:
@@ -124,6 +136,15 @@ def sign_after_record(store: Store, stack: str) -> None:
             sign(store, stack, signer)
     except (DrError, OSError) as error:
         LOG.warning("The record was written and not signed: %s Run `dr drill sign` once that is mended.", error)
+
+
+def sealed_days(store: Store, stack: str) -> dict[str, str]:
+    """File name -> SHA-256 of each manifest of a day in the statements, whoever signed them."""
+    found: dict[str, str] = {}
+    for key in _keys(store, stack):
+        if (payload := _payload_of(store, key)) is not None:
+            found |= {each.file: each.sha256 for each in Payload.from_bytes(payload, key).days}
+    return found
 
 
 def read(store: Store, stack: str) -> list[tuple[str, bytes | None]]:
@@ -169,6 +190,7 @@ def check(
     problems: list[str] = []
     unknown: list[str] = []
     place = {each.hash: number for number, each in enumerate(records, 1)}
+    days: dict[str, str] = {}
     foreign: dict[str, int] = {}  # fingerprint of a key that is not trusted -> how many statements it signed
     expected, newest, covered, reached, anchored = 1, None, 0, 0, at_least is None
     for name, data in files:
@@ -200,15 +222,21 @@ def check(
         if any(key.verifies(each, statement.payload.encode()) for key in keys for each in statement.signatures):
             if payload.stack == stack:
                 covered = max(covered, at)
+                problems += [
+                    f"{name}: it names {each.file} with another content than a statement before it"
+                    for each in payload.days
+                    if days.setdefault(each.file, each.sha256) != each.sha256
+                ]
             continue
         for fingerprint in {_fingerprint(each) for each in statement.signatures} or {"none"}:
             if fingerprint in {key.fingerprint for key in keys}:
                 problems.append(f"{name}: its signature does not fit it: it was changed after it was signed")
             else:
                 foreign[fingerprint] = foreign.get(fingerprint, 0) + 1
-    for fingerprint, count in sorted(foreign.items()):
-        text = f"{count} statement(s) are signed by the key {fingerprint}, which is not among the trusted ones"
-        (problems if keys else unknown).append(text)
+    (problems if keys else unknown).extend(
+        f"{count} statement(s) are signed by the key {fingerprint}, which is not among the trusted ones"
+        for fingerprint, count in sorted(foreign.items())
+    )
     if at_least and not anchored:
         problems.append(f"The statement {at_least[0]} with the SHA-256 {at_least[1]} is missing or was changed")
     if not keys:
@@ -216,7 +244,7 @@ def check(
     if len(records) > covered:
         first = records[covered].id
         unknown.append(f"{len(records) - covered} of {len(records)} records, from {first} on, are not signed")
-    return Verification(tuple(problems), tuple(unknown), covered)
+    return Verification(tuple(problems), tuple(unknown), covered, days)
 
 
 def _fingerprint(signature: Signature) -> str:

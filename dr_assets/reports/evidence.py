@@ -19,7 +19,7 @@ import numpy as np
 
 from dr_assets import files, utc
 from dr_assets.aws import Aws, explain
-from dr_assets.drills import proposal, record, record_builder, runner, statements
+from dr_assets.drills import proposal, record, record_builder, runner, sealed_days, statements
 from dr_assets.drills.parts import Reconciliation
 from dr_assets.drills.request import Request
 from dr_assets.errors import AwsCallError, CredentialsError, DrError
@@ -98,6 +98,8 @@ def pull_period(stack: Stack, store: Store, when: Period, now: dt.datetime) -> I
             raise
         except DrError as error:
             found = cloudwatch_import.ImportedDay.failed(stack.environment_suffix, day, 0, error)
+        if found.error is None:
+            sealed_days.seal_after_import(store, stack.environment_suffix, day)
         failed, written = found.error or failed, written + (found.error is None)
         yield found
     if failed is not None and not written:
@@ -112,6 +114,7 @@ class PeriodData:
     sources    key -> SHA-256 of each file of samples that was read
     records    all drills and incidents, as chained; incidents, restores, changes: see `history.documents`
     statements the signed statements over the chain of records: name and content of each file
+    days       the newest manifest of each day with samples: file name and content
     proposals  drill -> the newest proposal for its lost writes
     problems   what was quarantined or breaks the chain of records, as text
     """
@@ -124,6 +127,7 @@ class PeriodData:
     restores: Sequence[dt.datetime]
     changes: Sequence[documents.ActionChange]
     statements: Sequence[tuple[str, bytes | None]]
+    days: Sequence[tuple[str, bytes]]
     proposals: Mapping[str, Reconciliation]
     problems: tuple[str, ...]
 
@@ -148,6 +152,7 @@ def gather(store: Store, stack: str, when: Period) -> PeriodData:
         documents.restores(store, stack, problems),
         documents.actions(store, stack, problems),
         signed,
+        sealed_days.read(store, stack, sources),
         proposal.all_proposed(store, stack, [each.id for each in records], problems),
         tuple(problems),
     )
@@ -218,6 +223,7 @@ def write(
         incidents=found.incidents,
         changes=found.changes,
         statements=found.statements,
+        days=found.days,
         proposals=found.proposals,
         sources=found.sources,
         sign_off=sign_off,

@@ -172,7 +172,7 @@ def grants(
     yield from scopes.grants(_DUTIES.get(duty, {}), "")
     if history and duty in ("drill", "sensors", "reports"):
         yield from _history(stack, history, account)
-    if signing and duty == "drill":
+    if signing and duty in ("drill", "reports"):
         yield Grant("kms:GetPublicKey", frozenset(signing), _FREE)
         yield Grant("kms:Sign", frozenset(signing), json.dumps(_SIGNING, sort_keys=True))
 

@@ -19,6 +19,7 @@ from dr_assets.defs import markdown
 from dr_assets.defs.resources import as_dagster_failure
 from dr_assets.defs.stack.assets import OWNER, asset_key
 from dr_assets.defs.stack.jobs import job_tags
+from dr_assets.drills.sealed_days import seal_after_import
 from dr_assets.history.cloudwatch_import import import_day
 from dr_assets.history.store import open_store
 from dr_assets.reports import evidence
@@ -79,6 +80,7 @@ def build_report_assets(stack: Stack) -> list[dg.AssetsDefinition]:
             pulled = import_day([stack], open_store(), day, Aws(), now)[0]
             if pulled.error is not None:
                 raise pulled.error
+            seal_after_import(open_store(), stack.environment_suffix, day)
         for problem in pulled.problems:
             context.log.warning(problem)
         return dg.MaterializeResult(

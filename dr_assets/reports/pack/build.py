@@ -68,6 +68,7 @@ def write_pack(
     incidents: Sequence[StoredIncident] = (),
     changes: Sequence[ActionChange] = (),
     statements: Sequence[tuple[str, bytes | None]] = (),
+    days: Sequence[tuple[str, bytes]] = (),
     proposals: Mapping[str, Reconciliation] | None = None,
     sources: Mapping[str, str] | None = None,
     sign_off: Sequence[Signature] = (),
@@ -80,6 +81,7 @@ def write_pack(
         records: all of the stack's in the order of their chain; those before the period serve predictions and proofs.
         checks, restores, problems, incidents, changes: as for `stack_report`; the page lists `problems`.
         statements: name and content of each signed statement over the chain of records.
+        days: name and content of the newest manifest of each day with samples.
         proposals: drill -> the newest proposal for its lost writes; it may be made after the record.
         sources: the key and the SHA-256 of each file of samples that was read, to which every figure can be traced.
         sign_off: who signed; without any, the page has lines to sign on.
@@ -115,6 +117,7 @@ def write_pack(
     for key, data in statements:
         if data is not None:
             files[f"statements/{key.rpartition('/')[2]}"] = data
+    files |= {f"days/{name}": data for name, data in days}
     shown = set(report.incidents["id"])
     for incident in incidents:
         if incident.id in shown:

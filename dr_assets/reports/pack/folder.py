@@ -21,7 +21,7 @@ from dr_assets.reports.pack.manifest import MANIFEST, PENDING, Manifest, sha256
 
 log = escape.logger(__name__)
 
-_NAME = re.compile(r"index\.html|(data|pictures|records|statements|incidents)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_NAME = re.compile(r"index\.html|(data|pictures|records|statements|days|incidents)/[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _OTHER = "Nothing was written. Choose another folder for --out."
 _SHOWN = 5  # names in one message
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from pydantic import Field
 
 from dr_assets.documents import Document, DocumentError, Part, UtcTime
 from dr_assets.drills.record import check_chain
+from dr_assets.drills.sealed_days import check_sources
 from dr_assets.drills.signing import PublicKey
 from dr_assets.drills.statements import Verification, check
 
@@ -19,6 +22,7 @@ MANIFEST = "manifest.json"
 PENDING = ".dr-pack-pending"  # the folder in which the files of a newer pack are staged
 _HALF = f"{PENDING} holds files of a newer pack: writing it was interrupted. Run `dr report` with the same --out again"
 _RECORD = re.compile(r"records/\d{6,}\.json")
+_DAY = re.compile(r"days/\d{4}-\d{2}-\d{2}-\d{3,9}\.json", re.ASCII)
 _STATEMENT = re.compile(r"statements/\d{6,}\.json")
 
 
@@ -89,14 +93,26 @@ def verify_pack(directory: Path | str, manifest_sha256: str | None = None) -> li
 
 
 def verify_statements(directory: Path | str, keys: Sequence[PublicKey]) -> Verification:
-    """What the signed statements in the pack prove of its records. Raises nothing for a damaged pack."""
+    """What the signed statements in the pack prove of its records, and of the samples that its figures were computed from.
+
+    Raises nothing for a damaged pack.
+    """
     root = Path(directory)
     try:
         manifest = Manifest.from_bytes((root / MANIFEST).read_bytes(), MANIFEST)
     except (OSError, DocumentError):
         return Verification((), (f"{root / MANIFEST} cannot be read",), 0)
     records = check_chain(_files(root, manifest, _RECORD), manifest.stack).records
-    return check(_files(root, manifest, _STATEMENT), records, manifest.stack, keys)
+    found = check(_files(root, manifest, _STATEMENT), records, manifest.stack, keys)
+    sealed = [(name.removeprefix("days/"), data) for name, data in _files(root, manifest, _DAY)]
+    days = check_sources(sealed, found.days, manifest.stack, _sources(root))
+    return replace(found, problems=(*found.problems, *days.problems), unknown=(*found.unknown, *days.unknown))
+
+
+def _sources(root: Path) -> dict[str, str]:
+    """Key -> SHA-256 of each file of samples that the pack's figures were computed from."""
+    text = (_content(root / "data/sources.csv") or b"").decode("utf-8-sig", "replace")
+    return {str(row.get("file")): str(row.get("sha256")) for row in csv.DictReader(text.splitlines())}
 
 
 def _files(root: Path, manifest: Manifest, pattern: re.Pattern[str]) -> list[tuple[str, bytes | None]]:
