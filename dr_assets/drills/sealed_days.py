@@ -21,7 +21,6 @@ from dr_assets.drills.parts import Sha256
 from dr_assets.drills.signing import Signer, configured
 from dr_assets.drills.statements import SealedDay
 from dr_assets.errors import DrError
-from dr_assets.history.cloudwatch_import import RETENTION
 from dr_assets.history.documents import StoredIncident
 from dr_assets.history.store import Store
 
@@ -69,6 +68,8 @@ def seal(
 
     Raises as `statements.sign`.
     """
+    from dr_assets.history.cloudwatch_import import RETENTION  # loads boto3, which a report does not need
+
     today = now.astimezone(utc.UTC).date()
     claimed = statements.sealed_days(store, stack)
     waiting: list[tuple[dt.date, SealedDay]] = []

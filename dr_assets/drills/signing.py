@@ -15,16 +15,18 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dr_assets import files
-from dr_assets.aws import Aws, explain
 from dr_assets.documents import Part, quoted
 from dr_assets.errors import DrError
+
+if TYPE_CHECKING:
+    from dr_assets.aws import Aws
 
 KEY_VARIABLE = "DR_SIGNING_KEY"
 ALGORITHM = "ECDSA_SHA_256"
@@ -140,7 +142,7 @@ class KmsKeys:
             self._keys.append((arn, found["region"]))
 
     def sign(self, payload: bytes) -> Signature:
-        aws, failed = Aws(read_timeout=ANSWER_SECONDS, attempts=1), []
+        aws, failed = _aws(), []
         for arn, region in self._keys:
             try:
                 return self._sign(aws, arn, region, payload)
@@ -161,13 +163,13 @@ class KmsKeys:
                 signature=base64.b64encode(answer["Signature"]).decode(),
             )
         except Exception as error:
-            raise explain(error, "kms", "sign", region) from error
+            raise _explained(error, "sign", region) from error
         if not public.verifies(signature, payload):
             raise SigningError(f"The signature that KMS made with {arn} does not fit its public key.")
         return signature
 
     def public_keys(self) -> list[PublicKey]:
-        aws = Aws(read_timeout=ANSWER_SECONDS, attempts=1)
+        aws = _aws()
         return [self._public_key(aws, arn, region) for arn, region in self._keys]
 
     @staticmethod
@@ -176,7 +178,20 @@ class KmsKeys:
             der = aws.client("kms", region).get_public_key(KeyId=arn)["PublicKey"]
             return PublicKey(bytes(der))
         except Exception as error:
-            raise explain(error, "kms", "get_public_key", region) from error
+            raise _explained(error, "get_public_key", region) from error
+
+
+def _aws() -> Aws:
+    """Clients of their own: the silence of KMS must not open the circuit breaker of anything else. Verifying a pack loads no boto3."""
+    from dr_assets.aws import Aws
+
+    return Aws(read_timeout=ANSWER_SECONDS, attempts=1)
+
+
+def _explained(error: Exception, operation: str, region: str) -> DrError:
+    from dr_assets.aws import explain
+
+    return explain(error, "kms", operation, region)
 
 
 def kms_arns() -> list[str]:
