@@ -10,7 +10,10 @@ from dr_assets.emulator import EmbeddedAws
 from dr_assets.reconcile.stack_state import StackState
 from dr_assets.resources.parity import compare_pair, pairs
 from dr_assets.stack import Stack, load_stack
+from tests.support.drills import aws, pair_aws
 from tests.support.stack import build
+
+__all__ = ["aws", "pair_aws"]  # fixtures of other files' tests
 
 
 @pytest.fixture(scope="session")
