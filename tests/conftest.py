@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dr_assets.stack import Stack, parse_stack
+from tests.faults.matrix import SEED, seed
 from tests.support.isolation import guard_sockets, isolate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Before any fixture of a session runs.
 isolate(os.environ)
 guard_sockets()
+os.environ.setdefault(SEED, seed())  # one for all workers, also over midnight
 
 # The longest files first, so that no worker is left with one at the end; Terraform's mostly wait, others run beside them.
 FIRST = (
@@ -27,6 +29,10 @@ FIRST = (
     "test_moves.py",
     "test_heartbeat.py",
 )
+
+
+def pytest_report_header() -> str:
+    return f"fault matrix: {SEED}={seed()} chose this run's sample"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

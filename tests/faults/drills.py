@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from dr_assets import utc
-from dr_assets.drills import runner
+from dr_assets.drills import record, runner
 from dr_assets.drills.journal import unfinished
 from dr_assets.drills.plan import STEPS
 from dr_assets.drills.record_document import Record
@@ -78,7 +78,7 @@ class Struck:
         for drill in unfinished(self.store, self.stack.environment_suffix):
             self._attempt(lambda drill=drill: runner.abort(self.stack, self.store, drill, "tester"))  # type: ignore[misc]
         assert unfinished(self.store, self.stack.environment_suffix) == [], self.errors
-        (written,) = runner.record.load(self.store, self.stack.environment_suffix)
+        (written,) = record.load(self.store, self.stack.environment_suffix)
         return written
 
     def _attempt(self, action: Callable[[], object]) -> None:

@@ -25,8 +25,8 @@ from tests.faults.matrix import Subject
 from tests.support.monitoring import Recorder, S, at, healthy, sample
 
 TOLD = [OPENED, RESOLVED]
-END, STEP = 400, 10
-OUTAGE = range(10, 200)  # seconds in which the writer takes no connections
+END, STEP = 300, 10
+OUTAGE = range(10, 110)  # seconds in which the writer takes no connections
 FAULT_SECONDS = 30
 FAULTS = {
     "killed-before": "SIGKILL before the call",
@@ -245,7 +245,7 @@ def occurrences() -> dict[str, Counter[str]]:
 def subject() -> Subject:
     return Subject(
         "tick",
-        "An outage of 190 s as the sensor `health_checks` lives through it: each call that its ticks make of the store and a channel.",
+        "An outage of 100 s as the sensor `health_checks` lives through it: each call that its ticks make of the store and a channel.",
         sorted(occurrences()),
         FAULTS,
         (

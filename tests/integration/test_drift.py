@@ -37,7 +37,7 @@ WRONG: dict[Field, Any] = {
     ("cloudwatch.alarm", "Namespace"): "AWS/Other",
     ("cloudwatch.alarm", "MetricName"): "Other",
     ("cloudwatch.alarm", "Dimensions"): {"DBClusterIdentifier": "other"},
-    ("cloudwatch.alarm", "Statistic"): "SampleCount",
+    ("cloudwatch.alarm", "Statistic"): "Sum",
     ("cloudwatch.alarm", "ComparisonOperator"): "LessThanOrEqualToThreshold",
     ("cloudwatch.alarm", "Period"): 300,
     ("cloudwatch.alarm", "DatapointsToAlarm"): 1,

@@ -28,8 +28,8 @@ AWS_DEFAULTS = {
 }
 
 
-# Not the developer's: `tests.support.answers` runs the tests under other answers of the embedded AWS.
-ANSWERS = "DR_EMULATED_ANSWERS"
+# Not the developer's: `tests.support.answers` runs the tests under other answers of the embedded AWS; the seeds choose inputs.
+KEPT = ("DR_EMULATED_ANSWERS", "DR_FAULT_SEED", "DR_FUZZ_SEED")
 
 
 def proxies(url: str = NOWHERE) -> dict[str, str]:
@@ -41,7 +41,7 @@ def proxies(url: str = NOWHERE) -> dict[str, str]:
 def isolate(environ: MutableMapping[str, str]) -> None:
     """Drop the developer's own settings of AWS, Dagster and this project; nothing outside can be reached afterwards."""
     for name in list(environ):
-        if (name.startswith(("AWS_", "DR_")) and name != ANSWERS) or name == "DAGSTER_HOME":
+        if (name.startswith(("AWS_", "DR_")) and name not in KEPT) or name == "DAGSTER_HOME":
             del environ[name]
     # Kept for `outer_proxies`; workers of pytest-xdist inherit it.
     environ.setdefault(OUTER, json.dumps({name: environ[name] for name in proxies() if name in environ}))
