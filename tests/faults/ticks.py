@@ -27,7 +27,7 @@ from tests.support.monitoring import Recorder, S, at, healthy, sample
 TOLD = [OPENED, RESOLVED]
 END, STEP = 300, 10
 OUTAGE = range(10, 110)  # seconds in which the writer takes no connections
-FAULT_SECONDS = 30
+FAULT_SECONDS, SETTLE = 30, 150
 FAULTS = {
     "killed-before": "SIGKILL before the call",
     "killed-after": "SIGKILL after the call, before its answer is used",
@@ -125,10 +125,10 @@ class World:
         self.clock = 0.0
         self._daemon: Daemon | None = None
 
-    def run(self, begin: int = 0) -> None:
+    def run(self, begin: int = 0, end: int = END) -> None:
         """Tick until the end. A tick that fails leaves the cursor where it was, as Dagster does."""
         daemon = self.new_daemon()
-        for second in range(begin, END, STEP):
+        for second in range(begin, end, STEP):
             self._save("second", second)
             self._daemon = daemon
             self.tick(daemon, second)
@@ -168,7 +168,7 @@ class World:
                 os._exit(3)
         status = os.waitpid(child, 0)[1]
         assert os.WIFSIGNALED(status), f"{point} was not reached"
-        self.run(self._load("second") + STEP)
+        self.run(self._load("second") + STEP, END + SETTLE)
 
     def disturb(self, fault: str, point: str, occurrence: int) -> None:
         """The whole outage with that fault at that call."""
@@ -198,8 +198,9 @@ class World:
 
         self._save = save  # type: ignore[method-assign]
         self.run()
-        self.store.refuses = ""
         assert begun, f"{point} was not reached"
+        self.store.refuses, self.clock = "", 0.0
+        self.run(END, END + SETTLE)
 
     def _watch(self, point: str, when: str, occurrence: int, strike: Callable[[str], None]) -> None:
         seen: Counter[str] = Counter()
