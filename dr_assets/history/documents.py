@@ -10,13 +10,15 @@ import datetime as dt
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
-from dr_assets import escape
-from dr_assets.documents import Document, DocumentError, Epoch, NewerDocumentError, Part, UtcTime, storable
+from dr_assets import escape, utc
+from dr_assets.core.freshness import is_future
+from dr_assets.documents import Document, DocumentError, Epoch, NewerDocumentError, Part, UtcTime, quoted, storable
 from dr_assets.errors import DrError, UnansweredError
 from dr_assets.history.quarantine import quarantined
 from dr_assets.history.store import Store, quarantine
@@ -105,6 +107,10 @@ class StoredIncident(IncidentFields, Document):
     def of(cls, incident: Incident, last: IncidentStep, lost: tuple[str, ...] = ()) -> Self:
         return cls(id=incident.id, last=last, lost=lost, **incident.model_dump())
 
+    @property
+    def key(self) -> str:
+        return f"incidents/{self.stack}/{self.stack}-{self.topic}-{self.number:06d}.json"
+
 
 class SuppressedIncident(Upgradable):
     """`maintenance/STACK/trace/ID.PHASE.json`: a step (`transition`) of which a maintenance window suppressed the alert."""
@@ -114,6 +120,11 @@ class SuppressedIncident(Upgradable):
     at: UtcTime
     transition: str
     incident: Incident
+
+    @property
+    def key(self) -> str:
+        phase = "ended" if self.incident.ended else "begun"
+        return f"maintenance/{self.incident.stack}/trace/{self.incident.id}.{phase}.json"
 
 
 class OpenDocument(Document):
@@ -165,8 +176,13 @@ def incidents(store: Store, stack: str, problems: list[str]) -> list[StoredIncid
 
 
 def restores(store: Store, stack: str, problems: list[str]) -> list[dt.datetime]:
-    """When restores ended whose result was verified, oldest first (UTC)."""
-    return sorted(each.ended_at for each in _load(store, f"restores/{stack}/", Restore, problems) if each.verified)
+    """When restores ended whose result was verified, oldest first (UTC). One of the future proves nothing, and is named."""
+    ended = sorted(each.ended_at for each in _load(store, f"restores/{stack}/", Restore, problems) if each.verified)
+    now = utc.now()
+    problems += [
+        f"A restore of stack {stack} ended at {utc.to_text(at)}, in the future." for at in ended if is_future(at, now)
+    ]
+    return [at for at in ended if not is_future(at, now)]
 
 
 def actions(store: Store, stack: str, problems: list[str]) -> list[ActionChange]:
@@ -208,7 +224,7 @@ def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> lis
             problems.append(escape.line(f"{key} is left out: {error}"))
             continue
         try:
-            found.append(model.from_bytes(data, "it"))
+            found.append(_read(model, data, key))
         except NewerDocumentError as error:
             problems.append(escape.line(f"{key} is left out: {error}"))
         except DocumentError as error:
@@ -222,12 +238,22 @@ def _load(store: Store, prefix: str, model: type[D], problems: list[str]) -> lis
 _UNTIL = "its content is not in the report"
 
 
+def _read(model: type[D], data: bytes, key: str) -> D:
+    """Raises DocumentError, also for a document that belongs at another key."""
+    found = model.from_bytes(data, "it")
+    if isinstance(found, (StoredIncident, SuppressedIncident)) and found.key != key:
+        raise DocumentError(f"it belongs at {quoted(found.key)}")
+    if isinstance(found, StoredIncident) and found.id != PurePosixPath(key).stem:
+        raise DocumentError(f"it has the id {quoted(found.id)}")
+    return found
+
+
 def _quarantined(store: Store, prefix: str, model: type[D]) -> Iterator[tuple[str, str]]:
     """Place and sentence of what was quarantined, now or before, and not written again since: every report lacks it."""
     for key, place in quarantined(store, prefix):
         reason = "it was quarantined"
         try:
-            model.from_bytes(store.read(place), "it")
+            _read(model, store.read(place), key)
         except (DrError, KeyError) as error:
             reason = str(error).rstrip(".") if isinstance(error, DocumentError) else reason
         yield escape.line(place), escape.line(f"{key}: {reason}; quarantined as {place}, {_UNTIL}")
