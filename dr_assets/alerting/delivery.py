@@ -296,6 +296,8 @@ def _reader(model: type[C]) -> Callable[[bytes, str], C]:
         found = model.from_bytes(data, key)
         if (found.incident.stack, found.incident.id, found.step) != (stack, name["incident"], name["step"]):
             raise DocumentError(f"{key} is about {quoted(f'{found.incident.id}.{found.step}')}.")
+        if found.step == "resolved" and found.incident.ended is None:  # it would stay open for whoever has no cursor
+            raise DocumentError(f"{key} is of an incident that has not ended.")
         return found
 
     return read
