@@ -138,7 +138,7 @@ def _show(found: AlertStatus) -> None:
         return f"{at:%Y-%m-%d %H:%M} UTC"
 
     arming = found.arming
-    armed = f"armed until {until(arming.until)} by {arming.by}: {arming.why}" if arming else "off"
+    armed = f"armed until {until(arming.until)} by {arming.by}: {arming.why}" if arming else f"off: {found.unarmed}"
     say(f"automatic failover of {found.stack}: {armed}")
     for window in found.windows:
         what = "everything" if window.topic == "*" else window.topic

@@ -35,7 +35,7 @@ def run(stack: Stack, duties: Sequence[str], account: str, out: Path | None, bou
         say_json(_with_account(rows.boundary(stack), account))
         return
     store = urlsplit(os.environ.get(URI_VARIABLE, ""))
-    history = store.netloc if store.scheme == "s3" else ""
+    history = f"{store.netloc}/{store.path.strip('/')}".rstrip("/") if store.scheme == "s3" else ""
     document = iam_policy.policy(stack, dict.fromkeys(duties), account, history, kms_arns())
     if out:
         _write(stack, "-".join(dict.fromkeys(duties)), document, out)

@@ -302,7 +302,7 @@ def permissions(
 ) -> None:
     """Print the least-privilege IAM policy of the given duties, scoped to the stack. Makes no AWS call.
 
-    Duties: verify (the default), provision, destroy, drill, sensors, reports. With a history in S3 (DR_HISTORY_URI), those that
+    Duties: verify (the default), provision, destroy, drill, sensors, arm, reports. With a history in S3 (DR_HISTORY_URI), those that
     use it may reach its bucket.
 
     \b

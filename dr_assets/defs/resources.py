@@ -48,9 +48,19 @@ class AwsStack(ResourceWithBoto3Configuration):
     adopt: bool = Field(default=False, description="Change resources that Terraform manages, too")
     allow_away: bool = Field(default=False, description="Write although the writer is not at its home site")
     poll_seconds: float = Field(
-        default=15.0, description="Seconds between observations of a resource that is not ready"
+        default=15.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Seconds between observations of a resource that is not ready, at most 600",
     )
-    wait_seconds: float = Field(default=3600.0, description="Seconds a resource may take to become ready")
+    wait_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds a resource may take to become ready, at most a day",
+    )
     preflight_skips: dict[str, str] = Field(
         default={}, description="Checks of the preflight to leave out, each with its reason"
     )

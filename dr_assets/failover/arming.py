@@ -12,8 +12,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import StringConstraints
 
+from dr_assets import utc
 from dr_assets.core.freshness import Unknown, elapsed
-from dr_assets.documents import Document, DocumentError, UtcTime, quoted, storable
+from dr_assets.documents import Document, UtcTime, quoted, storable
 from dr_assets.errors import RefusedError
 from dr_assets.failover.vote import DEFAULT_VOTE, Recommendation, Vote
 from dr_assets.history.documents import Upgradable
@@ -74,25 +75,39 @@ def _audit(store: Store, stack: str, now: datetime, what: str, document: Documen
     store.write(f"armed/{stack}/{now:%Y%m%dT%H%M%S%f}-{what}.json", document.to_bytes())
 
 
+class Unarmed(NamedTuple):
+    """No arming is in force, and why. `damaged`: what was found is no valid arming, so that somebody may believe to be covered."""
+
+    reason: str
+    damaged: bool = False
+
+
+def read_arming(store: Store, stack: str, now: datetime) -> Arming | Unarmed:
+    """The arming in force, or why there is none. Raises DrError while the store does not answer."""
+    key = f"armed/{stack}.json"
+    arming = read_one(store, key, Arming.from_bytes)
+    if arming is None:
+        return Unarmed("no one has armed it")
+    if isinstance(arming, Refused):
+        return Unarmed(f"{arming} Arm it again (`dr alert arm`).", damaged=True)
+    if arming.stack != stack:
+        return Unarmed(f"{key} is an arming of another stack ({quoted(arming.stack)})", damaged=True)
+    if not arming.since < arming.until <= arming.since + LONGEST:
+        return Unarmed(
+            f"{key} is from {utc.to_text(arming.since)} until {utc.to_text(arming.until)}: seven days are the most",
+            damaged=True,
+        )
+    if arming.since > now:
+        return Unarmed(f"{key} begins in the future, at {utc.to_text(arming.since)}: check the clocks", damaged=True)
+    if now >= arming.until:
+        return Unarmed(f"the arming by {arming.by} ended at {utc.to_text(arming.until)}")
+    return arming
+
+
 def armed(store: Store, stack: str, now: datetime) -> Arming | None:
-    """The arming in force. Absent, expired, unreadable or longer than seven days: None, not armed.
-
-    Raises DrError while the store does not answer.
-    """
-    found = read_arming(store, stack)
-    return found if isinstance(found, Arming) and found.covers(stack, now) else None
-
-
-def read_arming(store: Store, stack: str) -> Arming | Refused | None:
-    """What stands where an arming stands: in force or not; refused where it is none of this stack. Raises as `armed`."""
-
-    def read(data: bytes, key: str) -> Arming:
-        arming = Arming.from_bytes(data, key)
-        if arming.stack != stack or arming.until > arming.since + LONGEST:
-            raise DocumentError(f"{key} is of the stack {quoted(arming.stack)}, or longer than seven days.")
-        return arming
-
-    return read_one(store, f"armed/{stack}.json", read)
+    """The arming in force, if any; `read_arming` says why there is none. Raises DrError while the store does not answer."""
+    found = read_arming(store, stack, now)
+    return found if isinstance(found, Arming) else None
 
 
 class Precondition(NamedTuple):

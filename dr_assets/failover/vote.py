@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from dr_assets.core.freshness import Unknown
+from dr_assets.errors import RefusedError
 from dr_assets.monitoring.samples import CONNECTIVITY, Sample, newest
 from dr_assets.stack import Site, Stack
 
@@ -25,6 +26,7 @@ ORIGIN: Mapping[str, str] = {
 }
 # A role that was read longer ago is named with its age: while no region answers, none is newer.
 ROLE_SECONDS = 60.0
+LONGEST_FRESH_SECONDS = 300.0
 LAUNCH = 'dr drill failover --incident --why "..."'
 # Dagster's redirect to a job's launchpad, whatever its code location is called.
 JOB_PAGE = "/guess/failover_drill/playground"
@@ -45,6 +47,18 @@ class Vote:
     sources: tuple[str, ...] = ("probe", "health-check", "alarm", "topology", "sql")
     veto: tuple[str, ...] = ("sql", "probe")
     origin: Mapping[str, str] = field(default_factory=lambda: ORIGIN)
+
+    def __post_init__(self) -> None:
+        """Raises RefusedError for numbers by which nothing, or what is long past, would recommend a failover."""
+        if not 1 <= self.n <= len(self.sources) or not 1 <= self.origins <= self.n:
+            raise RefusedError(
+                f"A vote of {self.n} sources and {self.origins} origins decides nothing: it takes 1 to {len(self.sources)} sources, and at "
+                "least one origin of theirs."
+            )
+        if not 1.0 <= self.fresh_seconds <= LONGEST_FRESH_SECONDS:
+            raise RefusedError(
+                f"fresh_seconds is {self.fresh_seconds:g}; it must lie between 1 and {LONGEST_FRESH_SECONDS:g}."
+            )
 
 
 DEFAULT_VOTE = Vote()

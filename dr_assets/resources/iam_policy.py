@@ -22,7 +22,23 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.resources.registry import KINDS
 from dr_assets.stack import Stack
 
-DUTIES = ("verify", "provision", "destroy", "drill", "sensors", "reports")
+DUTIES = ("verify", "provision", "destroy", "drill", "sensors", "arm", "reports")
+# What each duty puts into the history, and what it deletes there: below these prefixes, under the stack's name. Whoever writes below
+# `armed` decides whether automatic failover is armed: that is a duty of its own.
+_PUTS: Mapping[str, Sequence[str]] = {
+    "drill": ("days", "drills", "leases", "records", "statements"),
+    "sensors": ("alerts", "incidents", "maintenance", "outbox", "seen"),
+    "arm": ("armed",),
+    "reports": ("actions", "days", "samples", "seen", "statements"),
+}
+_DELETES: Mapping[str, Sequence[str]] = {
+    "drill": ("leases",),
+    "sensors": ("alerts", "incidents", "maintenance", "outbox", "seen"),
+    "arm": ("armed",),
+    "reports": ("actions", "incidents", "maintenance", "restores", "samples", "seen"),
+}
+# They set damaged files aside.
+_QUARANTINING = ("sensors", "reports")
 # Characters, white space not counted: of all inline policies of a role, and of one managed policy.
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
@@ -154,7 +170,7 @@ def grants(
     Args:
         duty: one of DUTIES.
         account: 12 digits; by default the policy is valid in any account.
-        history: the S3 bucket of the history, where it is kept in one.
+        history: the S3 bucket of the history and its prefix there (`bucket` or `bucket/prefix`), where it is kept in one.
         signing: the ARNs of the KMS keys that sign its records, where such keys do.
     """
     rows = {name: [row for row in catalog(stack) if row.kind == name] for name in KINDS}
@@ -170,8 +186,8 @@ def grants(
             wanted = {action: scope for action, scope in kind.write_actions.items() if not needless.fullmatch(action)}
             yield from scopes.grants(wanted, name)
     yield from scopes.grants(_DUTIES.get(duty, {}), "")
-    if history and duty in ("drill", "sensors", "reports"):
-        yield from _history(stack, history, account)
+    if history and duty in _PUTS:
+        yield from _history(stack, duty, history, account)
     if signing and duty in ("drill", "reports"):
         yield Grant("kms:GetPublicKey", frozenset(signing), _FREE)
         yield Grant("kms:Sign", frozenset(signing), json.dumps(_SIGNING, sort_keys=True))
@@ -186,6 +202,8 @@ def policy(
     statement are the stack's own.
     """
     suffix = stack.environment_suffix
+    # A bucket or a prefix may bear the stack's name: what is granted there must not reach the stack's own buckets.
+    of_history = names.arn("s3", history, home=stack.primary_region) if history else ALL
     granted: dict[str, dict[str, set[str]]] = {}
     for duty in duties:
         for grant in grants(stack, duty, account, history, signing):
@@ -198,7 +216,9 @@ def policy(
                 continue
             everywhere = {ALL} if ALL in resources else set()
             # What other ARNs than the stack's own admit must not grow by joining statements.
-            wild = everywhere or {arn for arn in resources if condition == _FREE and suffix not in arn}
+            wild = everywhere or {
+                arn for arn in resources if condition == _FREE and (suffix not in arn or arn.startswith(of_history))
+            }
             for part in (wild, resources - wild):
                 if part and not (everywhere and part is not wild):
                     key = (action.split(":")[0], condition, tuple(sorted(part)) if part is wild else ())
@@ -234,14 +254,25 @@ def split(document: Mapping[str, Any], limit: int = MANAGED_LIMIT) -> list[dict[
     return parts
 
 
-def _history(stack: Stack, bucket: str, account: str) -> Iterator[Grant]:
-    """The history's bucket, and whatever key of the account encrypts it, for this bucket's objects only."""
+def _history(stack: Stack, duty: str, history: str, account: str) -> Iterator[Grant]:
+    """The history's bucket: all of it to read, the duty's own prefixes to write; and whatever key of the account encrypts it, for this
+    bucket's objects only."""
+    bucket, _, prefix = history.partition("/")
     arn = names.arn("s3", bucket, home=stack.primary_region)
+    root = f"{arn}/{prefix}/" if prefix else f"{arn}/"
     keys = names.arn("kms", "key/*", region="*", account=account, home=stack.primary_region)
     through_s3 = {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [arn, f"{arn}/*"], "kms:ViaService": "s3.*"}}
+
+    def below(prefixes: Sequence[str]) -> frozenset[str]:
+        # `armed/STACK.json` stands beside its folder.
+        of_stack = {f"{root}{each}/{stack.environment_suffix}{end}" for each in prefixes for end in ("/*", ".json")}
+        return frozenset(each for each in of_stack if each.endswith("/*") or "/armed/" in each)
+
+    aside = {f"{root}quarantine/*"} if duty in _QUARANTINING else set()
     yield Grant("s3:ListBucket", frozenset({arn}), _FREE)
-    for action in ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"):
-        yield Grant(action, frozenset({f"{arn}/*"}), _FREE)
+    yield Grant("s3:GetObject", frozenset({f"{root}*"}), _FREE)
+    yield Grant("s3:PutObject", below(_PUTS[duty]) | aside, _FREE)
+    yield Grant("s3:DeleteObject", below(_DELETES[duty]), _FREE)
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
         yield Grant(action, frozenset({keys}), json.dumps(through_s3, sort_keys=True))
 

@@ -14,10 +14,10 @@ from dr_assets import escape, utc
 from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.alerting.maintenance_windows import Window, windows
 from dr_assets.documents import DocumentError, quoted
-from dr_assets.failover.arming import Arming, read_arming
+from dr_assets.failover.arming import Arming, Unarmed, read_arming
 from dr_assets.history.documents import Incident, SuppressedIncident
 from dr_assets.history.quarantine import quarantined
-from dr_assets.history.reading import Found, Refused, read_all
+from dr_assets.history.reading import Found, read_all
 from dr_assets.history.store import Store
 from dr_assets.monitoring.state import OutboxEntry
 
@@ -30,6 +30,7 @@ QUARANTINED = ("alerts", "maintenance", "outbox", "cursor")
 class AlertStatus:
     """The state at one moment.
 
+    unarmed      why no arming is in force
     windows      open maintenance windows
     open         open incidents whose alert was delivered
     suppressed   open incidents whose alert a maintenance window suppresses
@@ -40,6 +41,7 @@ class AlertStatus:
     stack: str
     at: datetime
     arming: Arming | None
+    unarmed: str | None
     windows: tuple[Window, ...]
     open: tuple[Incident, ...]
     suppressed: tuple[Incident, ...]
@@ -51,6 +53,7 @@ class AlertStatus:
             "stack": self.stack,
             "at": utc.to_text(self.at),
             "armed": self.arming.model_dump(mode="json") if self.arming else None,
+            "unarmed": self.unarmed,
             "silenced": [window.model_dump(mode="json", exclude={"planned_until"}) for window in self.windows],
             "open": [_summary(incident) for incident in self.open],
             "untold": [_summary(incident) for incident in self.suppressed],
@@ -64,11 +67,13 @@ def alert_status(store: Store, stack: str, now: datetime) -> AlertStatus:
     deliveries = DeliveryLog(store, writes=False)
     delivered = deliveries.delivered(stack)
     latest = deliveries.latest(stack)
-    arming = read_arming(store, stack)
+    arming = read_arming(store, stack, now)
     found = windows(store, stack, now)
     entries = read_all(store, f"outbox/{stack}/", OutboxEntry.from_bytes)
     traces = _open_traces(store, stack, delivered)
-    refused = [*found.refused, *entries.refused, *traces.refused, *([arming] if isinstance(arming, Refused) else [])]
+    unarmed = arming if isinstance(arming, Unarmed) else None
+    refused = [*found.refused, *entries.refused, *traces.refused]
+    notes = [*deliveries.notes, *refused, *([unarmed.reason] if unarmed and unarmed.damaged else [])]
     quarantine = [
         f"{key}: quarantined as {place}"
         for folder in QUARANTINED
@@ -77,12 +82,13 @@ def alert_status(store: Store, stack: str, now: datetime) -> AlertStatus:
     return AlertStatus(
         stack=stack,
         at=now,
-        arming=arming if isinstance(arming, Arming) and arming.covers(stack, now) else None,
+        arming=None if isinstance(arming, Unarmed) else arming,
+        unarmed=escape.line(unarmed.reason) if unarmed else None,
         windows=tuple(window for window in found.items.values() if window.is_open(now)),
         open=tuple(each.incident for each in latest.values() if each.incident is not None),
         suppressed=tuple(trace.incident for trace in traces.items.values()),
         undelivered=tuple(_undelivered(entries, now, delivered)),
-        set_aside=tuple(map(escape.line, [*deliveries.notes, *refused, *quarantine])),
+        set_aside=tuple(map(escape.line, [*notes, *quarantine])),
     )
 
 

@@ -54,6 +54,15 @@ def test_nothing_is_armed_suppressed_or_open(store: FolderStore) -> None:
     assert "nothing is silenced, nothing is open" in shown_text
 
 
+def test_an_arming_that_does_not_count_is_named(store: FolderStore) -> None:
+    """It read as "off", while a person believed to be covered."""
+    assert shown()["unarmed"] == "no one has armed it"
+    store.write(f"armed/{S}.json", b"{}")
+    assert f"armed/{S}.json" in shown()["unarmed"]
+    assert "Arm it again" in dr("status").output
+    assert shown()["armed"] is None
+
+
 def test_arming_has_an_end_is_shown_and_can_be_taken_back(store: FolderStore) -> None:
     done = dr("arm", "--hours", "12", "--why", "no one is on call", "--by", "Ann")
     assert done.exit_code == 0, done.output

