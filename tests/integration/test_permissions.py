@@ -105,7 +105,10 @@ UNUSED: dict[str, dict[str, str]] = {
         "s3:GetObject": "asked for each export of the buckets: tests/integration/test_exports.py has some",
     },
     "sensors": {**_ALL, "cloudwatch:ListMetrics": "asked once by a process: the drills before have the answer"},
-    "arm": {},
+    "arm": {
+        "s3:ListBucket": "without it S3 answers 403 where an object is missing (S3 API, GetObject)",
+        "sts:GetCallerIdentity": "the identity of whoever acts is asked for where it is recorded",
+    },
     "reports": {**_ALL, "s3:DeleteObject": "what the sensors buffered is deleted once it is in the day's file"},
 }
 
