@@ -12,6 +12,9 @@ from dr_assets.monitoring.incidents import Transition
 from dr_assets.monitoring.topics import team_of
 from dr_assets.resources.lineage import capabilities_lost, dependents
 
+# SNS takes 262,144 bytes (API reference of Publish), of up to four for each character: so many lines of so many characters.
+LINE_LIMIT, EVIDENCE_LIMIT = 1000, 50
+
 
 @dataclass(frozen=True)
 class Alert:
@@ -37,6 +40,7 @@ def compose(transition: Transition, resources: Mapping[str, Resource], link: str
     value = "unknown" if incident.value is None else f"{incident.value:g} {incident.unit}".strip()
     until = f" until {_clock(incident.ended)}" if incident.ended else ""
     team = team_of(incident.topic)
+    more = len(incident.evidence) - EVIDENCE_LIMIT
     lines = [
         f"{word}: {incident.text} (stack {incident.stack}, {incident.site})",
         f"Since: {_clock(incident.since)}{until}",
@@ -45,7 +49,8 @@ def compose(transition: Transition, resources: Mapping[str, Resource], link: str
         *([f"Depends on {incident.resource}: {radius} resources"] if radius else []),
         f"Do: {incident.runbook}",
         "Evidence:",
-        *(f"- {line}" for line in incident.evidence),
+        *(f"- {line}" for line in incident.evidence[:EVIDENCE_LIMIT]),
+        *([f"- … and {more} more lines"] if more > 0 else []),
         *([f"Link: {link}"] if link else []),
         f"Owner: {team}. Incident: {incident.id}. Key: {transition.key}",
     ]
@@ -56,11 +61,15 @@ def compose(transition: Transition, resources: Mapping[str, Resource], link: str
         incident=incident,
         # SNS refuses other characters, control characters, and 100 characters or more (API reference of Publish).
         subject=subject.encode("ascii", "replace").decode()[:99],
-        text="\n".join(map(escape.line, lines)),  # no line of the evidence passes for one of ours
+        text="\n".join(_cut(escape.line(line)) for line in lines),  # no line of the evidence passes for one of ours
         team=team,
         link=link,
         lost=lost,
     )
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LINE_LIMIT else f"{line[: LINE_LIMIT - 1]}…"
 
 
 def _clock(seconds: float) -> str:

@@ -60,6 +60,20 @@ def test_case_e7_no_evidence_passes_for_a_line_of_ours(transition: Transition) -
     )
 
 
+@pytest.mark.parametrize("char", ["x", "\U0001f600", "\x1b", "\udce9", "\n"])
+def test_case_d2_a_text_of_any_length_is_one_that_sns_takes(transition: Transition, char: str) -> None:
+    """API reference of Publish: at most 262,144 bytes of UTF-8. One more, and SNS refuses the alert at every tick."""
+    endless = char * 50_000
+    incident = transition.incident.updated(
+        text=endless, evidence=(endless,) * 1000, objective=endless, runbook=endless, unit=endless, site=endless
+    )
+    alert = compose(replace(transition, incident=incident), {}, "https://dagster/x")
+    assert len(alert.text.encode()) <= 262_144 - 1_000  # the attribute counts, too
+    assert len(alert.subject) < 100
+    assert alert.text.splitlines()[-1].endswith(f"Key: {OPENED}")
+    assert "- … and 950 more lines" in alert.text
+
+
 def test_case_e7_slack_gets_no_mention_and_no_link_of_others(transition: Transition) -> None:
     alert = hostile(transition)
     body = SlackChannel("https://hooks.slack.com/x").body(alert)
