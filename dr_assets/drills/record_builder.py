@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from dr_assets.drills.journal import Baseline, Count, Journal, Postconditions, P
 from dr_assets.drills.parts import ClockStep, CorrectiveAction, CountedCall, Reconciliation
 from dr_assets.drills.proposal import proposed
 from dr_assets.drills.record_document import Draft, Exposure, Record, Rpo, Rto, Scope, Status, Who, objective_met
+from dr_assets.errors import DrError
 from dr_assets.history.store import Store
 from dr_assets.stack import Stack
 
@@ -75,7 +78,7 @@ def draft(stack: Stack, store: Store, journal: Journal, status: Status, reason: 
         overrides=request.overrides,
         timeline=tuple(sorted(journal.document.timeline, key=lambda entry: entry.at)),
         rto=_rto(stack, journal),
-        rpo=_rpo(stack, journal),
+        rpo=_rpo(stack, store, journal),
         exposure=_exposure(journal),
         calls=_counted(journal.document.calls),
         postconditions=postconditions.conditions if postconditions else (),
@@ -96,11 +99,13 @@ def _rto(stack: Stack, journal: Journal) -> Rto:
     return Rto.measured(found.low_seconds, found.high_seconds, found.parts, stack.rto_seconds, found.client)
 
 
-def _rpo(stack: Stack, journal: Journal) -> Rpo:
+def _rpo(stack: Stack, store: Store, journal: Journal) -> Rpo:
     counted = journal.result(Count)
     if counted is None:
         return Rpo.unknown(stack.rpo_seconds)
-    at_least = counted.lost_at_least_seconds
+    optional: dict[str, Any] = {"lost_at_least_seconds": counted.lost_at_least_seconds, "ledger_sha256": None}
+    with contextlib.suppress(KeyError, DrError):
+        optional["ledger_sha256"] = hashlib.sha256(store.read(counted.ledger)).hexdigest()
     return Rpo(
         lost_commits=counted.lost_commits,
         lost_seconds=counted.lost_seconds,
@@ -108,8 +113,8 @@ def _rpo(stack: Stack, journal: Journal) -> Rpo:
         acknowledged=counted.acknowledged,
         survived=counted.survived,
         target_seconds=stack.rpo_seconds,
-        met=objective_met(counted.lost_seconds, stack.rpo_seconds, at_least),
-        **({} if at_least is None else {"lost_at_least_seconds": at_least}),
+        met=objective_met(counted.lost_seconds, stack.rpo_seconds, counted.lost_at_least_seconds),
+        **{name: value for name, value in optional.items() if value is not None},
     )
 
 

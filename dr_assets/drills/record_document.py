@@ -99,7 +99,10 @@ class Rto(OpenPart):
 
 
 class Rpo(OpenPart):
-    """Commits and seconds; None where not measured. `lost_at_least_seconds`: a lower bound where `lost_seconds` is unknown."""
+    """Commits and seconds; None where not measured. `lost_at_least_seconds`: a lower bound where `lost_seconds` is unknown.
+
+    `ledger_sha256`: of the ledger that was counted, `drills/STACK/ID-ledger.jsonl`; records of earlier versions have none.
+    """
 
     lost_commits: int | None
     lost_seconds: Number | None
@@ -109,6 +112,7 @@ class Rpo(OpenPart):
     target_seconds: Number
     met: bool | None
     lost_at_least_seconds: Number | None = None
+    ledger_sha256: Sha256 | None = None
 
     @classmethod
     def unknown(cls, target: float) -> Self:

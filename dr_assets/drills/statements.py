@@ -13,7 +13,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -161,15 +161,28 @@ def read(store: Store, stack: str) -> list[tuple[str, bytes | None]]:
 def verify(
     store: Store, stack: str, keys: Sequence[PublicKey], at_least: tuple[int, str] | None = None
 ) -> Verification:
-    """`check` of a store. Statements are read first, so that a record written meanwhile is new and not missing."""
+    """`check` of a store, and of the ledgers that its records counted. Statements are read first, so that a record written meanwhile is new and not missing."""
     foreign = tuple(
         f"{key} is not the name of a statement (NUMBER.json): move it elsewhere"
         for key in store.list(f"statements/{stack}/")
         if _number(key) is None
     )
-    statements = read(store, stack)
-    found = check(statements, record.load(store, stack), stack, keys, at_least)
-    return replace(found, problems=(*foreign, *found.problems))
+    statements, records = read(store, stack), record.load(store, stack)
+    found = check(statements, records, stack, keys, at_least)
+    return replace(found, problems=(*foreign, *found.problems, *_ledgers(store, stack, records)))
+
+
+def _ledgers(store: Store, stack: str, records: Sequence[Record]) -> Iterator[str]:
+    """Each ledger that is not the one its record counted."""
+    for each in records:
+        if each.rpo.ledger_sha256 is None:
+            continue
+        key = f"drills/{stack}/{each.id}-ledger.jsonl"
+        try:
+            if hashlib.sha256(store.read(key)).hexdigest() != each.rpo.ledger_sha256:
+                yield f"{key} was changed since its record was written"
+        except KeyError:
+            yield f"{key} is missing; its record counted it"
 
 
 def check(

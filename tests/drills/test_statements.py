@@ -401,6 +401,27 @@ def test_case_c6_a_pack_rebuilt_around_a_forged_record_is_found(store: FolderSto
     assert cut.exit_code == 2 and "is missing or was changed" in cut.stderr
 
 
+def test_case_c6_the_ledger_that_was_counted_is_bound_by_the_record(store: FolderStore, key: Key, stack: Stack) -> None:
+    from tests.drills.test_record_builder import COUNTED, DRILL, begun
+
+    name = stack.environment_suffix
+    ledger = f"drills/{name}/{DRILL}-ledger.jsonl"
+    store.write(ledger, b'{"n": 1}\n')
+    journal = begun(store, stack)
+    journal.intend("count")
+    journal.done(COUNTED.model_copy(update={"ledger": ledger}))
+    written = record_builder.finish(stack, store, journal, "failed", "a test")
+    assert written.to_json()["rpo"]["ledger_sha256"] == hashlib.sha256(b'{"n": 1}\n').hexdigest()
+    assert record.verify_chain(store, name) == []
+    assert not statements.verify(store, name, [public(key)]).problems
+    store.write(ledger, b'{"n": 2}\n')
+    assert statements.verify(store, name, [public(key)]).problems == (
+        f"{ledger} was changed since its record was written",
+    )
+    store.delete(ledger)
+    assert statements.verify(store, name, [public(key)]).problems == (f"{ledger} is missing; its record counted it",)
+
+
 def test_a_drill_signs_after_its_record_and_a_missing_key_costs_no_result(
     store: FolderStore,
     key: Key,
