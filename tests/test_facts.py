@@ -40,4 +40,4 @@ def test_every_mark_is_on_the_page() -> None:
 
 
 def test_the_facts_are_numbered_without_a_gap() -> None:
-    assert {mark for mark in marks_on_the_page() if mark.startswith("aws_")} == {f"aws_{n:02}" for n in range(1, 27)}
+    assert {mark for mark in marks_on_the_page() if mark.startswith("aws_")} == {f"aws_{n:02}" for n in range(1, 28)}
