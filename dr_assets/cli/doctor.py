@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -33,6 +35,10 @@ def doctor(as_json: bool) -> None:
     """
     from dr_assets.ticks.doctor import examine
 
+    # Loading Dagster takes seconds, on a busy host longer than any line may wait. Where it fails, the lines say why.
+    with contextlib.suppress(Exception):
+        importlib.import_module("dr_assets.defs.installation")
+        importlib.import_module("dr_assets.defs.definitions")
     report = examine(sources())
     if as_json:
         say_json(report.to_json())

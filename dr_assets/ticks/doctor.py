@@ -158,10 +158,13 @@ def _on_instance(found: object, check: Callable[[Installation], Finding], first:
             return check(found)
         if not first:
             return not_yet("it needs the Dagster instance")
+        if isinstance(found, TimeoutError):
+            return unknown(str(found), "See whether the instance's storage answers.")
         if isinstance(found, DrError):
             return fails(str(found).rstrip("."), "")
-        problem = found if isinstance(found, TimeoutError) else type(found).__name__
-        return fails(f"the instance cannot be read ({problem})", "`dagster instance info` names the error.")
+        return fails(
+            f"the instance cannot be read ({type(found).__name__})", "`dagster instance info` names the error."
+        )
 
     return run
 
