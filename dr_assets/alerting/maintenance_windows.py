@@ -18,12 +18,13 @@ from dr_assets.history.documents import SuppressedIncident, Upgradable
 from dr_assets.history.reading import Found, read_all
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Transition
+from dr_assets.monitoring.topics import TOPICS, topic_of
 
 LONGEST = timedelta(hours=24)
 
 
 class Window(Upgradable):
-    """`maintenance/STACK/window/ID.json`: `topic` is one topic or `*`; `until` is exclusive.
+    """`maintenance/STACK/window/ID.json`: `topic` is one topic with all its parts, or `*`; `until` is exclusive.
 
     `planned_until`: the end it was opened with, where it was closed earlier.
     """
@@ -47,7 +48,9 @@ class Window(Upgradable):
 def open_window(
     store: Store, stack: str, start: datetime, until: datetime, by: str, why: str, topic: str = "*"
 ) -> Window:
-    """Announce a window. Raises RefusedError without an end within 24 hours, a person and a reason."""
+    """Announce a window. Raises RefusedError without an end within 24 hours, a person and a reason, or for an unknown topic."""
+    if topic != "*" and topic_of(topic) is None:
+        raise RefusedError(f"There is no topic {storable(topic)}. Give one of {', '.join(TOPICS)}, or a part of one.")
     if not start < until <= start + LONGEST:
         raise RefusedError("A maintenance window ends after it begins and within 24 hours. Give another end.")
     if not by.strip() or not why.strip():

@@ -19,7 +19,7 @@ from dr_assets.monitoring.incidents import Breach, Transition, follow, open_inci
 from dr_assets.monitoring.rule import Rule
 from dr_assets.monitoring.samples import ROLE, WRITER_INSIDE, Sample, newest
 from dr_assets.monitoring.state import OUTSIDE, State, Track
-from dr_assets.monitoring.topics import SOURCES, TOPICS, runbook
+from dr_assets.monitoring.topics import SOURCES, TOPICS, divided, runbook, within
 
 FLAPS, FLAP_SECONDS = 4, 300.0
 MEMORY_SECONDS = 3600.0
@@ -61,7 +61,7 @@ def decide(
         samples: in any order, repetitions allowed; those of subjects without a rule are ignored.
         now: our own clock, UTC.
         rules: all that apply; a breach ends with its rule.
-        suppressed: `stack/topic` or `stack/*` under maintenance: incidents begin and end without an alert.
+        suppressed: `stack/topic`, with all its parts, or `stack/*` under maintenance: incidents begin and end without an alert.
     """
     clock = now.timestamp()
     samples = list(samples)
@@ -91,6 +91,16 @@ def decide(
     state = previous.updated(tracks=tracks, roles=roles, heartbeat=beat)
     state, transitions = _incidents(state, breaches, clock, suppressed)
     return Decision(state, tuple(transitions), tuple(observations))
+
+
+def remembered(state: State, clock: float) -> set[str]:
+    """Subjects whose tracks still matter: in breach or unknown, or with a new reading within MEMORY_SECONDS. Of the others nothing
+    is lost: partitions, checks and AWS's events come without end."""
+    return {
+        key
+        for key, track in state.tracks.items()
+        if track.silent or track.breach_at is not None or clock - (track.known or track.watched) < MEMORY_SECONDS
+    }
 
 
 def _ordered(samples: Sequence[Sample], now: datetime) -> dict[str, list[Sample]]:
@@ -230,11 +240,11 @@ def _breach(rule: Rule, track: Track, clock: float) -> Breach:
 
 
 def _unknown(rule: Rule, track: Track, clock: float) -> Breach:
-    """The subject has been unknown for too long: a breach of the topic `sources`."""
+    """The subject has been unknown for too long: a breach of its site's topic `sources.SITE`."""
     return replace(
         _breach(rule, track, clock),
         key=f"{rule.key}?",
-        topic=SOURCES,
+        topic=divided(SOURCES, rule.site),
         since=track.known or track.watched,
         text=f"{rule.source} {rule.metric} has not been known for more than {rule.unknown_after:g} s",
         runbook=runbook(TOPICS[SOURCES].anchor),
@@ -261,13 +271,9 @@ def _incidents(
     # Explanations first, so that what they explain finds them open.
     for breach in sorted(breaches, key=lambda breach: len(breach.covered_by)):
         own = f"{breach.stack}/{breach.topic}"
+        found = sorted(key for key in incidents.keys() | homes.keys() if key != own)
         cover = next(
-            (
-                key
-                for key in (f"{breach.stack}/{topic}" for topic in breach.covered_by)
-                if key != own and (key in incidents or key in homes)
-            ),
-            None,
+            (key for topic in breach.covered_by for key in found if within(key, f"{breach.stack}/{topic}")), None
         )
         if own in incidents:
             homes.setdefault(own, []).append(breach)
@@ -308,4 +314,4 @@ def _incidents(
 
 
 def _is_suppressed(key: str, suppressed: Collection[str]) -> bool:
-    return key in suppressed or f"{key.split('/', maxsplit=1)[0]}/*" in suppressed
+    return f"{key.split('/', maxsplit=1)[0]}/*" in suppressed or any(within(key, each) for each in suppressed)

@@ -10,7 +10,7 @@ from dr_assets.monitoring.rule import AT_ONCE, Rule
 from dr_assets.monitoring.rules import DRILL_DAYS, DRILL_JOBS, UNFINISHED
 from dr_assets.monitoring.runs import RunSubject
 from dr_assets.monitoring.samples import STATE
-from dr_assets.monitoring.topics import DRIFT, DRILLS, EVENTS, SOURCES
+from dr_assets.monitoring.topics import DRIFT, DRILLS, EVENTS, SOURCES, divided
 
 
 def channel_rule(stack: str, channel: str) -> Rule:
@@ -20,7 +20,7 @@ def channel_rule(stack: str, channel: str) -> Rule:
         site="global",
         source="channel",
         metric=channel,
-        topic=SOURCES,
+        topic=divided(SOURCES, "channel", channel),
         text=f"The channel {channel} does not take alerts: its recipients are not notified",
         below=1.0,
         quantity=STATE,
@@ -37,14 +37,14 @@ def event_rule(subject: str) -> Rule:
         site=site,
         source=source,
         metric=name,
-        topic=f"{EVENTS}.{condition.name}",
+        topic=divided(EVENTS, *name.split(":", 1), site),
         text=condition.text,
         below=1.0,
         hold=condition.hold,
         clear_hold=0.0,
         severity=condition.severity,
         resource=f"{site}/{condition.resource}",
-        covered_by=condition.covered_by,
+        covered_by=tuple(divided(each, site) if each == SOURCES else each for each in condition.covered_by),
     )
 
 
@@ -74,7 +74,7 @@ def drift_rule(subject: str) -> Rule:
         site=site,
         source=source,
         metric=metric,
-        topic=f"{DRIFT}.{resource.split('/')[1]}",
+        topic=divided(DRIFT, *reversed(resource.split("/")[:2])),
         text=f"{resource} differs from the stack file",
         below=1.0,
         resource=resource,
@@ -93,7 +93,7 @@ def drill_rule(subject: str) -> Rule:
             site=site,
             source=source,
             metric=metric,
-            topic=f"{DRILLS}.{UNFINISHED}",
+            topic=divided(DRILLS, UNFINISHED),
             text="A drill ended in the middle and waits to be resumed or aborted",
             below=1.0,
             severity="critical",
@@ -105,7 +105,7 @@ def drill_rule(subject: str) -> Rule:
         site=site,
         source=source,
         metric=metric,
-        topic=f"{DRILLS}.{scenario}",
+        topic=divided(DRILLS, scenario),
         text="The last proof no longer stands: the stack changed since"
         if readiness
         else f"The {scenario} drill is overdue",
@@ -113,7 +113,7 @@ def drill_rule(subject: str) -> Rule:
         below=1.0 if readiness else None,
         unit="" if readiness else "days",
         resource="global/aurora/global-cluster",
-        covered_by=tuple(f"{DRILLS}.{name}" for name in DRILL_DAYS) if readiness else (),
+        covered_by=tuple(divided(DRILLS, name) for name in DRILL_DAYS) if readiness else (),
         escalate_after=3600.0 if readiness else 14 * 86400.0,
         **AT_ONCE,
     )

@@ -22,6 +22,7 @@ from dr_assets.documents import storable
 from dr_assets.failover.arming import Precondition
 from dr_assets.failover.vote import DEFAULT_VOTE, OWN_PROBE_VOTE, Recommendation, Vote, recommend
 from dr_assets.history.store import Store, open_store
+from dr_assets.monitoring.evaluate import remembered
 from dr_assets.monitoring.incidents import Breach, Transition, open_incident
 from dr_assets.monitoring.lag_recorder import LagRecorder
 from dr_assets.monitoring.rule import Rule
@@ -188,7 +189,7 @@ class Monitor:
         if memory is not None:
             state = state.updated(memory=memory)
         breached = {key.rstrip("?") for incident in state.incidents.values() for key in incident.breaches}
-        subjects = sorted({*state.tracks, *(sample.subject for sample in samples), *breached})
+        subjects = sorted({*remembered(state, now.timestamp()), *(sample.subject for sample in samples), *breached})
         return ticker.tick(state, samples, now, [rule_of(subject) for subject in subjects])
 
     def process_events(self, cursor: str | None) -> tuple[TickResult, list[Message]]:
@@ -204,7 +205,7 @@ class Monitor:
         processed = process(self.stack, state.memory, messages, failures, self.clock())
         ticker.confirm_echoes(processed.confirmed, self.clock())
         state = state.updated(memory=processed.memory)
-        subjects = {key for key in state.tracks if "/events/" in key}
+        subjects = {key for key in remembered(state, self.clock().timestamp()) if "/events/" in key}
         for name in processed.open:
             site, condition = name.split("/", 1)
             subjects.add(f"{self.stack.environment_suffix}/{site}/events/{condition}")

@@ -498,7 +498,7 @@ def test_drift_that_verification_found_names_the_lost_capability(
     run_job(instance, "verify_stack", fails=False, drifted=("secondary/encryption/data-key",))
     for _ in range(3):
         bench.tick("drift", now())
-    assert bench.sns.keys == [f"{S}-drift.encryption-000001.opened"]
+    assert bench.sns.keys == [f"{S}-drift.encryption.secondary-000001.opened"]
     text = bench.sns.sent[0].text
     assert "a failover would leave an unreadable cluster" in text
     assert "matches: differs in Enabled" in text
@@ -787,7 +787,7 @@ def test_a_history_that_refuses_or_hangs_alerts_and_neither_fails_nor_delays_a_t
     for second in range(10, 120, 10):
         bench.monitor._recorder.wait(10)
         bench.tick("health_checks", second, healthy(second))
-    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert bench.sns.keys == [f"{S}-sources.store-000001.opened"]
     assert "The history store refuses" in bench.sns.sent[0].text
     assert "AccessDenied" in bench.sns.sent[0].text
 
@@ -798,6 +798,6 @@ def test_a_source_that_is_not_permitted_is_named_in_the_evidence_and_in_the_tick
     bench.poller.more = (refused,)
     for second in range(0, 130, 10):
         result = bench.tick("health_checks", second, healthy(second, without=["primary/metric/connectivity"]))
-    assert bench.sns.keys == [f"{S}-sources-000001.opened"]
+    assert bench.sns.keys == [f"{S}-sources.primary-000001.opened"]
     assert "AccessDenied (request id 123)" in bench.sns.sent[0].text
     assert "AccessDenied (request id 123)" in result.skip_message

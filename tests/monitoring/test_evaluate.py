@@ -141,7 +141,7 @@ def test_case_a8_what_a_clock_far_off_stamps_is_unknown_and_alerts_as_such(stack
     for second in range(0, 600, 5):
         own = sample(second + skew, 0.0 if 300 <= second < 400 else 1.0)
         run.tick(second, [*healthy(second, without=["primary/metric/connectivity"]), own])
-    assert run.delivered == ["sources opened"]
+    assert run.delivered == ["sources.primary opened"]
     assert run.steps[0][0] == 95.0
     assert run.last.state.tracks[WRITER].value is None
 
@@ -180,8 +180,8 @@ def test_a_dead_probe_has_its_own_alert_and_is_no_outage(stack: Stack) -> None:
         if gone:
             samples.append(sample(second, None))
         run.tick(second, samples)
-    assert run.delivered == ["sources opened"]
-    incident = run.last.state.incidents[f"{S}/sources"]
+    assert run.delivered == ["sources.primary opened"]
+    incident = run.last.state.incidents[f"{S}/sources.primary"]
     assert incident.severity == "warning"
     assert "connectivity" in incident.text
 
@@ -194,7 +194,7 @@ def test_an_alarm_without_data_at_the_reader_becomes_unknown_not_bad(stack: Stac
         if answer == "no value":
             samples.append(sample(second, None, "rpo-lag", "secondary", "alarm"))
         run.tick(second, samples)
-    assert run.delivered == ["sources opened"]
+    assert run.delivered == ["sources.secondary opened"]
 
 
 def test_a_failing_health_check_alerts_at_the_writer_only(stack: Stack) -> None:

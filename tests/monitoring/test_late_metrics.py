@@ -116,10 +116,10 @@ def test_aws_05_a_lost_reader_is_alerted_at_once_and_late_good_lags_of_before_do
     assert monitor.until(0, 1200) == []
     aws.members = aws.members[:1]
     found = monitor.until(1200, 3000)
-    assert found[0][1] == "unprotected opened"
+    assert found[0][1] == "unprotected.secondary opened"
     assert found[0][0] - 1200 <= 30
-    assert "unprotected resolved" not in [step for _, step in found]
-    assert [step for _, step in found if step.endswith("opened")] == ["unprotected opened"]
+    assert "unprotected.secondary resolved" not in [step for _, step in found]
+    assert [step for _, step in found if step.endswith("opened")] == ["unprotected.secondary opened"]
 
 
 @DELAYS
@@ -130,5 +130,5 @@ def test_aws_05_a_metric_that_ends_becomes_unknown_and_that_is_alerted(
     monitor = Monitor(stack, aws, monkeypatch)
     assert monitor.until(0, 1200) == []
     ((opened, step),) = monitor.until(1200, 1200 + 900)
-    assert step == "sources opened"
+    assert step == "sources.secondary opened"
     assert opened <= 1200 + delay + 300 + 60

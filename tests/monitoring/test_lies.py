@@ -70,7 +70,12 @@ def test_case_a4_every_source_times_every_lie(stack: Stack, source: str, metric:
         false = [sample(when, value, metric.name, site, source) for site in sites]
         assert all(isinstance(each.assess(at(second)), Unknown) for each in false)
         run.tick(second, [*without(second, source, metric.name), *false])
-    assert set(run.delivered) <= {"sources opened"}
+    assert set(run.delivered) <= {
+        "sources.primary opened",
+        "sources.secondary opened",
+        "sources.global opened",
+        "sources.store opened",
+    }
     for rule in rules:
         if (rule.source, rule.metric) == (source, metric.name) and rule.role in (
             None,

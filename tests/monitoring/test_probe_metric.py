@@ -109,5 +109,5 @@ def test_a_silent_probe_alerts_as_unknown_and_not_as_an_outage(stack: Stack) -> 
     run = Run(stack)
     for second in range(0, 240, 10):
         run.tick(second, roles(second))
-    assert run.delivered[0] == "sources opened"
+    assert run.delivered[0] == "sources.primary opened"
     assert not [step for step in run.delivered if step.startswith("writer")]

@@ -227,7 +227,7 @@ def test_case_b6_an_open_issue_of_aws_health_is_a_warning_until_aws_closes_it(mo
     ((step, incident),) = [(t.step, t.incident) for t in result.transitions]
     assert (step, incident.topic, incident.severity, incident.site) == (
         "opened",
-        "events.aws-health",
+        "events.aws-health.AWS_RDS_OPERATIONAL_ISSUE_ABC.secondary",
         "warning",
         "secondary",
     )
@@ -235,7 +235,9 @@ def test_case_b6_an_open_issue_of_aws_health_is_a_warning_until_aws_closes_it(mo
     publish(stack, "primary", health("open", "AWS_RDS_OPERATIONAL_ISSUE_TWO"))
     publish(stack, "primary", health("closed"))
     result, _ = monitor.process_events(result.cursor)
-    assert "resolved" not in [t.step for t in result.transitions]  # the second one is open
+    first, second = (f"events.aws-health.AWS_RDS_OPERATIONAL_ISSUE_{name}.secondary" for name in ("ABC", "TWO"))
+    # Each has an incident of its own.
+    assert {(t.step, t.incident.topic) for t in result.transitions} == {("resolved", first), ("opened", second)}
     publish(stack, "primary", health("closed", "AWS_RDS_OPERATIONAL_ISSUE_TWO"))
     steps: list[str] = []
     while "resolved" not in steps:
@@ -263,7 +265,9 @@ def test_aws_19_a_malformed_message_does_not_hold_up_its_neighbours(
     publish(stack, "primary", rds_event("0187", "Global switchover failed."))
     result, messages = monitor.process_events(None)
     assert len(messages) == 2
-    assert [t.incident.topic for t in result.transitions if t.step == "opened"] == ["events.global-switchover-failed"]
+    assert [t.incident.topic for t in result.transitions if t.step == "opened"] == [
+        "events.global-switchover-failed.primary"
+    ]
     client, url = queue_url(stack, "primary")
     for message in messages:
         client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt)
@@ -292,7 +296,7 @@ def test_case_d1_a_genuine_event_beside_malformed_ones_is_alerted_and_they_alone
         for message in messages:
             if message.kind == "poison":
                 client.change_message_visibility(QueueUrl=url, ReceiptHandle=message.receipt, VisibilityTimeout=0)
-    assert opened == ["events.global-switchover-failed"]
+    assert opened == ["events.global-switchover-failed.primary"]
     assert waiting(stack, "primary", dead=True) == len(malformed) + 1
     assert waiting(stack, "primary") == 0
 
@@ -326,7 +330,11 @@ def test_an_unreadable_queue_alerts_once_until_it_is_readable(
         clock[0] += timedelta(seconds=15)
         cursor, steps = result.cursor, [*steps, *((t.step, t.incident) for t in result.transitions)]
     ((step, incident),) = steps
-    assert (step, incident.topic, incident.resource) == ("opened", "events.unread", "secondary/notifications/queue")
+    assert (step, incident.topic, incident.resource) == (
+        "opened",
+        "events.unread.secondary",
+        "secondary/notifications/queue",
+    )
     assert "not permitted: AccessDenied" in incident.evidence[0]
     cloud.control.clear_faults()
     result, _ = monitor.process_events(cursor)

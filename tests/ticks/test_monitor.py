@@ -57,7 +57,7 @@ def test_case_d2_a_dead_channel_is_reported_by_the_others_until_it_takes_alerts_
     world = World(stack, tmp_path, slack, pager)
     for second in range(0, 60, 5):
         world.observe(second, down=True)
-    assert pager.keys == [f"{S}-writer-000001.opened", f"{S}-sources-000001.opened"]
+    assert pager.keys == [f"{S}-writer-000001.opened", f"{S}-sources.channel.slack-000001.opened"]
     incident = pager.sent[1].incident
     assert (incident.severity, incident.runbook) == ("warning", "docs/runbooks.md#a-channel-refuses")
     assert "The channel slack does not take alerts" in pager.sent[1].text
@@ -65,8 +65,8 @@ def test_case_d2_a_dead_channel_is_reported_by_the_others_until_it_takes_alerts_
     slack.dead = False
     for second in range(60, 200, 5):
         world.observe(second, down=True)
-    assert pager.keys[2:] == [f"{S}-sources-000001.resolved"]
-    assert slack.keys == [*pager.keys[:2], f"{S}-sources-000001.resolved"]
+    assert pager.keys[2:] == [f"{S}-sources.channel.slack-000001.resolved"]
+    assert slack.keys == [*pager.keys[:2], f"{S}-sources.channel.slack-000001.resolved"]
     assert world.monitor.store.list("outbox/") == []
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from dr_assets import utc
 from dr_assets.errors import DrError
 from dr_assets.history.documents import StoredIncident
+from dr_assets.monitoring.topics import within
 from dr_assets.reports.analysis import timeseries as sig
 from dr_assets.reports.analysis.rto import SCENARIOS
 
@@ -120,7 +121,7 @@ def of_incidents(incidents: Sequence[StoredIncident]) -> list[tuple[dt.datetime,
     """Exposure from the sensors' incidents, as `intervals`: a rebuild ends when it cleared, or when its incident was resolved."""
     found = []
     for incident in incidents:
-        if incident.topic == REBUILD:
+        if within(incident.topic, REBUILD):
             over = incident.ended is not None
             until = incident.clear_since if over and incident.clear_since is not None else incident.ended
             ended = dt.datetime.fromtimestamp(until, utc.UTC) if until is not None else None

@@ -67,12 +67,12 @@ def test_case_a1_a_key_scheduled_for_deletion_alerts_at_once_and_names_the_date(
     ]
     assert samples[0].note == "k is PendingDeletion: KMS destroys it on 2026-12-03T00:00:00.000Z"
     run.tick(60, [*healthy(60), *samples])
-    assert run.delivered == ["keys opened"]
-    (incident,) = run.last.state.incidents.values()
-    assert incident.severity == "critical"
+    # Two resources depend on that key: each is a subject of its own.
+    assert run.delivered == ["keys.primary.cluster-key opened", "keys.primary.data-key opened"]
+    assert {incident.severity for incident in run.last.state.incidents.values()} == {"critical"}
     kms.keys[DATA] = {"KeyId": "k", "Arn": arn("k"), "KeyState": "Enabled"}
     run.tick(120, [*healthy(120), *source(stack, kms)(at(120))[0]])
-    assert run.delivered == ["keys opened", "keys resolved"]
+    assert run.delivered[2:] == ["keys.primary.cluster-key resolved", "keys.primary.data-key resolved"]
 
 
 def test_a_disabled_key_is_no_better(stack: Stack) -> None:
@@ -90,7 +90,7 @@ def test_case_a1_a_cluster_s_own_key_is_asked_when_the_alias_points_elsewhere(st
     assert {s.metric: s.raw for s in samples} == {"data-key": 1.0, "notifications-key": 1.0, "cluster-key": 0.0}
     run = Run(stack)
     run.tick(0, [*healthy(0), *samples])
-    assert run.delivered == ["keys opened"]
+    assert run.delivered == ["keys.primary.cluster-key opened"]
 
 
 def test_case_a1_a_key_that_is_absent_or_refused_is_unknown_alone_and_alerts(
@@ -114,8 +114,8 @@ def test_case_a1_a_key_that_is_absent_or_refused_is_unknown_alone_and_alerts(
                     "cluster-key": 1.0,
                 }
         assert sum(map(bool, counts)) == 7  # once a minute
-        assert run.delivered == ["sources opened"]
-        assert "key data-key has not been known" in run.last.state.incidents[f"{S}/sources"].text
+        assert run.delivered == ["sources.primary opened"]
+        assert "key data-key has not been known" in run.last.state.incidents[f"{S}/sources.primary"].text
 
 
 def test_before_a_stack_is_provisioned_its_keys_yield_nothing(stack: Stack) -> None:

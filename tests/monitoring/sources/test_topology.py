@@ -115,7 +115,7 @@ def test_case_b3_a_member_that_one_region_does_not_show_alerts(stack: Stack) -> 
         run = Run(stack)
         for seconds in range(0, 60, 5):
             run.tick(seconds, [*healthy(seconds), *(sample for ask in asks for sample in ask(at(seconds))[0])])
-        (opened,) = [seconds for seconds, step in run.steps if step == "unprotected opened"]
+        (opened,) = [seconds for seconds, step in run.steps if step == "unprotected.secondary opened"]
         assert opened <= 30
 
 
@@ -219,7 +219,7 @@ def test_case_b3_a_global_cluster_that_is_gone_leaves_both_sites_unprotected(sta
         samples, calls = source(at(second))
         assert (members(samples), calls) == ({"primary": 0.0, "secondary": 0.0}, 1)
         run.tick(second, [*healthy(second), *samples])
-    assert run.delivered == ["unprotected opened"]
+    assert run.delivered == ["unprotected.primary opened", "unprotected.secondary opened"]
 
 
 def test_case_b3_after_a_restart_the_site_s_cluster_shows_that_the_stack_was_provisioned(stack: Stack) -> None:
@@ -237,8 +237,8 @@ def test_case_b3_members_without_a_writer_are_unknown_and_alert(stack: Stack) ->
         samples, _ = source(at(second))
         assert members(samples) == {"primary": None, "secondary": None}
         run.tick(second, [*healthy(second), *samples])
-    assert run.delivered == ["sources opened"]
-    assert "topology member has not been known" in run.last.state.incidents[f"{S}/sources"].text
+    assert run.delivered == ["sources.primary opened", "sources.secondary opened"]
+    assert "topology member has not been known" in run.last.state.incidents[f"{S}/sources.primary"].text
 
 
 def test_before_a_stack_is_provisioned_its_members_and_keys_are_not_missed(stack: Stack) -> None:

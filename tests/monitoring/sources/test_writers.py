@@ -144,7 +144,7 @@ def test_case_b3_a_reader_that_is_a_member_and_does_not_run_alerts_within_the_de
         reachable = sample(second, 0.0 if second >= 60 else 1.0, "reachable", "secondary", "sql")
         run.tick(second, [*healthy(second), reachable, *readers_run(stack, at(second), [reachable])])
     (opened,) = run.steps
-    assert opened[1].startswith("unprotected") and opened[1].endswith(" opened")
+    assert opened[1] == "unprotected.secondary opened"
     assert opened[0] - 60 <= stack.detection_seconds
     (incident,) = run.last.state.incidents.values()
     assert (incident.severity, incident.site) == ("critical", "secondary")
@@ -163,7 +163,7 @@ def test_case_b3_a_lost_reader_is_an_alert_of_its_own_within_the_detection_objec
         member = sample(second, 0.0 if second >= 60 else 1.0, "member", "secondary", "topology")
         run.tick(second, [*healthy(second), member])
     (opened,) = run.steps
-    assert opened[1] == "unprotected opened"
+    assert opened[1] == "unprotected.secondary opened"
     assert opened[0] - 60 <= stack.detection_seconds
     (incident,) = run.last.state.incidents.values()
     assert (incident.severity, incident.site) == ("critical", "secondary")
