@@ -49,18 +49,19 @@ def replaced(value: Any, path: Path, by: Any) -> Any:
     if not path:
         return by
     found = copy.deepcopy(value)
-    _at(found, path[:-1])[path[-1]] = by
+    value_at(found, path[:-1])[path[-1]] = by
     return found
 
 
 def removed(value: Any, path: Path) -> Any:
     """A copy without the value at `path`."""
     found = copy.deepcopy(value)
-    del _at(found, path[:-1])[path[-1]]
+    del value_at(found, path[:-1])[path[-1]]
     return found
 
 
-def _at(value: Any, path: Path) -> Any:
+def value_at(value: Any, path: Path) -> Any:
+    """The value at `path`."""
     for key in path:
         value = value[key]
     return value
@@ -74,7 +75,7 @@ def value(rng: random.Random, given: Any, times: int = 1) -> Any:
         if not every:
             return rng.choice(ODD)
         path = rng.choice(every)
-        parent, key = _at(found, path[:-1]), path[-1]
+        parent, key = value_at(found, path[:-1]), path[-1]
         how = rng.randrange(8)
         if how <= 1:
             found = removed(found, path)
@@ -86,7 +87,7 @@ def value(rng: random.Random, given: Any, times: int = 1) -> Any:
             found = replaced(found, path, _nested(rng.choice((2, 50, 90)), parent[key]))
         elif how == 5:
             other = rng.choice(every)  # a value of another place
-            found = replaced(found, path, copy.deepcopy(_at(found, other)))
+            found = replaced(found, path, copy.deepcopy(value_at(found, other)))
         else:
             found = replaced(found, path, rng.choice(ODD))
     return found

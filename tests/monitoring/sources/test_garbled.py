@@ -35,21 +35,21 @@ def test_case_d5_one_garbled_item_of_a_list_is_one_unknown(
     aws.garble[operation] = lambda answer: whole.append(copy.deepcopy(answer))
     ask(source, stacks, aws)
     first: tuple[Any, ...] = (field, 0) if isinstance(whole[0][field], list) else (field,)
-    item = mutate._at(whole[0], first)
+    item = mutate.value_at(whole[0], first)
     cases = [((), odd) for odd in ODD]
     cases += [(path, odd) for path in mutate.paths(item) for odd in (*ODD, "REMOVED")]
-    seen_unknown = 0
+    unknown = 0
     for path, odd in cases:
 
         def change(answer: dict[str, Any], path: Any = path, odd: Any = odd) -> None:
-            found = mutate._at(answer, first)
+            found = mutate.value_at(answer, first)
             if not path:
-                parent = mutate._at(answer, first[:-1])
+                parent = mutate.value_at(answer, first[:-1])
                 parent[first[-1]] = odd
             elif odd == "REMOVED":
-                del mutate._at(found, path[:-1])[path[-1]]
+                del mutate.value_at(found, path[:-1])[path[-1]]
             else:
-                mutate._at(found, path[:-1])[path[-1]] = odd
+                mutate.value_at(found, path[:-1])[path[-1]] = odd
 
         aws.garble[operation] = change
         found = ask(source, stacks, aws)
@@ -66,8 +66,8 @@ def test_case_d5_one_garbled_item_of_a_list_is_one_unknown(
             known = found[name].raw
             # A value that AWS can give is one: 0 and 1, true and false, another state.
             assert known is None or type(known) is float, (path, odd)
-            seen_unknown += known is None
-    assert seen_unknown > len(ODD)
+            unknown += known is None
+    assert unknown > len(ODD)
 
 
 def test_case_d5_what_cannot_be_understood_is_named_with_its_reason(stacks: list[Stack]) -> None:
