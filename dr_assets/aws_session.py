@@ -10,6 +10,7 @@ DR_EXTERNAL_ID          the external id that the roles' trust policies ask for
 from __future__ import annotations
 
 import copy
+import getpass
 import os
 import re
 import threading
@@ -49,6 +50,16 @@ _RETRY_SECONDS = 45.0
 # How long a refusal counts: each read of a preflight would ask STS again, several hundred times.
 _REFUSED_SECONDS = 5.0
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 3.0, 5.0, 2
+
+
+def role_session_name() -> str:
+    """Names the user logged in, so that CloudTrail and records tell apart who acts under one role: the name of a session is part of its
+    ARN, and has 2 to 64 characters of `[\\w+=,.@-]` (STS API reference, AssumeRole)."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        return SESSION_NAME
+    return f"dr-{re.sub(r'[^a-zA-Z0-9_+=,.@-]', '-', user)}"[:64]
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,7 @@ class AssumedRole:
         where = f"The role {role.arn} ({role.variable})"
         try:
             sts: Any = self._source.client("sts", region_name=region, config=config, **self._options)
-            answer = sts.assume_role(RoleArn=role.arn, RoleSessionName=SESSION_NAME, **external)["Credentials"]
+            answer = sts.assume_role(RoleArn=role.arn, RoleSessionName=role_session_name(), **external)["Credentials"]
         except failures.ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             message = error.response.get("Error", {}).get("Message", "")

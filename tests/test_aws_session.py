@@ -20,7 +20,7 @@ from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.alerting.channels.sns import SnsChannel
 from dr_assets.alerting.message import Alert, compose
 from dr_assets.aws import Aws
-from dr_assets.aws_session import AssumedRole, AwsSession, Role
+from dr_assets.aws_session import AssumedRole, AwsSession, Role, role_session_name
 from dr_assets.defs.resources import AwsStack
 from dr_assets.drills import runner
 from dr_assets.emulator import EmbeddedAws
@@ -228,7 +228,7 @@ def test_credentials_are_fetched_once_for_all_regions_and_anew_before_they_expir
     sts = Sts()
     role = assumed(sts, "0815-abc")
     assert [role.get(region).access_key for region in (WEST, EAST, WEST)] == ["ASIA1"] * 3
-    assert sts.calls == [(WEST, {"RoleArn": ROLE, "RoleSessionName": "dr-assets", "ExternalId": "0815-abc"})]
+    assert sts.calls == [(WEST, {"RoleArn": ROLE, "RoleSessionName": role_session_name(), "ExternalId": "0815-abc"})]
     sts = Sts(seconds=300.0)
     role = assumed(sts)
     assert [role.get(region).access_key for region in (WEST, EAST)] == ["ASIA1", "ASIA2"]
@@ -377,3 +377,20 @@ def test_while_one_thread_refreshes_the_others_sign_with_the_old_credentials() -
         finally:
             answers.set()
         assert refreshing.result(timeout=5).access_key == "ASIA2"
+
+
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [
+        ("ann", "dr-ann"),
+        ("Ren\udce9 B/c", "dr-Ren--B-c"),
+        ("x" * 200, "dr-" + "x" * 61),
+        ("ann@corp.example", "dr-ann@corp.example"),
+    ],
+)
+def test_case_c5_a_session_of_the_role_names_who_is_logged_in(
+    user: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STS API reference, AssumeRole: RoleSessionName has 2 to 64 characters of `[\\w+=,.@-]`. One name for all told nobody apart."""
+    monkeypatch.setattr("getpass.getuser", lambda: user)
+    assert role_session_name() == name

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from dr_assets import utc
+from dr_assets.caller import CallerIdentity
 from dr_assets.documents import DocumentError, UtcTime, quoted, storable
 from dr_assets.errors import RefusedError
 from dr_assets.history.documents import SuppressedIncident, Upgradable
@@ -26,7 +27,8 @@ LONGEST = timedelta(hours=24)
 class Window(Upgradable):
     """`maintenance/STACK/window/ID.json`: `topic` is one topic with all its parts, or `*`; `until` is exclusive.
 
-    `planned_until`: the end it was opened with, where it was closed earlier.
+    `planned_until`: the end it was opened with, where it was closed earlier, by `closed_by`. `caller`: the AWS identity of whoever opened
+    it, beside the name given. All three are None in windows of earlier versions.
     """
 
     SCHEMA = "dr-assets/maintenance-window/1"
@@ -40,13 +42,22 @@ class Window(Upgradable):
     by: str
     why: str
     planned_until: UtcTime | None = None
+    caller: CallerIdentity | None = None
+    closed_by: CallerIdentity | None = None
 
     def is_open(self, now: datetime) -> bool:
         return self.start <= now < self.until
 
 
 def open_window(
-    store: Store, stack: str, start: datetime, until: datetime, by: str, why: str, topic: str = "*"
+    store: Store,
+    stack: str,
+    start: datetime,
+    until: datetime,
+    by: str,
+    why: str,
+    topic: str = "*",
+    caller: CallerIdentity | None = None,
 ) -> Window:
     """Announce a window. Raises RefusedError without an end within 24 hours, a person and a reason, or for an unknown topic."""
     if topic != "*" and topic_of(topic) is None:
@@ -57,14 +68,15 @@ def open_window(
         raise RefusedError("A maintenance window needs a person and a reason. Give both.")
     name = f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}"
     by, why = storable(by), storable(why)
-    window = Window(id=name, stack=stack, topic=topic, start=start, until=until, by=by, why=why)
+    window = Window(id=name, stack=stack, topic=topic, start=start, until=until, by=by, why=why, caller=caller)
     store.create(_key(stack, name), window.to_bytes())
     return window
 
 
-def close_window(store: Store, window: Window, now: datetime) -> None:
+def close_window(store: Store, window: Window, now: datetime, by: CallerIdentity | None = None) -> None:
     """End a window early."""
-    closed = window.model_copy(update={"until": now.astimezone(utc.UTC), "planned_until": window.until})
+    until = now.astimezone(utc.UTC)
+    closed = window.model_copy(update={"until": until, "planned_until": window.until, "closed_by": by})
     store.write(_key(window.stack, window.id), closed.to_bytes())
 
 

@@ -12,6 +12,7 @@ from dr_assets.cli.bounded import Bounded
 from dr_assets.cli.output import say, say_json
 
 if TYPE_CHECKING:
+    from dr_assets.caller import CallerIdentity
     from dr_assets.history.store import Store
     from dr_assets.ticks.status import AlertStatus
 
@@ -31,6 +32,15 @@ def _context() -> tuple[Store, str, datetime]:
     from dr_assets.stack import load_stack
 
     return open_store(), load_stack().environment_suffix, utc.now()
+
+
+def _identity(by: str) -> CallerIdentity:
+    """The AWS identity of whoever acts, from the site whose STS answers first; unknown, with the reason, costs seconds and refuses nothing."""
+    from dr_assets.caller import identify
+    from dr_assets.stack import load_stack
+
+    stack = load_stack()
+    return identify(by, (stack.secondary_region, stack.primary_region))
 
 
 @click.group()
@@ -71,13 +81,14 @@ def silence(hours: float, why: str, topic: str, by: str) -> None:
     from dr_assets.alerting.maintenance_windows import open_window
 
     store, stack, now = _context()
-    window = open_window(store, stack, now, now + timedelta(hours=hours), by, why, topic)
+    window = open_window(store, stack, now, now + timedelta(hours=hours), by, why, topic, _identity(by))
     say(f"silent until {window.until.isoformat(timespec='seconds')} ({window.id})")
 
 
 @alert.command()
 @click.argument("window")
-def unsilence(window: str) -> None:
+@by_option
+def unsilence(window: str, by: str) -> None:
     """Close the maintenance WINDOW early (its id, as `dr alert status` shows it)."""
     from dr_assets.alerting.maintenance_windows import close_window, windows
     from dr_assets.errors import DrError
@@ -88,7 +99,7 @@ def unsilence(window: str) -> None:
     )
     if found is None:
         raise DrError(f"No maintenance window {window} is open. See `dr alert status`.")
-    close_window(store, found, now)
+    close_window(store, found, now, _identity(by))
     say(f"{window} has ended")
 
 
@@ -105,7 +116,7 @@ def arm(hours: float, why: str, by: str) -> None:
     from dr_assets.failover.arming import arm as arm_failover
 
     store, stack, now = _context()
-    arming = arm_failover(store, stack, now, now + timedelta(hours=hours), by, why)
+    arming = arm_failover(store, stack, now, now + timedelta(hours=hours), by, why, _identity(by))
     say(f"automatic failover of {stack} is armed until {arming.until.isoformat(timespec='seconds')}")
 
 
@@ -116,7 +127,7 @@ def disarm(by: str) -> None:
     from dr_assets.failover.arming import disarm as disarm_failover
 
     store, stack, now = _context()
-    was = disarm_failover(store, stack, now, by)
+    was = disarm_failover(store, stack, now, by, _identity(by))
     say(f"automatic failover of {stack} is off" + ("" if was else " (it was not armed)"))
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 from pydantic import StringConstraints
 
 from dr_assets import utc
+from dr_assets.caller import CallerIdentity
 from dr_assets.core.freshness import Unknown, elapsed
 from dr_assets.documents import Document, UtcTime, quoted, storable
 from dr_assets.errors import RefusedError
@@ -26,7 +27,10 @@ Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 
 class Arming(Upgradable):
-    """`armed/STACK.json`: a person allowed automatic failover of one stack; `until` is exclusive."""
+    """`armed/STACK.json`: a person allowed automatic failover of one stack; `until` is exclusive.
+
+    caller: the AWS identity of whoever did, beside the name given; None where an earlier version wrote it. Likewise in `Disarming`.
+    """
 
     SCHEMA = "dr-assets/arming/1"
 
@@ -35,6 +39,7 @@ class Arming(Upgradable):
     until: UtcTime
     by: Text
     why: Text
+    caller: CallerIdentity | None = None
 
     def covers(self, stack: str, now: datetime) -> bool:
         return self.stack == stack and self.since <= now < self.until <= self.since + LONGEST
@@ -49,25 +54,28 @@ class Disarming(Upgradable):
     at: UtcTime
     by: str
     was_armed: bool
+    caller: CallerIdentity | None = None
 
 
-def arm(store: Store, stack: str, now: datetime, until: datetime, by: str, why: str) -> Arming:
+def arm(
+    store: Store, stack: str, now: datetime, until: datetime, by: str, why: str, caller: CallerIdentity | None = None
+) -> Arming:
     """Allow automatic failover of `stack`. Raises RefusedError without an end within seven days, a person and a reason."""
     if not now < until <= now + LONGEST:
         raise RefusedError("Automatic failover is armed for seven days at most. Give an end within them.")
     if not by.strip() or not why.strip():
         raise RefusedError("Arming automatic failover needs a person and a reason. Give both.")
-    arming = Arming(stack=stack, since=now, until=until, by=storable(by), why=storable(why))
+    arming = Arming(stack=stack, since=now, until=until, by=storable(by), why=storable(why), caller=caller)
     _audit(store, stack, now, "armed", arming)
     store.write(f"armed/{stack}.json", arming.to_bytes())
     return arming
 
 
-def disarm(store: Store, stack: str, now: datetime, by: str) -> bool:
+def disarm(store: Store, stack: str, now: datetime, by: str, caller: CallerIdentity | None = None) -> bool:
     """End the arming early. Answers whether one was in force."""
     was = armed(store, stack, now) is not None
     store.delete(f"armed/{stack}.json")
-    _audit(store, stack, now, "disarmed", Disarming(stack=stack, at=now, by=storable(by), was_armed=was))
+    _audit(store, stack, now, "disarmed", Disarming(stack=stack, at=now, by=storable(by), was_armed=was, caller=caller))
     return was
 
 

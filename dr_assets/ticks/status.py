@@ -52,9 +52,12 @@ class AlertStatus:
         return {
             "stack": self.stack,
             "at": utc.to_text(self.at),
-            "armed": self.arming.model_dump(mode="json") if self.arming else None,
+            "armed": self.arming.model_dump(mode="json", exclude={"caller"}) if self.arming else None,
             "unarmed": self.unarmed,
-            "silenced": [window.model_dump(mode="json", exclude={"planned_until"}) for window in self.windows],
+            "silenced": [
+                window.model_dump(mode="json", exclude={"planned_until", "caller", "closed_by"})
+                for window in self.windows
+            ],
             "open": [_summary(incident) for incident in self.open],
             "untold": [_summary(incident) for incident in self.suppressed],
             "undelivered": list(self.undelivered),

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from dr_assets.alerting import maintenance_windows
 from dr_assets.alerting.channels.channel import AlertRefused
 from dr_assets.alerting.delivery import DeliveryLog
+from dr_assets.caller import CallerIdentity
 from dr_assets.cli.main import main
 from dr_assets.failover.arming import armed
 from dr_assets.history.store import FolderStore
@@ -203,3 +204,22 @@ def test_case_d2_status_names_what_cannot_be_used_and_shows_the_rest(stack: Stac
     store.write(f"quarantine/alerts/{S}/x.json.0123456789ab", b"{")
     assert f"alerts/{S}/x.json: quarantined as " in dr("status").output
     assert shown()["set_aside"][-1].startswith(f"alerts/{S}/x.json: quarantined")
+
+
+def test_case_c5_who_arms_and_silences_is_kept_by_aws_identity_beside_the_name(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is what somebody typed; `unsilence` kept none at all."""
+    arn = "arn:aws:sts::123456789012:assumed-role/on-call/ann"
+    monkeypatch.setattr("dr_assets.caller.identify", lambda words, *_: CallerIdentity(words=words, arn=arn))
+    assert dr("arm", "--hours", "1", "--why", "night", "--by", "Ann").exit_code == 0
+    assert dr("disarm", "--by", "Bob").exit_code == 0
+    kept = [json.loads(store.read(key))["caller"] for key in store.list(f"armed/{S}/")]
+    assert [(each["words"], each["arn"]) for each in kept] == [("Ann", arn), ("Bob", arn)]
+    assert dr("silence", "--hours", "1", "--why", "patching", "--by", "Ann").exit_code == 0
+    (key,) = store.list(f"maintenance/{S}/window/")
+    name = key.rsplit("/", 1)[1].removesuffix(".json")
+    assert dr("unsilence", name, "--by", "Bob").exit_code == 0
+    window = json.loads(store.read(key))
+    assert (window["caller"]["words"], window["closed_by"]["words"]) == ("Ann", "Bob")
+    assert window["closed_by"]["arn"] == arn
