@@ -578,6 +578,10 @@ def holds(advice: Recommendation) -> list[Precondition]:
     return [Precondition("target-usable", True)]
 
 
+def garbled(advice: Recommendation) -> list[Precondition]:
+    raise KeyError("DBClusterMembers")
+
+
 @pytest.mark.parametrize(
     ("is_armed", "job", "conditions", "launches"),
     [
@@ -586,6 +590,7 @@ def holds(advice: Recommendation) -> list[Precondition]:
         (True, None, holds, False),
         (True, "failover_drill", None, False),
         (True, "failover_drill", lambda _: [Precondition("lag", None, "?")], False),
+        (True, "failover_drill", garbled, False),
     ],
 )
 def test_automatic_failover_is_off_unless_every_condition_holds(

@@ -281,6 +281,9 @@ def _failover(
         conditions = monitor.preconditions(advice) if monitor.preconditions else ()
     except DrError as error:
         conditions = [Precondition("preconditions", None, str(error))]
+    except Exception as error:  # a garbled answer, say: unknown, and no reason to lose the cursor of this tick
+        context.log.exception("the preconditions of the automatic failover cannot be evaluated")
+        conditions = [Precondition("preconditions", None, type(error).__name__)]
     against = refusals(advice, arming, conditions, monitor.clock(), monitor.vote)
     if against:
         context.log.error(f"automatic failover of {stack} is armed and refused: {'; '.join(against)}")
