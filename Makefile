@@ -47,7 +47,7 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/stack.py
-	$(BIN)/python bench/drills.py
+	$(BIN)/python bench/drills.py --runs 20
 	$(BIN)/python bench/alerts.py
 
 clean:

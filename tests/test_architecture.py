@@ -160,3 +160,11 @@ def test_case_e8_only_utc_reads_the_wall_clock() -> None:
 def test_a_reading_of_the_wall_clock_is_found(text: str) -> None:
     assert wall_clocks(text) == [1]
     assert wall_clocks("x = utc.now() - time.monotonic(), moment.strftime('%H')") == []
+
+
+def test_the_witness_of_the_drills_shares_no_code_with_the_product() -> None:
+    """Or it would share the product's faults: `bench/witness.py` imports the standard library and psycopg alone."""
+    tree = ast.parse((ROOT / "bench" / "witness.py").read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"psycopg"}
