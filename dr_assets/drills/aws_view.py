@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,10 @@ from dr_assets.secret import Secret
 from dr_assets.stack import Site, Stack
 
 IDENTITY_SECONDS = 3.0  # how long to wait for an answer that a recovery can do without
+
+
+# Before and after our clock, so that the newest datapoint is among them although our clock is wrong by an hour.
+LAG_WINDOW = timedelta(hours=2)
 
 
 @dataclass
@@ -205,17 +210,21 @@ class AwsView:
 
     def lag(self) -> Assessed:
         """The newest lag at the target in milliseconds, as `lag_metric.LAG` lets it be believed. Where only the series with SourceRegion
-        alone has data, ListMetrics decides whether it is this cluster's."""
-        now, shapes = utc.now(), lag_metric.shapes(self.stack, self.to_site)
+        alone has data, ListMetrics decides whether it is this cluster's.
+
+        Its age is by AWS's clock, which stamped it: ours may be set in the midst of a drill.
+        """
+        ours, shapes = utc.now(), lag_metric.shapes(self.stack, self.to_site)
         found = self.call(
             "cloudwatch",
             "get_metric_data",
             self.to_region,
             MetricDataQueries=lag_metric.queries(shapes.values()),
-            StartTime=now - timedelta(hours=1),
-            EndTime=now + timedelta(minutes=1),
+            StartTime=ours - LAG_WINDOW,
+            EndTime=ours + LAG_WINDOW,
             ScanBy="TimestampDescending",
         )
+        now = _date(found) or ours
         try:
             newest = lag_metric.newest(shapes, found["MetricDataResults"], now)
         except (LookupError, TypeError, ValueError) as error:
@@ -226,7 +235,7 @@ class AwsView:
         if newest is not None and lag_metric.source_is_ours(configured, shapes, metrics):
             return assess(newest[2], newest[1].astimezone(utc.UTC), now, lag_metric.LAG)
         if lag_metric.listed(configured, shapes, metrics):
-            return Unknown(f"CloudWatch has no replication lag of the last hour at the {self.to_site} site")
+            return Unknown(f"CloudWatch has no replication lag of the last hours at the {self.to_site} site")
         return Unknown(lag_metric.no_such_metric(lag_metric.REPLICATION_LAG, self.to_region))
 
     def _listed(self) -> Sequence[Mapping[str, Any]]:
@@ -261,3 +270,11 @@ class AwsView:
             if status != "in_sync" and (not parts or any(part in key for part in parts))
         ]
         return "; ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "") if bad else None
+
+
+def _date(answer: Mapping[str, Any]) -> datetime | None:
+    """When AWS gave the answer, by its `Date` header (RFC 9110, 6.6.1); None where there is none."""
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(utc.UTC)
+    except (LookupError, TypeError, ValueError):
+        return None

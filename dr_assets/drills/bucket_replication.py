@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr_assets import utc
+from dr_assets.core.freshness import is_future
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.errors import AwsCallError, DrError
 from dr_assets.resources.backup.rows import EXPIRE_DAYS
@@ -47,7 +48,7 @@ def bucket_replicated(view: AwsView) -> str | None:
     deadline = time.monotonic() + LISTING_SECONDS
     with ThreadPoolExecutor(len(SITES), thread_name_prefix="exports") as pool:
         held = dict(zip(SITES, pool.map(lambda site: list(_versions(view, site, deadline)), SITES), strict=True))
-    young = utc.now() - GRACE
+    now = utc.now()
     budget = STATUS_CALLS
     problems: list[str] = []
     for site in (view.from_site, view.to_site):
@@ -55,13 +56,13 @@ def bucket_replicated(view: AwsView) -> str | None:
         # Versioning works").
         there = {(item.key, item.id) for item in held[other(site)] if item.id != "null"}
         missing = [item for item in held[site] if item.latest and not item.marker and (item.key, item.id) not in there]
-        problems += _not_deleted(site, held[site], held[other(site)], young)
+        problems += _not_deleted(site, held[site], held[other(site)], now)
         # Newest first: the older ones have no excuse, whatever their status.
         for item in sorted(missing, key=lambda item: item.at, reverse=True):
             status = _status(view, site, item) if budget else "PENDING"
             budget = max(0, budget - 1)
             # "gone": deleted meanwhile. REPLICA: its original was deleted for good.
-            if status not in ("gone", "REPLICA") and not (status == "PENDING" and item.at > young):
+            if status not in ("gone", "REPLICA") and not (status == "PENDING" and _is_young(item.at, now)):
                 problems.append(f"{item.key} is at the {site} site only ({_words(status)})")
     newest = sorted(
         (item for item in held[view.from_site] if item.latest and not item.marker),
@@ -82,13 +83,23 @@ def bucket_replicated(view: AwsView) -> str | None:
     )
 
 
-def _not_deleted(site: Site, here: Sequence[Version], there: Sequence[Version], young: datetime) -> Iterator[str]:
+def _is_young(at: datetime, now: datetime) -> bool:
+    """Whether it may still be on its way. One of the future is not: it would be excused for ever."""
+    return now - GRACE < at and not is_future(at, now)
+
+
+def _not_deleted(site: Site, here: Sequence[Version], there: Sequence[Version], now: datetime) -> Iterator[str]:
     """Objects that were deleted at this site and are still current at the other. Expiration by lifecycle sets a marker of its own at
     each site, on its own day: the marker of an object of that age is no deletion that S3 would replicate ("Replicating delete markers")."""
     current = {item.key: item for item in there if item.latest and not item.marker}
     for marker in here:
         left = current.get(marker.key) if marker.latest and marker.marker else None
-        if left and left.at <= marker.at < young and marker.at - left.at < timedelta(days=EXPIRE_DAYS):
+        if (
+            left
+            and left.at <= marker.at
+            and not _is_young(marker.at, now)
+            and marker.at - left.at < timedelta(days=EXPIRE_DAYS)
+        ):
             yield f"{marker.key} was deleted at the {site} site only"
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.core.freshness import Unknown
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.plan import Plan, Scenario
 from dr_assets.drills.preconditions import EVERY, Check
-from dr_assets.resources.alarms.lag_metric import PERIOD_SECONDS
 from dr_assets.stack import Stack
 
 
@@ -62,6 +62,7 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | No
     fresh and within `plan.protected_lag_ms`. `since` (UTC): when the writer was moved. CloudWatch's metrics are minutes late, so the newest lag
     of a site that was a reader shortly before may be of that time; it does not count.
     """
+    elapsed = (utc.now() - since).total_seconds()
     # From the new writer's side: the target of this view is the site that becomes a reader again.
     view = AwsView(
         stack, aws, plan.scenario, from_site=plan.to_site, to_site=plan.from_site, lag_gate_ms=plan.protected_lag_ms
@@ -75,8 +76,7 @@ def unprotected(stack: Stack, aws: Aws, plan: Plan, since: datetime) -> str | No
     if not any(item["DBInstanceStatus"] == "available" for item in view.target_instances):
         return f"no instance of the {plan.from_site} cluster is available"
     found = view.lag()
-    # A minute's datapoint bears the time of its beginning.
-    if isinstance(found, Unknown) or found.at + timedelta(seconds=PERIOD_SECONDS) <= since:
+    if isinstance(found, Unknown) or found.age >= elapsed:
         return f"the {plan.from_site} cluster reports no lag yet"
     if found.value > plan.protected_lag_ms:
         return f"the {plan.from_site} cluster is {found.value:.0f} ms behind"

@@ -168,14 +168,15 @@ def _take(rule: Rule, track: Track, sample: Sample, now: datetime) -> Track:
         return track
     if track.at is not None and at < track.at:
         return track
-    if isinstance(found, Unknown):
+    never = rule.unknown_is_breach and sample.raw is None and not is_future(sample.at, now)
+    if isinstance(found, Unknown) and not never:
         return replace(track, value=None, note=found.reason)  # its time is no reading's
-    value = found.value
+    value = None if isinstance(found, Unknown) else found.value
     if at == track.at and value == track.value:
         return track
     known = clock if track.at is None or at > track.at else track.known
     track = replace(track, at=at, value=value, known=known, note=sample.note)
-    bad = rule.breached(value, track.raised)
+    bad = True if value is None else rule.breached(value, track.raised)
     if bad is None:
         return replace(track, good_at=None)
     if bad:

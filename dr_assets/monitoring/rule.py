@@ -31,6 +31,7 @@ class Rule:
     clear_hold     how long the values must be good before the breach ends
     quantity       of its subject: a reading older than its age limit no longer passes
     unknown_after  silence that is itself worth an alert; None: silence is ignored
+    unknown_is_breach  a subject that its source answers without a value is in breach: what must have happened never did
     observed_first  silence counts only once the source has yielded the subject, with a value or without: before the stack is
                    provisioned it yields nothing
     resource       the catalogue key whose lineage gives the blast radius
@@ -54,6 +55,7 @@ class Rule:
     clear_hold: float = CLEAR_SECONDS
     quantity: Quantity = REPORTED
     unknown_after: float | None = None
+    unknown_is_breach: bool = False
     observed_first: bool = False
     severity: Severity = "warning"
     resource: str = ""

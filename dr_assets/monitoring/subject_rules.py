@@ -111,6 +111,7 @@ def drill_rule(subject: str) -> Rule:
         else f"The {scenario} drill is overdue",
         above=None if readiness else DRILL_DAYS[scenario],
         below=1.0 if readiness else None,
+        unknown_is_breach=not readiness,  # never proven
         unit="" if readiness else "days",
         resource="global/aurora/global-cluster",
         covered_by=tuple(divided(DRILLS, name) for name in DRILL_DAYS) if readiness else (),

@@ -13,14 +13,11 @@ from dr_assets.history.store import Store
 from dr_assets.monitoring.rules import DRILL_DAYS, UNFINISHED
 from dr_assets.monitoring.samples import DAYS, REPORTED, Sample
 
-# A scenario that was never proven: overdue whatever its limit.
-NEVER_DAYS = 36500.0
-
 
 def drill_samples(
     store: Store, stack: str, now: datetime, changed_since: Callable[[datetime], str | None]
 ) -> list[Sample]:
-    """The age of each scenario's last proof in days; whether the newest proof still stands, and whether no drill waits to be
+    """The age of each scenario's last proof in days, None where it was never proven; whether the newest proof still stands, and whether no drill waits to be
     resumed (1 or 0).
 
     `changed_since(proof)` names what changed after that time, or None. Raises DrError where the store does not answer.
@@ -29,7 +26,7 @@ def drill_samples(
     samples = []
     for scenario in DRILL_DAYS:
         at = proofs.get(scenario)
-        age = (now - at).total_seconds() / 86400 if at else NEVER_DAYS
+        age = (now - at).total_seconds() / 86400 if at else None
         note = (
             f"last {scenario} drill within RTO and RPO: {at:%Y-%m-%d}"
             if at

@@ -13,6 +13,7 @@ from typing import Any
 from dr_assets import escape, utc
 from dr_assets.alerting.delivery import DeliveryLog
 from dr_assets.alerting.maintenance_windows import Window, windows
+from dr_assets.core.freshness import Unknown, elapsed
 from dr_assets.documents import DocumentError, quoted
 from dr_assets.failover.arming import Arming, Unarmed, read_arming
 from dr_assets.history.documents import Incident, SuppressedIncident
@@ -97,11 +98,12 @@ def alert_status(store: Store, stack: str, now: datetime) -> AlertStatus:
 
 def _undelivered(entries: Found[OutboxEntry], now: datetime, delivered: set[str]) -> Iterator[str]:
     """An outbox entry goes once the next tick finds it in its cursor. One that is unconfirmed, or that stays, is stuck."""
-    ages = {key: now.timestamp() - entry.at for key, entry in entries.items.items()}
+    # One of the future has no age: it would never be stuck.
+    ages = {key: elapsed(utc.from_epoch(entry.at), now) for key, entry in entries.items.items()}
     ages.update({each.key: STUCK_SECONDS for each in entries.refused})
     for key, age in sorted(ages.items()):
         name = key.rsplit("/", 1)[1].removesuffix(".json")
-        if name not in delivered or age >= STUCK_SECONDS:
+        if name not in delivered or isinstance(age, Unknown) or age >= STUCK_SECONDS:
             yield escape.line(name)
 
 

@@ -120,6 +120,12 @@ def test_what_is_on_its_way_has_the_grace_and_what_failed_has_none(stack: Stack)
     assert "tags changed of the primary site is not up to date" in str(buckets.reason())
 
 
+def test_an_object_of_the_future_is_not_on_its_way_for_ever(stack: Stack) -> None:
+    buckets = Buckets(stack)
+    buckets.put("primary", "stamped ahead", status="PENDING", age=-GRACE)
+    assert "stamped ahead is at the primary site only" in str(buckets.reason())
+
+
 def test_both_sites_are_listed_at_the_same_time(stack: Stack) -> None:
     """Each site's first page comes only once the other's was asked for."""
     buckets, both = Buckets(stack), threading.Barrier(2)

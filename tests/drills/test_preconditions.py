@@ -1,16 +1,19 @@
 """What blocks a drill, and what an override lifts; the lag as CloudWatch shows it, minutes late."""
 
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from dr_assets.aws import Aws
+from dr_assets.core.freshness import Known
 from dr_assets.drills import postconditions
 from dr_assets.drills.aws_view import AwsView
 from dr_assets.drills.parts import Condition, Override, current_name
 from dr_assets.drills.plan import Plan
 from dr_assets.drills.preconditions import PRECONDITIONS, blocking, evaluate
+from dr_assets.resources.alarms import lag_metric
 from dr_assets.stack import Stack
 
 FAILED = Condition(name="alert-subscription-confirmed", passed=False, reason="no confirmed subscription")
@@ -124,3 +127,29 @@ def test_aws_05_a_late_lag_of_before_the_move_does_not_prove_that_the_reader_is_
     cloud.minutes[11] = 80.0  # replicates again since the same minute
     cloud.at(12 * 60 + delay)
     assert unprotected() is None
+
+
+@pytest.mark.parametrize("step", [-300.0, 0.0, 300.0])
+def test_case_e8_the_age_of_a_lag_is_by_the_clock_that_stamped_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Our clock set by five minutes in the midst of a drill: the newest reading is asked for, and neither old nor of the future.
+
+    AWS's answers bear its time (RFC 9110, 6.6.1, Date)."""
+    asked: dict[str, Any] = {}
+    at, shapes = NOON - timedelta(minutes=2), lag_metric.shapes(stack, "secondary")
+
+    def answer(_view: AwsView, _service: str, _operation: str, _region: str, **params: Any) -> dict[str, Any]:
+        asked.update(params)
+        empty = [{"Id": f"shape{n}", "Timestamps": [], "Values": []} for n in range(1, len(shapes))]
+        found = [{"Id": "shape0", "Timestamps": [at], "Values": [80.0]}, *empty]
+        return {
+            "MetricDataResults": found,
+            "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(NOON, usegmt=True)}},
+        }
+
+    monkeypatch.setattr(AwsView, "call", answer)
+    monkeypatch.setattr("dr_assets.utc.now", lambda: NOON + timedelta(seconds=step))
+    found = AwsView(stack, Aws(), "failover", from_site="primary", to_site="secondary").lag()
+    assert found == Known(80.0, at, 60.0)
+    assert asked["StartTime"] < at < asked["EndTime"]
