@@ -168,7 +168,7 @@ def _take(rule: Rule, track: Track, sample: Sample, now: datetime) -> Track:
         return track
     if track.at is not None and at < track.at:
         return track
-    never = rule.unknown_is_breach and sample.raw is None and not is_future(sample.at, now)
+    never = rule.unknown_is_breach and sample.is_absent and not is_future(sample.at, now)
     if isinstance(found, Unknown) and not never:
         return replace(track, value=None, note=found.reason)  # its time is no reading's
     value = None if isinstance(found, Unknown) else found.value

@@ -60,6 +60,11 @@ class Sample:
         """STACK/SITE/SOURCE/METRIC: a later sample of a subject supersedes the earlier ones."""
         return f"{self.stack}/{self.site}/{self.source}/{self.metric}"
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether the source answered, and had no value."""
+        return self.raw is None
+
     def assess(self, now: datetime, limit: float = math.inf) -> Assessed:
         """The reading as it can be believed at `now`. `limit`: an age limit in seconds that is stricter than the quantity's."""
         if self.raw is None and self.note:
