@@ -436,11 +436,11 @@ def _misplaced(document: JournalDocument, stack: str, drill: str) -> str:
 
 
 def _is_open_journal(data: bytes) -> bool:
-    """Whether a journal that cannot be read in full has the schema of one, and no end."""
+    """Whether a journal that cannot be read in full has the schema of one, and no end. Damaged JSON may have none: it counts as open."""
     try:
         content = parse(data)
     except DocumentError:
-        return False
+        return f'"{JournalDocument.SCHEMA}"'.encode() in data
     return isinstance(content, dict) and content.get("schema") == JournalDocument.SCHEMA and not content.get("ended")
 
 
