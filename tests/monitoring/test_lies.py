@@ -58,7 +58,7 @@ def without(second: float, source: str, metric: str) -> list[Sample]:
 def test_case_a4_every_source_times_every_lie(stack: Stack, source: str, metric: Metric, lie: str) -> None:
     """Beside healthy others: unknown at once, no incident but that of the silent source, and the check does not pass."""
     run, rules = Run(stack), rules_for(stack)
-    of_both = source in ("writers", "store") or metric.name == "writer-inside"
+    of_both = source in ("writers", "store", "host") or metric.name == "writer-inside"
     sites: tuple[Any, ...] = ("global",) if of_both else SITES
     good = 0.0 if metric.name == "transition" else 1.0
     for second in range(0, 30, 5):
