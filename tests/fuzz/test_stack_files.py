@@ -21,7 +21,7 @@ from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack, load_stack, parse_stack
 from dr_assets.stack_values import REGIONS
 
-SHIPPED = Path(__file__).parent.parent / "infra" / "stack.auto.tfvars.json"
+SHIPPED = Path(__file__).parents[2] / "infra" / "stack.auto.tfvars.json"
 ODD: list[Any] = [
     None,
     True,
