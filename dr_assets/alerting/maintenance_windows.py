@@ -6,6 +6,7 @@ its trace alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -19,9 +20,10 @@ from dr_assets.history.documents import SuppressedIncident, Upgradable
 from dr_assets.history.reading import Found, read_all
 from dr_assets.history.store import Store
 from dr_assets.monitoring.incidents import Transition
-from dr_assets.monitoring.topics import TOPICS, topic_of
+from dr_assets.monitoring.topics import TOPIC_LENGTH, TOPICS, topic_of
 
 LONGEST = timedelta(hours=24)
+_TOPIC = re.compile(rf"[A-Za-z0-9_.-]{{1,{TOPIC_LENGTH}}}")
 
 
 class Window(Upgradable):
@@ -60,7 +62,7 @@ def open_window(
     caller: CallerIdentity | None = None,
 ) -> Window:
     """Announce a window. Raises RefusedError without an end within 24 hours, a person and a reason, or for an unknown topic."""
-    if topic != "*" and topic_of(topic) is None:
+    if topic != "*" and not (_TOPIC.fullmatch(topic) and topic_of(topic)):
         raise RefusedError(f"There is no topic {storable(topic)}. Give one of {', '.join(TOPICS)}, or a part of one.")
     if not start < until <= start + LONGEST:
         raise RefusedError("A maintenance window ends after it begins and within 24 hours. Give another end.")
@@ -69,7 +71,10 @@ def open_window(
     name = f"{start:%Y%m%dT%H%M%S}-{topic.replace('*', 'all')}"
     by, why = storable(by), storable(why)
     window = Window(id=name, stack=stack, topic=topic, start=start, until=until, by=by, why=why, caller=caller)
-    store.create(_key(stack, name), window.to_bytes())
+    try:
+        store.create(_key(stack, name), window.to_bytes())
+    except FileExistsError:
+        raise RefusedError(f"The maintenance window {name} exists already. See `dr alert status`.") from None
     return window
 
 

@@ -325,7 +325,7 @@ def reconcile_(old: str, out: Path, drill_id: str | None, as_json: bool) -> None
     from dr_assets.stack import load_stack
 
     host, _, port = old.partition(":")
-    if port and not port.isdigit():
+    if not host or (port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535)):
         raise DrError(f"{old!r} is not HOST or HOST:PORT.")
     stack = load_stack()
     if drill_id:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from dr_assets import escape, utc
 from dr_assets.core.freshness import SKEW_SECONDS
-from dr_assets.documents import DocumentError, Part, UtcTime, parse
+from dr_assets.documents import DocumentError, Part, UtcTime, parse, storable
 from dr_assets.errors import DrError, RefusedError, UnansweredError
 from dr_assets.history.store import Store
 
@@ -61,7 +61,7 @@ class DrillLock:
     """
 
     def __init__(self, store: Store, stack: str, drill: str, clock: Callable[[], datetime] = utc.clock) -> None:
-        self._store, self._stack, self.drill, self._clock = store, stack, drill, clock
+        self._store, self._stack, self.drill, self._clock = store, stack, storable(drill), clock
         self._number = 0
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None

@@ -3,6 +3,7 @@
 What is accepted is judged by rules written here from AWS's documents, not by the product's own.
 """
 
+import contextlib
 import copy
 import ipaddress
 import json
@@ -20,8 +21,10 @@ from dr_assets.errors import StackFileError
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import Stack, load_stack, parse_stack
 from dr_assets.stack_values import REGIONS
+from tests.fuzz import mutate
 
 SHIPPED = Path(__file__).parents[2] / "infra" / "stack.auto.tfvars.json"
+FOUND = Path(__file__).parent / "seeds" / "stack.json"
 ODD: list[Any] = [
     None,
     True,
@@ -221,6 +224,79 @@ def test_case_e5_damaged_text_is_refused_in_one_line(tmp_path: Path) -> None:
             assert all(line.startswith("  - ") for line in lines)
         else:
             assert faults(stack) == []
+
+
+def written(rng: random.Random) -> tuple[bytes, dict[str, str]]:
+    """A stack file and DR_STACK__ variables: near values, values of other places and types, damaged bytes."""
+    shipped = json.loads(SHIPPED.read_text())
+    every = list(leaves(shipped))
+    environ = {}
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        path = [str(part) for part in rng.choice(every)]
+        value = mutated(json.loads(SHIPPED.read_text()).get(path[0]), rng)
+        text = value if isinstance(value, str) else json.dumps(value)
+        name = "__".join(path)
+        environ[f"DR_STACK__{name.upper() if rng.random() < 0.7 else name}"] = text.replace("\0", "")
+    how = rng.randrange(4)
+    if how == 0:
+        return SHIPPED.read_bytes(), environ
+    if how == 1:
+        return mutate.document(rng, SHIPPED.read_bytes()), environ
+    for _ in range(rng.choice((1, 1, 2))):
+        *inner, last = rng.choice(every)
+        holder: Any = shipped
+        for part in inner:
+            holder = holder[part]
+        holder[last] = mutated(holder[last], rng)
+        every = list(leaves(shipped))
+    return json.dumps(shipped).encode(), environ
+
+
+def problems(file: Path, content: bytes, environ: dict[str, str]) -> list[str]:
+    """What is wrong with how a stack file was taken: more than a few printable lines, or a value that AWS refuses."""
+    file.write_bytes(content)
+    try:
+        stack = load_stack(file, environ=environ)
+    except StackFileError as error:
+        first, *lines = str(error).splitlines()
+        named = str(file) in first or "DR_STACK__" in first
+        found = [] if named else [f"names neither the file nor a variable: {first}"]
+        shown = [line for line in lines if not (line.startswith("  - ") and line.isprintable() and len(line) < 500)]
+        return found + [f"odd line {line!r}" for line in (*shown[:1], *([] if first.isprintable() else [first]))]
+    except Exception as error:
+        return [f"traceback: {type(error).__name__}: {error}"[:300]]
+    return faults(stack)
+
+
+def run(folder: Path, number: int) -> None:
+    seed, wrong, accepted = mutate.seed(), [], 0
+    for n in range(number):
+        content, environ = written(mutate.generator(seed, "stack", n))
+        wrong += [f"input {n}: {problem}" for problem in problems(folder / "stack.json", content, environ)]
+        with contextlib.suppress(StackFileError):
+            load_stack(folder / "stack.json", environ=environ)
+            accepted += 1
+    assert not wrong, f"{mutate.SEED_VARIABLE}={seed}: {len(wrong)} of {number}\n" + "\n".join(wrong[:20])
+    assert number / 30 < accepted < number / 2, "the mutants are neither all noise nor all harmless"
+
+
+@pytest.mark.parametrize("given", json.loads(FOUND.read_text()), ids=lambda given: str(given["name"]))
+def test_case_e5_stack_files_that_were_once_taken_wrongly_are_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    (tmp_path / "stack.json").write_text(given.get("text") or SHIPPED.read_text())
+    with pytest.raises(StackFileError):
+        load_stack(tmp_path / "stack.json", environ=given.get("environ", {}))
+    content = (tmp_path / "stack.json").read_bytes()
+    assert problems(tmp_path / "stack.json", content, given.get("environ", {})) == []
+
+
+def test_case_e5_mutated_stack_files_are_refused_by_name_or_right(tmp_path: Path) -> None:
+    run(tmp_path, 300)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_case_e5_five_thousand_mutated_stack_files(tmp_path: Path) -> None:
+    run(tmp_path, 5000)
 
 
 def test_aws_22_the_longest_names_are_within_awss_limits(raw_stack: dict[str, Any]) -> None:
