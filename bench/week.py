@@ -192,7 +192,7 @@ def main(days: int, seed: int) -> None:
         mock.patch("dr_assets.clock.wall_offset", lambda: ("simulated", 0.0)),
         mock.patch.object(sample_buffer, "time", buffer_time),
     ):
-        store = FolderStore(Path(folder) / "history")
+        store = FolderStore(Path(folder) / "dr-history")
         week, job = Week(stack, world, store, instance), partitioned(stack)
         begun = time.perf_counter()
         print("| day | MiB resident | cursor bytes (largest) | events | alerts | history: objects (KiB) |", flush=True)
