@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from dr_assets.stack import Stack, parse_stack
@@ -16,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Before any fixture of a session runs.
 isolate(os.environ)
 guard_sockets()
+# Properties hold or do not; how fast an example runs depends on what else the machine does.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 os.environ.setdefault(SEED, seed())  # one for all workers, also over midnight
 
 # The longest files first, so that no worker is left with one at the end; Terraform's mostly wait, others run beside them.

@@ -378,7 +378,7 @@ class Journal:
             for each in self.document.callers
             if each.did in ("begun", "resumed") and (not intended or each.at <= intended[-1])
         ]
-        return max(acting, key=lambda each: each.at).arn if acting else None
+        return max(reversed(acting), key=lambda each: each.at).arn if acting else None  # of equal times the last one
 
     def end(self, status: Literal["succeeded", "failed", "aborted"]) -> None:
         """The drill is over; it can be neither resumed nor aborted any more."""
