@@ -30,6 +30,7 @@ FIRST = (
     "test_demo.py",
     "browser",
     "integration",
+    "faults",
     "test_moves.py",
     "test_heartbeat.py",
 )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -49,10 +49,21 @@ def streams() -> Iterator[None]:
     except OSError as error:
         if not {click.echo.__code__, say_table.__code__} & {frame.f_code for frame, _ in walk_tb(error.__traceback__)}:
             raise
-        with suppress(OSError):  # else Python reports at its exit what is still to be written
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         say(f"dr: The output cannot be written ({error.strerror}). Send it elsewhere.", err=True)
         sys.exit(1)
+    finally:
+        try:
+            if sys.stderr:
+                sys.stderr.flush()
+        except (OSError, ValueError):
+            _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still to be written nowhere: Python would report it as it ends, with an exit code of its own (120)."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say_text(text: object, err: bool = False, style: str | None = None) -> None:

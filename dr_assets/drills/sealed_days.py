@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dr_assets import utc
+from dr_assets import escape, utc
 from dr_assets.documents import Document, DocumentError
 from dr_assets.drills import statements
 from dr_assets.drills.parts import Sha256
@@ -24,7 +23,7 @@ from dr_assets.errors import DrError
 from dr_assets.history.documents import StoredIncident
 from dr_assets.history.store import Store
 
-LOG = logging.getLogger(__name__)
+LOG = escape.logger(__name__)
 _SAMPLES = re.compile(r"samples/[^/]+/[^/]+/(\d{4}-\d{2}-\d{2})\.parquet", re.ASCII)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})-(\d{3,9})\.json", re.ASCII)
 _IN_A_STATEMENT = 15  # days, so that its payload stays below the bytes that KMS signs

@@ -245,6 +245,7 @@ SWITCHES: Mapping[str, str] = {
     "certificate_names_global_endpoint": "not readable: only a TLS connection to the database shows its certificate",
     "clear_text": "not readable: a property of the request, not of AWS",
     "cluster_without_key": "not readable: it takes a key that is disabled or destroyed",
+    "endpoint_ttl_seconds": "not readable: only a DNS lookup of an endpoint shows it, which every drill's record states",
     "list_metrics_seconds": "not readable: it takes a metric that did not exist before",
     "logical_messages": "not readable: it takes a database",
     "new_cluster_group_seconds": "not readable: it takes a parameter group that has just been made",

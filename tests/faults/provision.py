@@ -11,6 +11,7 @@ from typing import Any
 from dr_assets.aws import Aws
 from dr_assets.core.model import Call
 from dr_assets.emulator import EmbeddedAws
+from dr_assets.errors import UnansweredError
 from dr_assets.stack import SITES, Stack
 from tests.faults.drills import REGIONAL
 from tests.faults.matrix import Subject
@@ -62,6 +63,17 @@ def verification() -> Subject:
     )
 
 
+def converge(stack: Stack) -> None:
+    """Provision again after each answer that left open whether a call was carried out, as a person or a job's retry does."""
+    for _ in range(4 * len(CREATING)):
+        try:
+            build(stack)
+            return
+        except UnansweredError:
+            continue
+    raise AssertionError("it does not converge")
+
+
 class Mortal:
     """Provisions in processes of which each dies at the next creating call that none of them died at before."""
 
@@ -78,7 +90,7 @@ class Mortal:
         for _ in range(deaths):
             if not self._dies():
                 break
-        build(self.stack)
+        converge(self.stack)
 
     def _dies(self) -> bool:
         child = os.fork()
@@ -86,7 +98,7 @@ class Mortal:
             code = 1
             try:
                 self._watch()
-                build(self.stack)
+                converge(self.stack)
                 code = 0
             finally:
                 os._exit(code)

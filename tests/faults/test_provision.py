@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dr_assets.emulator import EmbeddedAws
-from dr_assets.reconcile import service
+from dr_assets.reconcile import progress, service
 from dr_assets.resources.catalog import catalog
 from dr_assets.stack import SITES, Stack
 from tests.faults.drills import MODES
@@ -22,8 +22,15 @@ TODAY = random.Random(f"{seed()}:provision").choice(sorted(FAULTS))
     "fault", [pytest.param(name, marks=() if name == TODAY else pytest.mark.exhaustive) for name in FAULTS]
 )
 def test_it_converges_and_nothing_is_made_twice(
-    cloud: EmbeddedAws, stack: Stack, tmp_path: Path, request: pytest.FixtureRequest, fault: str
+    cloud: EmbeddedAws,
+    stack: Stack,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
 ) -> None:
+    # What a lost creation is waited for is AWS's delay in showing it, which the embedded AWS has only where it is told to.
+    monkeypatch.setattr(progress, "LOST_SECONDS", 1.0)
     if fault.startswith("killed"):
         mortal = Mortal(stack, tmp_path, fault.removeprefix("killed-"))
         everything = "not exhaustive" not in request.config.option.markexpr
