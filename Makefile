@@ -46,9 +46,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
-	$(BIN)/python bench/stack.py
-	$(BIN)/python bench/drills.py --runs 20
-	$(BIN)/python bench/alerts.py
+	$(BIN)/python -m bench.stack
+	$(BIN)/python -m bench.drills --runs 20
+	$(BIN)/python -m bench.alerts
+	$(BIN)/python -m bench.week
 
 clean:
 	rm -rf $(VENV) .venv-independent .dr build *.egg-info

@@ -2,8 +2,8 @@
 AWS with its PostgreSQL pair. Each run kills the primary's server, waits for the alert by SNS and by webhook, revives it, and
 waits for the resolution; each begins with a fresh Dagster instance and a fresh history.
 
-    python bench/alerts.py [--runs N]        # 20 by default, about 90 seconds each
-    python bench/alerts.py --overhead        # a tick of each sensor beside one of an empty sensor, in one daemon
+    python -m bench.alerts [--runs N]        # 20 by default, about 90 seconds each
+    python -m bench.alerts --overhead        # a tick of each sensor beside one of an empty sensor, in one daemon
 
 Exits 1 when a run had no alert within 30 s, or not exactly one alert and one resolution.
 """

@@ -1,6 +1,6 @@
 """Random drills on the embedded AWS beside an independent client: reported loss, gap and lost time against plain counts.
 
-    python bench/drills.py [--runs 100] [--seed 20261127] [--first 0]
+    python -m bench.drills [--runs 100] [--seed 20261127] [--first 0]
 
 Drill n of a seed is `Random(f"{seed}/{n}")`: scenario, rate, interval, time to live, fault. One alone: `--first N --runs 1`.
 `bench/witness.py`, a process that shares no code with the product, writes through the writer endpoint and respects DNS time to
@@ -33,8 +33,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from dr_assets import utc
 from dr_assets.aws import Aws
 from dr_assets.cli.demo import environment, subscribe_on_call
@@ -52,6 +50,7 @@ from dr_assets.postgres.connection import Credentials
 from dr_assets.resources import names
 from dr_assets.secret import Secret
 from dr_assets.stack import Site, Stack, load_stack
+from tests.support.drills import connect_as
 
 FAULTS = (
     "none",
@@ -116,19 +115,7 @@ class Bench:
         self.credentials = Credentials.from_text(Secret(secret["SecretString"]), "the secondary's")
 
     def sql(self, address: list[Any], text: str, *values: Any) -> list[tuple[Any, ...]]:
-        """By address, which no certificate names: so verify-ca."""
-        found = self.credentials
-        with psycopg.connect(
-            host=address[0],
-            port=address[1],
-            user=found.username,
-            password=found.password.reveal(),
-            dbname=found.dbname,
-            autocommit=True,
-            connect_timeout=2,
-            sslmode="verify-ca",
-            sslrootcert=os.environ["DR_TLS_CA"],
-        ) as connection:
+        with connect_as(self.credentials, address) as connection:
             cursor = connection.execute(text, values)
             return cursor.fetchall() if cursor.description else []
 

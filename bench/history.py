@@ -1,6 +1,6 @@
 """The RPO report over synthetic years, side by side with the same aggregation in DuckDB and in Polars; prints ratios.
 
-    python bench/history.py [--stacks 2] [--days 365] [--rounds 3] [--keep DIR]
+    python -m bench.history [--stacks 2] [--days 365] [--rounds 3] [--keep DIR]
 
 Generates one-minute samples for each stack (one file a day, as the product writes them; with gaps, nulls and breaches). Each side
 reads the same files and computes known time, compliance, percentiles and maximum for the whole period, each day, week and

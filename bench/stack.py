@@ -1,6 +1,6 @@
 """DR Assets against Terraform, side by side in one run, on one embedded AWS each; prints a table of ratios.
 
-    python bench/stack.py [--rounds 3]
+    python -m bench.stack [--rounds 3]
 
 Wall times are of whole processes (start, imports and all), taken in turn A B A B so that a machine that slows down slows
 both; what counts are the ratios. `dr verify` and a `dr provision` that changes nothing stand against `terraform plan

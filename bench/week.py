@@ -1,6 +1,6 @@
 """A week of sensors in compressed time: what grows. Prints a table and fails where something that should be bounded is not.
 
-    python bench/week.py [--days 7] [--seed 1]
+    python -m bench.week [--days 7] [--seed 1]
 
 The six real sensor functions tick on simulated time, on a real Dagster instance (SQLite) and a real history folder: each fast one every
 10 s (as the daemon does with an interval of 5 s: docs/alerts.md), the others every 60 s. AWS is a synthetic poller and queue: a healthy stack with, each day,

@@ -21,7 +21,7 @@ from tests.support.things import CREATING
 # Each is put at every creating call of one provisioning: (mode of the embedded AWS, how many times).
 ANSWERS = {
     "throttled": ("throttle", 2),
-    "failing": ("error", 2),
+    "failing": ("error", 1),
     "failed-after": ("error-after", 1),
     "unanswered": ("lost-after", 1),
     "garbled": ("garbled", 1),
@@ -30,7 +30,7 @@ FAULTS = {
     "killed-before": "SIGKILL before the call; another process goes on",
     "killed-after": "SIGKILL after the call, before its answer is used; another process goes on",
     "throttled": "throttled twice",
-    "failing": "answered twice with 5xx, without being executed",
+    "failing": "answered with 5xx, without being executed",
     "failed-after": "executed, then answered with 5xx",
     "unanswered": "executed, then the connection is dropped",
     "garbled": "executed, then answered with an HTML page",

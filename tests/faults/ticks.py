@@ -250,7 +250,7 @@ def subject() -> Subject:
         sorted(occurrences()),
         FAULTS,
         (
-            "the alert goes out once when it opens and once when it resolves",
+            "the alert goes out once when it opens and once when it resolves; a clock that is set ahead may repeat it as escalated",
             "nothing is left in the outbox",
             "a tick that fails leaves the cursor where it was",
         ),

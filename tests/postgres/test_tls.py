@@ -327,7 +327,7 @@ def test_aws_25_the_product_connects_in_one_place() -> None:
     """`postgres.connection` for the stack's database; the embedded servers' own harness is the one exception. A bench's witness shares
     nothing with what it checks, not even its connections."""
     allowed = {"dr_assets/postgres/connection.py", "dr_assets/emulator/postgres/node.py"}
-    allowed |= {"bench/drills.py", "bench/witness.py"}
+    allowed |= {"bench/witness.py"}
     found = {
         str(path.relative_to(ROOT))
         for folder in ("dr_assets", "bench")
